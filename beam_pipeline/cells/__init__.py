@@ -1,0 +1,1 @@
+"""The cell grid, chips, MGRS tiles and splits."""

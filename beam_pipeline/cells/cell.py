@@ -1,0 +1,70 @@
+"""The plain data classes of a place: a cell and its chip."""
+
+import dataclasses
+from typing import Literal, get_args
+
+CHIP_SIZE_M = 1920
+"""Side of a chip in metres: 192 px at 10 m, 96 px at 20 m, 32 px at 60 m. Source: the paper, section 3."""
+
+LATTICE_M = 60
+"""Step of the lattice that all Sentinel-2 bands share, in metres."""
+
+Split = Literal["training", "validation", "testing"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""The splits in their published names and order."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class ChipWindow:
+    """A chip's exact square on the ground, `CHIP_SIZE_M` on a side, on the 60 m lattice of its UTM zone.
+
+    Attributes:
+        epsg: 326zz or 327zz, the UTM zone of the Sentinel-2 tile.
+        left: Easting of the west edge in metres, a multiple of 60.
+        bottom: Northing of the south edge in metres; in the south (327zz) it is 10,000,000 m more than a multiple
+            of 60.
+    """
+
+    epsg: int
+    left: int
+    bottom: int
+
+    @property
+    def right(self) -> int:
+        """Easting of the east edge in metres."""
+        return self.left + CHIP_SIZE_M
+
+    @property
+    def top(self) -> int:
+        """Northing of the north edge in metres."""
+        return self.bottom + CHIP_SIZE_M
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """(left, bottom, right, top) in metres of the UTM zone."""
+        return self.left, self.bottom, self.right, self.top
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of the grid with the tile, split and chip it belongs to.
+
+    Attributes:
+        cell_id: The cell's number, unique within its grid.
+        tile: MGRS tile name, five characters, zero-padded, e.g. "05QKB".
+        split: The tile's split.
+        chip: The chip's exact square.
+        min_lon: West edge in degrees.
+        max_lon: East edge in degrees.
+        min_lat: South edge in degrees.
+        max_lat: North edge in degrees.
+    """
+
+    cell_id: int
+    tile: str
+    split: Split
+    chip: ChipWindow
+    min_lon: float
+    max_lon: float
+    min_lat: float
+    max_lat: float

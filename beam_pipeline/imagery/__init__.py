@@ -1,0 +1,1 @@
+"""Sentinel-2 scenes: finding, ordering, reading and filtering."""

@@ -1,0 +1,1 @@
+"""OpenStreetMap features and the label images made of them."""

@@ -1,0 +1,1 @@
+"""What is stored: examples, shards, summaries and the dataset description."""

@@ -1,0 +1,82 @@
+"""One retry policy for everything that is asked of another machine."""
+
+import dataclasses
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from beam_pipeline.faults import TransientFault
+
+_T = TypeVar("_T")
+
+
+class RetryAfterFault(TransientFault):
+    """A transient fault whose server said how long to wait.
+
+    Attributes:
+        retry_after_s: Seconds to wait, from the `Retry-After` header.
+    """
+
+    def __init__(self, reason: str, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason, detail)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type["RetryAfterFault"], tuple[str, str, float]]:  # type: ignore[override]
+        """Pickles with the waiting time."""
+        return type(self), (self.reason, self.detail, self.retry_after_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, bounded in tries and in seconds a wait.
+
+    Jitter changes only when a request is sent, never what is stored, so it needs no seed.
+
+    Attributes:
+        attempts: How often a thing is tried in all, at least 1.
+        base_s: The longest first wait in seconds; it doubles with each try.
+        cap_s: The longest wait in seconds, `Retry-After` included.
+    """
+
+    attempts: int = 5
+    base_s: float = 0.5
+    cap_s: float = 60.0
+
+    def call(
+        self,
+        function: Callable[[], _T],
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        on_retry: Callable[[TransientFault], object] | None = None,
+    ) -> _T:
+        """Calls `function` until it returns, raises something permanent, or the tries are used up.
+
+        Args:
+            function: Raises `TransientFault` where another try may help; anything else passes through.
+            sleep: Waits that many seconds; a test passes its own.
+            on_retry: Told of each fault that is tried again, e.g. to count it or to drop a cache.
+
+        Returns:
+            What `function` returned.
+
+        Raises:
+            TransientFault: The last one, when no try succeeded.
+        """
+        for attempt in range(self.attempts):
+            try:
+                return function()
+            except TransientFault as fault:
+                if attempt + 1 == self.attempts:
+                    raise
+                if on_retry is not None:
+                    on_retry(fault)
+                wait = random.uniform(0.0, min(self.cap_s, self.base_s * 2.0**attempt))  # noqa: S311
+                if isinstance(fault, RetryAfterFault):
+                    wait = min(self.cap_s, max(wait, fault.retry_after_s))
+                sleep(wait)
+        raise AssertionError("attempts is at least 1")
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1. Received: {self.attempts}")

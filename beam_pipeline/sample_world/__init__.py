@@ -1,0 +1,1 @@
+"""A small made-up place in the real formats, the embedded default input."""
