@@ -1,0 +1,62 @@
+import pickle
+
+import pytest
+
+from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+
+
+class Flaky:
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = list(faults)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        return "done"
+
+
+def test_waits_double_up_to_the_cap() -> None:
+    waits: list[float] = []
+    flaky = Flaky(*[TransientFault("throttled", "503")] * 6)
+    assert RetryPolicy(attempts=7, base_s=1.0, cap_s=4.0).call(flaky, sleep=waits.append) == "done"
+    assert flaky.calls == 7
+    assert all(0 <= wait <= limit for wait, limit in zip(waits, [1, 2, 4, 4, 4, 4], strict=True))
+
+
+def test_gives_up_with_the_last_fault() -> None:
+    flaky = Flaky(*[TransientFault("reset", str(i)) for i in range(3)])
+    with pytest.raises(TransientFault, match="reset: 2"):
+        RetryPolicy(attempts=3).call(flaky, sleep=lambda _s: None)
+
+
+def test_permanent_faults_and_bugs_pass_at_once() -> None:
+    for fault in (PermanentFault("not_found", "404"), KeyError("bug")):
+        flaky = Flaky(fault)
+        with pytest.raises(type(fault)):
+            RetryPolicy().call(flaky, sleep=lambda _s: None)
+        assert flaky.calls == 1
+
+
+def test_retry_after_is_honoured_within_the_cap() -> None:
+    waits: list[float] = []
+    seen: list[TransientFault] = []
+    flaky = Flaky(RetryAfterFault("throttled", "429", 7.0), RetryAfterFault("throttled", "429", 900.0))
+    policy = RetryPolicy(base_s=0.001, cap_s=30.0)
+    policy.call(flaky, sleep=waits.append, on_retry=seen.append)
+    assert waits == [7.0, 30.0]
+    assert len(seen) == 2
+
+
+def test_faults_survive_pickling() -> None:
+    for fault in (PermanentFault("a", "b"), RetryAfterFault("c", "d", 3.5)):
+        copy = pickle.loads(pickle.dumps(fault))
+        assert (type(copy), copy.reason, copy.detail) == (type(fault), fault.reason, fault.detail)
+    assert copy.retry_after_s == 3.5
+
+
+def test_no_attempts_is_refused() -> None:
+    with pytest.raises(ValueError, match="Received: 0"):
+        RetryPolicy(attempts=0)
