@@ -1,8 +1,9 @@
 """The kinds of failure the pipeline tells apart.
 
-A *permanent* fault (404, corrupt on re-reading, misaligned, no SCL) makes one scene unusable: the next date is
-taken and the fault is noted. A *transient* fault (throttling, 5xx, time-outs, resets) that outlasts its retries
-makes the cell-year a dead letter, so that an outage never changes the dataset. Bad *input* is found before launch.
+A *permanent* fault (404, corrupt on re-reading, misaligned, no SCL) makes one scene unusable: the next date
+is taken and the fault is noted. A *transient* fault (throttling, 5xx, time-outs, resets) that outlasts its
+retries makes the cell-year a dead letter, so that an outage never changes the dataset. Bad *input* is found
+before launch.
 """
 
 

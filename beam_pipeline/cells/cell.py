@@ -21,8 +21,8 @@ class ChipWindow:
     Attributes:
         epsg: 326zz or 327zz, the UTM zone of the Sentinel-2 tile.
         left: Easting of the west edge in metres, a multiple of 60.
-        bottom: Northing of the south edge in metres; in the south (327zz) it is 10,000,000 m more than a multiple
-            of 60.
+        bottom: Northing of the south edge in metres; in the south (327zz) it is 10,000,000 m more than a
+            multiple of 60.
     """
 
     epsg: int

@@ -11,12 +11,12 @@ class Feature:
     """An OSM element with a geometry.
 
     Attributes:
-        osm_type: The element that carries the tags. An area made of a closed way is a "way", one of a multipolygon a
-            "relation".
+        osm_type: The element that carries the tags. An area made of a closed way is a "way", one of a
+            multipolygon a "relation".
         osm_id: The element's id, unique within its type.
         tags: (key, value) pairs, sorted by key; only keys that the ontology looks at.
-        geometry: Well-known binary (2D). Longitude and latitude in degrees as it comes from the source; metres of the
-            chip's UTM zone once it is clipped to a chip.
+        geometry: Well-known binary (2D). Longitude and latitude in degrees as it comes from the source;
+            metres of the chip's UTM zone once it is clipped to a chip.
     """
 
     osm_type: OsmType
