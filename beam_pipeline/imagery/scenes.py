@@ -1,0 +1,359 @@
+"""Sentinel-2 scenes: read from STAC items, freed of duplicates, and brought into walking order."""
+
+import dataclasses
+import datetime
+import itertools
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pystac
+
+from beam_pipeline.faults import PermanentFault
+from beam_pipeline.imagery.image import BANDS, SCL
+from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
+from beam_pipeline.keyed_hash import keyed_hash
+
+EARTH_SEARCH_V1_KEYS = {
+    "B02": "blue",
+    "B03": "green",
+    "B04": "red",
+    "B08": "nir",
+    "B05": "rededge1",
+    "B06": "rededge2",
+    "B07": "rededge3",
+    "B8A": "nir08",
+    "B11": "swir16",
+    "B12": "swir22",
+    "B01": "coastal",
+    "B09": "nir09",
+    "SCL": "scl",
+}
+"""Asset keys of `sentinel-2-l2a` and `sentinel-2-c1-l2a`.
+
+The `*-jp2` twins that some items have lie in a requester-pays bucket, and are never taken.
+Source: https://earth-search.aws.element84.com/v1.
+"""
+
+EARTH_SEARCH_V0_KEYS = {band: band for band in (*BANDS, SCL)}
+"""Asset keys of `sentinel-s2-l2a-cogs`. Source: https://earth-search.aws.element84.com/v0."""
+
+PUBLIC_BUCKETS = {
+    "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",
+    "e84-earth-search-sentinel-data": "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
+}
+"""Buckets that are read without an account.
+
+Source: the hrefs and `storage:*` properties of Earth Search's items.
+"""
+
+_TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
+_TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
+_DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
+_EXTENSIONS = (".tif", ".tiff")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """One Sentinel-2 L2A scene of one tile: where its assets are, and how its DN are to be read.
+
+    Attributes:
+        item_id: Id of the STAC item.
+        tile: MGRS tile name, five characters.
+        datetime: Sensing time of the tile, ISO 8601 in UTC with microseconds and "Z".
+        datastrip_start: Sensing start of the datastrip, as `datetime`; "" where the item does not say. The two
+            halves of a tile that is cut by a datastrip's end differ in it.
+        platform: E.g. "sentinel-2a".
+        baseline: Processing baseline, e.g. "05.11"; "" where the item does not say.
+        generated: When the product was made, as `datetime`; "" where the item does not say.
+        cloud_cover: `eo:cloud_cover` in percent; None where the item does not say, or says that it is not valid.
+        assets: Absolute URL or path of each of `BANDS` and of "SCL".
+        boa_add_offset: 0 or -1000, to be added to a DN.
+        boa_decision: One of `radiometry.DECISIONS`.
+    """
+
+    item_id: str
+    tile: str
+    datetime: str
+    datastrip_start: str
+    platform: str
+    baseline: str
+    generated: str
+    cloud_cover: float | None
+    assets: Mapping[str, str]
+    boa_add_offset: int
+    boa_decision: str
+
+    @property
+    def date(self) -> str:
+        """The sensing day, "YYYY-MM-DD" in UTC."""
+        return self.datetime[:10]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what JSON can hold."""
+        return {**dataclasses.asdict(self), "assets": dict(self.assets)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Scene":
+        """Is the inverse of `to_dict`."""
+        return cls(**data)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class SceneNote:
+    """Why a scene was not used.
+
+    Attributes:
+        item_id: Id of the STAC item.
+        reason: A short stable word for counting, e.g. "no_scl".
+        detail: What was wrong, for people.
+    """
+
+    item_id: str
+    reason: str
+    detail: str
+
+
+def normalise_tile(name: str) -> str:
+    """Brings a tile name to its five characters: "5QKB", "T05QKB" and "MGRS-5QKB" become "05QKB".
+
+    Raises:
+        ValueError: It is no tile name.
+    """
+    match = _TILE.match(name.strip().upper())
+    if match is None or not 1 <= int(match[1]) <= 60:
+        raise ValueError(f'A tile name has a zone and three letters, e.g. "05QKB". Received: {name!r}')
+    return f"{int(match[1]):02d}{match[2]}"
+
+
+def tile_of_item(item: Mapping[str, Any]) -> str | None:
+    """Finds the tile of a STAC item, by its properties, else by its id.
+
+    Args:
+        item: The item as a dict.
+
+    Returns:
+        Five characters, or None where the item does not say.
+    """
+    properties = item.get("properties") or {}
+    names = [properties.get("grid:code"), properties.get("s2:mgrs_tile")]
+    for prefix in ("mgrs", "sentinel"):
+        parts = [properties.get(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
+        names.append("".join(map(str, parts)) if all(parts) else None)
+    match = _TILE_IN_ID.search(str(item.get("id", "")))
+    names.append(match[1] if match else None)
+    for name in names:
+        if isinstance(name, str) and _TILE.match(name.upper()):
+            return normalise_tile(name)
+    return None
+
+
+def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "") -> Scene:
+    """Reads a STAC item of one of the known profiles.
+
+    Args:
+        item: An item as a dict, or a pystac item.
+        tile: The tile that it must be of, five characters.
+        base_href: URL or path of the item itself, against which relative hrefs are resolved. Without it the
+            item's "self" link is taken.
+
+    Returns:
+        The scene.
+
+    Raises:
+        PermanentFault: The item cannot be used: "other_tile", "no_datetime", "no_scl", "missing_asset",
+            "unreadable_href", "unknown_baseline", "bad_offset_flag" or "bad_item".
+    """
+    if isinstance(item, pystac.Item):
+        base_href = base_href or item.get_self_href() or ""
+        item = item.to_dict(include_self_link=False, transform_hrefs=False)
+    item_id, properties, assets = item.get("id"), item.get("properties"), item.get("assets")
+    if not isinstance(item_id, str) or not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
+        raise PermanentFault("bad_item", "a STAC item has an id, properties and assets")
+    if tile_of_item(item) != tile:
+        raise PermanentFault("other_tile", f"the item is of tile {tile_of_item(item)}, not {tile}")
+    sensed = _utc(properties.get("datetime") or properties.get("start_datetime"))
+    if not sensed:
+        raise PermanentFault("no_datetime", "neither datetime nor start_datetime is a time")
+    base_href = base_href or _self_href(item)
+    offset, decision = decide_offset(properties, item_id)
+    return Scene(
+        item_id=item_id,
+        tile=tile,
+        datetime=sensed,
+        datastrip_start=_datastrip_start(properties, sensed),
+        platform=str(properties.get("platform", "")).lower(),
+        baseline=find_baseline(properties, item_id),
+        generated=next(
+            (
+                when
+                for key in ("s2:generation_time", "processing:datetime", "created", "updated")
+                if (when := _utc(properties.get(key)))
+            ),
+            "",
+        ),
+        cloud_cover=_cloud_cover(properties),
+        assets=_asset_hrefs(assets, base_href),
+        boa_add_offset=offset,
+        boa_decision=decision,
+    )
+
+
+def readable_href(href: str, base_href: str) -> str:
+    """Makes an asset's href absolute, and refuses what cannot be read without an account.
+
+    Args:
+        href: As the item has it.
+        base_href: URL or path of the item.
+
+    Returns:
+        An http(s) URL or an absolute local path.
+
+    Raises:
+        PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another scheme,
+            or a relative href of an item that does not say where it is.
+    """
+    url = urllib.parse.urlsplit(href)
+    shown = href.partition("?")[0]
+    if not url.path.lower().endswith(_EXTENSIONS):
+        raise PermanentFault("unreadable_href", f"a GeoTIFF ends in .tif or .tiff. Received: {shown}")
+    if url.scheme in ("http", "https"):
+        return href
+    if url.scheme == "s3":
+        if url.netloc not in PUBLIC_BUCKETS:
+            raise PermanentFault(
+                "unreadable_href", f"the bucket is not known to be public. Received: {shown}"
+            )
+        return PUBLIC_BUCKETS[url.netloc] + url.path
+    if url.scheme == "file":
+        return urllib.request.url2pathname(url.path)
+    if url.scheme:
+        raise PermanentFault("unreadable_href", f"only http, https, s3 and file are read. Received: {shown}")
+    if os.path.isabs(href):
+        return href
+    base = urllib.parse.urlsplit(base_href)
+    if base.scheme in ("http", "https"):
+        return urllib.parse.urljoin(base_href, href)
+    if base.scheme == "file":
+        base_href = urllib.request.url2pathname(base.path)
+    elif base.scheme or not base_href:
+        raise PermanentFault(
+            "unreadable_href", f"relative, and the item does not say where it is. Received: {shown}"
+        )
+    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(base_href)), href))
+
+
+def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
+    """Keeps one scene of each sensing: highest baseline, then latest generation time, then greatest id.
+
+    A reprocessed scene shares tile, platform and datastrip start; where an item does not say when its datastrip
+    starts, the sensing time to the second. Different datastrips of one date are two scenes.
+
+    Args:
+        scenes: In any order.
+
+    Returns:
+        (kept, dropped), each sorted by sensing time and id.
+    """
+
+    scenes = list(scenes)
+    starts = {
+        (scene.tile, scene.platform, scene.datetime[:19]): scene.datastrip_start
+        for scene in sorted(scenes, key=_by_time)
+        if scene.datastrip_start
+    }
+
+    def sensing(scene: Scene) -> tuple[str, str, str]:
+        second = scene.datetime[:19]
+        start = scene.datastrip_start or starts.get((scene.tile, scene.platform, second), second)
+        return scene.tile, scene.platform, start
+
+    def rank(scene: Scene) -> tuple[str, str, str]:
+        return scene.baseline, scene.generated, scene.item_id
+
+    kept: list[Scene] = []
+    dropped: list[Scene] = []
+    for _, group in itertools.groupby(sorted(scenes, key=sensing), key=sensing):
+        *others, best = sorted(group, key=rank)
+        kept.append(best)
+        dropped += others
+    return sorted(kept, key=_by_time), sorted(dropped, key=_by_time)
+
+
+def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> list[Scene]:
+    """Brings scenes into the order in which every cell of the tile walks them.
+
+    Months come in keyed order, scenes within a month in keyed order, and one is taken from each month in turn,
+    so that clear-sky seasons are not favoured.
+
+    Args:
+        scenes: Of one tile and year, in any order; ids are unique.
+        seed: The run's seed.
+        tile: MGRS tile name.
+        year: The year.
+
+    Returns:
+        The same scenes; the order depends on nothing but the seed, tile, year and the scenes' ids and months.
+    """
+    months: dict[int, list[Scene]] = {}
+    for scene in scenes:
+        months.setdefault(int(scene.datetime[5:7]), []).append(scene)
+    queues = [
+        sorted(
+            months[month],
+            key=lambda scene: (keyed_hash(seed, "scene order", tile, year, scene.item_id), scene.item_id),
+        )
+        for month in sorted(
+            months, key=lambda month: (keyed_hash(seed, "month order", tile, year, month), month)
+        )
+    ]
+    rounds = itertools.zip_longest(*queues)
+    return [scene for in_turn in rounds for scene in in_turn if scene is not None]
+
+
+def _by_time(scene: Scene) -> tuple[str, str]:
+    return scene.datetime, scene.item_id
+
+
+def _utc(value: object) -> str:
+    """Returns ISO 8601 in UTC with microseconds, or "" for what is no time."""
+    try:
+        when = datetime.datetime.fromisoformat(str(value))
+    except ValueError:
+        return ""
+    if when.tzinfo is None:  # STAC demands a zone; where it is missing UTC is what is meant
+        when = when.replace(tzinfo=datetime.UTC)
+    return when.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _datastrip_start(properties: Mapping[str, Any], sensed: str) -> str:
+    match = _DATASTRIP_START.search(str(properties.get("s2:datastrip_id", "")))
+    start = _utc(match[1]) if match else ""
+    # Up to about baseline 02.08 the id holds the tile's own sensing time, which says nothing of the datastrip.
+    return "" if start[:19] == sensed[:19] else start
+
+
+def _cloud_cover(properties: Mapping[str, Any]) -> float | None:
+    # v0 items whose cloud cover was never computed say 0 and, beside it, that it is not valid.
+    if properties.get("sentinel:valid_cloud_cover") is False:
+        return None
+    cover = properties.get("eo:cloud_cover")
+    return float(cover) if isinstance(cover, int | float) else None
+
+
+def _self_href(item: Mapping[str, Any]) -> str:
+    links = item.get("links") or ()
+    return next((str(link.get("href", "")) for link in links if link.get("rel") == "self"), "")
+
+
+def _asset_hrefs(assets: Mapping[str, Any], base_href: str) -> dict[str, str]:
+    keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
+    if keys is None:
+        raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
+    missing = [keys[band] for band in BANDS if keys[band] not in assets]
+    if missing:
+        raise PermanentFault("missing_asset", f"assets that are missing: {', '.join(missing)}")
+    return {band: readable_href(str(assets[keys[band]].get("href", "")), base_href) for band in (*BANDS, SCL)}
