@@ -29,9 +29,8 @@ CHECKED_DECISION = "not_applied"
 MAX_NEGATIVE_FRACTION = 0.05
 """Largest share of an image's clear pixels that may be negative in B02, B03 and B04 at once.
 
-Source: measured on the two real dates of Manila, whose DN hold no offset, by tests/imagery/test_radiometry.py:
-in their chips 14 % to 81 % of the clear pixels would be negative with 1000 taken off, and none with 1000 added
-before.
+Source: measured on the two real dates of Manila, whose DN hold no offset (tests/imagery/test_radiometry.py):
+in their chips 14 % to 81 % of the clear pixels would be negative with 1000 taken off; with 1000 added, none.
 """
 
 _BASELINE_KEYS = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
@@ -79,9 +78,9 @@ def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int
 
     Returns:
         (0 or -1000, decision). "host_applied": the host's flag says that the 1000 is off already.
-        "baseline_before_0400": there never was an offset. "not_applied": baseline 04.00 or later, and the flag
-        says that the 1000 is still there. "no_flag": baseline 04.00 or later from a host without a flag, whose
-        DN are ESA's.
+        "baseline_before_0400": there never was an offset. "not_applied": baseline 04.00 or later, and the
+        flag says that the 1000 is still there. "no_flag": baseline 04.00 or later from a host without a flag,
+        whose DN are ESA's.
 
     Raises:
         PermanentFault: "unknown_baseline" where nothing settles it, "bad_offset_flag" where the flag is no

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import itertools
+import json
 import os
 import re
 import urllib.parse
@@ -64,12 +65,12 @@ class Scene:
         item_id: Id of the STAC item.
         tile: MGRS tile name, five characters.
         datetime: Sensing time of the tile, ISO 8601 in UTC with microseconds and "Z".
-        datastrip_start: Sensing start of the datastrip, as `datetime`; "" where the item does not say. The two
-            halves of a tile that is cut by a datastrip's end differ in it.
+        datastrip_start: Sensing start of the datastrip, as `datetime`; "" where the item does not say. The
+            two halves of a tile that is cut by a datastrip's end differ in it.
         platform: E.g. "sentinel-2a".
         baseline: Processing baseline, e.g. "05.11"; "" where the item does not say.
         generated: When the product was made, as `datetime`; "" where the item does not say.
-        cloud_cover: `eo:cloud_cover` in percent; None where the item does not say, or says that it is not valid.
+        cloud_cover: `eo:cloud_cover` in percent; None where the item does not say, or says it is not valid.
         assets: Absolute URL or path of each of `BANDS` and of "SCL".
         boa_add_offset: 0 or -1000, to be added to a DN.
         boa_decision: One of `radiometry.DECISIONS`.
@@ -115,6 +116,45 @@ class SceneNote:
     item_id: str
     reason: str
     detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneList:
+    """The scenes of one tile and year, as every cell of the tile walks them.
+
+    `found` = scenes + refused + duplicates + dropped_cloud.
+
+    Attributes:
+        tile: MGRS tile name, five characters.
+        year: The year, in UTC.
+        scenes: In walking order.
+        refused: Items that cannot be used, and why, sorted by item id.
+        found: Number of items of the tile and year that the catalogue has.
+        duplicates: Number of scenes left out because a later processing of the same sensing is there.
+        dropped_cloud: Number of scenes left out because of their cloud cover.
+    """
+
+    tile: str
+    year: int
+    scenes: tuple[Scene, ...]
+    refused: tuple[SceneNote, ...]
+    found: int
+    duplicates: int
+    dropped_cloud: int
+
+    def to_json(self) -> str:
+        """Returns JSON text with sorted keys, the same for equal lists."""
+        data = {**vars(self), "scenes": [scene.to_dict() for scene in self.scenes]}
+        data["refused"] = [dataclasses.asdict(note) for note in self.refused]
+        return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "SceneList":
+        """Is the inverse of `to_json`."""
+        data = json.loads(text)
+        data["scenes"] = tuple(Scene.from_dict(scene) for scene in data["scenes"])
+        data["refused"] = tuple(SceneNote(**note) for note in data["refused"])
+        return cls(**data)
 
 
 def normalise_tile(name: str) -> str:
@@ -213,8 +253,8 @@ def readable_href(href: str, base_href: str) -> str:
         An http(s) URL or an absolute local path.
 
     Raises:
-        PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another scheme,
-            or a relative href of an item that does not say where it is.
+        PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another
+            scheme, or a relative href of an item that does not say where it is.
     """
     url = urllib.parse.urlsplit(href)
     shown = href.partition("?")[0]
@@ -249,8 +289,8 @@ def readable_href(href: str, base_href: str) -> str:
 def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
     """Keeps one scene of each sensing: highest baseline, then latest generation time, then greatest id.
 
-    A reprocessed scene shares tile, platform and datastrip start; where an item does not say when its datastrip
-    starts, the sensing time to the second. Different datastrips of one date are two scenes.
+    A reprocessed scene shares tile, platform and datastrip start; where an item does not say when its
+    datastrip starts, the sensing time to the second. Different datastrips of one date are two scenes.
 
     Args:
         scenes: In any order.
@@ -258,7 +298,6 @@ def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
     Returns:
         (kept, dropped), each sorted by sensing time and id.
     """
-
     scenes = list(scenes)
     starts = {
         (scene.tile, scene.platform, scene.datetime[:19]): scene.datastrip_start
@@ -286,8 +325,8 @@ def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
 def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> list[Scene]:
     """Brings scenes into the order in which every cell of the tile walks them.
 
-    Months come in keyed order, scenes within a month in keyed order, and one is taken from each month in turn,
-    so that clear-sky seasons are not favoured.
+    Months come in keyed order, scenes within a month in keyed order, and one is taken from each month in
+    turn, so that clear-sky seasons are not favoured.
 
     Args:
         scenes: Of one tile and year, in any order; ids are unique.
@@ -332,7 +371,7 @@ def _utc(value: object) -> str:
 def _datastrip_start(properties: Mapping[str, Any], sensed: str) -> str:
     match = _DATASTRIP_START.search(str(properties.get("s2:datastrip_id", "")))
     start = _utc(match[1]) if match else ""
-    # Up to about baseline 02.08 the id holds the tile's own sensing time, which says nothing of the datastrip.
+    # Up to about baseline 02.08 the id holds the tile's own sensing time: it says nothing of the datastrip.
     return "" if start[:19] == sensed[:19] else start
 
 
