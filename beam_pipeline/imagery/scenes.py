@@ -191,6 +191,12 @@ def tile_of_item(item: Mapping[str, Any]) -> str | None:
     return None
 
 
+def sensing_time(item: Mapping[str, Any]) -> str:
+    """Returns the sensing time of a STAC item, ISO 8601 in UTC with microseconds; "" where it has none."""
+    properties = item.get("properties") or {}
+    return _utc(properties.get("datetime") or properties.get("start_datetime"))
+
+
 def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "") -> Scene:
     """Reads a STAC item of one of the known profiles.
 
@@ -215,7 +221,7 @@ def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str 
         raise PermanentFault("bad_item", "a STAC item has an id, properties and assets")
     if tile_of_item(item) != tile:
         raise PermanentFault("other_tile", f"the item is of tile {tile_of_item(item)}, not {tile}")
-    sensed = _utc(properties.get("datetime") or properties.get("start_datetime"))
+    sensed = sensing_time(item)
     if not sensed:
         raise PermanentFault("no_datetime", "neither datetime nor start_datetime is a time")
     base_href = base_href or _self_href(item)

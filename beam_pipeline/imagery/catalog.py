@@ -1,0 +1,268 @@
+"""Finding the scenes of a tile and year in a STAC API or in a static catalogue on disk."""
+
+import dataclasses
+import os
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pystac
+from pystac_client import Client
+
+from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.imagery.scenes import (
+    Scene,
+    SceneList,
+    SceneNote,
+    deduplicate,
+    normalise_tile,
+    order_scenes,
+    parse_item,
+    sensing_time,
+    tile_of_item,
+)
+from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.static_catalog import StaticItem, digest_items, read_static
+from beam_pipeline.retries import RetryPolicy
+
+PAGE_SIZE = 100
+"""Items a page. Source: larger pages get HTTP 500 and 502 from Earth Search."""
+
+EARTH_SEARCH_V0_COLLECTION = "sentinel-s2-l2a-cogs"
+"""The one known collection whose items have `sentinel:*` properties in place of `grid:code`."""
+
+TileBounds = tuple[float, float, float, float]
+"""(west, south, east, north) in degrees; west > east where the tile crosses the antimeridian."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogInfo:
+    """A catalogue that was looked at and can be used.
+
+    Attributes:
+        kind: "api" or "static".
+        collection: The collection's id.
+        identity: Names the catalogue in a dataset's fingerprint. Of an API: URL and collection. Of a static
+            catalogue: "static:", its name, the collection and a hash of its items, the same wherever it lies.
+    """
+
+    kind: Literal["api", "static"]
+    collection: str
+    identity: str
+
+
+def check_catalog(url: str, collection: str, retry: RetryPolicy | None = None) -> CatalogInfo:
+    """Looks at a catalogue before a run.
+
+    Args:
+        url: URL of a STAC API, or path of a catalogue, folder of items, item collection or item on disk.
+        collection: Its collection of Sentinel-2 L2A.
+        retry: How often an API is asked.
+
+    Returns:
+        What the run must know of it.
+
+    Raises:
+        InvalidInputError: The URL is malformed or is no STAC API with item search, the path is missing or
+            holds no STAC, or there is no such collection.
+        TransientFault: The API cannot be reached, or is out of order.
+    """
+    path = _local_path(url)
+    if path is not None:
+        name, items = read_static(path)
+        chosen = _of_collection(items, collection)
+        if not chosen:
+            there = sorted({str(item.get("collection")) for item, _ in items})
+            raise InvalidInputError(
+                f"The catalogue {url} has no item of that collection, but of: {', '.join(there) or 'none'}. "
+                f"Received: {collection}"
+            )
+        return CatalogInfo("static", collection, f"static:{name}:{collection}:{digest_items(chosen, path)}")
+    try:
+        client = _open(url, retry or RetryPolicy())
+    except PermanentFault as fault:
+        raise InvalidInputError(
+            f"It is no STAC API that can be searched: {fault}. Received: {url}"
+        ) from fault
+    except TransientFault as fault:
+        if fault.reason != "bad_answer":
+            raise
+        raise InvalidInputError(f"It is no STAC API: {fault.detail}. Received: {url}") from fault
+    try:
+        found = client.get_collection(collection) if collection else None
+    except PermanentFault:
+        found = None
+    if found is None:
+        raise InvalidInputError(f"The STAC API {url} has no such collection. Received: {collection!r}")
+    parts = urllib.parse.urlsplit(url)
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
+    return CatalogInfo("api", collection, f"{address} {collection}")
+
+
+def find_scenes(
+    url: str,
+    collection: str,
+    tile: str,
+    year: int,
+    seed: int,
+    max_scene_cloud: float | None = None,
+    retry: RetryPolicy | None = None,
+    tile_bounds: TileBounds | None = None,
+) -> SceneList:
+    """Finds the scenes of a tile and year, in the order in which every cell of the tile walks them.
+
+    An API that advertises the query extension is asked for the tile by name. Where it does not, or where that
+    brings nothing, or other tiles, it is asked for the tile's bounds. What comes back is filtered by tile and
+    year here in any case.
+
+    Args:
+        url: As `check_catalog`.
+        collection: As `check_catalog`.
+        tile: MGRS tile name, with or without the leading zero.
+        year: The year, in UTC.
+        seed: The run's seed, which draws the order.
+        max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; one that does not say is kept.
+        retry: How often each request is tried.
+        tile_bounds: (west, south, east, north) of the tile in degrees, west > east across the antimeridian.
+
+    Returns:
+        The list; it is empty where the catalogue has nothing.
+
+    Raises:
+        InvalidInputError: A static catalogue cannot be read.
+        TransientFault: An API failed for longer than the retries last.
+        PermanentFault: An API refuses, or is no STAC API that can be searched.
+    """
+    tile = normalise_tile(tile)
+    path = _local_path(url)
+    if path is not None:
+        items = _of_collection(read_static(path)[1], collection)
+    else:
+        client = _open(url, retry or RetryPolicy())
+        items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
+    return _scene_list(items, tile, year, seed, max_scene_cloud)
+
+
+def _scene_list(
+    items: Iterable[StaticItem], tile: str, year: int, seed: int, max_scene_cloud: float | None
+) -> SceneList:
+    parsed: list[Scene] = []
+    refused: list[SceneNote] = []
+    seen: set[str] = set()
+    for item, base_href in items:
+        item_id = str(item.get("id"))
+        sensed = sensing_time(item)
+        item_tile = tile_of_item(item)
+        if item_id in seen or item_tile not in (tile, None) or (sensed and int(sensed[:4]) != year):
+            continue
+        seen.add(item_id)
+        try:
+            if item_tile is None:
+                raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
+            parsed.append(parse_item(item, tile, base_href))
+        except PermanentFault as fault:
+            refused.append(SceneNote(item_id, fault.reason, fault.detail))
+    latest, duplicates = deduplicate(parsed)
+    clear = [scene for scene in latest if not _too_cloudy(scene, max_scene_cloud)]
+    return SceneList(
+        tile=tile,
+        year=year,
+        scenes=tuple(order_scenes(clear, seed, tile, year)),
+        refused=tuple(sorted(refused)),
+        found=len(seen),
+        duplicates=len(duplicates),
+        dropped_cloud=len(latest) - len(clear),
+    )
+
+
+def _too_cloudy(scene: Scene, max_scene_cloud: float | None) -> bool:
+    return (
+        max_scene_cloud is not None and scene.cloud_cover is not None and scene.cloud_cover > max_scene_cloud
+    )
+
+
+def _of_collection(items: Iterable[StaticItem], collection: str) -> list[StaticItem]:
+    """Keeps the items of a collection; one that names none belongs to all."""
+    return [found for found in items if found[0].get("collection") in (collection, None)]
+
+
+def _local_path(url: str) -> str | None:
+    """Returns the path of a catalogue on disk, None for the URL of an API."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("http", "https"):
+        if not parts.hostname:
+            raise InvalidInputError(f"The URL of a STAC API needs a host. Received: {url}")
+        return None
+    if parts.scheme not in ("", "file"):
+        raise InvalidInputError(
+            f"A catalogue is the http(s) URL of a STAC API or a path on disk. Received: {url}"
+        )
+    path = urllib.request.url2pathname(parts.path) if parts.scheme else url
+    if not path or not os.path.exists(path):
+        raise InvalidInputError(
+            f"There is no such file or folder; the URL of a STAC API begins with https://. Received: {url!r}"
+        )
+    return path
+
+
+def _open(url: str, retry: RetryPolicy) -> Client:
+    try:
+        io = RetryingStacIO(retry)
+        client = Client.open(url, stac_io=io, timeout=io.timeout)
+        searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
+    except (pystac.STACError, KeyError, TypeError, AttributeError) as error:
+        raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
+    if not searchable:
+        raise PermanentFault(
+            "no_item_search", "it does not offer item search; a static catalogue must be downloaded first"
+        )
+    return client
+
+
+def _search(
+    client: Client, collection: str, tile: str, year: int, tile_bounds: TileBounds | None
+) -> list[dict[str, Any]]:
+    methods = {link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"}
+    common: dict[str, Any] = {
+        "method": "POST" if "POST" in methods else "GET",
+        "collections": [collection],
+        "datetime": f"{year}-01-01T00:00:00Z/{year + 1}-01-01T00:00:00Z",
+        "limit": PAGE_SIZE,
+    }
+    can_query = client.conforms_to("QUERY")
+    if can_query:
+        items: list[dict[str, Any]] = []
+        for page in client.search(**common, query=_tile_query(collection, tile)).pages_as_dicts():
+            if any(tile_of_item(item) != tile for item in page["features"]):
+                items.clear()  # the server does not heed the query; it must not send us the world
+                break
+            items += page["features"]
+        if items or tile_bounds is None:
+            return items
+    if tile_bounds is None:
+        raise PermanentFault("no_query", "the API has no query extension, so the tile's bounds are needed")
+    return [
+        item
+        for bbox in _split_at_antimeridian(tile_bounds)
+        for page in client.search(**common, bbox=bbox).pages_as_dicts()
+        for item in page["features"]
+    ]
+
+
+def _tile_query(collection: str, tile: str) -> dict[str, dict[str, int | str]]:
+    zone, band, square = int(tile[:2]), tile[2], tile[3:]
+    if collection == EARTH_SEARCH_V0_COLLECTION:
+        return {
+            "sentinel:utm_zone": {"eq": zone},
+            "sentinel:latitude_band": {"eq": band},
+            "sentinel:grid_square": {"eq": square},
+        }
+    return {"grid:code": {"eq": f"MGRS-{zone}{band}{square}"}}  # Earth Search has no leading zero
+
+
+def _split_at_antimeridian(bounds: TileBounds) -> list[TileBounds]:
+    west, south, east, north = bounds
+    if west <= east:
+        return [bounds]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]

@@ -1,0 +1,147 @@
+"""How a STAC API is asked: every request retried by our own policy, every failure told apart."""
+
+import datetime
+import email.utils
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pystac
+import requests
+from pystac_client.stac_api_io import StacApiIO
+
+from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+
+TIMEOUT_S = (10.0, 60.0)
+"""Seconds to connect, and between two bytes of an answer; a page of 100 items is about 2.5 MB."""
+
+_SHOWN_CHARS = 200
+
+
+class RetryingStacIO(StacApiIO):
+    """The transport of pystac-client with `RetryPolicy` around each request.
+
+    pystac-client's own integer retries skip POST, know no 403 that means "too many requests", and take an
+    empty page for the last one.
+
+    Attributes:
+        retry: The policy; every request has its own tries.
+    """
+
+    def __init__(self, retry: RetryPolicy, timeout: tuple[float, float] = TIMEOUT_S) -> None:
+        super().__init__(max_retries=None, timeout=timeout)
+        self.retry = retry
+
+    def read_json(self, source: pystac.link.HREF, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Reads a JSON object.
+
+        Raises:
+            TransientFault: The retries are used up: "throttled", "server_error", "timeout", "unreachable" or
+                "bad_answer".
+            PermanentFault: "not_found", "refused", "bad_request" or "redirected".
+        """
+
+        def read_once() -> dict[str, Any]:
+            try:
+                answer = super(RetryingStacIO, self).read_json(source, *args, **kwargs)
+            except json.JSONDecodeError as error:
+                raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON: {error}") from error
+            if not isinstance(answer, dict):
+                raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON object")
+            return answer
+
+        return self.retry.call(read_once)
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Sends one request, once; see `read_json` for what is raised."""
+        method = (method or "GET").upper()
+        payload: dict[str, Any] = {"json" if method == "POST" else "params": parameters}
+        where = f"{method} {_shown(href)}"
+        try:
+            answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
+        except requests.Timeout as error:
+            raise TransientFault("timeout", f"{where}: no answer in time") from error
+        except (
+            requests.ConnectionError,
+            requests.exceptions.ChunkedEncodingError,
+            requests.exceptions.ContentDecodingError,
+        ) as error:
+            raise TransientFault("unreachable", f"{where}: {type(error).__name__}") from error
+        except requests.RequestException as error:
+            raise PermanentFault("bad_request", f"{where}: {type(error).__name__}") from error
+        if answer.ok and answer.request.method != method:
+            # A redirect turns POST into GET and loses the search: everything would be found.
+            raise PermanentFault(
+                "redirected", f"{where} leads to {_shown(answer.url)}: give the URL that it leads to"
+            )
+        _raise_for_status(answer, where)
+        return answer.content.decode("utf-8", errors="replace")
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the pages of a search that hold items, up to the last one.
+
+        Raises:
+            TransientFault: As `read_json`; "bad_answer" for an answer without items, "paging_loop" for a page
+                that brings nothing but what was seen.
+            PermanentFault: As `read_json`.
+        """
+        page = self.read_json(url, method=method, parameters=parameters)
+        seen: set[str] = set()
+        while True:
+            features = page.get("features")
+            if not isinstance(features, list):
+                raise TransientFault("bad_answer", f"{_shown(url)} gave no list of features")
+            ids = {str(feature.get("id")) for feature in features}
+            if ids and ids <= seen:
+                raise TransientFault("paging_loop", f"{_shown(url)} gives the same page again")
+            seen |= ids
+            if ids:
+                yield page
+            following = next((link for link in page.get("links", ()) if link.get("rel") == "next"), None)
+            if following is None:
+                return
+            page = self.read_json(pystac.Link.from_dict(following), parameters=parameters)
+
+
+def _raise_for_status(answer: requests.Response, where: str) -> None:
+    status = answer.status_code
+    detail = f"{where}: HTTP {status} {answer.text[:_SHOWN_CHARS].strip()}"
+    if 200 <= status < 300:
+        return
+    # Earth Search's gateway says this, and not 429, to a client that asks too often.
+    forbidden = status == 403 and '"message":"Forbidden"' in answer.text.replace(" ", "")
+    if status == 429 or forbidden:
+        raise RetryAfterFault("throttled", detail, _retry_after_s(answer))
+    if status in (408, 425) or status >= 500:
+        raise RetryAfterFault("server_error", detail, _retry_after_s(answer))
+    if status in (404, 410):
+        raise PermanentFault("not_found", detail)
+    raise PermanentFault("refused" if status in (401, 403) else "bad_request", detail)
+
+
+def _retry_after_s(answer: requests.Response) -> float:
+    """Returns the seconds of a `Retry-After` header, which may hold a date; 0 without one."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=datetime.UTC)
+    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+def _shown(source: object) -> str:
+    """Returns an address without its query, which may hold a key."""
+    return str(source.href if isinstance(source, pystac.Link) else source).partition("?")[0]

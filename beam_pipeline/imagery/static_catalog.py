@@ -1,0 +1,141 @@
+"""STAC items on disk: a catalogue, a folder of items, an item collection or one item."""
+
+import hashlib
+import json
+import os
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from beam_pipeline.faults import InvalidInputError, PermanentFault
+from beam_pipeline.imagery.scenes import readable_href
+
+_ROOTS = ("catalog.json", "collection.json")
+
+StaticItem = tuple[dict[str, Any], str]
+"""An item and the path of the file that holds it."""
+
+
+def read_static(path: str) -> tuple[str, list[StaticItem]]:
+    """Reads all items of a catalogue on disk.
+
+    Args:
+        path: A catalog.json or collection.json, whose child and item links are followed; a folder that holds
+            one of them, else whose .json files, in sub-folders too, are items; a FeatureCollection of items;
+            or one item.
+
+    Returns:
+        (name, items): the id of the catalogue, "items" where there is none; the items in the order of their
+        paths.
+
+    Raises:
+        InvalidInputError: The path or a linked file is missing, is no JSON or no STAC, or a link leads off
+            the disk.
+    """
+    root = Path(path)
+    if root.is_dir():
+        root = next((root / name for name in _ROOTS if (root / name).is_file()), root)
+    if root.is_dir():
+        files = sorted(root.rglob("*.json"))
+        if not files:
+            raise InvalidInputError(
+                f"The folder holds neither a catalog.json nor items (*.json). Received: {path}"
+            )
+        return "items", [found for file in files for found in _items_of(file, _load(file))]
+    content = _load(root)
+    if content.get("type") in ("Catalog", "Collection"):
+        return str(content.get("id", "items")), sorted(
+            _walk(root, content, set()), key=lambda found: found[1]
+        )
+    return "items", list(_items_of(root, content))
+
+
+def digest_items(items: Iterable[StaticItem], path: str) -> str:
+    """Hashes what the pipeline uses of items: ids, properties and asset hrefs, wherever the catalogue lies.
+
+    Args:
+        items: From `read_static`, in any order.
+        path: The path given to `read_static`; hrefs are hashed relative to it.
+
+    Returns:
+        A SHA-256 in hexadecimal digits. The rasters themselves are not hashed.
+    """
+    root = os.path.abspath(path if os.path.isdir(path) else os.path.dirname(path))
+    lines = sorted(json.dumps(_canonical(item, file, root), sort_keys=True) for item, file in items)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _canonical(item: Mapping[str, Any], file: str, root: str) -> list[Any]:
+    hrefs = {}
+    for key, asset in (item.get("assets") or {}).items():
+        href = str(asset.get("href", ""))
+        try:
+            href = readable_href(href, file)
+        except PermanentFault:
+            continue  # what cannot be read is not used either
+        hrefs[key] = os.path.relpath(href, root) if os.path.isabs(href) else href.partition("?")[0]
+    return [item.get("id"), item.get("collection"), item.get("properties"), hrefs]
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InvalidInputError(
+            f"The STAC file cannot be read: {error.strerror}. Received: {file}"
+        ) from error
+    except ValueError as error:
+        raise InvalidInputError(f"The STAC file is no JSON: {error}. Received: {file}") from error
+    if not isinstance(content, dict) or content.get("type") not in (
+        "Catalog",
+        "Collection",
+        "Feature",
+        "FeatureCollection",
+    ):
+        raise InvalidInputError(
+            'A STAC file is an object whose "type" is Catalog, Collection, Feature (an item) or '
+            f"FeatureCollection. Received: {file}"
+        )
+    return content
+
+
+def _items_of(file: Path, content: dict[str, Any]) -> Iterator[StaticItem]:
+    if content["type"] == "Feature":
+        yield content, str(file.absolute())
+    elif content["type"] == "FeatureCollection":
+        features = content.get("features")
+        if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
+            raise InvalidInputError(f'"features" must be a list of items. Received: {file}')
+        for feature in features:
+            yield feature, str(file.absolute())
+
+
+def _walk(file: Path, content: dict[str, Any], seen: set[Path]) -> Iterator[StaticItem]:
+    """Follows the child and item links; a file that is linked twice is read once."""
+    seen.add(file.resolve())
+    for link in content.get("links") or ():
+        if link.get("rel") not in ("child", "item"):
+            continue
+        target = _linked(file, str(link.get("href", "")))
+        if target.resolve() in seen:
+            continue
+        linked = _load(target)
+        if linked["type"] in ("Catalog", "Collection"):
+            yield from _walk(target, linked, seen)
+        else:
+            seen.add(target.resolve())
+            yield from _items_of(target, linked)
+
+
+def _linked(file: Path, href: str) -> Path:
+    url = urllib.parse.urlsplit(href)
+    if url.scheme == "file":
+        return Path(urllib.request.url2pathname(url.path))
+    if url.scheme:
+        raise InvalidInputError(
+            f"{file} links to {href}: a static catalogue must lie on disk whole. Download it first, or give "
+            "the URL of its STAC API."
+        )
+    return file.parent / href
