@@ -5,7 +5,7 @@ sees what lies on its other side shifted by 360 degrees.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ _GATHER: Any = (shapely.multipoints, shapely.multilinestrings, shapely.multipoly
 _TYPE_ORDER = {"node": 0, "way": 1, "relation": 2}
 
 Bounds = tuple[float, float, float, float]
+Geometries = npt.NDArray[np.object_]
+Indices = npt.NDArray[np.int64]
 
 
 def clip_margin(max_dilation_m: float) -> float:
@@ -36,8 +38,8 @@ def clip_margin(max_dilation_m: float) -> float:
         max_dilation_m: The widest dilation of the ontology in metres.
 
     Returns:
-        Metres: the dilation, rounded up to whole pixels, and two pixels more, so that a pixel that dilates into
-        the chip is drawn from everything that crosses it.
+        Metres: the dilation, rounded up to whole pixels, and two pixels more, so that a pixel that dilates
+        into the chip is drawn from everything that crosses it.
     """
     return float(PIXEL_M * (np.ceil(max_dilation_m / PIXEL_M) + 2))
 
@@ -54,8 +56,10 @@ def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature
         The feature with its geometry as WKB in metres of the chip's UTM zone: of the same dimension (points,
         lines or polygons), valid, normalised; None if nothing is left.
     """
-    geometry = _mend(shapely.from_wkb(feature.geometry, on_invalid="ignore"))
-    return None if geometry is None else _clip(feature, geometry, chip, margin_m)
+    geometries = _mend(_decode([feature]))
+    rough = lonlat_boxes([chip], margin_m + _CUT_BEYOND_M)
+    (part,) = _clip(geometries, rough, _kept([chip], margin_m), np.array([chip.epsg]))
+    return None if part is None else _with_geometry(feature, part)
 
 
 def lonlat_boxes(chips: Sequence[ChipWindow], margin_m: float) -> npt.NDArray[np.float64]:
@@ -66,8 +70,8 @@ def lonlat_boxes(chips: Sequence[ChipWindow], margin_m: float) -> npt.NDArray[np
         margin_m: How far the envelopes reach outside the chips, in metres.
 
     Returns:
-        (N, 4) float64: west, south, east, north. Where a chip crosses the antimeridian, east exceeds 180 or west
-        is below -180: a box is never wrapped.
+        (N, 4) float64: west, south, east, north. Where a chip crosses the antimeridian, east exceeds 180 or
+        west is below -180: a box is never wrapped.
     """
     boxes = np.empty((len(chips), 4))
     epsgs = np.array([chip.epsg for chip in chips], dtype=np.int64)
@@ -97,28 +101,33 @@ class CellIndex:
     """
 
     def __init__(self, chips: Mapping[int, ChipWindow], margin_m: float) -> None:
-        self._chips = dict(chips)
-        self._margin_m = margin_m
-        cell_ids = np.array(sorted(self._chips), dtype=np.int64)
-        boxes = lonlat_boxes([self._chips[int(cell_id)] for cell_id in cell_ids], margin_m)
+        self._cell_ids = np.array(
+            sorted(chips), dtype=np.int64
+        )  # (C,), what is indexed by cell is in this order
+        ordered = [chips[int(cell_id)] for cell_id in self._cell_ids]
+        self._epsgs = np.array([chip.epsg for chip in ordered], dtype=np.int64)
+        self._kept = _kept(ordered, margin_m)
+        self._rough = lonlat_boxes(ordered, margin_m + _CUT_BEYOND_M)
+        boxes = lonlat_boxes(ordered, margin_m)
         # A chip at the antimeridian is sought on both of its sides.
-        west, east = boxes[:, 0] < -180.0, boxes[:, 2] > 180.0
+        west, east = np.flatnonzero(boxes[:, 0] < -180.0), np.flatnonzero(boxes[:, 2] > 180.0)
         shift = np.array([360.0, 0.0, 360.0, 0.0])
         boxes = np.concatenate([boxes, boxes[west] + shift, boxes[east] - shift])
-        self._cell_ids = np.concatenate([cell_ids, cell_ids[west], cell_ids[east]])
+        self._cell_of_box = np.concatenate([np.arange(len(ordered)), west, east])
         self._tree = shapely.STRtree([shapely.box(*box) for box in boxes.tolist()])
 
     def cells_of(self, feature: Feature) -> list[int]:
-        """Returns the cells that a feature may touch.
+        """Returns the cells that a feature touches.
 
         Args:
             feature: Its geometry is WKB in degrees.
 
         Returns:
-            Ids of cells, ascending. A cell whose chip only comes near the feature may be among them.
+            Ids of cells, ascending. Cells are taken as their envelopes in degrees, so that one that the feature only
+            comes near may be among them.
         """
-        geometry = _mend(shapely.from_wkb(feature.geometry, on_invalid="ignore"))
-        return [] if geometry is None else self._touched(geometry)
+        _, cells = self._touched(_mend(_decode([feature])))
+        return [int(cell_id) for cell_id in self._cell_ids[cells]]
 
     def clip(self, features: Sequence[Feature]) -> Iterator[tuple[int, Feature]]:
         """Clips features to all the chips that they touch.
@@ -129,36 +138,39 @@ class CellIndex:
         Yields:
             (cell id, the part of the feature as `clip_to_chip` gives it), in order of feature and cell.
         """
-        geometries = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
-        for row in self._candidates(geometries):
-            geometry = _mend(geometries[row])
-            if geometry is None:
-                continue
-            for cell_id in self._touched(geometry):
-                part = _clip(features[row], geometry, self._chips[cell_id], self._margin_m)
-                if part is not None:
-                    yield cell_id, part
+        geometries = _decode(features)
+        near = self._candidates(geometries)
+        geometries[near] = _mend(geometries[near])
+        rows, cells = self._touched(geometries[near])
+        rows = near[rows]
+        parts = _clip(geometries[rows], self._rough[cells], self._kept[cells], self._epsgs[cells])
+        for row, cell, part in zip(rows.tolist(), cells.tolist(), parts, strict=True):
+            if part is not None:
+                yield int(self._cell_ids[cell]), _with_geometry(features[row], part)
 
-    def _candidates(self, geometries: npt.NDArray[np.object_]) -> list[int]:
-        """Indices of the geometries whose envelope meets a box, or that may cross the antimeridian."""
+    def _candidates(self, geometries: Geometries) -> Indices:
+        """Indices of geometries whose envelope meets a box, or that may cross the antimeridian."""
         bounds = shapely.bounds(geometries)
-        with np.errstate(invalid="ignore"):
-            wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
+        wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
         rows, _ = self._tree.query(geometries)
-        return [int(row) for row in np.union1d(rows, wide)]
+        return np.union1d(rows, wide)
 
-    def _touched(self, geometry: BaseGeometry) -> list[int]:
-        found = [self._tree.query(geometry, predicate="intersects")]
-        if geometry.bounds[2] > 180.0:  # unwrapped across the antimeridian
-            found.append(self._tree.query(_shifted(geometry, -360.0), predicate="intersects"))
-        return sorted({int(cell_id) for rows in found for cell_id in self._cell_ids[rows]})
+    def _touched(self, geometries: Geometries) -> tuple[Indices, Indices]:
+        """Indices (of geometries, of cells) of the pairs that meet, sorted."""
+        rows, boxes = self._tree.query(geometries, predicate="intersects")
+        unwrapped = np.flatnonzero(shapely.bounds(geometries)[:, 2] > 180.0)
+        if len(unwrapped):
+            others, more = self._tree.query(_shifted(geometries[unwrapped], -360.0), predicate="intersects")
+            rows, boxes = np.concatenate([rows, unwrapped[others]]), np.concatenate([boxes, more])
+        pairs = np.unique(np.stack([rows, self._cell_of_box[boxes]], axis=1), axis=0)
+        return pairs[:, 0], pairs[:, 1]
 
 
 def deduplicate(features: Iterable[Feature]) -> list[Feature]:
     """Keeps one copy of each OSM element.
 
-    Several extracts may hold the same element. Where the copies differ, as when one extract's edge or age cost
-    it a part, the larger is kept, by area, then length; among equals the order of tags and bytes decides.
+    Several extracts may hold the same element. Where the copies differ, as when one extract's edge or age
+    cost it a part, the larger is kept, by area, then length; among equals the order of tags and bytes decides.
 
     Args:
         features: Features clipped to one chip, in any order.
@@ -182,136 +194,155 @@ def _transformer(epsg: int) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(_LONGLAT, f"EPSG:{epsg}", always_xy=True)
 
 
-@functools.lru_cache(maxsize=4096)
-def _rough_box(chip: ChipWindow, margin_m: float) -> Bounds:
-    west, south, east, north = lonlat_boxes([chip], margin_m + _CUT_BEYOND_M)[0].tolist()
-    return west, south, east, north
+def _kept(chips: Sequence[ChipWindow], margin_m: float) -> npt.NDArray[np.float64]:
+    """(N, 4): chips and their margin in metres of their zones."""
+    bounds = np.array([chip.bounds for chip in chips], dtype=np.float64).reshape(-1, 4)
+    return bounds + margin_m * np.array([-1.0, -1.0, 1.0, 1.0])
 
 
-def _mend(geometry: BaseGeometry | None) -> BaseGeometry | None:
-    """Returns the geometry valid, 2D and continuous in longitude; None if there is nothing to draw."""
-    if geometry is None or geometry.is_empty:
-        return None
-    geometry = shapely.force_2d(geometry)
-    if not np.isfinite(shapely.get_coordinates(geometry)).all():
-        return None
-    west, _, east, _ = geometry.bounds
-    if east - west > 180.0:
-        geometry = _unwrapped(geometry)
-    return _repaired(geometry)
+def _decode(features: Sequence[Feature]) -> Geometries:
+    """(N,) geometries; None for what is no WKB, as a ring of two points."""
+    geometries: Geometries = np.empty(len(features), dtype=object)
+    geometries[:] = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
+    return geometries
 
 
-def _repaired(geometry: BaseGeometry) -> BaseGeometry | None:
-    """Returns the geometry valid and of its own dimension; a polygon that collapses to lines is nothing."""
-    if geometry.is_valid:
-        return geometry
-    return _of_dimension(shapely.make_valid(geometry), _dimension(geometry))
+def _with_geometry(feature: Feature, geometry: BaseGeometry) -> Feature:
+    return Feature(
+        feature.osm_type, feature.osm_id, feature.tags, shapely.to_wkb(shapely.normalize(geometry))
+    )
 
 
-def _dimension(geometry: BaseGeometry) -> int:
-    return int(shapely.get_dimensions(geometry))
+def _mend(geometries: Geometries) -> Geometries:
+    """Makes geometries in degrees valid, 2D and continuous in longitude; None where there is nothing to draw."""
+    mended = shapely.force_2d(geometries)
+    bounds = shapely.bounds(mended)  # NaN where there is no geometry, infinite or NaN where a coordinate is
+    finite = np.isfinite(bounds).all(axis=1)
+    mended[~finite] = None
+    for row in np.flatnonzero(finite & (bounds[:, 2] - bounds[:, 0] > 180.0)):
+        mended[row] = _unwrapped(mended[row])
+    return _repaired(mended)
 
 
-def _of_dimension(geometry: BaseGeometry, dimension: int) -> BaseGeometry | None:
-    """Returns the parts of a dimension: 0 points, 1 lines, 2 polygons; None if there are none."""
-    if geometry.is_empty:
-        return None
-    if geometry.geom_type != "GeometryCollection":
-        return geometry if _dimension(geometry) == dimension else None
-    # A collection may hold multi-geometries: two steps bring out the single ones.
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    parts = parts[(shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)]
-    if len(parts) == 0:
-        return None
-    # Parts of one result of an overlay or a repair meet in points at most: gathering them keeps them valid.
-    gather: Callable[..., BaseGeometry] = _GATHER[dimension]
-    return gather(parts)
+def _repaired(geometries: Geometries) -> Geometries:
+    """Makes geometries valid and keeps their dimension: a polygon that collapses to lines is nothing."""
+    repaired = geometries.copy()
+    broken = np.flatnonzero(~shapely.is_valid(geometries) & ~shapely.is_missing(geometries))
+    dimensions = shapely.get_dimensions(geometries[broken])
+    repaired[broken] = _of_dimension(shapely.make_valid(geometries[broken]), dimensions)
+    return repaired
+
+
+def _of_dimension(geometries: Geometries, dimensions: npt.NDArray[np.integer[Any]]) -> Geometries:
+    """Keeps the parts of a dimension: 0 points, 1 lines, 2 polygons; None where there are none."""
+    kept = geometries.copy()
+    kept[shapely.is_empty(kept) | (shapely.get_dimensions(kept) != dimensions)] = None
+    # A collection's dimension is that of its highest part.
+    for row in np.flatnonzero(shapely.get_type_id(kept) == shapely.GeometryType.GEOMETRYCOLLECTION):
+        dimension = int(dimensions[row])
+        # A collection may hold multi-geometries: the second step brings out their parts.
+        parts = shapely.get_parts(shapely.get_parts(kept[row]))
+        parts = parts[(shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)]
+        # Parts of the result of an overlay or a repair meet in points at most: gathered, they stay valid.
+        kept[row] = _GATHER[dimension](parts)
+    return kept
 
 
 def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     """Returns a geometry that jumps from one side of the antimeridian to the other as one that crosses it.
 
-    No edge in OpenStreetMap is meant to go more than half around the world, so a jump of more than 180 degrees
-    is a crossing. Each line and ring is made continuous and brought to a mean longitude in [0, 360), so that
-    shells and their holes stay together. Rings around a pole, which end elsewhere than they begin, stay as they
-    are.
+    No edge in OpenStreetMap is meant to go more than half around the world, so a jump of more than 180
+    degrees is a crossing. Each line and ring is made continuous and brought to a mean longitude in [0, 360),
+    so that shells and their holes stay together. Rings around a pole, which end elsewhere than they begin,
+    stay as they are.
     """
-    pieces = _pieces(geometry)
-    if not any(np.abs(np.diff(piece[:, 0])).max(initial=0.0) > 180.0 for piece in pieces):
-        return geometry  # truly wide
+    parts = shapely.get_parts(geometry)
+    if shapely.get_dimensions(geometry) == 2:
+        parts = shapely.get_rings(parts)
     moved = []
-    for piece in pieces:
+    jumps = False
+    for piece in map(shapely.get_coordinates, parts):
+        jumps |= bool(np.abs(np.diff(piece[:, 0])).max(initial=0.0) > 180.0)
         lon = np.unwrap(piece[:, 0], period=360.0)
         closed = bool((piece[0] == piece[-1]).all())
         if closed and abs(lon[-1] - lon[0]) > 1.0:
             return geometry
         lon = lon - 360.0 * np.floor(lon.mean() / 360.0)
         if closed:
-            lon[-1] = lon[0]
+            lon[-1] = lon[0]  # to the last bit, or the ring would not close
         moved.append(np.column_stack([lon, piece[:, 1]]))
-    stacked = np.concatenate(moved)
-    return shapely.set_coordinates(shapely.from_wkb(shapely.to_wkb(geometry)), stacked)
+    if not jumps:
+        return geometry  # it is as wide as it says
+    unwrapped: BaseGeometry = shapely.transform(geometry, lambda _: np.concatenate(moved))
+    return unwrapped
 
 
-def _pieces(geometry: BaseGeometry) -> list[npt.NDArray[np.float64]]:
-    """The coordinates of each point, line and ring, in the order of `shapely.get_coordinates`."""
-    parts = shapely.get_parts(geometry)
-    if _dimension(geometry) == 2:
-        parts = shapely.get_rings(parts)
-    return [shapely.get_coordinates(part) for part in parts]
-
-
-def _shifted(geometry: BaseGeometry, degrees: float) -> BaseGeometry:
-    moved: BaseGeometry = shapely.transform(geometry, lambda lonlat: lonlat + np.array([degrees, 0.0]))
+def _shifted(geometries: Geometries, degrees: float) -> Geometries:
+    moved: Geometries = shapely.transform(geometries, lambda lonlat: lonlat + np.array([degrees, 0.0]))
     return moved
 
 
-def _clip(feature: Feature, geometry: BaseGeometry, chip: ChipWindow, margin_m: float) -> Feature | None:
-    """Clips a mended geometry; arguments and result as for `clip_to_chip`."""
-    dimension = _dimension(geometry)
-    kept = shapely.box(
-        chip.left - margin_m, chip.bottom - margin_m, chip.right + margin_m, chip.top + margin_m
-    )
-    parts = []
-    for rough in _rough_cuts(geometry, _rough_box(chip, margin_m)):
-        projected = _repaired(_to_utm(rough, chip.epsg))
-        part = None if projected is None else _of_dimension(shapely.intersection(projected, kept), dimension)
-        if part is not None:
-            parts.append(part)
-    if not parts:
-        return None
-    # The two sides of the antimeridian are parts of one thing.
-    whole = parts[0] if len(parts) == 1 else _of_dimension(shapely.union_all(parts), dimension)
-    if whole is None:
-        return None
-    return Feature(feature.osm_type, feature.osm_id, feature.tags, shapely.to_wkb(shapely.normalize(whole)))
+def _clip(
+    geometries: Geometries,
+    rough: npt.NDArray[np.float64],
+    kept: npt.NDArray[np.float64],
+    epsgs: npt.NDArray[np.int64],
+) -> Geometries:
+    """Clips geometries, each to its own box.
 
+    Args:
+        geometries: (N,) mended geometries in degrees, or None.
+        rough: (N, 4) boxes in degrees, larger than those in metres. Cutting there first keeps what is projected
+            small, and keeps away coordinates that UTM cannot hold.
+        kept: (N, 4) boxes in metres.
+        epsgs: (N,) the UTM zones of the boxes.
 
-def _rough_cuts(geometry: BaseGeometry, box: Bounds) -> Iterator[BaseGeometry]:
-    """Yields what of the geometry lies in a box in degrees, from each turn of the world that reaches into it.
-
-    Cutting here keeps what is projected small, and keeps coordinates that UTM cannot hold away from it.
+    Returns:
+        (N,) geometries in metres, None where nothing is left.
     """
-    west, south, east, north = box
-    g_west, g_south, g_east, g_north = geometry.bounds
-    if g_south > north or g_north < south:
-        return
-    for degrees in (-360.0, 0.0, 360.0):
-        if g_west + degrees > east or g_east + degrees < west:
+    clipped: Geometries = np.full(len(geometries), None, dtype=object)
+    for degrees in (0.0, -360.0, 360.0):  # from each turn of the world that reaches into the box
+        bounds = shapely.bounds(geometries) + degrees * np.array([1.0, 0.0, 1.0, 0.0])
+        rows = np.flatnonzero(_meet(bounds, rough))
+        if len(rows) == 0:
             continue
-        here = _shifted(geometry, degrees) if degrees else geometry
-        rough = shapely.box(west, south, east, north)
-        inside = bool(rough.covers(shapely.box(*here.bounds)))
-        cut = here if inside else _of_dimension(shapely.intersection(here, rough), _dimension(here))
-        if cut is not None:
-            yield cut
+        here = _shifted(geometries[rows], degrees) if degrees else geometries[rows]
+        here = _cut(here, rough[rows])
+        for epsg in np.unique(epsgs[rows]):
+            of_zone = np.flatnonzero(epsgs[rows] == epsg)
+            here[of_zone] = _to_utm(here[of_zone], int(epsg))
+        here = _cut(_repaired(here), kept[rows])
+        # The two sides of the antimeridian are parts of one thing.
+        both = ~shapely.is_missing(clipped[rows]) & ~shapely.is_missing(here)
+        here[both] = shapely.union(clipped[rows][both], here[both])
+        found = ~shapely.is_missing(here)
+        clipped[rows[found]] = here[found]
+    return clipped
 
 
-def _to_utm(geometry: BaseGeometry, epsg: int) -> BaseGeometry:
+def _meet(bounds: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    met: npt.NDArray[np.bool_] = (bounds[:, :2] <= boxes[:, 2:]).all(1) & (bounds[:, 2:] >= boxes[:, :2]).all(
+        1
+    )
+    return met
+
+
+def _cut(geometries: Geometries, boxes: npt.NDArray[np.float64]) -> Geometries:
+    """Cuts valid geometries at boxes, both (N,) and (N, 4); those that lie inside are left untouched."""
+    bounds = shapely.bounds(geometries)
+    inside = (bounds[:, :2] >= boxes[:, :2]).all(1) & (bounds[:, 2:] <= boxes[:, 2:]).all(1)
+    rows = np.flatnonzero(~inside & ~shapely.is_missing(geometries))
+    cut = geometries.copy()
+    pieces = shapely.intersection(geometries[rows], shapely.box(*boxes[rows].T))
+    cut[rows] = _of_dimension(pieces, shapely.get_dimensions(geometries[rows]))
+    return cut
+
+
+def _to_utm(geometries: Geometries, epsg: int) -> Geometries:
     transformer = _transformer(epsg)
 
     def project(lonlat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.column_stack(transformer.transform(lonlat[:, 0], lonlat[:, 1]))
 
-    projected: BaseGeometry = shapely.transform(geometry, project)
+    projected: Geometries = shapely.transform(geometries, project)
     return projected

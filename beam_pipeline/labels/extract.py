@@ -1,0 +1,289 @@
+"""Reads OpenStreetMap features from `.osm.pbf` extracts.
+
+A file is read once (and its relations once more before that), whatever the number of cells. Lines and the areas of
+closed ways are made of the ways, the areas of multipolygon and boundary relations come from pyosmium's assembler,
+which gives a relation whole or not at all.
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import osmium
+import shapely
+
+from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.faults import InvalidInputError, PermanentFault
+from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.features import Bounds, CellIndex, clip_margin
+from beam_pipeline.labels.ontology import Kind, Ontology
+from beam_pipeline.labels.polygon_rules import is_area
+
+AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
+"""Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""
+
+LARGE_EXTRACT_BYTES = 2 << 30
+"""From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
+
+_BATCH = 8192  # features looked up in the spatial index at once
+_CACHED_TAGS = 1 << 16
+_LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
+_POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractInfo:
+    """What an extract says of itself.
+
+    Attributes:
+        name: File name.
+        size: Bytes.
+        timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
+        bounds: (west, south, east, north) in degrees from the header; None where it gives none.
+    """
+
+    name: str
+    size: int
+    timestamp: str
+    bounds: Bounds | None
+
+
+def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
+    """Reads an extract's header: quick, so that a wrong file is found before launch.
+
+    What follows the header is not looked at: `features_of_cells` finds files that are unsorted or truncated.
+
+    Args:
+        path: A local `.osm.pbf` file.
+
+    Returns:
+        Name, size, timestamp and bounds.
+
+    Raises:
+        InvalidInputError: There is no such file, it is no PBF file or it is a history file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InvalidInputError(
+            f"An OSM extract is missing. Received: {path}. Give the path of an .osm.pbf file"
+        )
+    try:
+        with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
+            header = reader.header()
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
+            "e.g. of https://download.geofabrik.de; other formats: osmium cat -o FILE.osm.pbf"
+        ) from error
+    if header.has_multiple_object_versions:
+        raise InvalidInputError(
+            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
+            "osmium time-filter"
+        )
+    box = header.box()
+    bounds = (
+        (box.bottom_left.lon, box.bottom_left.lat, box.top_right.lon, box.top_right.lat)
+        if box.valid()
+        else None
+    )
+    return ExtractInfo(
+        file.name, file.stat().st_size, header.get("osmosis_replication_timestamp", ""), bounds
+    )
+
+
+def features_of_cells(
+    path: str | os.PathLike[str],
+    chips: Mapping[int, ChipWindow],
+    ontology: Ontology,
+    dropped: "collections.Counter[str] | None" = None,
+) -> Iterator[tuple[int, Feature]]:
+    """Reads the features that the ontology draws, clipped to chips.
+
+    Args:
+        path: A local `.osm.pbf` file, sorted by type and id.
+        chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
+        ontology: Says which keys are looked at and what is drawn.
+        dropped: If given, told at the end what was left out of the whole file, by reason: "incomplete_way" (nodes are
+            missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
+            (its ways make no valid rings).
+
+    Yields:
+        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes as often
+        as it has features, and not at all without.
+
+    Raises:
+        PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract". Features may
+            have come before it: they are not all there are.
+    """
+    index = CellIndex(chips, clip_margin(ontology.max_dilation_m))
+    counts: collections.Counter[str] = collections.Counter()
+    features = read_features(path, ontology, counts)
+    while batch := list(itertools.islice(features, _BATCH)):
+        yield from index.clip(batch)
+    if dropped is not None:
+        dropped.update(counts)
+
+
+def read_features(
+    path: str | os.PathLike[str], ontology: Ontology, dropped: "collections.Counter[str]"
+) -> Iterator[Feature]:
+    """Reads all features of an extract that the ontology draws.
+
+    Args:
+        path: As for `features_of_cells`.
+        ontology: As for `features_of_cells`.
+        dropped: As for `features_of_cells`; counts as reading goes on.
+
+    Yields:
+        Features in longitude and latitude, in order of the file; a relation comes with its last way. Geometries may
+        be invalid.
+
+    Raises:
+        PermanentFault: As for `features_of_cells`.
+    """
+    name = Path(path).name
+    if not Path(path).is_file():
+        raise PermanentFault("missing_extract", f"{name}: there is no such file")
+    try:
+        yield from _Reading(path, ontology, dropped).features()
+    except RuntimeError as error:
+        # pyosmium has one class for all its errors; only the text tells them apart.
+        text = str(error)
+        if "out of order" in text:
+            raise _unsorted(name, text) from error
+        reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
+        raise PermanentFault(reason, f"{name}: {text}; download or make it again") from error
+
+
+class _Reading:
+    """One pass through an extract.
+
+    Args:
+        path: The file.
+        ontology: What is drawn.
+        dropped: What is left out is counted here.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], ontology: Ontology, dropped: "collections.Counter[str]"
+    ) -> None:
+        self._path = Path(path)
+        self._keys = ontology.keys
+        self._point_keys = sorted(
+            {rule.key for label in ontology.labels for rule in label.rules if "point" in rule.kinds}
+        )
+        self._dropped = dropped
+        self._wkb = osmium.geom.WKBFactory()
+        # Few combinations of tags make up most of a file.
+        self._is_drawn: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(
+            _CACHED_TAGS
+        )(lambda kind, tags: bool(ontology.layers_of(kind, tags)))
+        self._missing_nodes: list[int] = []
+        self._relations: set[int] = set()
+        self._assembled: set[int] = set()
+
+    def features(self) -> Iterator[Feature]:
+        processor = self._processor()
+        for entity in processor:
+            feature: Feature | None = None
+            if entity.is_way():
+                feature = self._way(entity)
+            elif entity.is_area():
+                feature = self._area(entity)
+            elif entity.is_node():
+                feature = self._node(entity)
+            else:
+                self._note_relation(entity)
+            if feature is not None:
+                yield feature
+        self._finish(processor)
+
+    def _processor(self) -> Any:
+        large = self._path.stat().st_size >= LARGE_EXTRACT_BYTES
+        keys = sorted(self._keys)
+        # Filters run in C++: nodes without a tag of ours, nine in ten objects of a file, never reach Python.
+        points = (
+            osmium.filter.KeyFilter(*self._point_keys)
+            if self._point_keys
+            else osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.RELATION | osmium.osm.AREA)
+        )
+        points.enable_for(osmium.osm.NODE)
+        return (
+            osmium.FileProcessor(osmium.io.File(str(self._path), "pbf"))
+            .with_locations("sparse_file_array" if large else "flex_mem")
+            .with_areas(osmium.filter.KeyFilter(*keys))
+            .with_filter(osmium.filter.KeyFilter(*keys))
+            .with_filter(points)
+        )
+
+    def _looked_at(self, tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted((key, value) for key, value in tags.items() if key in self._keys))
+
+    def _node(self, node: Any) -> Feature | None:
+        tags = self._looked_at(dict(node.tags))
+        if not self._is_drawn("point", tags) or not node.location.valid():
+            return None
+        return Feature("node", node.id, tags, shapely.to_wkb(shapely.Point(node.lon, node.lat)))
+
+    def _way(self, way: Any) -> Feature | None:
+        all_tags = dict(way.tags)
+        tags = self._looked_at(all_tags)
+        closed = way.is_closed() and is_area(all_tags)
+        if not self._is_drawn("area" if closed else "line", tags):
+            return None
+        missing = next((node.ref for node in way.nodes if not node.location.valid()), None)
+        if missing is not None:
+            self._missing_nodes.append(missing)
+            return None
+        try:
+            line = bytes.fromhex(self._wkb.create_linestring(way))
+        except RuntimeError:
+            return None  # all its nodes lie in one place
+        geometry = _POLYGON_HEADER + line[len(_LINE_HEADER) :] if closed else line
+        return Feature("way", way.id, tags, geometry)
+
+    def _area(self, area: Any) -> Feature | None:
+        if area.from_way():
+            return None  # made of the way already
+        tags = self._looked_at(dict(area.tags))
+        if not self._is_drawn("area", tags):
+            return None
+        self._assembled.add(area.orig_id())
+        if area.num_rings()[0] == 0:
+            self._dropped["broken_relation"] += 1
+            return None
+        geometry = bytes.fromhex(self._wkb.create_multipolygon(area))
+        return Feature("relation", area.orig_id(), tags, geometry)
+
+    def _note_relation(self, relation: Any) -> None:
+        tags = dict(relation.tags)
+        if tags.get("type") in AREA_RELATIONS and self._is_drawn("area", self._looked_at(tags)):
+            self._relations.add(relation.id)
+
+    def _finish(self, processor: Any) -> None:
+        """Counts what was incomplete, once it is known that the order of the file is not to blame."""
+        for node_id in self._missing_nodes:
+            try:
+                processor.node_location_storage.get(node_id)
+            except KeyError:
+                continue
+            # pyosmium takes ways that come before their nodes for ways without nodes.
+            raise _unsorted(self._path.name, f"node {node_id} comes after a way of it")
+        for reason, count in (
+            ("incomplete_way", len(self._missing_nodes)),
+            ("incomplete_relation", len(self._relations - self._assembled)),
+        ):
+            if count:
+                self._dropped[reason] += count
+
+
+def _unsorted(name: str, detail: str) -> PermanentFault:
+    return PermanentFault(
+        "unsorted_extract", f"{name}: {detail}; sort it: osmium sort {name} -o SORTED.osm.pbf"
+    )
