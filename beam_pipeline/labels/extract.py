@@ -1,8 +1,8 @@
 """Reads OpenStreetMap features from `.osm.pbf` extracts.
 
-A file is read once (and its relations once more before that), whatever the number of cells. Lines and the areas of
-closed ways are made of the ways, the areas of multipolygon and boundary relations come from pyosmium's assembler,
-which gives a relation whole or not at all.
+A file is read once (and its relations once more before that), whatever the number of cells. Lines and the
+areas of closed ways are made of the ways; the areas of multipolygon and boundary relations come from
+pyosmium's assembler, which gives a relation whole or not at all.
 """
 
 import collections
@@ -109,17 +109,17 @@ def features_of_cells(
         path: A local `.osm.pbf` file, sorted by type and id.
         chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
         ontology: Says which keys are looked at and what is drawn.
-        dropped: If given, told at the end what was left out of the whole file, by reason: "incomplete_way" (nodes are
-            missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
-            (its ways make no valid rings).
+        dropped: If given, told at the end what was left out of the whole file, by reason: "incomplete_way"
+            (nodes are missing), "incomplete_relation" (member ways are missing, as at an extract's edge),
+            "broken_relation" (its ways make no valid rings).
 
     Yields:
-        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes as often
-        as it has features, and not at all without.
+        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes as
+        often as it has features, and not at all without.
 
     Raises:
-        PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract". Features may
-            have come before it: they are not all there are.
+        PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".
+            Features may have come before it: they are not all there are.
     """
     index = CellIndex(chips, clip_margin(ontology.max_dilation_m))
     counts: collections.Counter[str] = collections.Counter()
@@ -141,8 +141,8 @@ def read_features(
         dropped: As for `features_of_cells`; counts as reading goes on.
 
     Yields:
-        Features in longitude and latitude, in order of the file; a relation comes with its last way. Geometries may
-        be invalid.
+        Features in longitude and latitude, in order of the file; a relation comes with its last way.
+        Geometries may be invalid.
 
     Raises:
         PermanentFault: As for `features_of_cells`.

@@ -4,6 +4,7 @@ Features come in longitude and latitude, -180 to 180, as their source has them. 
 sees what lies on its other side shifted by 360 degrees.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -59,7 +60,7 @@ def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature
     geometries = _mend(_decode([feature]))
     rough = lonlat_boxes([chip], margin_m + _CUT_BEYOND_M)
     (part,) = _clip(geometries, rough, _kept([chip], margin_m), np.array([chip.epsg]))
-    return None if part is None else _with_geometry(feature, part)
+    return None if part is None else dataclasses.replace(feature, geometry=part)
 
 
 def lonlat_boxes(chips: Sequence[ChipWindow], margin_m: float) -> npt.NDArray[np.float64]:
@@ -123,8 +124,8 @@ class CellIndex:
             feature: Its geometry is WKB in degrees.
 
         Returns:
-            Ids of cells, ascending. Cells are taken as their envelopes in degrees, so that one that the feature only
-            comes near may be among them.
+            Ids of cells, ascending. Cells are taken as their envelopes in degrees, so that one that the
+            feature only comes near may be among them.
         """
         _, cells = self._touched(_mend(_decode([feature])))
         return [int(cell_id) for cell_id in self._cell_ids[cells]]
@@ -146,7 +147,7 @@ class CellIndex:
         parts = _clip(geometries[rows], self._rough[cells], self._kept[cells], self._epsgs[cells])
         for row, cell, part in zip(rows.tolist(), cells.tolist(), parts, strict=True):
             if part is not None:
-                yield int(self._cell_ids[cell]), _with_geometry(features[row], part)
+                yield int(self._cell_ids[cell]), dataclasses.replace(features[row], geometry=part)
 
     def _candidates(self, geometries: Geometries) -> Indices:
         """Indices of geometries whose envelope meets a box, or that may cross the antimeridian."""
@@ -170,7 +171,8 @@ def deduplicate(features: Iterable[Feature]) -> list[Feature]:
     """Keeps one copy of each OSM element.
 
     Several extracts may hold the same element. Where the copies differ, as when one extract's edge or age
-    cost it a part, the larger is kept, by area, then length; among equals the order of tags and bytes decides.
+    cost it a part, the larger is kept, by area, then length; among equals the order of tags and bytes
+    decides.
 
     Args:
         features: Features clipped to one chip, in any order.
@@ -207,14 +209,8 @@ def _decode(features: Sequence[Feature]) -> Geometries:
     return geometries
 
 
-def _with_geometry(feature: Feature, geometry: BaseGeometry) -> Feature:
-    return Feature(
-        feature.osm_type, feature.osm_id, feature.tags, shapely.to_wkb(shapely.normalize(geometry))
-    )
-
-
 def _mend(geometries: Geometries) -> Geometries:
-    """Makes geometries in degrees valid, 2D and continuous in longitude; None where there is nothing to draw."""
+    """Makes geometries in degrees valid, 2D, continuous in longitude; None where nothing can be drawn."""
     mended = shapely.force_2d(geometries)
     bounds = shapely.bounds(mended)  # NaN where there is no geometry, infinite or NaN where a coordinate is
     finite = np.isfinite(bounds).all(axis=1)
@@ -292,13 +288,13 @@ def _clip(
 
     Args:
         geometries: (N,) mended geometries in degrees, or None.
-        rough: (N, 4) boxes in degrees, larger than those in metres. Cutting there first keeps what is projected
-            small, and keeps away coordinates that UTM cannot hold.
+        rough: (N, 4) boxes in degrees, larger than those in metres. Cutting there first keeps what is
+            projected small, and keeps away coordinates that UTM cannot hold.
         kept: (N, 4) boxes in metres.
         epsgs: (N,) the UTM zones of the boxes.
 
     Returns:
-        (N,) geometries in metres, None where nothing is left.
+        (N,) WKB of normalised geometries in metres, None where nothing is left.
     """
     clipped: Geometries = np.full(len(geometries), None, dtype=object)
     for degrees in (0.0, -360.0, 360.0):  # from each turn of the world that reaches into the box
@@ -317,13 +313,13 @@ def _clip(
         here[both] = shapely.union(clipped[rows][both], here[both])
         found = ~shapely.is_missing(here)
         clipped[rows[found]] = here[found]
-    return clipped
+    wkb: npt.NDArray[np.object_] = shapely.to_wkb(shapely.normalize(clipped))
+    return wkb
 
 
 def _meet(bounds: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    met: npt.NDArray[np.bool_] = (bounds[:, :2] <= boxes[:, 2:]).all(1) & (bounds[:, 2:] >= boxes[:, :2]).all(
-        1
-    )
+    west_south, east_north = bounds[:, :2] <= boxes[:, 2:], bounds[:, 2:] >= boxes[:, :2]
+    met: npt.NDArray[np.bool_] = np.concatenate([west_south, east_north], axis=1).all(axis=1)
     return met
 
 
