@@ -1,0 +1,231 @@
+"""A cell's images and labels of one year <-> a serialised `tf.train.Example`."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
+from beam_pipeline.faults import PermanentFault
+from beam_pipeline.imagery.image import Image
+from beam_pipeline.records.example_proto import Example
+from beam_pipeline.records.png import decode_png, encode_png
+from beam_pipeline.records.schema import (
+    FEATURES,
+    IMAGE_FEATURES,
+    NUM_SLOTS,
+    SCL_PIXELS,
+    FeatureSpec,
+    slot_prefix,
+)
+
+Value = bytes | str | int | float | npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class CellYear:
+    """What one example holds.
+
+    Attributes:
+        cell: The cell.
+        year: The year of the images.
+        images: One or two images, in the order of their dates.
+        label: (192, 192, 3) uint8, the values of the ontology, 254 none, 255 unlabelled.
+    """
+
+    cell: Cell
+    year: int
+    images: tuple[Image, ...]
+    label: npt.NDArray[np.uint8]
+
+    def __eq__(self, other: Any) -> bool:
+        """Equal when every field and every pixel is."""
+        if not isinstance(other, CellYear):
+            return NotImplemented
+        mine, theirs = (self.cell, self.year, self.images), (other.cell, other.year, other.images)
+        return mine == theirs and np.array_equal(self.label, other.label)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def encode(cell_year: CellYear) -> bytes:
+    """Serialises an example; equal cell-years give equal bytes.
+
+    Args:
+        cell_year: What to store.
+
+    Returns:
+        A serialised `tf.train.Example` with the features of `schema.FEATURES`.
+
+    Raises:
+        ValueError: A value is none that the schema holds; the message names the feature.
+    """
+    if not 1 <= len(cell_year.images) <= NUM_SLOTS:
+        raise ValueError(
+            f"An example holds 1 to {NUM_SLOTS} images. Received: {len(cell_year.images)} for cell "
+            f"{cell_year.cell.cell_id} in {cell_year.year}"
+        )
+    values = _cell_values(cell_year)
+    for slot in range(NUM_SLOTS):
+        image = _image_values(cell_year.images[slot]) if slot < len(cell_year.images) else _NO_IMAGE
+        values |= {slot_prefix(slot) + name: value for name, value in image.items()}
+    message = Example()
+    features = message.features.feature
+    for name, spec in FEATURES.items():
+        value = values[name]
+        if spec.kind == "int64":
+            features[name].int64_list.value.append(value)
+        elif spec.kind == "float32":
+            features[name].float_list.value.append(value)
+        else:
+            features[name].bytes_list.value.append(_to_bytes(spec, value))
+    # Protobuf maps have no order of their own; deterministic=True sorts their keys.
+    return cast(bytes, message.SerializeToString(deterministic=True))
+
+
+def decode(payload: bytes) -> CellYear:
+    """Reads an example, the exact inverse of `encode`.
+
+    Args:
+        payload: A serialised example.
+
+    Returns:
+        What was stored.
+
+    Raises:
+        PermanentFault: "corrupt_example" or "corrupt_png": damaged, or of another schema.
+    """
+    try:
+        features = Example.FromString(payload).features.feature
+        if set(features) != set(FEATURES):
+            raise ValueError(f"features missing or unknown: {sorted(set(features) ^ set(FEATURES))}")
+        values = {name: _from_feature(spec, features[name]) for name, spec in FEATURES.items()}
+        chip = ChipWindow(values["epsg"], values["chip_left"], values["chip_bottom"])
+        if (chip.right, chip.top) != (values["chip_right"], values["chip_top"]):
+            raise ValueError(f"chip_right and chip_top do not belong to {chip}")
+        split = SPLITS[SPLITS.index(values["split"])]
+        bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
+        if not 1 <= values["num_images"] <= NUM_SLOTS:
+            raise ValueError(f"num_images is {values['num_images']}")
+    except (DecodeError, ValueError) as error:
+        raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
+    return CellYear(
+        cell=Cell(values["cell_id"], values["tile"], split, chip, *bounds),
+        year=values["year"],
+        images=tuple(_to_image(values, slot_prefix(slot)) for slot in range(values["num_images"])),
+        label=values["label"],
+    )
+
+
+def _cell_values(cell_year: CellYear) -> dict[str, Value]:
+    cell = cell_year.cell
+    return {
+        "cell_id": cell.cell_id,
+        "year": cell_year.year,
+        "tile": cell.tile,
+        "split": cell.split,
+        "epsg": cell.chip.epsg,
+        "chip_left": cell.chip.left,
+        "chip_bottom": cell.chip.bottom,
+        "chip_right": cell.chip.right,
+        "chip_top": cell.chip.top,
+        "min_lon": _float_text("min_lon", cell.min_lon),
+        "max_lon": _float_text("max_lon", cell.max_lon),
+        "min_lat": _float_text("min_lat", cell.min_lat),
+        "max_lat": _float_text("max_lat", cell.max_lat),
+        "label": cell_year.label,
+        "num_images": len(cell_year.images),
+    }
+
+
+def _image_values(image: Image) -> dict[str, Value]:
+    bad_pixels = round(image.bad_percent * SCL_PIXELS)
+    if bad_pixels / SCL_PIXELS != image.bad_percent or not 0 <= bad_pixels <= SCL_PIXELS:
+        raise ValueError(
+            f"bad_percent must be a number of pixels / {SCL_PIXELS}. Received: {image.bad_percent!r} in "
+            f"{image.item_id}"
+        )
+    if image.gsd_20.shape != (96, 96, 6):
+        raise ValueError(f"gsd_20 must be (96, 96, 6). Received: {image.gsd_20.shape} in {image.item_id}")
+    return {
+        "item_id": image.item_id,
+        "datetime": image.datetime,
+        "platform": image.platform,
+        "baseline": image.baseline,
+        "boa_add_offset": image.boa_add_offset,
+        "boa_decision": image.boa_decision,
+        "bad_pixels": bad_pixels,
+        "bad_percent": image.bad_percent,
+        "gsd_10": image.gsd_10,
+        "gsd_20_0": image.gsd_20[..., :3],
+        "gsd_20_1": image.gsd_20[..., 3:],
+        "gsd_60": image.gsd_60,
+        "scl": image.scl[..., np.newaxis],
+    }
+
+
+def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
+    gsd_20 = np.concatenate([values[prefix + "gsd_20_0"], values[prefix + "gsd_20_1"]], axis=-1)
+    return Image(
+        item_id=values[prefix + "item_id"],
+        datetime=values[prefix + "datetime"],
+        platform=values[prefix + "platform"],
+        baseline=values[prefix + "baseline"],
+        boa_add_offset=values[prefix + "boa_add_offset"],
+        boa_decision=values[prefix + "boa_decision"],
+        bad_percent=values[prefix + "bad_pixels"] / SCL_PIXELS,
+        gsd_10=values[prefix + "gsd_10"],
+        gsd_20=gsd_20,
+        gsd_60=values[prefix + "gsd_60"],
+        scl=values[prefix + "scl"][..., 0],
+    )
+
+
+def _to_bytes(spec: FeatureSpec, value: Value) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    assert isinstance(value, np.ndarray)
+    if value.shape != spec.shape or value.dtype != spec.dtype:
+        raise ValueError(
+            f"{spec.name} must be {spec.shape} {spec.dtype}. Received: {value.shape} {value.dtype}"
+        )
+    return encode_png(value)
+
+
+def _from_feature(spec: FeatureSpec, feature: Any) -> Any:
+    stored = {"int64": feature.int64_list, "float32": feature.float_list}.get(spec.kind, feature.bytes_list)
+    if len(stored.value) != 1:
+        raise ValueError(f"{spec.name} holds {len(stored.value)} values of kind {spec.kind}")
+    value = stored.value[0]
+    if spec.kind == "text":
+        return value.decode()
+    if spec.kind == "png":
+        pixels = decode_png(value)
+        if pixels.shape != spec.shape or pixels.dtype != spec.dtype:
+            raise ValueError(f"{spec.name} is {pixels.shape} {pixels.dtype}")
+        return pixels
+    return value
+
+
+def _float_text(name: str, value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite. Received: {value}")
+    return repr(float(value))  # the shortest decimal that reads back as the same float64
+
+
+def _no_image() -> dict[str, Value]:
+    """Returns what stands in the slot of a missing image; its pixels are encoded once."""
+    empty: dict[str, Value] = {"png": b"", "text": "", "int64": 0, "float32": 0.0}
+    return {
+        spec.name: encode_png(np.zeros(spec.shape, spec.dtype)) if spec.kind == "png" else empty[spec.kind]
+        for spec in IMAGE_FEATURES
+    }
+
+
+_NO_IMAGE = _no_image()

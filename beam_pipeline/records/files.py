@@ -1,0 +1,57 @@
+"""What the records need of a file system, local or remote."""
+
+import posixpath
+import uuid
+from collections.abc import Iterable
+from typing import Protocol
+
+TEMPORARY_FOLDER = "tmp"
+"""Folder below the output in which shards grow before they are renamed; no glob for results looks there."""
+
+
+class Files(Protocol):
+    """A file system. Paths are strings: local ones, or URLs such as gs://bucket/folder.
+
+    Every method raises `PermanentFault("not_found")` where the path must exist and does not, and
+    `TransientFault("storage")` for what another try may mend.
+    """
+
+    def exists(self, path: str) -> bool:
+        """Tells whether there is a file."""
+
+    def read_bytes(self, path: str) -> bytes:
+        """Returns a file's content."""
+
+    def read_text(self, path: str) -> str:
+        """Returns the content of a UTF-8 file."""
+
+    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs."""
+
+    def write_text(self, path: str, text: str) -> None:
+        """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Moves a file, over an old one, and makes the folders it needs."""
+
+    def glob(self, pattern: str) -> list[str]:
+        """Returns the paths that match, sorted; `*` stops at a slash."""
+
+    def delete(self, path: str) -> None:
+        """Deletes a file, or a folder and all in it; nothing happens where there is none."""
+
+
+def join(folder: str, *names: str) -> str:
+    """Joins a folder, local or URL, and relative names."""
+    return posixpath.join(folder, *names)
+
+
+def aside_path(output: str) -> str:
+    """Returns a path below the output that no other attempt has, be it a retry or a straggler."""
+    # uuid4 names the file only while it grows: nothing that is kept depends on it.
+    return join(output, TEMPORARY_FOLDER, uuid.uuid4().hex)
+
+
+def delete_leftovers(files: Files, output: str) -> None:
+    """Deletes what killed attempts left aside; to be called when nobody writes any more."""
+    files.delete(join(output, TEMPORARY_FOLDER))

@@ -1,0 +1,80 @@
+"""The notices that every dataset carries: licences, attribution, how to cite."""
+
+from collections.abc import Sequence
+
+from beam_pipeline.records.schema import SCHEMA_VERSION
+
+ATTRIBUTION = {
+    "labels": "Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License "
+    "(ODbL) 1.0: https://www.openstreetmap.org/copyright",
+}
+"""Licence of the labels. Source: https://www.openstreetmap.org/copyright"""
+
+PAPER = (
+    "Johnson, N., Treible, W., Crispell, D.: OpenSentinelMap: A Large-Scale Land Use Dataset using "
+    "OpenStreetMap and Sentinel-2 Imagery. CVPR EarthVision workshop, 2022."
+)
+
+
+def copernicus_notice(years: Sequence[int]) -> str:
+    """Returns the notice that the Copernicus licence asks for.
+
+    Source: Legal notice on the use of Copernicus Sentinel Data and Service Information.
+
+    Args:
+        years: The years of the images, ascending.
+    """
+    return f"Contains modified Copernicus Sentinel data [{', '.join(map(str, years))}]"
+
+
+def licences_md(years: Sequence[int]) -> str:
+    """Returns the text of LICENSES.md.
+
+    Args:
+        years: The years of the images, ascending.
+    """
+    return f"""# Licences of this dataset
+
+## Labels
+
+{ATTRIBUTION["labels"]}
+
+The label images are a Derivative Database in the sense of the ODbL: whoever passes them on, or publishes
+something made from them, names the source and offers a changed database under the same licence.
+Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
+
+## Imagery
+
+{copernicus_notice(years)}.
+
+Access to Sentinel data is free, full and open; this notice goes with whatever is passed on.
+Terms: https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice
+"""
+
+
+def citation_cff(years: Sequence[int]) -> str:
+    """Returns the text of CITATION.cff: how to cite a dataset built with this software.
+
+    Args:
+        years: The years of the images, ascending.
+    """
+    return f"""cff-version: 1.2.0
+type: dataset
+title: Sentinel-2 image pairs with OpenStreetMap labels, {years[0]}-{years[-1]}
+version: {SCHEMA_VERSION}
+message: >-
+  Cite the paper below. {copernicus_notice(years)}. Labels © OpenStreetMap contributors, ODbL 1.0.
+authors:
+  - name: OpenStreetMap contributors
+  - name: European Union, Copernicus programme
+references:
+  - type: conference-paper
+    title: "OpenSentinelMap: A Large-Scale Land Use Dataset using OpenStreetMap and Sentinel-2 Imagery"
+    authors:
+      - family-names: Johnson
+      - family-names: Treible
+      - family-names: Crispell
+    conference:
+      name: CVPR EarthVision workshop
+    year: 2022
+"""

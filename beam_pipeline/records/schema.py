@@ -1,0 +1,135 @@
+"""The schema of an example: every feature with its type, shape, unit and meaning, in one table.
+
+An example is a `tf.train.Example` of one cell and year. Its features have TFDS's nested names:
+`image_0/gsd_10` is the feature `gsd_10` of the first image. Both image slots always exist. A missing second
+image is an empty image (no data in every pixel, empty texts, zeros) and `num_images` is 1: it costs about 2 kB,
+and every reader, TFDS and batched tf.data among them, decodes all examples alike.
+
+TFRecord floats have 32 bits. What needs more is stored as text (`min_lon` ...: the shortest decimal that
+reads back as the same float64) or as an integer (`bad_pixels`, of which `bad_percent` is the fraction).
+"""
+
+import dataclasses
+from typing import Literal
+
+from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60
+
+SCHEMA_VERSION = "1.0.0"
+"""Major: readers must change. Minor: features were added. Patch: meanings were made clearer."""
+
+NUM_SLOTS = 2
+"""Image slots of an example."""
+
+SCL_PIXELS = 96 * 96
+"""Pixels of a chip at 20 m, the denominator of `bad_percent`."""
+
+Kind = Literal["png", "text", "int64", "float32"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpec:
+    """One feature of an example; exactly one value of it is stored.
+
+    Attributes:
+        name: Its key in the example.
+        kind: How it is stored: "png" and "text" (UTF-8) in a bytes list, the others in a list of that type.
+        shape: Of the decoded value, () for scalars.
+        dtype: Of the decoded value.
+        unit: Of the decoded value, "" where there is none.
+        meaning: What it is, and what stands for no data.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: str
+    unit: str
+    meaning: str
+
+
+def _text(name: str, meaning: str, unit: str = "") -> FeatureSpec:
+    return FeatureSpec(name, "text", (), "string", unit, meaning)
+
+
+def _int(name: str, meaning: str, unit: str = "") -> FeatureSpec:
+    return FeatureSpec(name, "int64", (), "int64", unit, meaning)
+
+
+def _dn(name: str, side: int, bands: tuple[str, ...]) -> FeatureSpec:
+    meaning = f"{' '.join(bands)}, untouched; 0 = no data. Reflectance = (DN + boa_add_offset) / 10000"
+    return FeatureSpec(name, "png", (side, side, len(bands)), "uint16", "DN", meaning)
+
+
+def _degrees(name: str, meaning: str) -> FeatureSpec:
+    return _text(name, f"{meaning} of the cell, WGS84, a float64 as decimal text", "degree")
+
+
+IMAGE_FEATURES: tuple[FeatureSpec, ...] = (
+    _text("item_id", 'Id of the STAC item; "" = no image in this slot'),
+    _text("datetime", "Sensing start, ISO 8601, UTC"),
+    _text("platform", "E.g. sentinel-2a"),
+    _text("baseline", 'Processing baseline, e.g. 05.11; "" = the item does not say'),
+    _int("boa_add_offset", "0 or -1000, to be added to a DN before the division by 10000", "DN"),
+    _text("boa_decision", "How boa_add_offset was decided"),
+    _int("bad_pixels", f"Unusable pixels of the {SCL_PIXELS} of scl", "pixel"),
+    FeatureSpec(
+        "bad_percent",
+        "float32",
+        (),
+        "float32",
+        "fraction",
+        f"bad_pixels / {SCL_PIXELS}, 0 to 1, rounded to float32. The published name; it is no percentage",
+    ),
+    _dn("gsd_10", 192, BANDS_10),
+    _dn("gsd_20_0", 96, BANDS_20[:3]),
+    _dn("gsd_20_1", 96, BANDS_20[3:]),
+    _dn("gsd_60", 32, BANDS_60),
+    FeatureSpec("scl", "png", (96, 96, 1), "uint8", "class", "Scene classification at 20 m; 0 = no data"),
+)
+"""The features of one image slot, without the slot's prefix."""
+
+CELL_FEATURES: tuple[FeatureSpec, ...] = (
+    _int("cell_id", "The cell's number in its grid, which dataset.json names"),
+    _int("year", "Year of the images"),
+    _text("tile", "MGRS tile, five characters, e.g. 05QKB"),
+    _text("split", "training, validation or testing"),
+    _int("epsg", "326zz or 327zz, the UTM zone of the tile"),
+    _int("chip_left", "Easting of the chip's west edge", "metre"),
+    _int("chip_bottom", "Northing of the chip's south edge", "metre"),
+    _int("chip_right", "Easting of the chip's east edge", "metre"),
+    _int("chip_top", "Northing of the chip's north edge", "metre"),
+    _degrees("min_lon", "West edge"),
+    _degrees("max_lon", "East edge"),
+    _degrees("min_lat", "South edge"),
+    _degrees("max_lat", "North edge"),
+    FeatureSpec(
+        "label",
+        "png",
+        (192, 192, 3),
+        "uint8",
+        "class",
+        "OSM labels at 10 m: land use; water and roads; buildings. 254 = known and none of the channel's "
+        "categories, 255 = unknown",
+    ),
+    _int("num_images", "1 or 2 images, in the order of their dates"),
+)
+"""The features that an example has once."""
+
+
+def slot_prefix(slot: int) -> str:
+    """Returns the prefix of an image slot's features, e.g. "image_0/"."""
+    return f"image_{slot}/"
+
+
+FEATURES: dict[str, FeatureSpec] = {
+    spec.name: spec
+    for spec in (
+        *CELL_FEATURES,
+        *(
+            dataclasses.replace(spec, name=slot_prefix(slot) + spec.name)
+            for slot in range(NUM_SLOTS)
+            for spec in IMAGE_FEATURES
+        ),
+    )
+}
+"""Every feature of an example by its key."""

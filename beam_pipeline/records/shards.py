@@ -1,0 +1,158 @@
+"""TFRecord shards: names, framing, and the commit by renaming.
+
+A unit of work writes its shard aside, then its summary, then renames the shard: the rename is the commit. A
+shard under its own name is therefore whole and has its summary.
+
+Source of the framing: tensorflow/core/lib/io/record_writer.h.
+"""
+
+import dataclasses
+import hashlib
+import re
+import struct
+from collections.abc import Iterable, Iterator
+
+import google_crc32c
+
+from beam_pipeline.cells.cell import SPLITS, Split
+from beam_pipeline.faults import PermanentFault
+from beam_pipeline.records.files import Files, aside_path, join
+from beam_pipeline.records.summary import DeadLetter, UnitSummary, failed_summary
+
+DATASET_NAME = "opensentinelmap"
+SUMMARIES_FOLDER = "summaries"
+
+_SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-(\d{{5,}})-of-(\d{{5,}})\Z")
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_HEAD_BYTES = _LENGTH.size + _CRC.size
+
+
+def shard_name(split: Split, index: int, count: int) -> str:
+    """Returns a shard's file name, e.g. "opensentinelmap-training.tfrecord-00003-of-00012"."""
+    return f"{DATASET_NAME}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def parse_shard_name(name: str) -> tuple[Split, int, int]:
+    """Returns (split, index, count) of a shard's file name.
+
+    Raises:
+        ValueError: It is no shard's name.
+    """
+    match = _SHARD_NAME.match(name)
+    if match is None:
+        raise ValueError(f'A shard is named like "{shard_name("training", 3, 12)}". Received: {name}')
+    return SPLITS[SPLITS.index(match[1])], int(match[2]), int(match[3])
+
+
+def summary_path(output: str, name: str) -> str:
+    """Returns the path of a unit's summary."""
+    return join(output, SUMMARIES_FOLDER, f"{name}.summary.json")
+
+
+def is_committed(files: Files, output: str, name: str) -> bool:
+    """Tells whether a unit is done: its shard lies under its own name, and its summary beside it."""
+    return files.exists(join(output, name)) and files.exists(summary_path(output, name))
+
+
+def commit_unit(
+    files: Files, output: str, name: str, payloads: Iterable[bytes], summary: UnitSummary
+) -> UnitSummary:
+    """Writes a unit's shard and summary; a unit without examples gets an empty shard.
+
+    Two attempts at a unit may run at once: each writes under a name of its own, and the last rename replaces
+    a shard by an equal one.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        name: The shard's file name.
+        payloads: The serialised examples, in order.
+        summary: The unit's summary; its hash and size are filled in here.
+
+    Returns:
+        The summary as written.
+    """
+    digest = hashlib.sha256()
+    num_bytes = 0
+
+    def framed() -> Iterator[bytes]:
+        nonlocal num_bytes
+        for payload in payloads:
+            record = frame(payload)
+            digest.update(record)
+            num_bytes += len(record)
+            yield record
+
+    aside = aside_path(output)
+    files.write_bytes(aside, framed())
+    summary = dataclasses.replace(summary, sha256=digest.hexdigest(), num_bytes=num_bytes)
+    files.write_text(summary_path(output, name), summary.to_json())
+    files.rename(aside, join(output, name))
+    return summary
+
+
+def record_failure(files: Files, output: str, letter: DeadLetter) -> UnitSummary:
+    """Writes the summary of a unit that failed as a whole; it has no shard, so a later run tries it again.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        letter: What happened; names the unit.
+
+    Returns:
+        The summary as written.
+    """
+    split, _, _ = parse_shard_name(letter.unit)
+    summary = failed_summary(letter, split)
+    files.write_text(summary_path(output, letter.unit), summary.to_json())
+    return summary
+
+
+def frame(payload: bytes) -> bytes:
+    """Returns a TFRecord: length, CRC of the length, payload, CRC of the payload."""
+    length = _LENGTH.pack(len(payload))
+    return b"".join((length, _CRC.pack(_masked_crc(length)), payload, _CRC.pack(_masked_crc(payload))))
+
+
+def read_shard(files: Files, path: str) -> Iterator[bytes]:
+    """Reads a shard's payloads, each checked against its CRC.
+
+    Args:
+        files: The file system.
+        path: The shard.
+
+    Yields:
+        The serialised examples, in order.
+
+    Raises:
+        PermanentFault: "corrupt_shard" (names the record and the byte) or "not_found".
+    """
+    data = memoryview(files.read_bytes(path))
+    position = 0
+    record = 0
+
+    def fault(what: str) -> PermanentFault:
+        return PermanentFault("corrupt_shard", f"{path}: record {record}, at byte {position}, {what}")
+
+    while position < len(data):
+        if position + _HEAD_BYTES > len(data):
+            raise fault(f"is cut off in its head: {len(data) - position} of {_HEAD_BYTES} bytes")
+        (length,) = _LENGTH.unpack_from(data, position)
+        (length_crc,) = _CRC.unpack_from(data, position + _LENGTH.size)
+        if length_crc != _masked_crc(bytes(data[position : position + _LENGTH.size])):
+            raise fault("has a wrong CRC of its length")
+        start, end = position + _HEAD_BYTES, position + _HEAD_BYTES + length
+        if end + _CRC.size > len(data):
+            raise fault(f"is cut off: {len(data) - start} of {length + _CRC.size} bytes")
+        payload = bytes(data[start:end])
+        if _CRC.unpack_from(data, end)[0] != _masked_crc(payload):
+            raise fault("has a wrong CRC of its payload")
+        yield payload
+        position = end + _CRC.size
+        record += 1
+
+
+def _masked_crc(data: bytes) -> int:
+    crc: int = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

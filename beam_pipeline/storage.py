@@ -1,0 +1,171 @@
+"""The file system of a run: Beam's, so that local folders and gs:// are the same to everyone."""
+
+import contextlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems as _FileSystems
+
+from beam_pipeline.faults import Fault, PermanentFault, TransientFault
+
+FileSystems: Any = _FileSystems  # carries no types
+
+HEADER_BYTES = 1 << 20
+"""How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
+
+_COPY_BYTES = 1 << 20
+
+
+class BeamFiles:
+    """The `records.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
+
+    A rename is atomic on a local disk. On an object store it is a copy and a delete: the copy appears whole
+    or not at all, which is what the commit of a shard needs.
+    """
+
+    def exists(self, path: str) -> bool:
+        """Tells whether there is a file."""
+        with _faults("look for", path):
+            return bool(FileSystems.exists(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        """Returns a file's content."""
+        with (
+            _faults("read", path),
+            FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            content: bytes = file.read()
+            return content
+
+    def read_text(self, path: str) -> str:
+        """Returns the content of a UTF-8 file."""
+        return self.read_bytes(path).decode()
+
+    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs."""
+        with (
+            _faults("write", path),
+            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            for chunk in chunks:
+                file.write(chunk)
+
+    def write_text(self, path: str, text: str) -> None:
+        """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
+        # uuid4 names the file only while it grows; two writers of one path never meet in it.
+        aside = f"{path}.{uuid.uuid4().hex}.part"
+        self.write_bytes(aside, [text.encode()])
+        self.rename(aside, path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Moves a file, over an old one, and makes the folders it needs."""
+        with _faults("rename to", target):
+            if _is_local(target):
+                os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+            FileSystems.rename([source], [target])
+
+    def glob(self, pattern: str) -> list[str]:
+        """Returns the paths that match, sorted; `*` stops at a slash."""
+        with _faults("list", pattern):
+            (match,) = FileSystems.match([pattern])
+            return sorted(metadata.path for metadata in match.metadata_list)
+
+    def delete(self, path: str) -> None:
+        """Deletes a file, or a folder and all in it; nothing happens where there is none."""
+        with _faults("delete", path):
+            if _is_local(path):
+                if os.path.exists(path):
+                    FileSystems.delete([path])
+                return
+            # An object store has no folders: delete the object, and all whose names begin with path/.
+            (match,) = FileSystems.match([path.rstrip("/") + "/**"])
+            found = [metadata.path for metadata in match.metadata_list]
+            if FileSystems.exists(path):
+                found.append(path)
+            if found:
+                FileSystems.delete(found)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Gives a file a local path, for libraries that know no other.
+
+    Args:
+        path: A local path or a URL.
+
+    Yields:
+        The path itself if it is local, else that of a copy, which is deleted afterwards.
+
+    Raises:
+        Fault: The file cannot be read.
+    """
+    with _copy(path, None) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def header_copy(path: str) -> Iterator[str]:
+    """Gives the head of a file a local path; what follows the head may be all zeros.
+
+    Args:
+        path: A local path or a URL.
+
+    Yields:
+        The path itself if it is local, else that of a copy of the first `HEADER_BYTES`, as long as the file,
+        which is deleted afterwards.
+
+    Raises:
+        Fault: The file cannot be read.
+    """
+    with _copy(path, HEADER_BYTES) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def _copy(path: str, limit: int | None) -> Iterator[str]:
+    """Yields a local path of a file, or of a copy of its first `limit` bytes padded to its length."""
+    if _is_local(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, path.rpartition("/")[2])
+        with (
+            _faults("read", path),
+            FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source,
+            open(local, "wb") as target,
+        ):
+            (match,) = FileSystems.match([path])
+            while limit is None or target.tell() < limit:
+                chunk = source.read(_COPY_BYTES)
+                if not chunk:
+                    break
+                target.write(chunk)
+            # The padding is a hole: it takes no space.
+            target.truncate(match.metadata_list[0].size_in_bytes)
+        yield local
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+@contextlib.contextmanager
+def _faults(action: str, path: str) -> Iterator[None]:
+    """Turns what a file system raises into our two kinds of fault."""
+    try:
+        yield
+    except Fault:
+        raise  # from whoever makes the chunks that are written
+    except FileNotFoundError as error:
+        raise PermanentFault("not_found", f"cannot {action} {path}: {error}") from error
+    except Exception as error:
+        # Cloud clients raise classes of their own, with the HTTP status in `code`.
+        if getattr(error, "code", None) == 404:
+            raise PermanentFault("not_found", f"cannot {action} {path}: {error}") from error
+        if not isinstance(error, OSError) and not hasattr(error, "code"):
+            raise
+        raise TransientFault("storage", f"cannot {action} {path}: {error}") from error
