@@ -109,13 +109,13 @@ def features_of_cells(
         path: A local `.osm.pbf` file, sorted by type and id.
         chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
         ontology: Says which keys are looked at and what is drawn.
-        dropped: If given, told at the end what was left out of the whole file, by reason: "incomplete_way"
-            (nodes are missing), "incomplete_relation" (member ways are missing, as at an extract's edge),
-            "broken_relation" (its ways make no valid rings).
+        dropped: If given, told at the end what was left out of the whole file, by reason:
+            "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an
+            extract's edge), "broken_relation" (its ways make no valid rings).
 
     Yields:
-        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes as
-        often as it has features, and not at all without.
+        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes
+        as often as it has features, and not at all without.
 
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".

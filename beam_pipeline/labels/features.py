@@ -313,14 +313,13 @@ def _clip(
         here[both] = shapely.union(clipped[rows][both], here[both])
         found = ~shapely.is_missing(here)
         clipped[rows[found]] = here[found]
-    wkb: npt.NDArray[np.object_] = shapely.to_wkb(shapely.normalize(clipped))
-    return wkb
+    normalised: Geometries = shapely.normalize(clipped)
+    return np.asarray(shapely.to_wkb(normalised), dtype=object)
 
 
 def _meet(bounds: npt.NDArray[np.float64], boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    west_south, east_north = bounds[:, :2] <= boxes[:, 2:], bounds[:, 2:] >= boxes[:, :2]
-    met: npt.NDArray[np.bool_] = np.concatenate([west_south, east_north], axis=1).all(axis=1)
-    return met
+    apart = np.maximum(bounds[:, :2] - boxes[:, 2:], boxes[:, :2] - bounds[:, 2:])
+    return np.asarray((apart <= 0.0).all(axis=1))
 
 
 def _cut(geometries: Geometries, boxes: npt.NDArray[np.float64]) -> Geometries:

@@ -1,0 +1,262 @@
+"""Asks an Overpass server for the OpenStreetMap features of a chip, through OSMnx.
+
+OSMnx makes the query and sends it. What comes back is read as an extract is read (`extract.py`), so that the
+same data gives the same features whichever way it comes: OSMnx itself would make something of a broken
+multipolygon.
+
+For small runs: public servers bear about 10,000 queries a day, one at a time.
+"""
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import json
+import logging
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import osmium
+import requests
+import shapely
+from osmium.osm.mutable import Node, Relation, Way
+
+from beam_pipeline import __version__
+from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.labels.extract import features_of_cells
+from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
+from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+
+USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
+"""What servers are told about who asks. Source: https://operations.osmfoundation.org/policies/api/"""
+
+RETRY = RetryPolicy(attempts=6, base_s=15.0, cap_s=300.0)
+"""A slot of a public server takes minutes to come free, so waits are long."""
+
+TIMEOUT_S = 180
+"""Seconds that a server may work on a query. Source: Overpass' own default."""
+
+_log = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
+_ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
+_NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
+_SLOT_FREE = re.compile(r"Slot available after: .*, in (-?\d+) seconds")
+
+Element = dict[str, Any]
+
+
+def features_of_chip(
+    chip: ChipWindow,
+    ontology: Ontology,
+    url: str,
+    cache_dir: str | os.PathLike[str] = "",
+    *,
+    retry: RetryPolicy = RETRY,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[Feature]:
+    """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
+
+    Queries go out one at a time: those of this process, and of all processes that share the cache.
+
+    Args:
+        chip: The chip.
+        ontology: Says which keys are looked at and what is drawn.
+        url: The server's API, e.g. "https://overpass-api.de/api".
+        cache_dir: Where answers are kept, for good: delete the folder to ask anew. "" for the user's cache
+            folder.
+        retry: How often and how long a busy server is asked again.
+        sleep: Waits that many seconds; a test passes its own.
+
+    Returns:
+        The features in metres of the chip's UTM zone, sorted by type and id; empty where nothing is mapped.
+
+    Raises:
+        PermanentFault: The server refuses the query, or has not the memory for it.
+        TransientFault: It was busy, slow or out of reach to the last try.
+    """
+    answers: list[Element] = []
+    for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
+        answers += _elements(query_box, ontology, url, Path(cache_dir or _default_cache()), retry, sleep)
+    with tempfile.TemporaryDirectory() as folder:
+        extract = Path(folder) / "answer.osm.pbf"
+        _write_extract(answers, extract)
+        return deduplicate(feature for _, feature in features_of_cells(extract, {0: chip}, ontology))
+
+
+def _default_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "opensentinelmap" / "overpass"
+
+
+def _query_boxes(chip: ChipWindow, margin_m: float) -> list[Bounds]:
+    """Boxes in degrees that cover a chip and its margin; two where it crosses the antimeridian."""
+    west, south, east, north = lonlat_boxes([chip], margin_m)[0].tolist()
+    if west < -180.0:
+        west, east = west + 360.0, east + 360.0
+    if east <= _ANTIMERIDIAN:
+        return [(max(west, -_ANTIMERIDIAN), south, east, north)]
+    return [(west, south, _ANTIMERIDIAN, north), (-_ANTIMERIDIAN, south, east - 360.0, north)]
+
+
+def _elements(
+    box: Bounds,
+    ontology: Ontology,
+    url: str,
+    cache: Path,
+    retry: RetryPolicy,
+    sleep: Callable[[float], object],
+) -> list[Element]:
+    """The elements of an answer, from the cache or from the server."""
+    question = json.dumps([url, [f"{degrees:.7f}" for degrees in box], sorted(ontology.keys)])
+    kept = cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
+    cache.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time, (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            elements = retry.call(lambda: _ask(box, ontology, url), sleep=sleep, on_retry=_log.warning)
+            # Written aside: a run that is killed leaves no half answer.
+            aside = kept.with_suffix(".part")
+            aside.write_bytes(gzip.compress(json.dumps(elements).encode(), mtime=0))
+            aside.replace(kept)
+            return elements
+    answer: list[Element] = json.loads(gzip.decompress(kept.read_bytes()))
+    return answer
+
+
+def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
+    """Sends one query and returns the elements of the answer."""
+    # OSMnx brings geopandas and more along: workers that read extracts do without.
+    import osmnx
+    from osmnx._errors import CacheOnlyInterruptError
+
+    elements: list[Element] = []
+
+    def check(response: requests.Response, **_: object) -> None:
+        if not response.is_redirect:
+            elements.extend(_checked(response, url))
+
+    settings: dict[str, Any] = {
+        "overpass_url": url,
+        "overpass_settings": "[out:json][timeout:{timeout}]{maxsize}" + _areas_around(box, ontology),
+        # OSMnx waits without end for servers that have no /status, and resends without end on 429 and 504.
+        # Here a refusal comes out as a fault and the retry policy waits.
+        "overpass_rate_limit": False,
+        "requests_kwargs": {"hooks": {"response": check}},
+        "requests_timeout": TIMEOUT_S,
+        "http_user_agent": USER_AGENT,
+        "http_referer": "",
+        "doh_url_template": None,  # host names are not told to a third party
+        "use_cache": False,
+        "cache_only_mode": True,  # OSMnx stops behind the download
+    }
+    tags: dict[str, bool | str | list[str]] = dict.fromkeys(sorted(ontology.keys), True)
+    try:
+        with _borrowed(osmnx.settings, settings), contextlib.suppress(CacheOnlyInterruptError):
+            osmnx.features.features_from_polygon(shapely.box(*box), tags)
+    except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, UnicodeError) as error:
+        raise PermanentFault("invalid_url", f"{url} is no address of an Overpass API") from error
+    except (requests.exceptions.RequestException, OSError) as error:
+        raise TransientFault("unreachable", f"{_host(url)}: {type(error).__name__}") from error
+    return elements
+
+
+def _areas_around(box: Bounds, ontology: Ontology) -> str:
+    """Overpass QL, put before OSMnx's query, for the areas that hold the box and have no edge in it.
+
+    A search by polygon, which is what OSMnx sends, finds by edges and nodes only: a forest all around the
+    chip would be missed. An area that holds the box holds its centre.
+    """
+    west, south, east, north = box
+    keys = "|".join(re.escape(key) for key in sorted(ontology.keys))
+    tagged = f'[~"^({keys})$"~"."]'
+    return (
+        f";is_in({(south + north) / 2:.7f},{(west + east) / 2:.7f})->.around;"
+        f"(way.around{tagged};way(pivot.around){tagged};relation(pivot.around){tagged};);(._;>;);out"
+    )
+
+
+@contextlib.contextmanager
+def _borrowed(module: Any, settings: dict[str, Any]) -> Iterator[None]:
+    """Sets OSMnx's settings, which are global, and afterwards puts back what they and `socket` were."""
+    before = {name: getattr(module, name) for name in settings}
+    getaddrinfo = socket.getaddrinfo
+    try:
+        for name, value in settings.items():
+            setattr(module, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(module, name, value)
+        socket.getaddrinfo = getaddrinfo
+
+
+def _checked(response: requests.Response, url: str) -> list[Element]:
+    """Returns the elements of an answer, or raises what speaks against it."""
+    host, status = _host(url), response.status_code
+    if status == 429:
+        raise RetryAfterFault("throttled", f"{host} has no free slot", _seconds_to_wait(response, url))
+    if status >= 500:
+        raise RetryAfterFault("server_error", f"{host} answered {status}", _retry_after(response))
+    if status != 200:
+        reason = {400: "refused_query", 403: "forbidden", 404: "not_found"}.get(status, "refused")
+        raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
+    try:
+        answer = response.json()
+        elements: list[Element] = answer["elements"]
+    except (requests.exceptions.JSONDecodeError, KeyError, TypeError) as error:
+        raise TransientFault("malformed_answer", f"{host} answered 200 with no Overpass JSON") from error
+    # Overpass finds out that it cannot finish when it has said 200 already: what came is only a part.
+    if "remark" in answer:
+        remark = str(answer["remark"])
+        kind = PermanentFault if _NO_USE_TRYING.search(remark) else TransientFault
+        raise kind("overpass_remark", f"{host}: {remark}")
+    return elements
+
+
+def _seconds_to_wait(response: requests.Response, url: str) -> float:
+    """Asks a server that has refused a query when it would take one; 0 where it does not say."""
+    if stated := _retry_after(response):
+        return stated
+    try:
+        status = requests.get(f"{url.rstrip('/')}/status", headers={"User-Agent": USER_AGENT}, timeout=10)
+    except requests.exceptions.RequestException:
+        return 0.0
+    return max(0.0, min((float(seconds) for seconds in _SLOT_FREE.findall(status.text)), default=0.0))
+
+
+def _retry_after(response: requests.Response) -> float:
+    stated = response.headers.get("Retry-After", "")
+    return float(stated) if stated.isdigit() else 0.0
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
+
+
+def _write_extract(elements: list[Element], path: Path) -> None:
+    """Writes the elements of an answer as an extract: sorted, each once."""
+    once = {(element["type"], element["id"]): element for element in elements}
+    of_type: dict[str, list[Element]] = {"node": [], "way": [], "relation": []}
+    for (osm_type, _), element in sorted(once.items()):
+        if osm_type in of_type:
+            of_type[osm_type].append(element)
+    with osmium.SimpleWriter(str(path)) as writer:
+        for node in of_type["node"]:
+            location = (node["lon"], node["lat"])
+            writer.add_node(Node(id=node["id"], location=location, tags=node.get("tags", {})))
+        for way in of_type["way"]:
+            writer.add_way(Way(id=way["id"], nodes=way["nodes"], tags=way.get("tags", {})))
+        for relation in of_type["relation"]:
+            members = [(member["type"][0], member["ref"], member["role"]) for member in relation["members"]]
+            writer.add_relation(Relation(id=relation["id"], members=members, tags=relation.get("tags", {})))
