@@ -149,8 +149,11 @@ def _image_values(image: Image) -> dict[str, Value]:
             f"bad_percent must be a number of pixels / {SCL_PIXELS}. Received: {image.bad_percent!r} in "
             f"{image.item_id}"
         )
-    if image.gsd_20.shape != (96, 96, 6):
-        raise ValueError(f"gsd_20 must be (96, 96, 6). Received: {image.gsd_20.shape} in {image.item_id}")
+    # These two are stored in parts, which would hide surplus bands.
+    for name, shape in (("gsd_20", (96, 96, 6)), ("gsd_60", (32, 32, 2))):
+        given = getattr(image, name).shape
+        if given != shape:
+            raise ValueError(f"{name} must be {shape}. Received: {given} in {image.item_id}")
     return {
         "item_id": image.item_id,
         "datetime": image.datetime,
@@ -163,13 +166,15 @@ def _image_values(image: Image) -> dict[str, Value]:
         "gsd_10": image.gsd_10,
         "gsd_20_0": image.gsd_20[..., :3],
         "gsd_20_1": image.gsd_20[..., 3:],
-        "gsd_60": image.gsd_60,
+        "gsd_60_0": image.gsd_60[..., :1],
+        "gsd_60_1": image.gsd_60[..., 1:],
         "scl": image.scl[..., np.newaxis],
     }
 
 
 def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
     gsd_20 = np.concatenate([values[prefix + "gsd_20_0"], values[prefix + "gsd_20_1"]], axis=-1)
+    gsd_60 = np.concatenate([values[prefix + "gsd_60_0"], values[prefix + "gsd_60_1"]], axis=-1)
     return Image(
         item_id=values[prefix + "item_id"],
         datetime=values[prefix + "datetime"],
@@ -180,7 +185,7 @@ def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
         bad_percent=values[prefix + "bad_pixels"] / SCL_PIXELS,
         gsd_10=values[prefix + "gsd_10"],
         gsd_20=gsd_20,
-        gsd_60=values[prefix + "gsd_60"],
+        gsd_60=gsd_60,
         scl=values[prefix + "scl"][..., 0],
     )
 

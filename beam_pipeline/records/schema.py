@@ -2,7 +2,7 @@
 
 An example is a `tf.train.Example` of one cell and year. Its features have TFDS's nested names:
 `image_0/gsd_10` is the feature `gsd_10` of the first image. Both image slots always exist. A missing second
-image is an empty image (no data in every pixel, empty texts, zeros) and `num_images` is 1: it costs about 2 kB,
+image is an empty one (no data in every pixel, empty texts, zeros) and `num_images` is 1: it costs about 2 kB,
 and every reader, TFDS and batched tf.data among them, decodes all examples alike.
 
 TFRecord floats have 32 bits. What needs more is stored as text (`min_lon` ...: the shortest decimal that
@@ -83,7 +83,9 @@ IMAGE_FEATURES: tuple[FeatureSpec, ...] = (
     _dn("gsd_10", 192, BANDS_10),
     _dn("gsd_20_0", 96, BANDS_20[:3]),
     _dn("gsd_20_1", 96, BANDS_20[3:]),
-    _dn("gsd_60", 32, BANDS_60),
+    # Not one PNG of gray and alpha: TFDS and tf.image.decode_image refuse 2 channels.
+    _dn("gsd_60_0", 32, BANDS_60[:1]),
+    _dn("gsd_60_1", 32, BANDS_60[1:]),
     FeatureSpec("scl", "png", (96, 96, 1), "uint8", "class", "Scene classification at 20 m; 0 = no data"),
 )
 """The features of one image slot, without the slot's prefix."""
