@@ -1,0 +1,115 @@
+"""Where the pixels and blocks of an asset lie: the grid, checked, and the blocks in the order of the file."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from rasterio.errors import CRSError
+
+from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
+from beam_pipeline.faults import PermanentFault
+from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, SCL
+
+PIXEL_SIZE_M = {
+    **dict.fromkeys(BANDS_10, 10),
+    **dict.fromkeys((*BANDS_20, SCL), 20),
+    **dict.fromkeys(BANDS_60, 60),
+}
+"""Native pixel size of each asset in metres. Source: ESA, Sentinel-2 Products Specification Document."""
+
+FALSE_NORTHING_M = 10_000_000
+"""Northing of the equator in a southern UTM zone (327zz); no multiple of 60. Source: UTM."""
+
+MAX_BLOCKS_A_READ = 4
+"""Most neighbouring blocks that are read at once: at 1024 px that is 8 MB of pixels a thread."""
+
+MERGE_GAP_BYTES = 64
+"""Blocks are neighbours in the file when no more lies between them; GDAL's COG driver leaves 8 bytes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where an asset's pixels and blocks lie: `left`, `top` and `pixel_m` in metres, the rest in pixels."""
+
+    epsg: int | None
+    left: int
+    top: int
+    width: int
+    height: int
+    pixel_m: int
+    block_width: int
+    block_height: int
+
+    def window(self, chip: ChipWindow, name: str) -> tuple[int, int]:
+        """Returns (row, column) of the chip's upper left pixel.
+
+        Raises:
+            PermanentFault: "wrong_crs" or "outside".
+        """
+        if self.epsg != chip.epsg:
+            raise PermanentFault("wrong_crs", f"{name} is in EPSG:{self.epsg}, the chip in EPSG:{chip.epsg}")
+        row, column = (self.top - chip.top) // self.pixel_m, (chip.left - self.left) // self.pixel_m
+        side = CHIP_SIZE_M // self.pixel_m
+        if min(row, column) < 0 or row + side > self.height or column + side > self.width:
+            raise PermanentFault("outside", f"{name} does not hold the chip with bounds {chip.bounds} whole")
+        return row, column
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A block of the file: `offset` and `size` in bytes, both 0 for one that is not stored (all no data)."""
+
+    row: int
+    column: int
+    offset: int
+    size: int
+
+    def precedes(self, other: "Block") -> bool:
+        """Tells whether the other block is the next of the row, and of the file."""
+        gap = other.offset - (self.offset + self.size)
+        return (self.row, self.column + 1) == (other.row, other.column) and 0 <= gap <= MERGE_GAP_BYTES
+
+
+def checked_grid(dataset: Any, band: str, name: str) -> Grid:
+    """Checks what can be checked of an asset without a chip."""
+    pixel_m = PIXEL_SIZE_M[band]
+    dtype = "uint8" if band == SCL else "uint16"
+    if dataset.count != 1:
+        raise PermanentFault("wrong_bands", f"{name} must have one band. Received: {dataset.count}")
+    if dataset.dtypes[0] != dtype:
+        raise PermanentFault("wrong_dtype", f"{name} must be {dtype}. Received: {dataset.dtypes[0]}")
+    try:
+        epsg = dataset.crs.to_epsg() if dataset.crs else None
+    except CRSError:
+        epsg = None
+    width_m, row_shear, left, column_shear, height_m, top = dataset.transform[:6]
+    equator = FALSE_NORTHING_M if epsg is not None and epsg // 100 == 327 else 0
+    if (width_m, row_shear, column_shear, height_m) != (pixel_m, 0, 0, -pixel_m) or (
+        left % LATTICE_M or (top - equator) % LATTICE_M
+    ):
+        raise PermanentFault(
+            "misaligned",
+            f"{name} must have north-up pixels of {pixel_m} m and its origin on the {LATTICE_M} m lattice. "
+            f"Received: pixels {width_m:g} x {height_m:g} m, origin ({left:.10g}, {top:.10g})",
+        )
+    block_height, block_width = dataset.block_shapes[0]
+    return Grid(epsg, int(left), int(top), dataset.width, dataset.height, pixel_m, block_width, block_height)
+
+
+def runs_of_blocks(dataset: Any, places: Iterable[tuple[int, int]]) -> list[tuple[Block, ...]]:
+    """Returns the blocks in ascending order of the file, neighbours of a row together."""
+
+    def number(kind: str, row: int, column: int) -> int:
+        return int(dataset.get_tag_item(f"BLOCK_{kind}_{column}_{row}", "TIFF", bidx=1) or 0)
+
+    blocks = [
+        Block(row, column, number("OFFSET", row, column), number("SIZE", row, column))
+        for row, column in places
+    ]
+    runs: list[list[Block]] = []
+    for block in sorted(blocks, key=lambda block: (block.offset, block.row, block.column)):
+        if runs and len(runs[-1]) < MAX_BLOCKS_A_READ and runs[-1][-1].precedes(block):
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [tuple(run) for run in runs]
