@@ -1,1 +1,5 @@
-"""A small made-up place in the real formats, the embedded default input."""
+"""A small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC catalogue, and a map."""
+
+from beam_pipeline.sample_world.world import SampleWorld, default_directory, make_sample_world
+
+__all__ = ["SampleWorld", "default_directory", "make_sample_world"]

@@ -1,0 +1,90 @@
+"""Cloud-optimised GeoTIFFs as Earth Search has them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.transform import from_origin
+
+from beam_pipeline.imagery.image import SCL
+from beam_pipeline.sample_world.ground import Grid
+from beam_pipeline.sample_world.scenes import GSD
+
+FULL_TILE_M = 109_800
+"""Side of a Sentinel-2 tile in metres. Source: ESA, Sentinel-2 Products Specification Document."""
+
+_FULL_BLOCK_PX = 1024  # Source: Earth Search's COGs
+_SMALL_BLOCK_PX = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """Where a raster lies in its file.
+
+    Attributes:
+        grid: What was rendered.
+        left: Easting of the file's west edge in metres.
+        top: Northing of the file's north edge in metres.
+        columns: Width of the file in pixels of 60 m.
+        rows: Height of the file in pixels of 60 m.
+    """
+
+    grid: Grid
+    left: int
+    top: int
+    columns: int
+    rows: int
+
+    @property
+    def full(self) -> bool:
+        """Whether the file holds the whole tile."""
+        return self.columns * 60 == FULL_TILE_M
+
+    def shape(self, gsd: int) -> tuple[int, int]:
+        """Returns (H, W) of the file in pixels of `gsd` metres."""
+        return self.rows * 60 // gsd, self.columns * 60 // gsd
+
+    def transform(self, gsd: int) -> tuple[float, ...]:
+        """Returns `proj:transform`: six numbers, row-major."""
+        return gsd, 0, self.left, 0, -gsd, self.top
+
+
+def write_cog(
+    path: Path, image: npt.NDArray[np.uint16] | npt.NDArray[np.uint8], frame: Frame, band: str
+) -> None:
+    """Writes one asset.
+
+    Outside of the rendered raster a full-size file repeats it, so that blocks compress as real ones do.
+
+    Args:
+        path: The file to write.
+        image: (H, W) DN or classes of the rendered grid.
+        frame: Where it lies.
+        band: Band name or "SCL".
+    """
+    gsd = GSD[band]
+    height, width = frame.shape(gsd)
+    if image.shape != (height, width):
+        rows = (np.arange(height) - (frame.top - frame.grid.top) // gsd) % image.shape[0]
+        columns = (np.arange(width) - (frame.grid.left - frame.left) // gsd) % image.shape[1]
+        image = image[rows][:, columns]
+    profile = {
+        "driver": "COG",
+        "width": width,
+        "height": height,
+        "count": 1,
+        "dtype": image.dtype.name,
+        "crs": f"EPSG:{frame.grid.epsg}",
+        "transform": from_origin(frame.left, frame.top, gsd, gsd),
+        "nodata": 0,
+        "compress": "DEFLATE",
+        "predictor": "STANDARD",
+        "level": 6 if frame.full else 1,
+        "blocksize": _FULL_BLOCK_PX if frame.full else _SMALL_BLOCK_PX,
+        "overview_resampling": "NEAREST" if band == SCL else "AVERAGE",
+        "num_threads": "1",
+    }
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(image, 1)
