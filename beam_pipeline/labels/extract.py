@@ -22,13 +22,13 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import InvalidInputError, PermanentFault
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, CellIndex, clip_margin
-from beam_pipeline.labels.ontology import Kind, Ontology
+from beam_pipeline.labels.ontology import KINDS, Kind, Ontology
 from beam_pipeline.labels.polygon_rules import is_area
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
 """Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""
 
-LARGE_EXTRACT_BYTES = 2 << 30
+LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
 _BATCH = 8192  # features looked up in the spatial index at once
@@ -130,6 +130,17 @@ def features_of_cells(
         dropped.update(counts)
 
 
+def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:
+    """Returns the keys without one of which nothing is drawn, sorted.
+
+    Args:
+        ontology: What is drawn.
+        kinds: The kinds of geometry that are meant.
+    """
+    rules = (rule for label in ontology.labels for rule in label.rules)
+    return sorted({rule.key for rule in rules if set(kinds) & set(rule.kinds)})
+
+
 def read_features(
     path: str | os.PathLike[str], ontology: Ontology, dropped: "collections.Counter[str]"
 ) -> Iterator[Feature]:
@@ -175,9 +186,8 @@ class _Reading:
     ) -> None:
         self._path = Path(path)
         self._keys = ontology.keys
-        self._point_keys = sorted(
-            {rule.key for label in ontology.labels for rule in label.rules if "point" in rule.kinds}
-        )
+        self._drawn_keys = drawn_keys(ontology)
+        self._point_keys = drawn_keys(ontology, ("point",))
         self._dropped = dropped
         self._wkb = osmium.geom.WKBFactory()
         # Few combinations of tags make up most of a file.
@@ -206,7 +216,6 @@ class _Reading:
 
     def _processor(self) -> Any:
         large = self._path.stat().st_size >= LARGE_EXTRACT_BYTES
-        keys = sorted(self._keys)
         # Filters run in C++: nodes without a tag of ours, nine in ten objects of a file, never reach Python.
         points = (
             osmium.filter.KeyFilter(*self._point_keys)
@@ -217,8 +226,8 @@ class _Reading:
         return (
             osmium.FileProcessor(osmium.io.File(str(self._path), "pbf"))
             .with_locations("sparse_file_array" if large else "flex_mem")
-            .with_areas(osmium.filter.KeyFilter(*keys))
-            .with_filter(osmium.filter.KeyFilter(*keys))
+            .with_areas(osmium.filter.KeyFilter(*self._drawn_keys))
+            .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
         )
 
@@ -237,14 +246,13 @@ class _Reading:
         closed = way.is_closed() and is_area(all_tags)
         if not self._is_drawn("area" if closed else "line", tags):
             return None
-        missing = next((node.ref for node in way.nodes if not node.location.valid()), None)
-        if missing is not None:
-            self._missing_nodes.append(missing)
-            return None
         try:
             line = bytes.fromhex(self._wkb.create_linestring(way))
-        except RuntimeError:
-            return None  # all its nodes lie in one place
+        except (osmium.InvalidLocationError, RuntimeError):
+            # Nodes are missing, or all of them lie in one place.
+            missing = [node.ref for node in way.nodes if not node.location.valid()]
+            self._missing_nodes += missing[:1]
+            return None
         geometry = _POLYGON_HEADER + line[len(_LINE_HEADER) :] if closed else line
         return Feature("way", way.id, tags, geometry)
 

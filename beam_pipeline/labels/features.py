@@ -152,7 +152,8 @@ class CellIndex:
     def _candidates(self, geometries: Geometries) -> Indices:
         """Indices of geometries whose envelope meets a box, or that may cross the antimeridian."""
         bounds = shapely.bounds(geometries)
-        wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
+        with np.errstate(invalid="ignore"):  # infinite coordinates are dealt with by `_mend`
+            wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
         rows, _ = self._tree.query(geometries)
         return np.union1d(rows, wide)
 
@@ -205,17 +206,19 @@ def _kept(chips: Sequence[ChipWindow], margin_m: float) -> npt.NDArray[np.float6
 def _decode(features: Sequence[Feature]) -> Geometries:
     """(N,) geometries; None for what is no WKB, as a ring of two points."""
     geometries: Geometries = np.empty(len(features), dtype=object)
-    geometries[:] = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
+    with np.errstate(invalid="ignore"):  # coordinates that are no numbers are dealt with by `_mend`
+        geometries[:] = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
     return geometries
 
 
 def _mend(geometries: Geometries) -> Geometries:
     """Makes geometries in degrees valid, 2D, continuous in longitude; None where nothing can be drawn."""
     mended = shapely.force_2d(geometries)
-    bounds = shapely.bounds(mended)  # NaN where there is no geometry, infinite or NaN where a coordinate is
-    finite = np.isfinite(bounds).all(axis=1)
-    mended[~finite] = None
-    for row in np.flatnonzero(finite & (bounds[:, 2] - bounds[:, 0] > 180.0)):
+    coordinates, rows = shapely.get_coordinates(mended, return_index=True)
+    mended[rows[~np.isfinite(coordinates).all(axis=1)]] = None
+    mended[shapely.is_empty(mended)] = None
+    bounds = shapely.bounds(mended)
+    for row in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0):
         mended[row] = _unwrapped(mended[row])
     return _repaired(mended)
 
@@ -250,7 +253,7 @@ def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     No edge in OpenStreetMap is meant to go more than half around the world, so a jump of more than 180
     degrees is a crossing. Each line and ring is made continuous and brought to a mean longitude in [0, 360),
     so that shells and their holes stay together. Rings around a pole, which end elsewhere than they begin,
-    stay as they are.
+    and bands around the world, which would collapse, stay as they are.
     """
     parts = shapely.get_parts(geometry)
     if shapely.get_dimensions(geometry) == 2:
@@ -261,7 +264,8 @@ def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
         jumps |= bool(np.abs(np.diff(piece[:, 0])).max(initial=0.0) > 180.0)
         lon = np.unwrap(piece[:, 0], period=360.0)
         closed = bool((piece[0] == piece[-1]).all())
-        if closed and abs(lon[-1] - lon[0]) > 1.0:
+        around_pole = closed and abs(lon[-1] - lon[0]) > 1.0
+        if around_pole or (np.ptp(lon) == 0.0 and np.ptp(piece[:, 0]) > 0.0):
             return geometry
         lon = lon - 360.0 * np.floor(lon.mean() / 360.0)
         if closed:

@@ -31,8 +31,8 @@ from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import PermanentFault, TransientFault
-from beam_pipeline.labels.extract import features_of_cells
+from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.labels.extract import drawn_keys, features_of_cells
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.ontology import Ontology
@@ -54,6 +54,23 @@ _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", r
 _SLOT_FREE = re.compile(r"Slot available after: .*, in (-?\d+) seconds")
 
 Element = dict[str, Any]
+
+
+def check_url(url: str) -> None:
+    """Checks that an address can be one of an Overpass API; asks nobody.
+
+    Args:
+        url: As for `features_of_chip`.
+
+    Raises:
+        InvalidInputError: It is no http or https address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InvalidInputError(
+            f"This is no address of an Overpass API. Received: {url}. Give one such as "
+            "https://overpass-api.de/api, to which /interpreter can be added"
+        )
 
 
 def features_of_chip(
@@ -82,9 +99,11 @@ def features_of_chip(
         The features in metres of the chip's UTM zone, sorted by type and id; empty where nothing is mapped.
 
     Raises:
+        InvalidInputError: `check_url` refuses the address.
         PermanentFault: The server refuses the query, or has not the memory for it.
         TransientFault: It was busy, slow or out of reach to the last try.
     """
+    check_url(url)
     answers: list[Element] = []
     for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
         answers += _elements(query_box, ontology, url, Path(cache_dir or _default_cache()), retry, sleep)
@@ -118,7 +137,7 @@ def _elements(
     sleep: Callable[[float], object],
 ) -> list[Element]:
     """The elements of an answer, from the cache or from the server."""
-    question = json.dumps([url, [f"{degrees:.7f}" for degrees in box], sorted(ontology.keys)])
+    question = json.dumps([url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
     kept = cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
     cache.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time, (cache / "lock").open("w") as lock:
@@ -160,12 +179,10 @@ def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
         "use_cache": False,
         "cache_only_mode": True,  # OSMnx stops behind the download
     }
-    tags: dict[str, bool | str | list[str]] = dict.fromkeys(sorted(ontology.keys), True)
+    tags: dict[str, bool | str | list[str]] = dict.fromkeys(drawn_keys(ontology), True)
     try:
         with _borrowed(osmnx.settings, settings), contextlib.suppress(CacheOnlyInterruptError):
             osmnx.features.features_from_polygon(shapely.box(*box), tags)
-    except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, UnicodeError) as error:
-        raise PermanentFault("invalid_url", f"{url} is no address of an Overpass API") from error
     except (requests.exceptions.RequestException, OSError) as error:
         raise TransientFault("unreachable", f"{_host(url)}: {type(error).__name__}") from error
     return elements
@@ -178,7 +195,7 @@ def _areas_around(box: Bounds, ontology: Ontology) -> str:
     chip would be missed. An area that holds the box holds its centre.
     """
     west, south, east, north = box
-    keys = "|".join(re.escape(key) for key in sorted(ontology.keys))
+    keys = "|".join(re.escape(key) for key in drawn_keys(ontology))
     tagged = f'[~"^({keys})$"~"."]'
     return (
         f";is_in({(south + north) / 2:.7f},{(west + east) / 2:.7f})->.around;"

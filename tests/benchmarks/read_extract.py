@@ -1,0 +1,140 @@
+"""Time and memory of reading `.osm.pbf` extracts.
+
+    python tests/benchmarks/read_extract.py [--check] [--copies N] [FILE ...]
+
+Each file is read in a process of its own: only read, then for one cell in the middle of it, then for the
+cells that cover it. Without FILE it takes the real extracts beside the repository, or says that there are
+none. With `--copies N` it also reads a file made of N copies of the first, side by side: how the cost grows.
+"""
+
+import argparse
+import collections
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "osm"
+MAX_MB = 500  # of a process that reads a small country, Python and its libraries included
+MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
+
+
+def chips_over(bounds, step_m=1920):
+    """Chips that cover bounds in degrees, in the UTM zone of their middle."""
+    import numpy as np
+    import pyproj
+
+    from beam_pipeline.cells.cell import ChipWindow
+
+    west, south, east, north = bounds
+    epsg = 32600 + (100 if south + north < 0 else 0) + int((west + east) / 2 // 6 + 31)
+    forward = pyproj.Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
+    left, bottom, right, top = forward.transform_bounds(west, south, east, north)
+    origin = 10_000_000 if epsg > 32700 else 0
+    lefts = np.arange(left // 60 * 60, right, step_m)
+    bottoms = np.arange((bottom - origin) // 60 * 60 + origin, top, step_m)
+    places = [(int(x), int(y)) for y in bottoms for x in lefts]
+    return {i: ChipWindow(epsg, x, y) for i, (x, y) in enumerate(places)}
+
+
+def write_copies(path, copies, target):
+    """Writes copies of a file side by side, each 0.5 degrees east of the one before, with ids of its own."""
+    import osmium
+
+    kinds = (osmium.osm.NODE, osmium.osm.WAY, osmium.osm.RELATION)
+    span = 1 + max(entity.id for entity in osmium.FileProcessor(str(path)))
+    box = osmium.io.Reader(str(path), osmium.osm.NOTHING).header().box()
+    header = osmium.io.Header()
+    header.add_box(osmium.osm.Box(box.bottom_left, box.top_right))
+    with osmium.SimpleWriter(str(target), header=header) as writer:
+        for kind in kinds:
+            for copy in range(copies):
+                add = copy * span
+                for entity in osmium.FileProcessor(str(path), kind):
+                    if entity.is_node():
+                        place = (entity.lon + 0.5 * copy, entity.lat)
+                        writer.add_node(entity.replace(id=entity.id + add, location=place))
+                    elif entity.is_way():
+                        nodes = [node.ref + add for node in entity.nodes]
+                        writer.add_way(entity.replace(id=entity.id + add, nodes=nodes))
+                    else:
+                        members = [(m.type, m.ref + add, m.role) for m in entity.members]
+                        writer.add_relation(entity.replace(id=entity.id + add, members=members))
+
+
+def measure(path, way):
+    """Reads a file in one way and prints what it took, as JSON."""
+    from beam_pipeline.labels.extract import check_extract, features_of_cells, read_features
+    from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+
+    ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+    chips = chips_over(check_extract(path).bounds)
+    dropped = collections.Counter()
+    if way == "one cell":
+        chips = {0: chips[len(chips) // 2]}
+    start = time.perf_counter()
+    if way == "read":
+        features = sum(1 for _ in read_features(path, ontology, dropped))
+    else:
+        features = sum(1 for _ in features_of_cells(path, chips, ontology, dropped))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    cells = 0 if way == "read" else len(chips)
+    print(
+        json.dumps({"s": seconds, "MB": peak, "features": features, "cells": cells, "dropped": dict(dropped)})
+    )
+
+
+def table(path):
+    """Prints the rows of a file and returns the bounds that it misses."""
+    missed = []
+    size = path.stat().st_size / 1e6
+    print(f"{path.name}, {size:.1f} MB")
+    print(f"  {'what':10}{'cells':>6}{'features':>9}{'s':>8}{'s/GB':>7}{'peak MB':>9}  dropped")
+    seconds = {}
+    for way in ("read", "one cell", "all cells"):
+        command = [sys.executable, __file__, str(path), "--measure", way]
+        took = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        seconds[way] = took["s"]
+        print(
+            f"  {way:10}{took['cells']:6}{took['features']:9}{took['s']:8.2f}{took['s'] / size * 1e3:7.0f}"
+            f"{took['MB']:9.0f}  {took['dropped']}"
+        )
+        if size < 10 and took["MB"] > MAX_MB:
+            missed.append(f"{path.name}, {way}: {took['MB']:.0f} MB is over {MAX_MB}")
+    if seconds["all cells"] > MAX_FACTOR * seconds["read"]:
+        missed.append(f"{path.name}: clipping takes {seconds['all cells'] / seconds['read']:.1f} x reading")
+    return missed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--copies", type=int, default=0, metavar="N")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    files = arguments.files or sorted(DEFAULT.glob("*.osm.pbf"))
+    if arguments.measure:
+        measure(files[0], arguments.measure)
+        return 0
+    if not files:
+        print(f"no extracts: give FILE, or put some into {DEFAULT}")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.copies:
+            large = Path(folder) / f"{arguments.copies}-copies.osm.pbf"
+            write_copies(files[0], arguments.copies, large)
+            files.append(large)
+        missed = [bound for path in files for bound in table(path)]
+    print("\n".join(["missed:", *missed] if missed else ["every bound is kept"]))
+    return 1 if missed and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
