@@ -149,8 +149,8 @@ class Ontology:
 
         Args:
             text: JSON, `{"version", "channels": [{"name", "labels": {NAME: {"value", "precedence",
-                KEY: [rule, ...]}}}], "none": {CHANNEL: [{"where": [NAME, ...], "if_cell_has": NAME}]}}`. A rule
-                is a value of the key or `{"values", "except", "geometry", "all_touched", "dilation_m",
+                KEY: [rule, ...]}}}], "none": {CHANNEL: [{"where": [NAME, ...], "if_cell_has": NAME}]}}`. A
+                rule is a value of the key or `{"values", "except", "geometry", "all_touched", "dilation_m",
                 "unless"}`.
 
         Returns:
@@ -182,7 +182,7 @@ class Ontology:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content in hex digits; layout and the order of keys and values make no difference."""
+        """SHA-256 of the content in hex digits; layout and the order of keys or values do not matter."""
         content = dataclasses.asdict(self)
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

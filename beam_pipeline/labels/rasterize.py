@@ -1,0 +1,208 @@
+"""Draws OpenStreetMap features as a label image.
+
+Features are burnt layer by layer (a label and a way of drawing it) on rasters that reach beyond the chip,
+grown by the layer's dilation, cut to the chip, and put on each other in order of precedence. Then the
+`none` table tells what is known to be nothing from what is unknown. Neither the order of the features nor
+their duplicates make a difference.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.features
+import shapely
+from rasterio.transform import from_origin
+
+from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
+from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.ontology import CHANNELS, NONE, UNLABELED, Kind, Layer, NoneRule, Ontology
+
+__all__ = ["NONE", "PIXEL_M", "SIZE", "UNLABELED", "LabelImage", "dilate", "rasterize"]
+
+PIXEL_M = 10
+"""Ground sample distance of label images in metres: that of Sentinel-2's finest bands."""
+
+SIZE = CHIP_SIZE_M // PIXEL_M
+"""Side of a label image in pixels."""
+
+Mask = npt.NDArray[np.bool_]
+Geometries = npt.NDArray[np.object_]
+
+_KIND_OF_DIMENSION: tuple[Kind, ...] = ("point", "line", "area")
+_POLYGON = 3  # shapely's type id of a polygon; those above are of several parts
+_MULTI: Mapping[Kind, str] = {"point": "MultiPoint", "line": "MultiLineString", "area": "MultiPolygon"}
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelImage:
+    """A cell's labels.
+
+    Attributes:
+        pixels: (192, 192, 3) uint8, 10 m, row 0 in the north; the channels and values of the ontology,
+            `NONE` where it is known that none of a channel's categories is there, `UNLABELED` where nothing
+            is known.
+        dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
+            "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
+            of no extent).
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    dropped: dict[str, int]
+
+
+def rasterize(
+    features: Sequence[Feature], chip: ChipWindow, ontology: Ontology, none_labels: bool
+) -> LabelImage:
+    """Draws features as a label image.
+
+    Polygons light the pixels whose centre they hold, or all that they touch if their tag says so; lines
+    light all that they touch; points the pixel they lie in. An invalid polygon is repaired. A geometry that
+    cannot be drawn is dropped and counted; it is never an error.
+
+    Args:
+        features: Geometries in metres of the chip's UTM zone. What they hold within
+            `ontology.max_dilation_m` of the chip shows; what lies farther makes no difference.
+        chip: The chip.
+        ontology: What is drawn, and how.
+        none_labels: Whether to apply the `none` table; without it what has no category is `UNLABELED`.
+
+    Returns:
+        The label image, and what was dropped.
+    """
+    dropped: Counter[str] = Counter()
+    groups = _group(features, ontology, dropped)
+    label_of = {label.value: label for label in ontology.labels}
+    pixels = np.full((SIZE, SIZE, CHANNELS), UNLABELED, dtype=np.uint8)
+    for layer in sorted(groups, key=lambda layer: (label_of[layer.value].precedence, layer)):
+        lit = _burn(groups[layer], chip, layer)
+        pixels[lit, label_of[layer.value].channel] = layer.value
+    if none_labels:
+        _settle(pixels, ontology.none_rules)
+    return LabelImage(pixels, dict(sorted(dropped.items())))
+
+
+def dilate(lit: Mask, radius_m: float) -> Mask:
+    """Grows a mask by a Euclidean distance.
+
+    Args:
+        lit: (H, W) bool, pixels of 10 m.
+        radius_m: The distance in metres.
+
+    Returns:
+        (H, W) bool: the pixels whose centre is within `radius_m` of the centre of a lit pixel.
+    """
+    radius = radius_m / PIXEL_M
+    reach = math.floor(radius)
+    height, width = lit.shape
+    # A disc is a run in each of its rows. From its top row to its middle the runs only widen, so one mask is
+    # widened step by step, and each row's is laid on the result above and below.
+    widened, half = lit.copy(), 0
+    grown = lit.copy()
+    for up in range(reach, -1, -1):
+        run = math.floor(math.sqrt(radius * radius - up * up))
+        while half < run:
+            half += 1
+            widened[:, : width - half] |= lit[:, half:]
+            widened[:, half:] |= lit[:, : width - half]
+        grown[: height - up] |= widened[up:]
+        grown[up:] |= widened[: height - up]
+    return grown
+
+
+def _group(
+    features: Sequence[Feature], ontology: Ontology, dropped: Counter[str]
+) -> dict[Layer, dict[Kind, list[Any]]]:
+    """Returns layer -> kind -> simple geometries that can be drawn, and counts those that cannot."""
+    geometries: Geometries = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
+    finite = _finite(geometries)
+    dimensions = shapely.get_dimensions(geometries)  # -1 for no geometry and for an empty collection
+    sound = shapely.is_valid(geometries)
+    groups: dict[Layer, dict[Kind, list[Any]]] = {}
+    for i, feature in enumerate(features):
+        if dimensions[i] < 0:
+            dropped["unreadable" if geometries[i] is None else "empty"] += 1
+            continue
+        kind = _KIND_OF_DIMENSION[dimensions[i]]
+        layers = ontology.layers_of(kind, feature.tags)
+        if not layers:
+            continue
+        if not finite[i]:
+            dropped["not_finite"] += 1
+        elif shapely.is_empty(geometries[i]):
+            dropped["empty"] += 1
+        elif parts := _parts(geometries[i], kind, bool(sound[i])):
+            for layer in layers:
+                groups.setdefault(layer, {}).setdefault(kind, []).extend(parts)
+        else:
+            dropped["degenerate"] += 1
+    return groups
+
+
+def _finite(geometries: Geometries) -> Mask:
+    """Returns which of N geometries have no coordinate that is infinite or no number, as (N,) bool."""
+    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
+    finite = np.ones(len(geometries), dtype=bool)
+    finite[owner[~np.isfinite(coordinates).all(axis=1)]] = False
+    return finite
+
+
+def _parts(geometry: Any, kind: Kind, sound: bool) -> list[Any]:
+    """Returns the points, lines or polygons of a geometry that have an extent of their kind.
+
+    Clipping and repairing leave lines and points where an area was pinched; they are no part of it.
+    """
+    if kind == "area" and not sound:
+        geometry = shapely.make_valid(geometry)
+    parts = shapely.get_parts(geometry)
+    while (nested := shapely.get_type_id(parts) > _POLYGON).any():
+        parts = np.concatenate([parts[~nested], shapely.get_parts(parts[nested])])
+    parts = parts[shapely.get_dimensions(parts) == _KIND_OF_DIMENSION.index(kind)]
+    if kind == "point":
+        return list(parts[~shapely.is_empty(parts)])
+    return list(parts[(shapely.area(parts) if kind == "area" else shapely.length(parts)) > 0])
+
+
+def _burn(parts_of: Mapping[Kind, Sequence[Any]], chip: ChipWindow, layer: Layer) -> Mask:
+    """Returns (192, 192) bool: the chip's pixels that a layer lights."""
+    # A pixel farther out has its centre more than the dilation from that of any pixel of the chip.
+    pad = math.floor(layer.dilation_m / PIXEL_M)
+    side = SIZE + 2 * pad
+    raster = np.zeros((side, side), dtype=np.uint8)
+    transform = from_origin(chip.left - pad * PIXEL_M, chip.top + pad * PIXEL_M, PIXEL_M, PIXEL_M)
+    for kind, parts in parts_of.items():
+        rasterio.features.rasterize(
+            [({"type": _MULTI[kind], "coordinates": _coordinates(parts, kind)}, 1)],
+            out=raster,
+            transform=transform,
+            all_touched=layer.all_touched or kind == "line",
+        )
+    lit: Mask = raster.view(np.bool_)
+    if layer.dilation_m:
+        lit = dilate(lit, layer.dilation_m)
+    return lit[pad : pad + SIZE, pad : pad + SIZE]
+
+
+def _coordinates(parts: Sequence[Any], kind: Kind) -> list[Any]:
+    """Returns the coordinates of simple geometries of one kind, nested as in a GeoJSON multi-geometry."""
+    _, coordinates, offsets = shapely.to_ragged_array(parts, include_z=False)
+    nested: list[Any] = coordinates.tolist()
+    for level in offsets:
+        cuts = level.tolist()
+        nested = [nested[start:end] for start, end in itertools.pairwise(cuts)]
+    return nested
+
+
+def _settle(pixels: npt.NDArray[np.uint8], rules: Sequence[NoneRule]) -> None:
+    """Writes `NONE` into the unlabelled pixels that the `none` table settles; `pixels` is (192, 192, 3)."""
+    drawn = pixels.copy()
+    for rule in rules:
+        if rule.if_cell_has is None or (drawn == rule.if_cell_has).any():
+            held = np.isin(drawn, rule.where).any(axis=2)
+            channel = pixels[..., rule.channel]
+            channel[held & (channel == UNLABELED)] = NONE
