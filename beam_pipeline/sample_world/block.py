@@ -60,6 +60,10 @@ class Block:
             return
         self.canvas.map(affinity.translate(geometry, dx, dy) if shifted < _SHIFTED else geometry, tags)
 
+    def map_landmark(self, geometry: BaseGeometry, **tags: str) -> None:
+        """Maps a feature that everybody knows: never forgotten, never shifted."""
+        self.canvas.map(geometry, tags)
+
     def lay(self, line: LineString, width: float, material: str, **tags: str) -> None:
         """Paints a small road and maps its centre line."""
         if line.length > 5:

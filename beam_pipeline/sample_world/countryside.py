@@ -113,7 +113,7 @@ def draw_lake(block: Block) -> None:
     block.paint("water", lake, "lake")
     for island in islands:
         block.paint("detail", island, "broadleaf")
-    block.map(lake, natural="water", water="lake")
+    block.map_landmark(lake, natural="water", water="lake")
 
 
 def draw_heath(block: Block) -> None:
@@ -131,7 +131,7 @@ def draw_wetland(block: Block) -> None:
     block.paint("cover", box(*block.rect), "meadow")
     marsh = blob(block.rng, inset(block.rect, 60), 0.15)
     block.paint("detail", marsh, "reed")
-    block.map(marsh, natural="wetland", wetland=block.pick("reedbed", "marsh", "bog"))
+    block.map_landmark(marsh, natural="wetland", wetland=block.pick("reedbed", "marsh", "bog"))
     for _ in range(4):
         pond = blob(block.rng, _somewhere(block, 150, 90))
         block.paint("water", pond, "lake")
@@ -151,7 +151,7 @@ def draw_rock(block: Block) -> None:
     block.paint("detail", scree, "scree")
     block.paint("detail", rock, "rock")
     block.map(scree, natural="scree")
-    block.map(rock, natural="bare_rock")
+    block.map_landmark(rock, natural="bare_rock")
     for _ in range(3):
         pines = blob(block.rng, _somewhere(block, 220, 150))
         block.paint("detail", pines, "conifer")
@@ -163,7 +163,7 @@ def draw_sand(block: Block) -> None:
     block.paint("cover", box(*block.rect), "conifer")
     dunes = blob(block.rng, inset(block.rect, 90), 0.3)
     block.paint("detail", dunes, "sand")
-    block.map(dunes, natural="sand")
+    block.map_landmark(dunes, natural="sand")
     block.map(holed(box(*inset(block.rect, 10)), [dunes]), landuse="forest")
     for _ in range(6):
         scrub = blob(block.rng, _somewhere(block, 170, 120))

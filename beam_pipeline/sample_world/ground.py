@@ -199,10 +199,10 @@ def make_ground(landscape: Landscape, grid: Grid, seed: int) -> Ground:
     slope_north = -np.gradient(relief, axis=0).astype(np.float32) * np.float32(8)
     # The plane's coordinates are smooth: interpolating them errs by millimetres.
     east, north = _refined_points(grid, x, y)
-    rough = fractal_noise(keyed_hash(seed, "texture"), east, north, _TEXTURE_STEP_M, 3)
+    texture = fractal_noise(keyed_hash(seed, "texture"), east, north, _TEXTURE_STEP_M, 3)
     patches = refine(fractal_noise(keyed_hash(seed, "patches"), x, y, _PATCH_STEP_M, 3), 6)
     amplitude = fine.of(textures()[:, 0])
-    rough = 1 + amplitude * rough * np.float32(_TEXTURE_GAIN) + np.minimum(amplitude, _PATCHINESS) * patches
+    rough = 1 + amplitude * texture * np.float32(_TEXTURE_GAIN) + np.minimum(amplitude, _PATCHINESS) * patches
     roughness = np.asarray(np.maximum(rough, 0.3), dtype=np.float32)
     return Ground(
         grid,

@@ -21,6 +21,7 @@ LAYERS = ("soil", "cover", "detail", "water", "lane", "roof", "road")
 _LONGEST_EDGE_M = 40.0
 _TURN = (0.9563, 0.2924)  # cosine and sine of 17 degrees: nothing runs along the pixels
 _WAVES = ((210.0, 6100.0, 0.3), (70.0, 2300.0, 1.7))  # (amplitude, length, phase) in metres, metres, radians
+_PLAN_ORIGIN = (6750.0, 5600.0)  # the plan's point at the plane's origin: the first group lies in the area
 _CENTIMETRES = 2
 
 
@@ -33,7 +34,7 @@ def plan_to_plane(points: Points) -> Points:
     Returns:
         (N, 2) metres of the plane, rounded to a centimetre so that the last digits of `sin` do not matter.
     """
-    p, q = points[:, 0], points[:, 1]
+    p, q = points[:, 0] - _PLAN_ORIGIN[0], points[:, 1] - _PLAN_ORIGIN[1]
     x, y = p.copy(), q.copy()
     for amplitude, length, phase in _WAVES:
         x += amplitude * np.sin(2 * np.pi * q / length + phase)
@@ -50,7 +51,8 @@ def plan_bounds(bounds: Bounds) -> Bounds:
     corners = [(x, y) for x in bounds[::2] for y in bounds[1::2]]
     p = [cosine * x + sine * y for x, y in corners]
     q = [-sine * x + cosine * y for x, y in corners]
-    return min(p) - reach, min(q) - reach, max(p) + reach, max(q) + reach
+    left, bottom = min(p) + _PLAN_ORIGIN[0] - reach, min(q) + _PLAN_ORIGIN[1] - reach
+    return left, bottom, left + max(p) - min(p) + 2 * reach, bottom + max(q) - min(q) + 2 * reach
 
 
 @dataclasses.dataclass(frozen=True)

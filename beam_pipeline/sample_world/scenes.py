@@ -24,6 +24,7 @@ the bands of MSI at reference radiance."""
 
 _HAZE_FALL = {"B01": 1.3, "B02": 1.0, "B03": 0.6, "B04": 0.35, "B05": 0.25, "B06": 0.15, "B07": 0.12}
 _SHADE_LEFT = 0.38  # of the light, in a cloud's shadow: the sky's
+_SATURATED_FROM = -0.12  # of the noise: rather more than half of the area
 _SATURATED = 1.8  # reflectance that a saturated pixel gets
 _SWATH_LEAN = 0.21  # of a descending orbit, eastings per northing at this latitude
 _RELIEF_GAIN = 0.35
@@ -137,7 +138,7 @@ def _defective(ground: Ground, one: Pass, seed: int) -> dict[int, npt.NDArray[np
     if not one.saturated:
         return {gsd: np.zeros(ground.grid.shape(gsd), np.bool_) for gsd in (10, 20, 60)}
     field = fractal_noise(keyed_hash(seed, "saturated", one.sensed), *ground.points, 5200.0, 2)
-    coarse = refine(field, 1) > 0.02
+    coarse = refine(field, 1) > _SATURATED_FROM
     return {gsd: coarse.repeat(60 // gsd, axis=0).repeat(60 // gsd, axis=1) for gsd in (10, 20, 60)}
 
 
@@ -147,4 +148,6 @@ def _swath(ground: Ground, one: Pass) -> dict[int, npt.NDArray[np.bool_]]:
         return {gsd: np.ones(ground.grid.shape(gsd), np.bool_) for gsd in (10, 20, 60)}
     x, y = ground.points
     beyond = (x - _SWATH_LEAN * y - one.swath_edge_m).astype(np.float32)
-    return {gsd: refine(beyond, 60 // gsd) > 0 for gsd in (10, 20, 60)}
+    middle = refine(beyond, 3) > 0
+    fine = middle.repeat(2, axis=0).repeat(2, axis=1)  # as the classification has it
+    return {10: fine, 20: middle, 60: refine(beyond, 1) > 0}

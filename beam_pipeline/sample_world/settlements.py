@@ -60,7 +60,7 @@ def draw_works(block: Block) -> None:
     """Industry: halls, tanks, a waste-water plant."""
     site = box(*inset(block.rect, 40))
     block.paint("cover", site, "yard")
-    block.map(site, landuse="industrial")
+    block.map_landmark(site, landuse="industrial")
     lots = split(block.rng, inset(block.rect, 60), 42_000)
     for lot in lots[:-2]:
         _draw_halls(block, lot, {"industrial": 0.45, "warehouse": 0.3, "yes": 0.25})
@@ -89,7 +89,7 @@ def draw_airport(block: Block) -> None:
     """An airport: grass, a runway, a taxiway, an apron and a terminal."""
     site = box(*inset(block.rect, 25))
     block.paint("cover", site, "lawn")
-    block.map(site, aeroway="aerodrome", name="Made-up Airport")
+    block.map_landmark(site, aeroway="aerodrome", name="Made-up Airport")
     left, bottom, right, top = inset(block.rect, 60)
     runway = LineString([(left, bottom + 0.2 * (top - bottom)), (right, top - 0.35 * (top - bottom))])
     taxiway = affinity.translate(runway, -45, 140)
@@ -113,7 +113,7 @@ def draw_quarry(block: Block) -> None:
     for part in parts(wood.difference(pit.buffer(12))):
         block.map(part, landuse="forest")
     block.paint("detail", pit, "quarry")
-    block.map(pit, landuse="quarry")
+    block.map_landmark(pit, landuse="quarry")
     pond = blob(block.rng, within(block.rect, 0.42, 0.4, 0.6, 0.52))
     block.paint("water", pond, "lake")
     block.map(pond, natural="water")
@@ -129,7 +129,7 @@ def draw_barracks(block: Block) -> None:
     """A military area: barracks, a firing range, rough ground."""
     area = blob(block.rng, inset(block.rect, 30), 0.1)
     block.paint("cover", area, "rough_grass")
-    block.map(area, landuse="military")
+    block.map_landmark(area, landuse="military")
     for piece in split(block.rng, inset(block.rect, 200), 90_000):
         block.paint(
             "detail",
@@ -150,7 +150,7 @@ def draw_golf_course(block: Block) -> None:
     rng = block.rng
     course = blob(rng, inset(block.rect, 40), 0.15)
     block.paint("cover", course, "rough_grass")
-    block.map(course, leisure="golf_course")
+    block.map_landmark(course, leisure="golf_course")
     for piece in split(rng, inset(block.rect, 150), 70_000):
         fairway = blob(rng, inset(piece, 25)).intersection(course)
         block.paint("detail", fairway, "lawn")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline.cells.cell import Cell
-from beam_pipeline.cells.mgrs_tiles import tile_bounds
+from beam_pipeline.cells.mgrs_tiles import find_tile
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
 from beam_pipeline.faults import InvalidInputError
@@ -145,7 +145,7 @@ def _is_made(directory: Path, parameters: dict[str, Any]) -> bool:
 
 
 def _make(folder: Path, region: str, passes: Sequence[Pass], seed: int, full_tiles: bool) -> None:
-    cells = sorted(cells_in_region(region, None, seed).cells, key=lambda cell: cell.cell_id)
+    cells = cells_in_region(region, None, seed).cells
     write_cells_csv(cells, folder / _CELLS)
     frames = [_frame(list(group), full_tiles) for group in _by_tile(cells)]
     landscape = build_landscape(_plane_bounds(frames), seed)
@@ -176,7 +176,7 @@ def _frame(cells: Sequence[Cell], full_tile: bool) -> Frame:
     grid = Grid(cells[0].tile, chips[0].epsg, left, top, columns, rows)
     if not full_tile:
         return Frame(grid, left, top, columns, rows)
-    west, _, _, north = tile_bounds(grid.tile)
+    west, _, _, north = find_tile(grid.tile).bounds
     return Frame(grid, west, north, FULL_TILE_M // COARSE_M, FULL_TILE_M // COARSE_M)
 
 
