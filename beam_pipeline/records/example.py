@@ -149,11 +149,6 @@ def _image_values(image: Image) -> dict[str, Value]:
             f"bad_percent must be a number of pixels / {SCL_PIXELS}. Received: {image.bad_percent!r} in "
             f"{image.item_id}"
         )
-    # These two are stored in parts, which would hide surplus bands.
-    for name, shape in (("gsd_20", (96, 96, 6)), ("gsd_60", (32, 32, 2))):
-        given = getattr(image, name).shape
-        if given != shape:
-            raise ValueError(f"{name} must be {shape}. Received: {given} in {image.item_id}")
     return {
         "item_id": image.item_id,
         "datetime": image.datetime,
@@ -164,17 +159,13 @@ def _image_values(image: Image) -> dict[str, Value]:
         "bad_pixels": bad_pixels,
         "bad_percent": image.bad_percent,
         "gsd_10": image.gsd_10,
-        "gsd_20_0": image.gsd_20[..., :3],
-        "gsd_20_1": image.gsd_20[..., 3:],
-        "gsd_60_0": image.gsd_60[..., :1],
-        "gsd_60_1": image.gsd_60[..., 1:],
-        "scl": image.scl[..., np.newaxis],
+        "gsd_20": image.gsd_20,
+        "gsd_60": image.gsd_60,
+        "scl": image.scl,
     }
 
 
 def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
-    gsd_20 = np.concatenate([values[prefix + "gsd_20_0"], values[prefix + "gsd_20_1"]], axis=-1)
-    gsd_60 = np.concatenate([values[prefix + "gsd_60_0"], values[prefix + "gsd_60_1"]], axis=-1)
     return Image(
         item_id=values[prefix + "item_id"],
         datetime=values[prefix + "datetime"],
@@ -184,9 +175,9 @@ def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
         boa_decision=values[prefix + "boa_decision"],
         bad_percent=values[prefix + "bad_pixels"] / SCL_PIXELS,
         gsd_10=values[prefix + "gsd_10"],
-        gsd_20=gsd_20,
-        gsd_60=gsd_60,
-        scl=values[prefix + "scl"][..., 0],
+        gsd_20=values[prefix + "gsd_20"],
+        gsd_60=values[prefix + "gsd_60"],
+        scl=values[prefix + "scl"],
     )
 
 
@@ -200,7 +191,7 @@ def _to_bytes(spec: FeatureSpec, value: Value) -> bytes:
         raise ValueError(
             f"{spec.name} must be {spec.shape} {spec.dtype}. Received: {value.shape} {value.dtype}"
         )
-    return encode_png(value)
+    return encode_png(value.reshape(spec.png_shape))
 
 
 def _from_feature(spec: FeatureSpec, feature: Any) -> Any:
@@ -212,9 +203,9 @@ def _from_feature(spec: FeatureSpec, feature: Any) -> Any:
         return value.decode()
     if spec.kind == "png":
         pixels = decode_png(value)
-        if pixels.shape != spec.shape or pixels.dtype != spec.dtype:
+        if pixels.shape != spec.png_shape or pixels.dtype != spec.dtype:
             raise ValueError(f"{spec.name} is {pixels.shape} {pixels.dtype}")
-        return pixels
+        return pixels.reshape(spec.shape)
     return value
 
 
@@ -228,7 +219,9 @@ def _no_image() -> dict[str, Value]:
     """Returns what stands in the slot of a missing image; its pixels are encoded once."""
     empty: dict[str, Value] = {"png": b"", "text": "", "int64": 0, "float32": 0.0}
     return {
-        spec.name: encode_png(np.zeros(spec.shape, spec.dtype)) if spec.kind == "png" else empty[spec.kind]
+        spec.name: encode_png(np.zeros(spec.png_shape, spec.dtype))
+        if spec.kind == "png"
+        else empty[spec.kind]
         for spec in IMAGE_FEATURES
     }
 

@@ -75,7 +75,6 @@ def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> I
 def dataset_json(
     *,
     fingerprint: Mapping[str, Any],
-    settings: Mapping[str, Any],
     units: Sequence[PlannedUnit],
     grid: Mapping[str, Any],
     ontology: Mapping[str, Any],
@@ -85,8 +84,7 @@ def dataset_json(
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
     Args:
-        fingerprint: What the dataset was made from: cells and ontology by content, extracts, catalogue.
-        settings: The settings that decide what is in it.
+        fingerprint: What decides the content: settings, cells and ontology by content, extracts, catalogue.
         units: The plan.
         grid: The grid's name and parameters.
         ontology: {"version", "sha256", "channels": [{"name", "labels": {NAME: value}}]}.
@@ -104,7 +102,6 @@ def dataset_json(
         "name": DATASET_NAME,
         "schema_version": SCHEMA_VERSION,
         "fingerprint": fingerprint,
-        "settings": settings,
         "grid": grid,
         "ontology": ontology,
         "years": list(years),

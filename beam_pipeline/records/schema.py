@@ -7,6 +7,10 @@ and every reader, TFDS and batched tf.data among them, decodes all examples alik
 
 TFRecord floats have 32 bits. What needs more is stored as text (`min_lon` ...: the shortest decimal that
 reads back as the same float64) or as an integer (`bad_pixels`, of which `bad_percent` is the fraction).
+
+A PNG has at most 4 channels, and TFDS and `tf.image.decode_image` refuse 2. So the 6 bands of `gsd_20` lie in
+a PNG of 3 channels and twice the width, those of `gsd_60` in a gray one of twice the width: the samples of a
+row are in the same order, and a reshape, which moves nothing, gives the shape in the table.
 """
 
 import dataclasses
@@ -34,6 +38,7 @@ class FeatureSpec:
         name: Its key in the example.
         kind: How it is stored: "png" and "text" (UTF-8) in a bytes list, the others in a list of that type.
         shape: Of the decoded value, () for scalars.
+        png_shape: Of the PNG, to be reshaped to `shape`; () where it is no PNG.
         dtype: Of the decoded value.
         unit: Of the decoded value, "" where there is none.
         meaning: What it is, and what stands for no data.
@@ -42,22 +47,25 @@ class FeatureSpec:
     name: str
     kind: Kind
     shape: tuple[int, ...]
+    png_shape: tuple[int, ...]
     dtype: str
     unit: str
     meaning: str
 
 
 def _text(name: str, meaning: str, unit: str = "") -> FeatureSpec:
-    return FeatureSpec(name, "text", (), "string", unit, meaning)
+    return FeatureSpec(name, "text", (), (), "string", unit, meaning)
 
 
 def _int(name: str, meaning: str, unit: str = "") -> FeatureSpec:
-    return FeatureSpec(name, "int64", (), "int64", unit, meaning)
+    return FeatureSpec(name, "int64", (), (), "int64", unit, meaning)
 
 
 def _dn(name: str, side: int, bands: tuple[str, ...]) -> FeatureSpec:
     meaning = f"{' '.join(bands)}, untouched; 0 = no data. Reflectance = (DN + boa_add_offset) / 10000"
-    return FeatureSpec(name, "png", (side, side, len(bands)), "uint16", "DN", meaning)
+    channels = {4: 4, 6: 3, 2: 1}[len(bands)]
+    png_shape = (side, side * len(bands) // channels, channels)
+    return FeatureSpec(name, "png", (side, side, len(bands)), png_shape, "uint16", "DN", meaning)
 
 
 def _degrees(name: str, meaning: str) -> FeatureSpec:
@@ -76,17 +84,17 @@ IMAGE_FEATURES: tuple[FeatureSpec, ...] = (
         "bad_percent",
         "float32",
         (),
+        (),
         "float32",
         "fraction",
         f"bad_pixels / {SCL_PIXELS}, 0 to 1, rounded to float32. The published name; it is no percentage",
     ),
     _dn("gsd_10", 192, BANDS_10),
-    _dn("gsd_20_0", 96, BANDS_20[:3]),
-    _dn("gsd_20_1", 96, BANDS_20[3:]),
-    # Not one PNG of gray and alpha: TFDS and tf.image.decode_image refuse 2 channels.
-    _dn("gsd_60_0", 32, BANDS_60[:1]),
-    _dn("gsd_60_1", 32, BANDS_60[1:]),
-    FeatureSpec("scl", "png", (96, 96, 1), "uint8", "class", "Scene classification at 20 m; 0 = no data"),
+    _dn("gsd_20", 96, BANDS_20),
+    _dn("gsd_60", 32, BANDS_60),
+    FeatureSpec(
+        "scl", "png", (96, 96), (96, 96, 1), "uint8", "class", "Scene classification at 20 m; 0 = no data"
+    ),
 )
 """The features of one image slot, without the slot's prefix."""
 
@@ -107,6 +115,7 @@ CELL_FEATURES: tuple[FeatureSpec, ...] = (
     FeatureSpec(
         "label",
         "png",
+        (192, 192, 3),
         (192, 192, 3),
         "uint8",
         "class",

@@ -61,7 +61,10 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int]) ->
 
 
 def features_json() -> str:
-    """Returns the content of `features.json`: the schema, `image_0/x` as x of the group image_0."""
+    """Returns the content of `features.json`: the schema, `image_0/x` as x of the group image_0.
+
+    TFDS gives images in the shape of their PNG.
+    """
     groups: dict[str, dict[str, Any]] = {}
     for spec in FEATURES.values():
         group, _, name = spec.name.rpartition("/")
@@ -83,7 +86,7 @@ def _feature(spec: FeatureSpec) -> Mapping[str, Any]:
     unit = f" [{spec.unit}]" if spec.unit else ""
     described = {"description": spec.meaning + unit}
     if spec.kind == "png":
-        shape = {"dimensions": [str(size) for size in spec.shape]}
+        shape = {"dimensions": [str(size) for size in spec.png_shape]}
         image = {"shape": shape, "dtype": spec.dtype, "encodingFormat": "png"}
         return {**described, "pythonClassName": _FEATURES + "image_feature.Image", "image": image}
     if spec.kind == "text":

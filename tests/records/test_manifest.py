@@ -69,7 +69,6 @@ SUMMARIES = [
 def describe(summaries=SUMMARIES, units=UNITS):
     return dataset_json(
         fingerprint={"seed": 0},
-        settings={"allow_single": True},
         units=units,
         grid={"name": "bands-1920"},
         ontology=ONTOLOGY,
