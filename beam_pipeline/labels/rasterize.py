@@ -117,58 +117,58 @@ def dilate(lit: Mask, radius_m: float) -> Mask:
 
 def _group(
     features: Sequence[Feature], ontology: Ontology, dropped: Counter[str]
-) -> dict[Layer, dict[Kind, list[Any]]]:
+) -> dict[Layer, dict[Kind, list[Geometries]]]:
     """Returns layer -> kind -> simple geometries that can be drawn, and counts those that cannot."""
     geometries: Geometries = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
-    finite = _finite(geometries)
     dimensions = shapely.get_dimensions(geometries)  # -1 for no geometry and for an empty collection
-    sound = shapely.is_valid(geometries)
-    groups: dict[Layer, dict[Kind, list[Any]]] = {}
-    for i, feature in enumerate(features):
-        if dimensions[i] < 0:
-            dropped["unreadable" if geometries[i] is None else "empty"] += 1
-            continue
-        kind = _KIND_OF_DIMENSION[dimensions[i]]
-        layers = ontology.layers_of(kind, feature.tags)
-        if not layers:
-            continue
-        if not finite[i]:
-            dropped["not_finite"] += 1
-        elif shapely.is_empty(geometries[i]):
-            dropped["empty"] += 1
-        elif parts := _parts(geometries[i], kind, bool(sound[i])):
-            for layer in layers:
-                groups.setdefault(layer, {}).setdefault(kind, []).extend(parts)
-        else:
-            dropped["degenerate"] += 1
+    dropped.update(["unreadable"] * int(shapely.is_missing(geometries).sum()))
+    dropped.update(["empty"] * int((~shapely.is_missing(geometries) & (dimensions < 0)).sum()))
+    groups: dict[Layer, dict[Kind, list[Geometries]]] = {}
+    for dimension, kind in enumerate(_KIND_OF_DIMENSION):
+        of_tags: dict[tuple[tuple[str, str], ...], list[int]] = {}  # a cell has few distinct sets of tags
+        for i in np.flatnonzero(dimensions == dimension).tolist():
+            of_tags.setdefault(features[i].tags, []).append(i)
+        drawn: dict[frozenset[Layer], list[int]] = {}
+        for tags, indices in of_tags.items():
+            if layers := ontology.layers_of(kind, tags):
+                drawn.setdefault(layers, []).extend(indices)
+        for layers, indices in drawn.items():
+            parts = _parts(geometries[indices], dimension, dropped)
+            if len(parts):
+                for layer in layers:
+                    groups.setdefault(layer, {}).setdefault(kind, []).append(parts)
     return groups
 
 
-def _finite(geometries: Geometries) -> Mask:
-    """Returns which of N geometries have no coordinate that is infinite or no number, as (N,) bool."""
-    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
-    finite = np.ones(len(geometries), dtype=bool)
-    finite[owner[~np.isfinite(coordinates).all(axis=1)]] = False
-    return finite
-
-
-def _parts(geometry: Any, kind: Kind, sound: bool) -> list[Any]:
-    """Returns the points, lines or polygons of a geometry that have an extent of their kind.
+def _parts(geometries: Geometries, dimension: int, dropped: Counter[str]) -> Geometries:
+    """Returns the points, lines or polygons of geometries, and counts the geometries that have none.
 
     Clipping and repairing leave lines and points where an area was pinched; they are no part of it.
     """
-    if kind == "area" and not sound:
-        geometry = shapely.make_valid(geometry)
-    parts = shapely.get_parts(geometry)
+    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
+    finite = np.ones(len(geometries), dtype=bool)
+    finite[owner[~np.isfinite(coordinates).all(axis=1)]] = False
+    empty = shapely.is_empty(geometries)
+    geometries = geometries[finite & ~empty]
+    if dimension == 2:
+        broken = ~shapely.is_valid(geometries)
+        geometries[broken] = shapely.make_valid(geometries[broken])
+    parts, owner = geometries, np.arange(len(geometries))
     while (nested := shapely.get_type_id(parts) > _POLYGON).any():
-        parts = np.concatenate([parts[~nested], shapely.get_parts(parts[nested])])
-    parts = parts[shapely.get_dimensions(parts) == _KIND_OF_DIMENSION.index(kind)]
-    if kind == "point":
-        return list(parts[~shapely.is_empty(parts)])
-    return list(parts[(shapely.area(parts) if kind == "area" else shapely.length(parts)) > 0])
+        deeper, index = shapely.get_parts(parts[nested], return_index=True)
+        parts = np.concatenate([parts[~nested], deeper])
+        owner = np.concatenate([owner[~nested], owner[nested][index]])
+    kept = (shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)
+    if dimension:
+        kept &= (shapely.area(parts) if dimension == 2 else shapely.length(parts)) > 0
+    dropped.update(["not_finite"] * int((~finite).sum()))
+    dropped.update(["empty"] * int((finite & empty).sum()))
+    dropped.update(["degenerate"] * (len(geometries) - len(np.unique(owner[kept]))))
+    simple: Geometries = parts[kept]
+    return simple
 
 
-def _burn(parts_of: Mapping[Kind, Sequence[Any]], chip: ChipWindow, layer: Layer) -> Mask:
+def _burn(parts_of: Mapping[Kind, Sequence[Geometries]], chip: ChipWindow, layer: Layer) -> Mask:
     """Returns (192, 192) bool: the chip's pixels that a layer lights."""
     # A pixel farther out has its centre more than the dilation from that of any pixel of the chip.
     pad = math.floor(layer.dilation_m / PIXEL_M)
@@ -177,7 +177,7 @@ def _burn(parts_of: Mapping[Kind, Sequence[Any]], chip: ChipWindow, layer: Layer
     transform = from_origin(chip.left - pad * PIXEL_M, chip.top + pad * PIXEL_M, PIXEL_M, PIXEL_M)
     for kind, parts in parts_of.items():
         rasterio.features.rasterize(
-            [({"type": _MULTI[kind], "coordinates": _coordinates(parts, kind)}, 1)],
+            [({"type": _MULTI[kind], "coordinates": _coordinates(np.concatenate(parts))}, 1)],
             out=raster,
             transform=transform,
             all_touched=layer.all_touched or kind == "line",
@@ -188,7 +188,7 @@ def _burn(parts_of: Mapping[Kind, Sequence[Any]], chip: ChipWindow, layer: Layer
     return lit[pad : pad + SIZE, pad : pad + SIZE]
 
 
-def _coordinates(parts: Sequence[Any], kind: Kind) -> list[Any]:
+def _coordinates(parts: Geometries) -> list[Any]:
     """Returns the coordinates of simple geometries of one kind, nested as in a GeoJSON multi-geometry."""
     _, coordinates, offsets = shapely.to_ragged_array(parts, include_z=False)
     nested: list[Any] = coordinates.tolist()
@@ -203,6 +203,8 @@ def _settle(pixels: npt.NDArray[np.uint8], rules: Sequence[NoneRule]) -> None:
     drawn = pixels.copy()
     for rule in rules:
         if rule.if_cell_has is None or (drawn == rule.if_cell_has).any():
-            held = np.isin(drawn, rule.where).any(axis=2)
+            settles = np.zeros(256, dtype=bool)
+            settles[list(rule.where)] = True
+            held = settles[drawn].any(axis=2)
             channel = pixels[..., rule.channel]
             channel[held & (channel == UNLABELED)] = NONE
