@@ -345,3 +345,25 @@ def _to_utm(geometries: Geometries, epsg: int) -> Geometries:
 
     projected: Geometries = shapely.transform(geometries, project)
     return projected
+
+
+def cells_within(chips: Mapping[int, ChipWindow], bounds: Bounds | None) -> list[int]:
+    """Returns the cells whose chip meets bounds.
+
+    Args:
+        chips: Cell id -> chip.
+        bounds: (west, south, east, north) in degrees; None for the whole world.
+
+    Returns:
+        Ids of cells, ascending.
+    """
+    cell_ids = sorted(chips)
+    if bounds is None or not cell_ids:
+        return cell_ids
+    boxes = lonlat_boxes([chips[cell_id] for cell_id in cell_ids], 0.0)  # (C, 4)
+    west, south, east, north = bounds
+    meets = np.zeros(len(cell_ids), np.bool_)
+    for shift in (-360.0, 0.0, 360.0):  # a chip at the antimeridian lies on both of its sides
+        meets |= (boxes[:, 0] + shift <= east) & (west <= boxes[:, 2] + shift)
+    meets &= (boxes[:, 1] <= north) & (south <= boxes[:, 3])
+    return [cell_id for cell_id, met in zip(cell_ids, meets.tolist(), strict=True) if met]

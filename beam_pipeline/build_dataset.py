@@ -1,0 +1,69 @@
+r"""Builds a dataset: cells -> Sentinel-2 pairs and OpenStreetMap labels in sharded TFRecords.
+
+    python -m beam_pipeline.build_dataset --sample --output out/sample
+    python -m beam_pipeline.build_dataset --region 9.47,47.04,9.64,47.28 --years 2019-2020 \
+        --osm liechtenstein.osm.pbf --output out/liechtenstein
+
+A run that was stopped goes on where it was when the same command is given again. Exit codes: 0, every
+cell-year is written or rejected; 1, some are dead letters; 2, the input cannot be used: nothing was launched.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.launch import prepare_build
+from beam_pipeline.options import BuildSettings, is_dataflow, parse_flags
+from beam_pipeline.progress import closing_table, progress_bar
+from beam_pipeline.storage import BeamFiles
+from beam_pipeline.transforms import CloseDataset, FindScenes, MakeLabels, ReadPlan, WriteUnits
+
+
+def build_graph(pipeline: beam.Pipeline, settings: BuildSettings) -> None:
+    """Adds the whole job to a pipeline.
+
+    Args:
+        pipeline: An empty pipeline.
+        settings: From `prepare_build`; the plan lies in its output folder.
+    """
+    units = pipeline | "ReadPlan" >> ReadPlan(settings)
+    scenes = units | "FindScenes" >> FindScenes(settings)
+    labels = units | "MakeLabels" >> MakeLabels(settings)
+    names = {"unit": units, "scenes": scenes, "labels": labels} | "WriteUnits" >> WriteUnits(settings)
+    names | "CloseDataset" >> CloseDataset(settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        options = parse_flags(sys.argv[1:] if argv is None else argv)
+        settings = prepare_build(options)
+    except InvalidInputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    pipeline = beam.Pipeline(options=options)
+    build_graph(pipeline, settings)
+    with progress_bar(settings.output):
+        result = pipeline.run()
+        if is_dataflow(options):
+            # The job outlives its launcher; the closing step in its graph describes the dataset.
+            return 0
+        result.wait_until_finish()
+    table, complete = closing_table(BeamFiles(), settings.output)
+    print(table)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

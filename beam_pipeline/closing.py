@@ -1,0 +1,66 @@
+"""The closing step: describes the dataset from the plan and the units' summaries alone."""
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from beam_pipeline import plan
+from beam_pipeline.cells.grid import GRID_DESCRIPTION
+from beam_pipeline.options import BuildSettings
+from beam_pipeline.records import manifest, notices, tfds
+from beam_pipeline.records.files import Files, delete_leftovers, join
+
+DATASET_FILE = "dataset.json"
+DEAD_LETTERS_FILE = "dead_letters.jsonl"
+RUN_FILE = "run.json"
+
+
+def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
+    """Writes everything that describes the dataset.
+
+    Args:
+        files: The file system.
+        settings: The settings of the job.
+        started: When the job was launched, ISO 8601.
+    """
+    output = settings.output
+    lines = files.read_text(join(output, plan.UNITS_FILE)).splitlines()
+    units = [plan.Unit.from_json(line) for line in lines]
+    summaries = list(manifest.read_summaries(files, output, units))
+    fingerprint = json.loads(files.read_text(join(output, plan.FINGERPRINT_FILE)))
+    dataset = manifest.dataset_json(
+        fingerprint=fingerprint,
+        units=units,
+        grid=GRID_DESCRIPTION,
+        ontology=describe_ontology(settings),
+        years=settings.years,
+        summaries=summaries,
+    )
+
+    def write(name: str, text: str) -> None:
+        files.write_text(join(output, name), text)
+
+    write(DEAD_LETTERS_FILE, manifest.dead_letters_jsonl(summaries))
+    write("CITATION.cff", notices.citation_cff(settings.years))
+    write("LICENSES.md", notices.licences_md(settings.years))
+    write("dataset_info.json", tfds.dataset_info_json(summaries, settings.years))
+    write("features.json", tfds.features_json())
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    write(RUN_FILE, manifest.to_text({"started": started, "finished": finished}))
+    delete_leftovers(files, output)
+    # Last: a folder with a dataset.json is described wholly.
+    write(DATASET_FILE, manifest.to_text(dataset))
+
+
+def describe_ontology(settings: BuildSettings) -> Mapping[str, Any]:
+    """Returns the ontology as `dataset.json` holds it: names and values, and which content they are from."""
+    ontology = settings.ontology
+    return {
+        "version": ontology.version,
+        "sha256": ontology.sha256,
+        "channels": [
+            {"name": channel.name, "labels": {label.name: label.value for label in channel.labels}}
+            for channel in ontology.channels
+        ],
+    }

@@ -1,0 +1,245 @@
+"""What happens before a build is launched: inputs are found and checked, and the plan is written."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline import plan
+from beam_pipeline.cells.cell import Cell
+from beam_pipeline.cells.grid import GRID_NAME
+from beam_pipeline.cells.region import cells_in_region, is_bbox
+from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
+from beam_pipeline.faults import Fault, InvalidInputError
+from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.labels.extract import ExtractInfo, check_extract
+from beam_pipeline.labels.features import cells_within
+from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, runs_locally
+from beam_pipeline.records.files import join
+from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.sample_world import default_directory, make_sample_world
+from beam_pipeline.storage import BeamFiles, header_copy
+
+CELLS_FILE = "spatial_cell_info.csv"
+
+_log = logging.getLogger(__name__)
+
+_INPUT_FLAGS = ("cells", "area", "stac_url", "collection", "osm")
+
+
+def prepare_build(options: PipelineOptions) -> BuildSettings:
+    """Checks everything that can be checked before a job is launched, and writes the plan.
+
+    Args:
+        options: From `parse_flags`.
+
+    Returns:
+        The settings of the job. The output folder holds the plan and the fingerprint; if it held them
+        already, they are the same and the job goes on with what is missing.
+
+    Raises:
+        InvalidInputError: Something given cannot be used; nothing was launched or written.
+    """
+    given: Any = options.view_as(BuildOptions)
+    local = runs_locally(options)
+    if given.sample:
+        _use_sample(given, local)
+    settings = build_settings(options)
+    if settings.overpass_url and not local:
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
+    cells = find_cells(given, settings.seed)
+    settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
+    extracts = [_inspect(path) for path in settings.extracts]
+    if extracts:
+        check_coverage(cells, extracts)
+    try:
+        catalogue = check_catalog(settings.stac_url, settings.collection)
+    except Fault as fault:
+        raise InvalidInputError(
+            f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
+            f"Received: {settings.stac_url}"
+        ) from fault
+    units = plan.make_units(cells, settings.cells_per_shard)
+    text = plan.units_text(units)
+    write_plan(settings.output, text, cells, fingerprint(settings, text, catalogue.identity, extracts))
+    return settings
+
+
+def find_cells(given: Any, seed: int) -> list[Cell]:
+    """Returns the cells of --cells or --area.
+
+    Args:
+        given: The flags, as `BuildOptions`.
+        seed: Draws splits and --max_cells.
+
+    Returns:
+        At least one cell.
+
+    Raises:
+        InvalidInputError: Neither or both were given, or what was given is malformed or holds no cell.
+    """
+    if (given.cells is None) == (given.area is None):
+        raise InvalidInputError("Give the cells by one of --cells CSV, --area BBOX|GEOJSON and --sample")
+    if given.cells is not None:
+        if given.max_cells is not None:
+            raise InvalidInputError("--max_cells goes with --area: a --cells file is taken whole")
+        return parse_cells_csv(_read(given.cells, "--cells"), given.cells)
+    area = given.area if is_bbox(given.area) else _read(given.area, "--area")
+    found = cells_in_region(area, given.max_cells, seed)
+    if not found.cells:
+        raise InvalidInputError(
+            f"--area holds the centre of no cell that a Sentinel-2 tile covers "
+            f"({found.without_tile} without tile). Received: {given.area}"
+        )
+    return list(found.cells)
+
+
+def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the extracts that paths and globs name, each once.
+
+    Args:
+        patterns: Paths or globs, local or gs://.
+
+    Returns:
+        Paths, sorted within each pattern.
+
+    Raises:
+        InvalidInputError: A pattern matches nothing, or two extracts share a file name.
+    """
+    paths: list[str] = []
+    for pattern in patterns:
+        try:
+            (match,) = FileSystems.match([pattern])
+        except Exception as error:
+            raise InvalidInputError(f"--osm cannot be read: {error}. Received: {pattern}") from error
+        if not match.metadata_list:
+            raise InvalidInputError(f"--osm matches no file. Received: {pattern}")
+        paths += sorted(metadata.path for metadata in match.metadata_list)
+    paths = list(dict.fromkeys(paths))
+    names = [path.rsplit("/", 1)[-1] for path in paths]
+    if len(set(names)) != len(names):
+        raise InvalidInputError(
+            "Two extracts of --osm have one file name, by which they are told apart. "
+            f"Received: {', '.join(paths)}"
+        )
+    return tuple(paths)
+
+
+def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> None:
+    """Compares the cells with the bounds that the extracts' headers give.
+
+    Args:
+        cells: The cells.
+        extracts: What the extracts say of themselves.
+
+    Raises:
+        InvalidInputError: No cell meets any extract. Some that do not are a warning: a cell in which nothing
+            is mapped is no error, but one beside the extract is labelled nowhere.
+    """
+    if any(info.bounds is None for info in extracts):
+        return
+    chips = {cell.cell_id: cell.chip for cell in cells}
+    covered = {cell_id for info in extracts for cell_id in cells_within(chips, info.bounds)}
+    if not covered:
+        raise InvalidInputError(
+            f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "
+            + ", ".join(f"{info.name} {info.bounds}" for info in extracts)
+        )
+    if len(covered) < len(chips):
+        _log.warning(
+            "%d of %d cells lie outside the bounds of all extracts: nothing will be labelled there",
+            len(chips) - len(covered),
+            len(chips),
+        )
+
+
+def fingerprint(
+    settings: BuildSettings, units_text: str, catalogue: str, extracts: Sequence[ExtractInfo]
+) -> dict[str, Any]:
+    """Returns what decides the content of the dataset, free of paths and times of this machine.
+
+    Args:
+        settings: The settings.
+        units_text: The plan's content.
+        catalogue: The catalogue's identity.
+        extracts: What the extracts' headers say.
+
+    Returns:
+        Plain JSON values.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "grid": GRID_NAME,
+        "cells_sha256": hashlib.sha256(units_text.encode()).hexdigest(),
+        "cells_per_shard": settings.cells_per_shard,
+        "seed": settings.seed,
+        "years": list(settings.years),
+        "catalogue": catalogue,
+        "collection": settings.collection,
+        "max_scene_cloud": settings.max_scene_cloud,
+        "filters": json.loads(json.dumps(dataclasses.asdict(settings.filters))),
+        "allow_single": settings.allow_single,
+        "ontology_sha256": settings.ontology.sha256,
+        "none_labels": settings.none_labels,
+        "osm": [{"name": info.name, "bytes": info.size, "timestamp": info.timestamp} for info in extracts]
+        or settings.overpass_url,
+    }
+
+
+def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[str, Any]) -> None:
+    """Writes plan and fingerprint, or checks that the ones of an earlier run are the same.
+
+    Args:
+        output: The dataset's folder.
+        units_text: The plan's content.
+        cells: The cells, for the CSV that goes with the dataset.
+        given: The fingerprint.
+
+    Raises:
+        InvalidInputError: The folder holds another dataset.
+    """
+    files = BeamFiles()
+    path = join(output, plan.FINGERPRINT_FILE)
+    if files.exists(path):
+        plan.check_same_fingerprint(json.loads(files.read_text(path)), given, output)
+        return
+    files.write_text(join(output, plan.UNITS_FILE), units_text)
+    files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
+    # Last: a folder with a fingerprint has a whole plan.
+    files.write_text(path, json.dumps(given, indent=1, sort_keys=True) + "\n")
+
+
+def _use_sample(given: Any, local: bool) -> None:
+    if not local:
+        raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
+    clashing = [f"--{name}" for name in _INPUT_FLAGS if getattr(given, name) is not None]
+    if clashing:
+        raise InvalidInputError(f"--sample brings its own inputs. Leave out {', '.join(clashing)}")
+    if given.sample_cells < 1:
+        raise InvalidInputError(f"--sample_cells must be at least 1. Received: {given.sample_cells}")
+    directory = given.sample_dir or default_directory(given.sample_cells)
+    world = make_sample_world(directory, given.sample_cells)
+    given.cells = str(world.cells_csv)
+    given.stac_url = str(world.stac_catalog)
+    given.osm = str(world.osm_extract)
+    given.years = given.years or ",".join(map(str, world.years))
+
+
+def _inspect(path: str) -> ExtractInfo:
+    with header_copy(path) as local:
+        return check_extract(local)
+
+
+def _read(path: str, flag: str) -> str:
+    try:
+        return BeamFiles().read_text(path)
+    except (Fault, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {path}") from error

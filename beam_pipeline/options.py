@@ -1,0 +1,330 @@
+"""Command-line flags -> frozen settings, checked before anything is launched."""
+
+import argparse
+import dataclasses
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+
+EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
+OVERPASS = "overpass"
+OVERPASS_URL = "https://overpass-api.de/api"
+MAX_CELLS_PER_SHARD = 256
+"""A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
+
+_FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
+_CLOUD_REGION = re.compile(r"[a-z]+-[a-z]+\d+\Z")  # e.g. europe-west1
+_LOCAL_RUNNERS = (
+    "FnApiRunner",
+    "DirectRunner",
+    "PrismRunner",
+    "BundleBasedDirectRunner",
+    "SwitchingDirectRunner",
+)
+_PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
+
+
+class BuildOptions(PipelineOptions):
+    """The flags of `build_dataset`."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        where = parser.add_argument_group("where (one of --cells, --area, --sample)")
+        where.add_argument(
+            "--cells", metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
+        )
+        where.add_argument(
+            "--area",
+            metavar="BBOX|GEOJSON",
+            help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon. --region is the "
+            "same, unless its value is a Google Cloud region such as europe-west1",
+        )
+        where.add_argument(
+            "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
+        )
+        where.add_argument(
+            "--sample",
+            action="store_true",
+            help="build the embedded sample: a small made-up place in the real formats",
+        )
+        where.add_argument(
+            "--sample_cells", type=int, default=50, help="about how many cells the sample has (50)"
+        )
+        where.add_argument(
+            "--sample_dir", metavar="DIR", help="keep the sample's inputs here (default: a cache)"
+        )
+
+        images = parser.add_argument_group("imagery")
+        images.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
+        images.add_argument(
+            "--stac_url",
+            help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
+        )
+        images.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
+        images.add_argument(
+            "--max_scene_cloud", type=float, help="drop scenes of more eo:cloud_cover, percent (off)"
+        )
+        images.add_argument(
+            "--max_bad_fraction",
+            type=float,
+            default=0.25,
+            help="most unusable SCL pixels of a chip, 0 to 1 (0.25)",
+        )
+        images.add_argument(
+            "--bad_scl", default="1,3,8,9,10", help="SCL classes that make a pixel unusable (1,3,8,9,10)"
+        )
+        images.add_argument(
+            "--max_min_reflectance",
+            type=float,
+            default=0.2,
+            help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2)",
+        )
+        images.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
+        images.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
+        images.add_argument("--reads_in_flight", type=int, default=8, help="assets read at once a worker (8)")
+
+        labels = parser.add_argument_group("labels")
+        labels.add_argument(
+            "--osm",
+            metavar="PBF[,PBF...]|overpass",
+            help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
+        )
+        labels.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
+        labels.add_argument(
+            "--overpass_cache", metavar="DIR", help="keep Overpass answers here (default: a cache)"
+        )
+        labels.add_argument("--ontology", metavar="JSON", help="another osm_categories.json")
+        labels.add_argument(
+            "--no_none_labels", action="store_true", help="never write 254; unknown stays 255"
+        )
+
+        out = parser.add_argument_group("output")
+        out.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
+        out.add_argument(
+            "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
+        )
+        out.add_argument(
+            "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSettings:
+    """What a build does, checked; small and picklable, so that every DoFn can hold it.
+
+    Attributes:
+        output: The dataset's folder.
+        years: The years, ascending.
+        seed: Of everything that is drawn.
+        cells_per_shard: The most cells of a unit.
+        stac_url: A STAC API's URL or a path of a static catalogue.
+        collection: The catalogue's collection.
+        max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
+        filters: What makes a chip unusable.
+        allow_single: Whether a cell-year with one clear date is kept.
+        reads_in_flight: How many assets a worker reads at once.
+        extracts: Paths of .osm.pbf files; empty with Overpass.
+        overpass_url: The Overpass API, "" with extracts.
+        overpass_cache: Folder of cached Overpass answers, "" for the default.
+        ontology_json: The text of the ontology: workers need no file.
+        none_labels: Whether 254 is written.
+    """
+
+    output: str
+    years: tuple[int, ...]
+    seed: int
+    cells_per_shard: int
+    stac_url: str
+    collection: str
+    max_scene_cloud: float | None
+    filters: FilterSettings
+    allow_single: bool
+    reads_in_flight: int
+    extracts: tuple[str, ...]
+    overpass_url: str
+    overpass_cache: str
+    ontology_json: str
+    none_labels: bool
+
+    @property
+    def ontology(self) -> Ontology:
+        """The parsed ontology."""
+        return Ontology.load(self.ontology_json)
+
+
+def parse_flags(argv: Sequence[str]) -> PipelineOptions:
+    """Parses flags, ours and Beam's, and refuses what neither knows.
+
+    Args:
+        argv: Command-line arguments without the program's name.
+
+    Returns:
+        The options; Beam's defaults hold but for the runner, which is the in-process FnApiRunner.
+
+    Raises:
+        InvalidInputError: A flag is unknown, or asks for a mode that is known to lose records.
+    """
+    options = PipelineOptions(_area_flags(argv))
+    standard = options.view_as(StandardOptions)
+    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
+    standard.runner = standard.runner or "FnApiRunner"
+    if standard.runner not in _PORTABLE_RUNNERS:  # their job servers bring flags of their own
+        unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
+        if unknown:
+            names = ", ".join(f"--{name}" for name in sorted(unknown))
+            raise InvalidInputError(f"Unknown flags: {names}. See --help. Received: {' '.join(argv)}")
+    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
+        raise InvalidInputError(
+            "--direct_running_mode=multi_threading silently loses records when elements are large. "
+            "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
+        )
+    return options
+
+
+def runs_locally(options: PipelineOptions) -> bool:
+    """Tells whether the job runs on this machine."""
+    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] in _LOCAL_RUNNERS
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Tells whether the job is handed to Google Cloud Dataflow."""
+    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] == "DataflowRunner"
+
+
+def _area_flags(argv: Sequence[str]) -> list[str]:
+    """Rewrites `--region AREA` to `--area AREA`, and leaves `--region europe-west1` to Beam."""
+    flags: list[str] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--region":
+            argument = f"--region={next(arguments, '')}"
+        name, _, value = argument.partition("=")
+        if name == "--region" and not _CLOUD_REGION.match(value):
+            argument = f"--area={value}"
+        flags.append(argument)
+    return flags
+
+
+def build_settings(options: PipelineOptions) -> BuildSettings:
+    """Checks the flags that need no other input and freezes them.
+
+    Args:
+        options: From `parse_flags`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InvalidInputError: A flag is missing or malformed; the message names it.
+    """
+    given: Any = options.view_as(BuildOptions)
+    if not given.output:
+        raise InvalidInputError(
+            "--output is missing: the folder of the dataset, e.g. --output out/liechtenstein"
+        )
+    if not given.osm:
+        raise InvalidInputError(
+            "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
+            "word overpass"
+        )
+    for name, low, high in (
+        ("cells_per_shard", 1, MAX_CELLS_PER_SHARD),
+        ("reads_in_flight", 1, 64),
+        ("max_bad_fraction", 0, 1),
+        ("max_scene_cloud", 0, 100),
+    ):
+        value = getattr(given, name)
+        if value is not None and not low <= value <= high:
+            raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
+    overpass = given.osm == OVERPASS
+    return BuildSettings(
+        output=given.output.rstrip("/"),
+        years=parse_years(given.years or "2017-2020"),
+        seed=given.seed,
+        cells_per_shard=given.cells_per_shard,
+        stac_url=given.stac_url or EARTH_SEARCH_URL,
+        collection=given.collection or "sentinel-2-l2a",
+        max_scene_cloud=given.max_scene_cloud,
+        filters=FilterSettings(
+            max_bad_fraction=given.max_bad_fraction,
+            bad_scl=parse_scl_classes(given.bad_scl),
+            max_min_reflectance=given.max_min_reflectance,
+            allow_nodata=given.allow_nodata,
+        ),
+        allow_single=given.allow_single,
+        reads_in_flight=given.reads_in_flight,
+        extracts=() if overpass else tuple(part for part in given.osm.split(",") if part),
+        overpass_url=given.overpass_url if overpass else "",
+        overpass_cache=given.overpass_cache or "",
+        ontology_json=_ontology_text(given.ontology),
+        none_labels=not given.no_none_labels,
+    )
+
+
+def parse_years(text: str) -> tuple[int, ...]:
+    """Parses "2017-2020", "2019" or "2018,2020-2022".
+
+    Args:
+        text: Years and ranges, separated by commas.
+
+    Returns:
+        The years, ascending, each once.
+
+    Raises:
+        InvalidInputError: A part is no year or range, or lies outside of Sentinel-2's life.
+    """
+    years: set[int] = set()
+    this_year = datetime.datetime.now(datetime.UTC).year
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{4})(?:\s*-\s*(\d{4}))?\s*", part)
+        if match is None:
+            raise InvalidInputError(
+                f'--years takes years and ranges such as "2017-2020" or "2019,2021". Received: {text}'
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not _FIRST_YEAR <= first <= last <= this_year:
+            raise InvalidInputError(
+                f"--years must ascend and lie in {_FIRST_YEAR} to {this_year}. Received: {part.strip()}"
+            )
+        years.update(range(first, last + 1))
+    return tuple(sorted(years))
+
+
+def parse_scl_classes(text: str) -> tuple[int, ...]:
+    """Parses "1,3,8" to SCL classes.
+
+    Args:
+        text: Classes from 1 to 11, separated by commas; "" for none.
+
+    Returns:
+        The classes, ascending.
+
+    Raises:
+        InvalidInputError: One is no class, or is 0, which has its own rule.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and 1 <= int(part) <= 11 for part in parts):
+        raise InvalidInputError(
+            f"--bad_scl takes SCL classes from 1 to 11, separated by commas; no data (0) has its own flag, "
+            f"--allow_nodata. Received: {text}"
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _ontology_text(path: str | None) -> str:
+    if path is None:
+        return DEFAULT_ONTOLOGY.read_text()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"--ontology cannot be read: {error}. Received: {path}") from error
+    Ontology.load(text)
+    return text

@@ -1,0 +1,108 @@
+"""The plan: which cells go into which shard, fixed before anything is read.
+
+A *unit* is one shard's work: up to `cells_per_shard` cells of one tile, all years. Cells are sorted and cut
+per tile, so shard names are known up front and do not depend on the runner. The plan lies in the output
+folder and workers read it from there: a job graph must not hold 137,045 cells.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
+from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.records.shards import shard_name
+
+UNITS_FILE = "plan/units.jsonl"
+FINGERPRINT_FILE = "plan/fingerprint.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One shard's work.
+
+    Attributes:
+        name: The shard's file name, e.g. "opensentinelmap-training.tfrecord-00003-of-00012".
+        split: The split of the tile.
+        tile: MGRS tile name that all the unit's cells share.
+        cells: The cells, sorted by id.
+    """
+
+    name: str
+    split: Split
+    tile: str
+    cells: tuple[Cell, ...]
+
+    def to_json(self) -> str:
+        """Returns one line of JSON, the inverse of `from_json`."""
+        # Tile and split are the unit's; a cell repeats neither.
+        rows = [
+            [c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom, c.min_lon, c.max_lon, c.min_lat, c.max_lat]
+            for c in self.cells
+        ]
+        return json.dumps({"name": self.name, "split": self.split, "tile": self.tile, "cells": rows})
+
+    @classmethod
+    def from_json(cls, line: str) -> "Unit":
+        """Reads a line of `UNITS_FILE`."""
+        fields = json.loads(line)
+        cells = tuple(
+            Cell(cell_id, fields["tile"], fields["split"], ChipWindow(epsg, left, bottom), *bounds)
+            for cell_id, epsg, left, bottom, *bounds in fields["cells"]
+        )
+        return cls(fields["name"], fields["split"], fields["tile"], cells)
+
+
+def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
+    """Cuts cells into units.
+
+    Args:
+        cells: Cells in any order; ids are unique.
+        cells_per_shard: The most cells a unit holds.
+
+    Returns:
+        Units sorted by split, tile and cell id. The same cells give the same units.
+    """
+    ordered = sorted(cells, key=lambda cell: (SPLITS.index(cell.split), cell.tile, cell.cell_id))
+    pieces: dict[Split, list[tuple[Cell, ...]]] = {split: [] for split in SPLITS}
+    for (split, _tile), group in itertools.groupby(ordered, key=lambda cell: (cell.split, cell.tile)):
+        of_tile = tuple(group)
+        pieces[split] += [
+            of_tile[start : start + cells_per_shard] for start in range(0, len(of_tile), cells_per_shard)
+        ]
+    return [
+        Unit(shard_name(split, index, len(of_split)), split, piece[0].tile, piece)
+        for split, of_split in pieces.items()
+        for index, piece in enumerate(of_split)
+    ]
+
+
+def units_text(units: Sequence[Unit]) -> str:
+    """Returns the content of `UNITS_FILE`, one unit a line."""
+    return "".join(unit.to_json() + "\n" for unit in units)
+
+
+def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any], output: str) -> None:
+    """Refuses to mix two datasets in one folder.
+
+    Args:
+        planned: The fingerprint that lies in the output folder.
+        given: The fingerprint of this run.
+        output: The output folder, for the message.
+
+    Raises:
+        InvalidInputError: They differ; the message names every difference.
+    """
+    differences = [
+        f"  {key}: {planned.get(key)!r} there, {given.get(key)!r} now"
+        for key in sorted({*planned, *given})
+        if planned.get(key) != given.get(key)
+    ]
+    if differences:
+        raise InvalidInputError(
+            f"{output} holds another dataset; a run goes on only with the settings it began with:\n"
+            + "\n".join(differences)
+            + "\nChoose another --output, or give the settings that it began with."
+        )

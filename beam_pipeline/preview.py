@@ -1,0 +1,212 @@
+"""Draws a contact sheet of a dataset: both images in true colour with their dates, and the label channels.
+
+    python -m beam_pipeline.preview out/sample
+
+Rows are taken from all shards in turn, so that every split is seen.
+"""
+
+import argparse
+import colorsys
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.imagery.image import Image
+from beam_pipeline.imagery.radiometry import to_reflectance
+from beam_pipeline.labels.rasterize import NONE, UNLABELED
+from beam_pipeline.records.example import CellYear, decode
+from beam_pipeline.records.shards import read_shard
+from beam_pipeline.storage import BeamFiles
+
+BRIGHTEST = 0.25
+"""The reflectance that is drawn white; most land is darker."""
+
+COLOURS = {
+    "wooded": (30, 106, 48),
+    "agricultural": (222, 200, 92),
+    "residential": (214, 112, 94),
+    "industrial": (146, 104, 170),
+    "commercial": (232, 120, 190),
+    "recreation": (140, 214, 100),
+    "airport": (118, 128, 210),
+    "quarry": (150, 116, 84),
+    "military": (120, 128, 84),
+    "desert_sand": (244, 226, 170),
+    "mountain_rock": (168, 160, 154),
+    "other_natural": (120, 176, 140),
+    "water": (48, 112, 200),
+    "road": (40, 40, 40),
+    "building": (178, 34, 34),
+}
+"""RGB of the default ontology's categories; those of another ontology get hues in turn."""
+
+NONE_COLOUR = (236, 236, 236)
+UNLABELED_COLOUR = (255, 255, 255)
+
+_SIDE = 192
+_GAP = 8
+_CAPTION = 30
+_LEGEND_COLUMNS = 6
+_LEGEND_ROW = 18
+
+
+def true_colour(image: Image) -> npt.NDArray[np.uint8]:
+    """Returns an image in true colour.
+
+    Args:
+        image: The image.
+
+    Returns:
+        (192, 192, 3) uint8 RGB of B04, B03 and B02: 0 to `BRIGHTEST` of reflectance, gamma 1/1.6.
+    """
+    reflectance = to_reflectance(image.gsd_10[..., [2, 1, 0]], image.boa_add_offset)  # (H, W, RGB)
+    scaled = np.clip(reflectance / BRIGHTEST, 0.0, 1.0) ** (1 / 1.6)
+    pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
+    return pixels
+
+
+def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple[int, int, int]]]:
+    """Chooses a colour for every category.
+
+    Args:
+        channels: The channels of `dataset.json`'s ontology.
+
+    Returns:
+        Category -> (value, RGB), in the ontology's order.
+    """
+    labels = [(name, value) for channel in channels for name, value in channel["labels"].items()]
+    chosen = {}
+    for index, (name, value) in enumerate(labels):
+        red, green, blue = colorsys.hsv_to_rgb(index / len(labels), 0.6, 0.8)
+        fallback = (round(255 * red), round(255 * green), round(255 * blue))
+        chosen[name] = (value, COLOURS.get(name.lower(), fallback))
+    return chosen
+
+
+def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> PillowImage.Image:
+    """Draws a contact sheet.
+
+    Args:
+        examples: One a row.
+        channels: The channels of `dataset.json`'s ontology.
+
+    Returns:
+        An RGB picture.
+    """
+    colours = palette(channels)
+    table = np.zeros((256, 3), np.uint8)
+    table[NONE], table[UNLABELED] = NONE_COLOUR, UNLABELED_COLOUR
+    for value, colour in colours.values():
+        table[value] = colour
+
+    columns = 2 + len(channels)
+    legend = [*((name, colour) for name, (_, colour) in colours.items())]
+    legend += [("none of the channel's", NONE_COLOUR), ("unlabeled", UNLABELED_COLOUR)]
+    legend_rows = -(-len(legend) // _LEGEND_COLUMNS)
+    width = _GAP + columns * (_SIDE + _GAP)
+    row_height = _SIDE + _CAPTION + _GAP
+    sheet = PillowImage.new(
+        "RGB", (width, _GAP + len(examples) * row_height + _GAP + legend_rows * _LEGEND_ROW), (255, 255, 255)
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=11)
+
+    for row, example in enumerate(examples):
+        top = _GAP + row * row_height
+        cell = example.cell
+        pictures = [
+            (true_colour(image), f"{image.date}  bad {image.bad_percent:.0%}\n{image.item_id}")
+            for image in example.images
+        ]
+        pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (
+            2 - len(pictures)
+        )
+        where = f"{cell.cell_id}  {cell.tile}\n{cell.split}"
+        pictures += [
+            (
+                table[example.label[..., index]],
+                f"{channel['name']}\n" if index else f"{channel['name']}\n{where}",
+            )
+            for index, channel in enumerate(channels)
+        ]
+        for column, (pixels, caption) in enumerate(pictures):
+            left = _GAP + column * (_SIDE + _GAP)
+            sheet.paste(PillowImage.fromarray(pixels), (left, top))
+            draw.rectangle((left - 1, top - 1, left + _SIDE, top + _SIDE), outline=(160, 160, 160))
+            draw.multiline_text((left, top + _SIDE + 2), caption, fill=(0, 0, 0), font=font, spacing=2)
+
+    top = _GAP + len(examples) * row_height
+    for index, (name, colour) in enumerate(legend):
+        left = _GAP + (index % _LEGEND_COLUMNS) * ((width - _GAP) // _LEGEND_COLUMNS)
+        y = top + index // _LEGEND_COLUMNS * _LEGEND_ROW
+        draw.rectangle((left, y, left + 12, y + 12), fill=colour, outline=(120, 120, 120))
+        draw.text((left + 17, y), name, fill=(0, 0, 0), font=font)
+    return sheet
+
+
+def some_examples(output: str, rows: int, split: str | None = None) -> list[CellYear]:
+    """Takes examples from all shards in turn.
+
+    Args:
+        output: The dataset's folder.
+        rows: The most examples.
+        split: Only of this split; None for all.
+
+    Returns:
+        Examples, one of each shard before the second of any.
+    """
+    files = BeamFiles()
+    dataset = json.loads(files.read_text(f"{output}/dataset.json"))
+    shards = [shard["name"] for shard in dataset["shards"] if shard["examples"]]
+    if split is not None:
+        shards = [name for name in shards if f"-{split}." in name]
+    streams: list[Iterator[bytes]] = [read_shard(files, f"{output}/{name}") for name in shards]
+    # Shards evenly spread over the dataset, where there are more of them than rows.
+    step = max(1, len(streams) // max(1, rows))
+    turns = itertools.zip_longest(*streams[::step])
+    payloads = (payload for turn in turns for payload in turn if payload is not None)
+    return [decode(payload) for payload in itertools.islice(payloads, rows)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", help="a folder that build_dataset wrote")
+    parser.add_argument("--output", type=Path, help="the PNG (DATASET/preview.png)")
+    parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
+    parser.add_argument("--split", choices=("training", "validation", "testing"), help="only of this split")
+    given = parser.parse_args(argv)
+    output = given.dataset.rstrip("/")
+    files = BeamFiles()
+    try:
+        if not files.exists(f"{output}/dataset.json"):
+            raise InvalidInputError(f"There is no dataset.json: no build finished there. Received: {output}")
+        if given.output is None and "://" in output:
+            raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
+        examples = some_examples(output, given.rows, given.split)
+        if not examples:
+            raise InvalidInputError(f"The dataset has no example to draw. Received: {output}")
+    except InvalidInputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    ontology = json.loads(files.read_text(f"{output}/dataset.json"))["ontology"]
+    path = given.output or Path(output) / "preview.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(examples, ontology["channels"]).save(path)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

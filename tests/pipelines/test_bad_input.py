@@ -1,0 +1,174 @@
+"""Bad input is found before launch, or costs exactly what it must and is told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pystac
+import pytest
+
+from beam_pipeline.build_dataset import main
+from beam_pipeline.sample_world import SampleWorld
+from tests.pipelines.conftest import Built, build, flags
+
+Copy = Callable[[], SampleWorld]
+
+
+def used_items(built: Built) -> list[str]:
+    return sorted({image.item_id for example in built.examples() for image in example.images})
+
+
+def items_of(world: SampleWorld) -> dict[str, pystac.Item]:
+    catalogue = pystac.Catalog.from_file(str(world.stac_catalog))
+    return {item.id: item for item in catalogue.get_items(recursive=True)}
+
+
+def asset(world: SampleWorld, item_id: str, key: str) -> Path:
+    return Path(items_of(world)[item_id].assets[key].get_absolute_href())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--stac_url", "no/such/catalog.json"], "no such file"),
+        (["--stac_url", "http://"], "needs a host"),
+        (["--collection", "landsat-c2-l2"], "landsat-c2-l2"),
+        (["--osm", "no/such.osm.pbf"], "--osm"),
+        (["--years", "2020-2018"], "--years"),
+        (["--cells", "no/such.csv"], "--cells cannot be read"),
+        (["--max_cells", "3"], "--max_cells"),
+        (["--area", "1,2,3,4"], "one of --cells"),
+        (["--sample"], "--sample brings its own inputs"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_flags_are_checked_before_launch(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert main([*flags(world, tmp_path / "set"), *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("training", "trainign"), "trainign"),
+        (lambda text: "\n".join([*text.splitlines(), text.splitlines()[1]]), "line"),
+        (lambda text: text.replace(",", ";"), "cell_id"),
+        (lambda text: "", "cells.csv"),
+    ],
+)
+def test_a_malformed_cells_file_is_named(
+    world: SampleWorld,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[str], str],
+    message: str,
+) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text(change(world.cells_csv.read_text()))
+    assert main([*flags(world, tmp_path / "set"), "--cells", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_text_file_is_no_extract(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "notes.osm.pbf"
+    path.write_text("not an extract")
+    assert main([*flags(world, tmp_path / "set"), "--osm", str(path)]) == 2
+    assert "notes.osm.pbf" in capsys.readouterr().err
+
+
+def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Copy, tmp_path: Path) -> None:
+    world = world_copy()
+    missing, corrupt, without_scl = used_items(built)[:3]
+    asset(world, missing, "nir").unlink()
+    path = asset(world, corrupt, "swir16")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    item = items_of(world)[without_scl]
+    content = json.loads(Path(item.self_href).read_text())
+    del content["assets"]["scl"]
+    Path(item.self_href).write_text(json.dumps(content))
+
+    broken = build(world, tmp_path / "set")
+
+    assert broken.code == 0
+    assert broken.dead_letters == []
+    noted = {note["item_id"]: note["reason"] for note in broken.dataset["unusable_scenes"]}
+    assert noted.keys() == {missing, corrupt, without_scl}
+    assert noted[missing] == "not_found"
+    assert noted[without_scl] == "no_scl"
+    assert not {missing, corrupt, without_scl} & set(used_items(broken))
+    # Examples that never looked at them are what they were.
+    untouched = 0
+    after = {(example.cell.cell_id, example.year): example for example in broken.examples()}
+    for example in built.examples():
+        if not {missing, corrupt, without_scl} & {image.item_id for image in example.images}:
+            assert after[example.cell.cell_id, example.year].images == example.images
+            untouched += 1
+    assert untouched
+
+
+def test_a_truncated_extract_costs_its_cells_and_nothing_else(
+    world_copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = world_copy()
+    content = world.osm_extract.read_bytes()
+    world.osm_extract.write_bytes(content[: len(content) // 2])
+    broken = build(world, tmp_path / "set")
+    assert broken.code == 1
+    table = capsys.readouterr().out
+    assert "NOT COMPLETE" in table
+    assert "truncated_extract" in table
+    letters = broken.dead_letters
+    num_cells = len(world.cells_csv.read_text().splitlines()) - 1
+    assert len(letters) == num_cells * len(world.years)
+    assert {letter["stage"] for letter in letters} == {"labels"}
+    assert broken.dataset["missing_units"] == broken.dataset["failed_units"] == []
+
+
+def test_a_tile_year_without_items_is_loud(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = min(world.years) - 1
+    empty = build(world, tmp_path / "set", "--years", str(other))
+    assert empty.code == 0
+    tiles = {line.split(",")[1] for line in world.cells_csv.read_text().splitlines()[1:]}
+    assert empty.dataset["tile_years_without_items"] == [
+        {"tile": tile, "year": other} for tile in sorted(tiles)
+    ]
+    assert set(empty.dataset["rejections"]) == {"no_items"}
+    assert all(content == b"" for content in empty.shards.values())
+    assert "TILE-YEARS WITHOUT ANY ITEM" in capsys.readouterr().out
+
+
+def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
+    built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beam_pipeline import transforms
+
+    victim = next(name for name, content in built.shards.items() if content)
+    commit = transforms.commit_unit
+
+    def full_disk(files, output, name, payloads, summary):  # noqa: ANN001, ANN202
+        if name == victim:
+            raise OSError(28, "No space left on device")
+        return commit(files, output, name, payloads, summary)
+
+    monkeypatch.setattr(transforms, "commit_unit", full_disk)
+    folder = tmp_path / "set"
+    broken = build(world, folder)
+    assert broken.code == 1
+    assert broken.dataset["failed_units"] == [victim]
+    (letter,) = broken.dead_letters
+    assert (letter["unit"], letter["stage"]) == (victim, "write")
+    assert "No space left" in letter["detail"]
+    assert broken.shards.keys() == built.shards.keys() - {victim}
+
+    monkeypatch.undo()
+    mended = build(world, folder)
+    assert mended.code == 0
+    assert mended.shards == built.shards
+    assert (folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()

@@ -1,0 +1,53 @@
+"""The graph translates for Dataflow, and the job holds no cell."""
+
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from beam_pipeline.build_dataset import build_graph
+from beam_pipeline.launch import prepare_build
+from beam_pipeline.options import build_settings, parse_flags
+from beam_pipeline.sample_world import SampleWorld
+from tests.pipelines.conftest import Built, flags
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DATAFLOW = [
+    "--runner=DataflowRunner",
+    "--project=fake-project",
+    "--region=europe-west1",
+    "--no_auth",
+    "--temp_location=gs://fake-bucket/tmp",
+    "--staging_location=gs://fake-bucket/staging",
+    f"--setup_file={ROOT / 'setup.py'}",
+    "--dry_run=True",
+]
+
+
+def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    # The plan was made by a local launch: an offline machine cannot look at a bucket.
+    prepare_build(parse_flags(flags(world, built.folder)))
+    options = parse_flags([*flags(world, built.folder), *DATAFLOW])
+    pipeline = beam.Pipeline(options=options)
+    build_graph(pipeline, build_settings(options))
+    result = pipeline.run()
+    proto = result.job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert {"ReadPlan", "FindScenes", "MakeLabels", "WriteUnits", "CloseDataset"} <= names
+    a_cell = world.cells_csv.read_text().splitlines()[1].split(",")[0]
+    assert a_cell.encode() not in proto.SerializeToString()
+    assert len(proto.SerializeToString()) < 1_000_000
+
+
+def test_local_inputs_are_refused_on_a_cluster() -> None:
+    from beam_pipeline.faults import InvalidInputError
+
+    with pytest.raises(InvalidInputError, match="--sample works with local runners only"):
+        prepare_build(parse_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
+    with pytest.raises(InvalidInputError, match="local runners only"):
+        prepare_build(
+            parse_flags(
+                ["--osm", "overpass", "--area=1,2,3,4", "--output", "gs://fake-bucket/set", *DATAFLOW]
+            )
+        )
