@@ -145,11 +145,13 @@ def draw_wetland(block: Block) -> None:
 def draw_rock(block: Block) -> None:
     """Bare rock and scree above grassland."""
     block.paint("cover", box(*block.rect), "rough_grass")
-    block.map(box(*inset(block.rect, 10)), natural="grassland")
     rock = blob(block.rng, within(block.rect, 0.08, 0.3, 0.92, 0.97), 0.3)
     scree = blob(block.rng, within(block.rect, 0.1, 0.05, 0.75, 0.42), 0.3)
     block.paint("detail", scree, "scree")
     block.paint("detail", rock, "rock")
+    # Grassland outranks rock in the labels, so it is drawn around it.
+    for part in parts(box(*inset(block.rect, 10)).difference(rock.union(scree))):
+        block.map(part, natural="grassland")
     block.map(scree, natural="scree")
     block.map_landmark(rock, natural="bare_rock")
     for _ in range(3):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import shapely
+from affine import Affine
 from rasterio.features import rasterize
-from rasterio.transform import from_origin
 
 from beam_pipeline.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.landscape import Landscape
@@ -243,7 +243,8 @@ def _rasterize(landscape: Landscape, grid: Grid) -> Entries:
         fine = np.full((height * _SUBPIXELS, width * _SUBPIXELS), background, np.uint16)
         if len(seen):
             shapes = zip(surfaces[seen].tolist(), landscape.materials[seen].tolist(), strict=True)
-            transform = from_origin(grid.left, north, 10 / _SUBPIXELS, 10 / _SUBPIXELS)
+            size = 10 / _SUBPIXELS
+            transform = Affine(size, 0, grid.left, 0, -size, north)
             rasterize(shapes, out=fine, transform=transform)
         pieces.append(_count(fine, height, width, first_row * 6 * width))
     pixels, materials, counts = (np.concatenate(part) for part in zip(*pieces, strict=True))

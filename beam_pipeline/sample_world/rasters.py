@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.sample_world.ground import Grid
@@ -16,7 +16,7 @@ FULL_TILE_M = 109_800
 """Side of a Sentinel-2 tile in metres. Source: ESA, Sentinel-2 Products Specification Document."""
 
 _FULL_BLOCK_PX = 1024  # Source: Earth Search's COGs
-_SMALL_BLOCK_PX = 256
+_SMALL_BLOCK_PX = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def write_cog(
         "count": 1,
         "dtype": image.dtype.name,
         "crs": f"EPSG:{frame.grid.epsg}",
-        "transform": from_origin(frame.left, frame.top, gsd, gsd),
+        "transform": Affine(*frame.transform(gsd)),
         "nodata": 0,
         "compress": "DEFLATE",
         "predictor": "STANDARD",

@@ -100,7 +100,7 @@ def _snow(ground: Ground, one: Pass, seed: int) -> Array | None:
         return None
     x, y = ground.points
     depth = fractal_noise(keyed_hash(seed, "snow", one.sensed), x, y, 4000.0, 3)
-    return np.asarray(np.clip(0.55 + 1.6 * depth, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(0.3 + 1.6 * depth, 0, 1), dtype=np.float32)
 
 
 def _ground_reflectance(ground: Ground, one: Pass, band: str, light: Array, snow: Array | None) -> Array:

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ _CELLS = "spatial_cell_info.csv"
 _EXTRACT = "map.osm.pbf"
 _MARKER = "sample_world.json"
 _MARGIN_M = 500.0
-_THREADS = 2
 _TILE_SECONDS = 3.7  # between the sensing times of two tiles of one pass
 
 
@@ -154,11 +152,8 @@ def _make(folder: Path, region: str, passes: Sequence[Pass], seed: int, full_til
     for number, frame in enumerate(frames):
         ground = make_ground(landscape, frame.grid, seed)
         seconds_after = 0.405 + _TILE_SECONDS * number
-        with ThreadPoolExecutor(_THREADS) as pool:
-            scenes = [
-                pool.submit(_make_scene, folder, ground, frame, one, seconds_after, seed) for one in passes
-            ]
-            items += [scene.result() for scene in scenes]
+        # One after the other: writing a COG holds the interpreter's lock, so threads would gain nothing.
+        items += [_make_scene(folder, ground, frame, one, seconds_after, seed) for one in passes]
     write_catalog(folder, items)
 
 

@@ -1,6 +1,7 @@
 """The made-up place: where it lies, what is there, and that every tile shows the same ground."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ import shapely
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.labels.extract import features_of_cells
+from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.features import deduplicate
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.sample_world import ground, landscape, layout, materials, noise, place
+from beam_pipeline.sample_world.extract import write_extract
 from beam_pipeline.sample_world.landscape import Landscape, MappedFeature
 
 TILES = {"23SQD": "training", "24STJ": "training", "23SQC": "testing", "24STH": "validation"}
@@ -56,6 +63,22 @@ def test_all_splits_have_cells(cells: int) -> None:
     assert {cell.chip.epsg for cell in found.cells} == {32623, 32624}
     training = [cell for cell in found.cells if cell.split == "training"]
     assert 0.5 < len(training) / len(found.cells) < 0.85
+
+
+def test_every_category_is_drawn_in_the_labels(scene: Landscape, tmp_path: Path) -> None:
+    write_extract(tmp_path / "map.osm.pbf", scene.features)
+    ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+    chips = {cell.cell_id: cell.chip for cell in cells_in_region(place.area_region(50), None, 0).cells}
+    features: dict[int, list[Feature]] = {cell_id: [] for cell_id in chips}
+    for cell_id, feature in features_of_cells(tmp_path / "map.osm.pbf", chips, ontology):
+        features[cell_id].append(feature)
+    counts = np.zeros(256, np.int64)
+    for cell_id, chip in chips.items():
+        image = rasterize(deduplicate(features[cell_id]), chip, ontology, True)
+        assert not image.dropped
+        counts += np.bincount(image.pixels.ravel(), minlength=256)
+    assert (counts[:15] > 300).all(), counts[:15]
+    assert counts[255] > 0.1 * counts.sum()  # part of the land is not mapped
 
 
 @pytest.mark.parametrize("category", HINTS)
