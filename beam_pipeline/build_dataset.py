@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
+from beam_pipeline.closing import add_stage_metrics
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import BuildSettings, is_dataflow, parse_flags
+from beam_pipeline.options import BuildSettings, help_text, is_dataflow, parse_flags
 from beam_pipeline.progress import closing_table, progress_bar
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.transforms import CloseDataset, FindScenes, MakeLabels, ReadPlan, WriteUnits
@@ -45,9 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if {"-h", "--help"} & set(argv):
+        print(help_text(__doc__ or ""))
+        return 0
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
-        options = parse_flags(sys.argv[1:] if argv is None else argv)
+        options = parse_flags(argv)
         settings = prepare_build(options)
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # The job outlives its launcher; the closing step in its graph describes the dataset.
             return 0
         result.wait_until_finish()
+    add_stage_metrics(BeamFiles(), settings.output, result.metrics().query())
     table, complete = closing_table(BeamFiles(), settings.output)
     print(table)
     return 0 if complete else 1

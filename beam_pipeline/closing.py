@@ -53,6 +53,30 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     write(DATASET_FILE, manifest.to_text(dataset))
 
 
+def add_stage_metrics(files: Files, output: str, metrics: Mapping[str, Any]) -> None:
+    """Adds the counters and latencies of a finished run to its `run.json`.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        metrics: What `result.metrics().query()` gives.
+    """
+    stages: dict[str, dict[str, Any]] = {}
+    for counter in metrics["counters"]:
+        stages.setdefault(counter.key.metric.namespace, {})[counter.key.metric.name] = counter.result
+    for distribution in metrics["distributions"]:
+        spread = distribution.result
+        stages.setdefault(distribution.key.metric.namespace, {})[distribution.key.metric.name] = {
+            "count": spread.count,
+            "mean": round(spread.mean, 1),
+            "min": spread.min,
+            "max": spread.max,
+        }
+    path = join(output, RUN_FILE)
+    run = json.loads(files.read_text(path))
+    files.write_text(path, manifest.to_text({**run, "stages": stages}))
+
+
 def describe_ontology(settings: BuildSettings) -> Mapping[str, Any]:
     """Returns the ontology as `dataset.json` holds it: names and values, and which content they are from."""
     ontology = settings.ontology

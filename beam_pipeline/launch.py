@@ -19,6 +19,7 @@ from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.features import cells_within
+from beam_pipeline.labels.overpass import check_url
 from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, runs_locally
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
@@ -55,6 +56,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
             "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
             "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
         )
+    if settings.overpass_url:
+        check_url(settings.overpass_url)
     cells = find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = [_inspect(path) for path in settings.extracts]

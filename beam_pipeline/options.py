@@ -188,6 +188,28 @@ def parse_flags(argv: Sequence[str]) -> PipelineOptions:
     return options
 
 
+def help_text(description: str) -> str:
+    """Returns the help of our flags; Beam's own would be hundreds more.
+
+    Args:
+        description: What the program does.
+
+    Returns:
+        The text of `--help`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_pipeline.build_dataset",
+        description=description,
+        epilog="Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
+        "--temp_location=gs://... --setup_file=./setup.py, or "
+        "--direct_running_mode=multi_processing --direct_num_workers=4: "
+        "https://beam.apache.org/documentation/runners/capability-matrix/",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    BuildOptions._add_argparse_args(parser)
+    return parser.format_help()
+
+
 def runs_locally(options: PipelineOptions) -> bool:
     """Tells whether the job runs on this machine."""
     return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] in _LOCAL_RUNNERS

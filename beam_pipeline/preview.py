@@ -81,11 +81,12 @@ def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple
         channels: The channels of `dataset.json`'s ontology.
 
     Returns:
-        Category -> (value, RGB), in the ontology's order.
+        Category -> (value, RGB), in order of value.
     """
-    labels = [(name, value) for channel in channels for name, value in channel["labels"].items()]
+    labels = [(value, name) for channel in channels for name, value in channel["labels"].items()]
+    labels.sort()
     chosen = {}
-    for index, (name, value) in enumerate(labels):
+    for index, (value, name) in enumerate(labels):
         red, green, blue = colorsys.hsv_to_rgb(index / len(labels), 0.6, 0.8)
         fallback = (round(255 * red), round(255 * green), round(255 * blue))
         chosen[name] = (value, COLOURS.get(name.lower(), fallback))
@@ -130,11 +131,11 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (
             2 - len(pictures)
         )
-        where = f"{cell.cell_id}  {cell.tile}\n{cell.split}"
+        where = (f"cell {cell.cell_id}", f"{cell.tile}  {cell.split}", "")
         pictures += [
             (
                 table[example.label[..., index]],
-                f"{channel['name']}\n" if index else f"{channel['name']}\n{where}",
+                f"{channel['name']}\n{where[min(index, 2)]}",
             )
             for index, channel in enumerate(channels)
         ]
