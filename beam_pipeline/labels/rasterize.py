@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.labels.feature import Feature
@@ -98,14 +98,14 @@ def dilate(lit: Mask, radius_m: float) -> Mask:
         (H, W) bool: the pixels whose centre is within `radius_m` of the centre of a lit pixel.
     """
     radius = radius_m / PIXEL_M
-    reach = math.floor(radius)
     height, width = lit.shape
+    reach = min(math.floor(radius), height - 1)
     # A disc is a run in each of its rows. From its top row to its middle the runs only widen, so one mask is
     # widened step by step, and each row's is laid on the result above and below.
     widened, half = lit.copy(), 0
     grown = lit.copy()
     for up in range(reach, -1, -1):
-        run = math.floor(math.sqrt(radius * radius - up * up))
+        run = min(math.floor(math.sqrt(radius * radius - up * up)), width - 1)
         while half < run:
             half += 1
             widened[:, : width - half] |= lit[:, half:]
@@ -119,7 +119,8 @@ def _group(
     features: Sequence[Feature], ontology: Ontology, dropped: Counter[str]
 ) -> dict[Layer, dict[Kind, list[Geometries]]]:
     """Returns layer -> kind -> simple geometries that can be drawn, and counts those that cannot."""
-    geometries: Geometries = shapely.from_wkb([feature.geometry for feature in features], on_invalid="ignore")
+    with np.errstate(invalid="ignore"):  # coordinates that are no numbers are counted below
+        geometries: Geometries = shapely.from_wkb([one.geometry for one in features], on_invalid="ignore")
     dimensions = shapely.get_dimensions(geometries)  # -1 for no geometry and for an empty collection
     dropped.update(["unreadable"] * int(shapely.is_missing(geometries).sum()))
     dropped.update(["empty"] * int((~shapely.is_missing(geometries) & (dimensions < 0)).sum()))
@@ -174,7 +175,7 @@ def _burn(parts_of: Mapping[Kind, Sequence[Geometries]], chip: ChipWindow, layer
     pad = math.floor(layer.dilation_m / PIXEL_M)
     side = SIZE + 2 * pad
     raster = np.zeros((side, side), dtype=np.uint8)
-    transform = from_origin(chip.left - pad * PIXEL_M, chip.top + pad * PIXEL_M, PIXEL_M, PIXEL_M)
+    transform = Affine(PIXEL_M, 0, chip.left - pad * PIXEL_M, 0, -PIXEL_M, chip.top + pad * PIXEL_M)
     for kind, parts in parts_of.items():
         rasterio.features.rasterize(
             [({"type": _MULTI[kind], "coordinates": _coordinates(np.concatenate(parts))}, 1)],
