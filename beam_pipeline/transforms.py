@@ -8,6 +8,7 @@ memory.
 import collections
 import dataclasses
 import datetime
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from beam_pipeline.imagery.catalog import find_scenes
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.labels.extract import check_extract, features_of_cells
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
 from beam_pipeline.labels.features import Bounds, cells_within, deduplicate
 from beam_pipeline.labels.overpass import features_of_chip
 from beam_pipeline.labels.rasterize import rasterize
@@ -50,6 +51,9 @@ _log = logging.getLogger(__name__)
 
 FAILED = "failed"
 """The tag of what a stage could not do."""
+
+_FEATURES_PACKED = 1 << 14
+"""Features held while an extract is read; those of one cell are packed together."""
 
 TileYear = tuple[str, int]
 
@@ -235,7 +239,7 @@ class MakeLabels(beam.PTransform):
             )
         )
         # Tagged outputs lose their type, and grouping needs that of the key.
-        features = read["features"] | "Features" >> beam.Map(_same).with_output_types(tuple[int, Feature])
+        features = read["features"] | "Features" >> beam.Map(_same).with_output_types(tuple[int, bytes])
         failures = read[FAILED] | "Failures" >> beam.Map(_same).with_output_types(tuple[int, Failure])
         return (
             {"cell": cells, "features": features, "failures": failures}
@@ -246,6 +250,19 @@ class MakeLabels(beam.PTransform):
 
 def _same(element: Any) -> Any:
     return element
+
+
+def _pack_by_cell(features: Iterable[tuple[int, Feature]]) -> Iterator[tuple[int, bytes]]:
+    by_cell: dict[int, list[Feature]] = {}
+    for cell_id, feature in features:
+        by_cell.setdefault(cell_id, []).append(feature)
+    for cell_id, of_cell in by_cell.items():
+        yield cell_id, pack_features(of_cell)
+
+
+def _unpacked(packs: Iterable[bytes]) -> Iterator[Feature]:
+    for pack in packs:
+        yield from unpack_features(pack)
 
 
 def _cells_of(unit: Unit) -> list[tuple[int, tuple[str, ChipWindow]]]:
@@ -264,9 +281,10 @@ class _ReadExtract(_Stage):
         started = time.monotonic()
         try:
             with local_copy(path) as local:
-                for cell_id, feature in features_of_cells(local, chips, self._settings.ontology, dropped):
-                    features.inc()
-                    yield cell_id, feature
+                found = features_of_cells(local, chips, self._settings.ontology, dropped)
+                while batch := list(itertools.islice(found, _FEATURES_PACKED)):
+                    features.inc(len(batch))
+                    yield from _pack_by_cell(batch)
         except Exception as error:
             reason, detail = describe(error)
             self._failures.inc()
@@ -317,7 +335,7 @@ class _Rasterize(_LabelStage):
         if failures:
             yield name, self._failed(cell_id, failures[0])
         else:
-            yield name, self._label(cell_id, chip, deduplicate(grouped["features"]))
+            yield name, self._label(cell_id, chip, deduplicate(_unpacked(grouped["features"])))
 
 
 class _LabelsFromOverpass(_LabelStage):

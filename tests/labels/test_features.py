@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
 from beam_pipeline.labels.features import CellIndex, clip_margin, clip_to_chip, deduplicate, lonlat_boxes
 
 MARGIN = 50.0
@@ -276,3 +276,19 @@ def test_margin_holds_the_dilated_raster():
     # For 21 m a raster is padded by 30 m, and a pixel at its edge is lit by what crosses that edge.
     assert clip_margin(21.0) >= 30.0 + 10.0
     assert clip_margin(0.0) >= 10.0
+
+
+@given(
+    st.lists(
+        st.builds(
+            Feature,
+            st.sampled_from(["node", "way", "relation"]),
+            st.integers(1, 2**60),
+            st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
+            st.binary(max_size=50),
+        ),
+        max_size=5,
+    )
+)
+def test_packed_features_come_back(features: list[Feature]) -> None:
+    assert list(unpack_features(pack_features(features))) == features
