@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import datetime
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -108,6 +109,11 @@ class BuildOptions(PipelineOptions):
         out = parser.add_argument_group("output")
         out.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
         out.add_argument(
+            "--retry_dead_letters",
+            action="store_true",
+            help="do those finished shards again of which an earlier run left dead letters",
+        )
+        out.add_argument(
             "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
         )
         out.add_argument(
@@ -135,6 +141,7 @@ class BuildSettings:
         overpass_cache: Folder of cached Overpass answers, "" for the default.
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
+        retry_dead_letters: Whether finished units with dead letters are done again.
     """
 
     output: str
@@ -152,8 +159,9 @@ class BuildSettings:
     overpass_cache: str
     ontology_json: str
     none_labels: bool
+    retry_dead_letters: bool
 
-    @property
+    @functools.cached_property
     def ontology(self) -> Ontology:
         """The parsed ontology."""
         return Ontology.load(self.ontology_json)
@@ -287,6 +295,7 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
         overpass_cache=given.overpass_cache or "",
         ontology_json=_ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
+        retry_dead_letters=given.retry_dead_letters,
     )
 
 

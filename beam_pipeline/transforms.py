@@ -42,7 +42,7 @@ from beam_pipeline.options import BuildSettings
 from beam_pipeline.plan import Unit
 from beam_pipeline.records.example import encode
 from beam_pipeline.records.files import join
-from beam_pipeline.records.shards import commit_unit, is_committed, record_failure
+from beam_pipeline.records.shards import commit_unit, is_committed, read_summary, record_failure
 from beam_pipeline.records.summary import DeadLetter, UnitSummary, summarise
 from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import BeamFiles, header_copy, local_copy
@@ -147,6 +147,12 @@ class _Pending(_Stage):
 
     def process(self, unit: Unit) -> Iterator[Unit]:
         committed = is_committed(self._files, self._settings.output, unit.name)
+        if committed and self._settings.retry_dead_letters:
+            summary = read_summary(self._files, self._settings.output, unit.name)
+            committed = not summary.dead_letters
+            if not committed:
+                # First of all, so that this unit counts as not done until it is.
+                self._files.delete(join(self._settings.output, unit.name))
         Metrics.counter(self.stage, "units_committed_before" if committed else "units_pending").inc()
         if not committed:
             yield unit

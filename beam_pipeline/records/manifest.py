@@ -1,6 +1,7 @@
 """`dataset.json`: what a dataset holds and is made from, added up from the units' summaries alone."""
 
 import collections
+import concurrent.futures
 import functools
 import json
 import operator
@@ -17,7 +18,7 @@ from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.notices import ATTRIBUTION, copernicus_notice
 from beam_pipeline.records.schema import SCHEMA_VERSION
-from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, summary_path
+from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, read_summary
 from beam_pipeline.records.summary import (
     NUM_LABEL_CHANNELS,
     BandSums,
@@ -33,6 +34,8 @@ NONE, UNLABELED = 254, 255
 """Label values of every channel. Source: the published dataset's README."""
 
 _Key = TypeVar("_Key", str, int)
+
+_READS_AT_ONCE = 16
 
 _PACKAGES = (
     "apache-beam",
@@ -64,12 +67,12 @@ def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> I
     shards = {path.rpartition("/")[2] for path in files.glob(join(output, f"{DATASET_NAME}-*"))}
     pattern = join(output, SUMMARIES_FOLDER, "*.summary.json")
     names = {path.rpartition("/")[2].removesuffix(".summary.json") for path in files.glob(pattern)}
-    for unit in units:
-        if unit.name not in names:
-            continue
-        summary = UnitSummary.from_json(files.read_text(summary_path(output, unit.name)))
-        if summary.status == "failed" or unit.name in shards:
-            yield summary
+    there = [unit.name for unit in units if unit.name in names]
+    # An object store answers each read slowly, and many at once.
+    with concurrent.futures.ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        for summary in pool.map(functools.partial(read_summary, files, output), there):
+            if summary.status == "failed" or summary.name in shards:
+                yield summary
 
 
 def dataset_json(

@@ -92,6 +92,11 @@ def commit_unit(
     return summary
 
 
+def read_summary(files: Files, output: str, name: str) -> UnitSummary:
+    """Returns the summary of a unit that is done or failed."""
+    return UnitSummary.from_json(files.read_text(summary_path(output, name)))
+
+
 def record_failure(files: Files, output: str, letter: DeadLetter) -> UnitSummary:
     """Writes the summary of a unit that failed as a whole; it has no shard, so a later run tries it again.
 

@@ -152,7 +152,7 @@ def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
     victim = next(name for name, content in built.shards.items() if content)
     commit = transforms.commit_unit
 
-    def full_disk(files, output, name, payloads, summary):  # noqa: ANN001, ANN202
+    def full_disk(files, output, name, payloads, summary):
         if name == victim:
             raise OSError(28, "No space left on device")
         return commit(files, output, name, payloads, summary)

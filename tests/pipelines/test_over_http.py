@@ -1,0 +1,123 @@
+"""The sample world behind a STAC API and an HTTP server, calm and in trouble."""
+
+import copy
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pystac
+import pytest
+
+from beam_pipeline.build_dataset import main
+from beam_pipeline.sample_world import SampleWorld
+from tests.imagery.range_server import Injected, RangeServer
+from tests.imagery.stac_server import Fault, StacServer
+from tests.pipelines.conftest import Built, flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """The two servers, and where each asset lies on the second."""
+
+    api: StacServer
+    files: RangeServer
+    collection: str
+    paths: dict[tuple[str, str], str]
+
+    def build(self, world: SampleWorld, output: Path, *more: str) -> Built:
+        own = ["--stac_url", self.api.url, "--collection", self.collection]
+        return Built(output, main([*flags(world, output), *own, *more]))
+
+
+@pytest.fixture
+def hosts(world: SampleWorld) -> Iterator[Hosts]:
+    root = world.stac_catalog.parent
+    catalogue = pystac.Catalog.from_file(str(world.stac_catalog))
+    with RangeServer(root) as files:
+        items, paths = [], {}
+        for item in catalogue.get_items(recursive=True):
+            content = copy.deepcopy(json.loads(Path(item.self_href).read_text()))
+            content["links"] = []
+            for key, asset in item.assets.items():
+                path = str(Path(asset.get_absolute_href()).relative_to(root))
+                paths[item.id, key] = path
+                content["assets"][key]["href"] = files.url(path)
+            items.append(content)
+        collection = items[0].setdefault("collection", "sentinel-2-l2a")
+        for content in items:
+            content["collection"] = collection
+        with StacServer(items) as api:
+            yield Hosts(api, files, collection, paths)
+
+
+def test_the_same_bytes_come_over_http(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
+) -> None:
+    # A few hiccups of every kind on the way, each of which another try saves.
+    hosts.api.faults += [Fault("/search", 500), Fault("/search", 403, '{"message": "Forbidden"}')]
+    for number, (_, path) in enumerate(sorted(hosts.paths.items())[::40]):
+        kinds = [Injected("status", 503, times=1), Injected("truncate", times=1), Injected("reset", times=1)]
+        hosts.files.inject(path, kinds[number % 3])
+    over_http = hosts.build(world, tmp_path / "set")
+    assert over_http.code == 0
+    assert over_http.dead_letters == []
+    assert over_http.dataset["unusable_scenes"] == []
+    assert over_http.shards == built.shards
+    searches = [parameters["datetime"] for parameters in hosts.api.searches]
+    tiles = {example.cell.tile for example in built.examples()}
+    # Once a tile and year, and once more for each of the two that failed.
+    assert len(searches) == len(tiles) * len(world.years) + 2
+
+
+def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
+) -> None:
+    victim = next(image.item_id for example in built.examples() for image in example.images)
+    hosts.files.inject(hosts.paths[victim, "green"], Injected("status", 503))
+    output = tmp_path / "set"
+    hit = hosts.build(world, output)
+    assert hit.code == 1
+    assert {letter["stage"] for letter in hit.dead_letters} == {"read_chips"}
+    lost = {(letter["cell_id"], letter["year"]) for letter in hit.dead_letters}
+    needed = {
+        (example.cell.cell_id, example.year): victim in {image.item_id for image in example.images}
+        for example in built.examples()
+    }
+    # Just those whose pair has it: an outage never changes which dates are taken.
+    assert lost == {key for key, needs in needed.items() if needs}
+    kept = {(example.cell.cell_id, example.year): example for example in hit.examples()}
+    before = {(example.cell.cell_id, example.year): example for example in built.examples()}
+    assert kept == {key: example for key, example in before.items() if key not in lost}
+
+    hosts.files.heal()
+    assert hosts.build(world, output).code == 1  # dead letters stay until they are retried
+    mended = hosts.build(world, output, "--retry_dead_letters")
+    assert mended.code == 0
+    assert mended.shards == built.shards
+
+
+def test_a_catalogue_that_goes_away_is_no_silent_gap(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
+) -> None:
+    hosts.api.faults += [Fault("/search", 503)] * 1000
+    output = tmp_path / "set"
+    gone = hosts.build(world, output)
+    assert gone.code == 1
+    cells = len(world.cells_csv.read_text().splitlines()) - 1
+    assert len(gone.dead_letters) == cells * len(world.years)
+    assert {letter["stage"] for letter in gone.dead_letters} == {"find_scenes"}
+    assert not list(output.glob("scenes/*.json"))
+    hosts.api.faults.clear()
+    back = hosts.build(world, output, "--retry_dead_letters")
+    assert back.code == 0
+    assert back.shards == built.shards
+
+
+def test_an_unreachable_catalogue_is_found_before_launch(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*flags(world, tmp_path / "set"), "--stac_url", "http://127.0.0.1:9/"])
+    assert code == 2
+    assert "--stac_url cannot be reached" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
