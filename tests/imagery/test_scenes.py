@@ -1,0 +1,192 @@
+import dataclasses
+import json
+import random
+
+import pystac
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_pipeline.faults import PermanentFault
+from beam_pipeline.imagery.image import BANDS, SCL
+from beam_pipeline.imagery.scenes import (
+    Scene,
+    SceneList,
+    SceneNote,
+    deduplicate,
+    normalise_tile,
+    order_scenes,
+    parse_item,
+    readable_href,
+    tile_of_item,
+)
+from tests.shared_data import shared
+
+
+def scene(item_id: str, when: str = "2020-06-01T10:00:00.000000Z", **changes) -> Scene:
+    made = Scene(
+        item_id=item_id,
+        tile="33TWN",
+        datetime=when,
+        datastrip_start="",
+        platform="sentinel-2a",
+        baseline="02.14",
+        generated="2020-06-02T00:00:00.000000Z",
+        cloud_cover=10.0,
+        assets={band: f"/{item_id}/{band}.tif" for band in (*BANDS, SCL)},
+        boa_add_offset=0,
+        boa_decision="baseline_before_0400",
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def real_items() -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(shared("stac").glob("*.json"))]
+
+
+@pytest.mark.parametrize("name", ["5QKB", "05QKB", "T05QKB", "MGRS-5QKB", "mgrs-05qkb"])
+def test_tile_names_with_and_without_zero(name: str) -> None:
+    assert normalise_tile(name) == "05QKB"
+
+
+@pytest.mark.parametrize("name", ["", "QKB", "61QKB", "05IKB", "05QKBX", "00QKB"])
+def test_no_tile_names(name: str) -> None:
+    with pytest.raises(ValueError, match="Received"):
+        normalise_tile(name)
+
+
+def test_real_items_of_every_profile_are_read() -> None:
+    for item in real_items():
+        tile = tile_of_item(item)
+        assert tile is not None
+        assert tile in item["id"]
+        parsed = parse_item(item, tile)
+        assert parsed == parse_item(pystac.Item.from_dict(item), tile)
+        assert parsed.tile == tile
+        assert parsed.date.replace("-", "") in item["id"]
+        assert parsed.assets.keys() == {*BANDS, SCL}
+        assert all(href.startswith("https://") and href.endswith(".tif") for href in parsed.assets.values())
+        # Of each band just its own file: B08 is no B8A, and nothing is JPEG 2000.
+        assert all(f"/{band}.tif" in href for band, href in parsed.assets.items())
+        assert Scene.from_dict(json.loads(json.dumps(parsed.to_dict()))) == parsed
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda item: item["assets"].pop("scl"), "no_scl"),
+        (lambda item: item["assets"].pop("nir08"), "missing_asset"),
+        (lambda item: item["assets"]["red"].update(href="s3://sentinel-s2-l2a/B04.jp2"), "unreadable_href"),
+        (lambda item: item["assets"]["red"].update(href="ftp://host/B04.tif"), "unreadable_href"),
+        (lambda item: item["properties"].update(datetime=None), "no_datetime"),
+        (lambda item: item["properties"].update({"grid:code": "MGRS-34TWN"}), "other_tile"),
+        (lambda item: item.update(assets=[]), "bad_item"),
+    ],
+)
+def test_unusable_items_say_why(change, reason: str) -> None:
+    item = json.loads(shared("stac", "S2B_33TWN_20220226_0_L2A.json").read_text())
+    change(item)
+    with pytest.raises(PermanentFault) as caught:
+        parse_item(item, "33TWN")
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("href", "base", "expected"),
+    [
+        ("https://host/a/B02.tif?token=1", "", "https://host/a/B02.tif?token=1"),
+        ("./B02.tif", "https://host/items/a/a.json", "https://host/items/a/B02.tif"),
+        ("../B02.tif", "/data/a/a.json", "/data/B02.tif"),
+        ("/data/B02.tif", "", "/data/B02.tif"),
+        ("file:///data/B%2002.tif", "", "/data/B 02.tif"),
+        (
+            "s3://sentinel-cogs/x/B02.tif",
+            "",
+            "https://sentinel-cogs.s3.us-west-2.amazonaws.com/x/B02.tif",
+        ),
+    ],
+)
+def test_hrefs_become_absolute(href: str, base: str, expected: str) -> None:
+    assert readable_href(href, base) == expected
+
+
+@pytest.mark.parametrize("href", ["B02.tif", "s3://private/B02.tif", "https://host/B02.jp2"])
+def test_hrefs_that_cannot_be_read(href: str) -> None:
+    with pytest.raises(PermanentFault, match="unreadable_href"):
+        readable_href(href, "")
+
+
+def test_of_reprocessed_scenes_the_last_is_kept() -> None:
+    old = scene("S2A_33TWN_20200601_0_L2A", baseline="02.14")
+    new = scene("S2A_33TWN_20200601_1_L2A", baseline="05.00", generated="2019-01-01T00:00:00.000000Z")
+    newest = scene("S2A_33TWN_20200601_2_L2A", baseline="05.00", generated="2023-01-01T00:00:00.000000Z")
+    same = dataclasses.replace(newest, item_id="S2A_33TWN_20200601_3_L2A")
+    assert deduplicate([newest, old, new]) == ([newest], sorted([old, new], key=lambda s: s.item_id))
+    assert deduplicate([same, newest])[0] == [same]
+
+
+def test_other_platforms_and_datastrips_are_other_scenes() -> None:
+    one = scene("a", datastrip_start="2020-06-01T10:00:31.000000Z")
+    half = scene("b", "2020-06-01T10:00:14.000000Z", datastrip_start="2020-06-01T10:00:50.000000Z")
+    twin = scene("c", platform="sentinel-2b")
+    again = scene("d", datastrip_start="2020-06-01T10:00:31.000000Z", baseline="05.00")
+    kept, dropped = deduplicate([one, half, twin, again])
+    assert {s.item_id for s in kept} == {"b", "c", "d"}
+    assert dropped == [one]
+
+
+dates = st.lists(st.integers(0, 365), min_size=0, max_size=40)
+
+
+def of_days(days: list[int]) -> list[Scene]:
+    import datetime
+
+    first = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    return [
+        scene(f"item-{i}", (first + datetime.timedelta(days=day)).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        for i, day in enumerate(days)
+    ]
+
+
+@given(dates, st.integers(0, 5))
+def test_the_order_depends_on_nothing_but_the_scenes(days: list[int], seed: int) -> None:
+    scenes = of_days(days)
+    order = order_scenes(scenes, seed, "33TWN", 2020)
+    assert sorted(s.item_id for s in order) == sorted(s.item_id for s in scenes)
+    shuffled = list(scenes)
+    random.Random(seed).shuffle(shuffled)
+    assert order_scenes(shuffled, seed, "33TWN", 2020) == order
+    # One of each month in turn: no month comes again before all that have scenes left have come.
+    months = [s.datetime[5:7] for s in order]
+    position = 0
+    left = {month: months.count(month) for month in months}
+    while position < len(months):
+        in_turn = {month for month, count in left.items() if count}
+        assert set(months[position : position + len(in_turn)]) == in_turn
+        for month in in_turn:
+            left[month] -= 1
+        position += len(in_turn)
+
+
+def test_the_order_differs_by_seed_tile_and_year() -> None:
+    scenes = of_days(list(range(0, 360, 5)))
+    orders = {
+        tuple(s.item_id for s in order_scenes(scenes, *key))
+        for key in [(0, "33TWN", 2020), (1, "33TWN", 2020), (0, "33TWP", 2020), (0, "33TWN", 2021)]
+    }
+    assert len(orders) == 4
+
+
+def test_no_month_is_favoured() -> None:
+    scenes = of_days(list(range(0, 360, 3)))
+    firsts = [order_scenes(scenes, seed, "33TWN", 2020)[0].datetime[5:7] for seed in range(1200)]
+    counts = [firsts.count(f"{month:02d}") for month in range(1, 13)]
+    assert min(counts) > 60
+    assert max(counts) < 140
+
+
+def test_lists_round_trip() -> None:
+    notes = (SceneNote("x", "no_scl", "é"),)
+    scene_list = SceneList("33TWN", 2020, (scene("b"), scene("a")), notes, 5, 1, 1)
+    assert SceneList.from_json(scene_list.to_json()) == scene_list
+    assert SceneList.from_json(scene_list.to_json()).to_json() == scene_list.to_json()
