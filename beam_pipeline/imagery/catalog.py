@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pystac
 from pystac_client import Client
+from pystac_client.errors import ClientTypeError
 
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.imagery.scenes import (
@@ -211,7 +212,7 @@ def _open(url: str, retry: RetryPolicy) -> Client:
         io = RetryingStacIO(retry)
         client = Client.open(url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
-    except (pystac.STACError, KeyError, TypeError, AttributeError) as error:
+    except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError) as error:
         raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
     if not searchable:
         raise PermanentFault(

@@ -1,0 +1,200 @@
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.imagery.catalog import check_catalog, find_scenes
+from beam_pipeline.retries import RetryPolicy
+from tests.imagery.stac_server import Fault, StacServer
+from tests.shared_data import shared
+
+QUICK = RetryPolicy(attempts=3, base_s=0.0)
+V1 = "sentinel-2-l2a"
+BOUNDS_33TWN = (14.9, 46.8, 16.5, 47.9)
+
+
+def real(name: str) -> dict:
+    return json.loads(shared("stac", f"{name}.json").read_text())
+
+
+@pytest.fixture
+def items() -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(shared("stac").glob("*.json"))]
+
+
+def many(count: int, year: int = 2020) -> list[dict]:
+    """Copies of a real item on different days."""
+    made = []
+    for number in range(count):
+        item = copy.deepcopy(real("S2A_33TWN_20200202_0_L2A"))
+        when = f"{year}-{number % 12 + 1:02d}-{number // 12 + 1:02d}"
+        item["id"] = f"S2A_33TWN_{when.replace('-', '')}_0_L2A"
+        item["properties"]["datetime"] = f"{when}T10:00:00Z"
+        item["properties"].pop("s2:datastrip_id", None)
+        made.append(item)
+    return made
+
+
+@pytest.mark.parametrize("query", ["honoured", "absent", "empty", "ignored"])
+@pytest.mark.parametrize("methods", [("GET", "POST"), ("GET",)])
+def test_every_kind_of_api_gives_the_tile_and_year(items, query, methods) -> None:
+    with StacServer(items + many(30), query=query, methods=methods, page_size=7) as server:
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+    assert found.found == 30  # the real one of 2020-02-02 is among the copies, by its id
+    assert {scene.tile for scene in found.scenes} == {"33TWN"}
+    assert {scene.date[:4] for scene in found.scenes} == {"2020"}
+    assert len(found.scenes) == 30
+
+
+def test_an_api_that_queries_is_asked_once(items) -> None:
+    with StacServer(items) as server:
+        find_scenes(server.url, V1, "33TWN", 2022, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+        (search,) = server.searches
+    assert search["query"] == {"grid:code": {"eq": "MGRS-33TWN"}}
+    assert search["datetime"].startswith("2022-01-01")
+    assert search["limit"] <= 100
+
+
+def test_tile_names_lose_their_zero_at_earth_search() -> None:
+    item = copy.deepcopy(real("S2A_33TWN_20200202_0_L2A"))
+    item["id"] = "S2A_5QKB_20200202_0_L2A"
+    item["properties"]["grid:code"] = "MGRS-5QKB"
+    with StacServer([item]) as server:
+        found = find_scenes(server.url, V1, "05QKB", 2020, 0, retry=QUICK)
+    assert [scene.tile for scene in found.scenes] == ["05QKB"]
+
+
+def test_v0_and_c1(items) -> None:
+    with StacServer(items) as server:
+        v0 = find_scenes(server.url, "sentinel-s2-l2a-cogs", "20EPT", 2025, 0, retry=QUICK)
+        c1 = find_scenes(server.url, "sentinel-2-c1-l2a", "24MUA", 2025, 0, retry=QUICK)
+    assert [scene.item_id for scene in v0.scenes] == ["S2B_20EPT_20250731_0_L2A"]
+    assert [scene.boa_decision for scene in c1.scenes] == ["no_flag"]
+
+
+def test_the_turn_of_the_year_is_utc() -> None:
+    edges = [
+        "2019-12-31T23:59:59.999Z",
+        "2020-01-01T00:00:00Z",
+        "2020-12-31T23:59:59Z",
+        "2021-01-01T00:00:00Z",
+    ]
+    made = many(4)
+    for number, (item, when) in enumerate(zip(made, edges, strict=True)):
+        item["id"], item["properties"]["datetime"] = f"S2A_33TWN_x_{number}_L2A", when
+    with StacServer(made) as server:
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert {scene.item_id for scene in found.scenes} == {"S2A_33TWN_x_1_L2A", "S2A_33TWN_x_2_L2A"}
+
+
+def test_bounds_across_the_antimeridian_are_asked_in_halves() -> None:
+    with StacServer(many(1), query="absent") as server:
+        find_scenes(server.url, V1, "01CCV", 2020, 0, retry=QUICK, tile_bounds=(179.0, -73.0, -178.0, -72.0))
+        boxes = [search["bbox"] for search in server.searches]
+    assert boxes == [[179.0, -73.0, 180.0, -72.0], [-180.0, -73.0, -178.0, -72.0]]
+
+
+def test_cloudy_and_broken_items_are_counted() -> None:
+    made = many(4)
+    for item, cover in zip(made, (5, 50, 95, 20), strict=True):
+        item["properties"]["eo:cloud_cover"] = cover
+    del made[3]["assets"]["scl"]
+    with StacServer(made) as server:
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, max_scene_cloud=60, retry=QUICK)
+    assert (len(found.scenes), found.dropped_cloud, found.found) == (2, 1, 4)
+    assert [(note.item_id, note.reason) for note in found.refused] == [(made[3]["id"], "no_scl")]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("/search", 403, '{"message":"Forbidden"}'),
+        Fault("/search", 429, "{}", {"Retry-After": "0"}),
+        Fault("/search", 500),
+        Fault("/search", 502, "<html>bad gateway</html>"),
+        Fault("/search", 200, "<html>maintenance</html>"),
+        Fault("/search", 0),
+        Fault("/v1", 503),
+    ],
+)
+def test_passing_troubles_pass(fault: Fault) -> None:
+    with StacServer(many(12), page_size=5) as server:
+        server.faults += [copy.copy(fault), copy.copy(fault)]
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert len(found.scenes) == 12
+
+
+def test_troubles_that_stay_are_transient_faults() -> None:
+    with StacServer(many(1)) as server:
+        server.faults += [Fault("/search", 503)] * 50
+        with pytest.raises(TransientFault):
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        server.faults[:] = [Fault("/search", 400, '{"description": "no"}')] * 50
+        with pytest.raises(PermanentFault):
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+
+
+def test_nothing_found_is_an_empty_list() -> None:
+    with StacServer(many(3)) as server:
+        found = find_scenes(server.url, V1, "33TWN", 2018, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+    assert (found.scenes, found.found, found.refused) == ((), 0, ())
+
+
+def test_check_says_what_is_wrong_with_an_api() -> None:
+    with StacServer(many(1)) as server:
+        info = check_catalog(server.url + "/", V1, QUICK)
+        assert info.kind == "api"
+        assert info.identity == f"{server.url} {V1}"
+        with pytest.raises(InvalidInputError, match="no such collection"):
+            check_catalog(server.url, "landsat", QUICK)
+        server.faults += [Fault("/v1", 200, '{"hello": "world"}')] * 10
+        with pytest.raises(InvalidInputError, match="no STAC API"):
+            check_catalog(server.url, V1, QUICK)
+    with pytest.raises(TransientFault):
+        check_catalog("http://127.0.0.1:9/v1", V1, QUICK)
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://host/stac", "no/such/folder", ""])
+def test_malformed_urls(url: str) -> None:
+    with pytest.raises(InvalidInputError, match="Received"):
+        check_catalog(url, V1, QUICK)
+
+
+def test_static_catalogues_of_every_shape(tmp_path: Path) -> None:
+    made = many(5)
+    folder = tmp_path / "items" / "deep"
+    folder.mkdir(parents=True)
+    for item in made:
+        (folder / f"{item['id']}.json").write_text(json.dumps(item))
+    collection = tmp_path / "collection.geojson"
+    collection.write_text(json.dumps({"type": "FeatureCollection", "features": made}))
+    catalogue = tmp_path / "items" / "root.json"
+    links = [{"rel": "item", "href": f"./deep/{item['id']}.json"} for item in made]
+    content = {"type": "Catalog", "id": "mine", "stac_version": "1.0.0", "description": "", "links": links}
+    catalogue.write_text(json.dumps(content))
+    answers = [find_scenes(str(path), V1, "33TWN", 2020, 0) for path in (folder, collection, catalogue)]
+    assert len(answers[0].scenes) == 5
+    assert answers[0] == answers[1] == answers[2]
+    single = find_scenes(str(folder / f"{made[0]['id']}.json"), V1, "33TWN", 2020, 0)
+    assert [scene.item_id for scene in single.scenes] == [made[0]["id"]]
+
+    info = check_catalog(str(catalogue), V1)
+    assert info.identity.startswith(f"static:mine:{V1}:")
+    shutil.copytree(tmp_path / "items", tmp_path / "elsewhere")
+    assert check_catalog(str(tmp_path / "elsewhere" / "root.json"), V1) == info
+    path = folder / f"{made[0]['id']}.json"
+    path.write_text(path.read_text().replace("02.13", "02.14"))
+    assert check_catalog(str(catalogue), V1) != info
+    with pytest.raises(InvalidInputError, match="of that collection"):
+        check_catalog(str(catalogue), "landsat")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"type": "Polygon"}', '{"type": "FeatureCollection"}'])
+def test_broken_files_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=r"broken\.json"):
+        check_catalog(str(path), V1)

@@ -1,0 +1,247 @@
+"""Which images chips get, from real COGs on disk and over HTTP."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.imagery.chips import ChipImages, FilterSettings, image_rejection, select_images
+from beam_pipeline.imagery.cog import SceneReader
+from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL
+from beam_pipeline.imagery.scenes import Scene
+from beam_pipeline.retries import RetryPolicy
+from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
+from tests.imagery.range_server import Injected
+
+SIDE_M = 3840  # two chips by two
+CHIPS = [
+    ChipWindow(EPSG, LEFT + column * 1920, TOP - SIDE_M + row * 1920) for row in (0, 1) for column in (0, 1)
+]
+QUICK = RetryPolicy(attempts=2, base_s=0.0)
+FILTERS = FilterSettings()
+
+
+@pytest.fixture
+def reader():
+    with SceneReader(4, QUICK, timeout_s=5, connect_timeout_s=5) as made:
+        yield made
+
+
+def pixels_of(band: str, seed: int, low: int = 100, high: int = 3000) -> np.ndarray:
+    side = SIDE_M // (10 if band in BANDS_10 else 60 if band in BANDS_60 else 20)
+    return np.random.default_rng([seed, *band.encode()]).integers(low, high, (side, side)).astype(np.uint16)
+
+
+def make_scene(
+    folder: Path, item_id: str, day: str, scl: np.ndarray | int = 4, **pixels: np.ndarray
+) -> Scene:
+    """Writes a scene's 13 assets; whatever is not given is textured and clear."""
+    folder = folder / item_id
+    folder.mkdir(parents=True)
+    classes = np.broadcast_to(np.asarray(scl, np.uint8), (SIDE_M // 20, SIDE_M // 20))
+    for band in BANDS:
+        write_cog(
+            folder / f"{band}.tif", band, side_m=SIDE_M, pixels=pixels.get(band, pixels_of(band, len(day)))
+        )
+    write_cog(folder / "SCL.tif", SCL, side_m=SIDE_M, pixels=classes)
+    return Scene(
+        item_id=item_id,
+        tile="33TUJ",
+        datetime=f"{day}T10:00:00.000000Z",
+        datastrip_start="",
+        platform="sentinel-2a",
+        baseline="02.14",
+        generated="",
+        cloud_cover=None,
+        assets={band: str(folder / f"{band}.tif") for band in (*BANDS, SCL)},
+        boa_add_offset=0,
+        boa_decision="baseline_before_0400",
+    )
+
+
+def over_http(scene: Scene, server: FolderServer) -> Scene:
+    assets = {band: server.url(f"{scene.item_id}/{band}.tif") for band in scene.assets}
+    return dataclasses.replace(scene, assets=assets)
+
+
+def ids(answer: ChipImages) -> list[str]:
+    return [image.item_id for image in answer.images]
+
+
+def quarter(value: int, elsewhere: int = 4, share: float = 1.0) -> np.ndarray:
+    """SCL of which the first share of the south-western chip's rows (CHIPS[0]) has a class."""
+    scl = np.full((192, 192), elsewhere, np.uint8)
+    scl[96 : 96 + round(96 * share), :96] = value
+    return scl
+
+
+def test_pixels_are_the_assets_own(tmp_path: Path, reader: SceneReader) -> None:
+    scenes = [make_scene(tmp_path, "b", "2020-07-01"), make_scene(tmp_path, "a", "2020-03-01")]
+    for chip, answer in zip(CHIPS, select_images(reader, scenes, CHIPS, FILTERS), strict=True):
+        # Walked as given, stored in order of time.
+        assert ids(answer) == ["a", "b"]
+        assert answer.failure is None
+        assert answer.notes == ()
+        for image, scene in zip(answer.images, reversed(scenes), strict=True):
+            stored = {
+                **{band: image.gsd_10[..., i] for i, band in enumerate(BANDS_10)},
+                **{band: image.gsd_20[..., i] for i, band in enumerate(BANDS_20)},
+                **{band: image.gsd_60[..., i] for i, band in enumerate(BANDS_60)},
+                SCL: image.scl,
+            }
+            for band, pixels in stored.items():
+                with rasterio.open(scene.assets[band]) as source:
+                    window = rasterio.windows.from_bounds(*chip.bounds, source.transform)
+                    np.testing.assert_array_equal(pixels, source.read(1, window=window))
+
+
+def test_two_scenes_of_one_date_are_never_a_pair(tmp_path: Path, reader: SceneReader) -> None:
+    days = {"a": "2020-03-01", "b": "2020-03-01", "c": "2020-05-01"}
+    scenes = [make_scene(tmp_path, item_id, day) for item_id, day in days.items()]
+    assert {tuple(ids(answer)) for answer in select_images(reader, scenes, CHIPS, FILTERS)} == {("a", "c")}
+    only = select_images(reader, scenes[:2], CHIPS[:1], FILTERS)[0]
+    assert ids(only) == ["a"]
+    assert only.rejections == {}
+
+
+@pytest.mark.parametrize(
+    ("scl", "reason"),
+    [
+        (quarter(9, share=0.25), None),  # 25 % is not more than 25 %
+        (quarter(9, share=25 / 96), "unusable"),
+        (quarter(1), "unusable"),
+        (quarter(3), "unusable"),
+        (quarter(8), "unusable"),
+        (quarter(10), "unusable"),
+        (quarter(2), None),
+        (quarter(11), None),
+        (quarter(0, share=1 / 96), "nodata"),
+    ],
+)
+def test_the_scene_classification_decides_per_chip(
+    tmp_path: Path, reader: SceneReader, scl: np.ndarray, reason: str | None
+) -> None:
+    scenes = [make_scene(tmp_path, "a", "2020-03-01", scl), make_scene(tmp_path, "b", "2020-04-01")]
+    first, *others = select_images(reader, scenes, CHIPS, FILTERS)
+    assert ids(first) == (["b"] if reason else ["a", "b"])
+    assert first.rejections == ({reason: 1} if reason else {})
+    assert all(ids(other) == ["a", "b"] for other in others)
+    if reason is None:
+        assert first.images[0].bad_percent == np.isin(scl[96:, :96], FILTERS.bad_scl).mean()
+
+
+def test_no_data_is_a_zero_in_every_band(tmp_path: Path, reader: SceneReader) -> None:
+    def with_zeros(bands: tuple[str, ...]) -> dict[str, np.ndarray]:
+        made = {}
+        for band in bands:
+            made[band] = pixels_of(band, 1)
+            made[band][made[band].shape[0] // 2 :][:6, :6] = 0
+        return made
+
+    dark = make_scene(tmp_path, "dark", "2020-03-01", **with_zeros(("B02", "B03", "B04", "B08")))
+    empty = make_scene(tmp_path, "empty", "2020-04-01", **with_zeros(BANDS))
+    answer = select_images(reader, [dark, empty], CHIPS[:1], FILTERS)[0]
+    assert ids(answer) == ["dark"]
+    assert answer.rejections == {"nodata": 1}
+    relaxed = dataclasses.replace(FILTERS, allow_nodata=True)
+    assert ids(select_images(reader, [dark, empty], CHIPS[:1], relaxed)[0]) == ["dark", "empty"]
+
+
+def test_bright_chips_are_cloud_that_scl_missed_or_snow(tmp_path: Path, reader: SceneReader) -> None:
+    bright = {band: pixels_of(band, 2, 2001, 6000) for band in ("B02", "B03", "B04")}
+    at_limit = {band: np.maximum(pixels, 2000) for band, pixels in bright.items()}
+    at_limit["B03"][:] = 2000
+    scenes = [
+        make_scene(tmp_path, "cloud", "2020-01-01", **bright),
+        make_scene(tmp_path, "snow", "2020-02-01", 11, **bright),
+        make_scene(tmp_path, "limit", "2020-03-01", **at_limit),
+    ]
+    answer = select_images(reader, scenes, CHIPS[:1], FILTERS)[0]
+    assert ids(answer) == ["limit"]
+    assert answer.rejections == {"bright_snow": 1, "too_bright": 1}
+
+
+def test_a_contradicted_offset_rejects(tmp_path: Path, reader: SceneReader) -> None:
+    shifted = {band: pixels_of(band, 3, 1050, 3000) for band in BANDS}
+    claims = {"boa_add_offset": -1000, "boa_decision": "not_applied"}
+    true = dataclasses.replace(make_scene(tmp_path, "true", "2020-01-01", **shifted), **claims)
+    dark = {band: pixels_of(band, 3, 50, 900) for band in BANDS}
+    false = dataclasses.replace(make_scene(tmp_path, "false", "2020-02-01", **dark), **claims)
+    answer = select_images(reader, [true, false], CHIPS[:1], FILTERS)[0]
+    assert ids(answer) == ["true"]
+    assert answer.images[0].boa_add_offset == -1000
+    assert answer.rejections == {"offset_contradicted": 1}
+    assert image_rejection(answer.images[0], FILTERS) is None
+
+
+def test_what_a_chip_gets_does_not_depend_on_its_company(tmp_path: Path, reader: SceneReader) -> None:
+    rng = np.random.default_rng(0)
+    scenes = []
+    for number in range(6):
+        scl = np.where(rng.random((2, 2)) < 0.5, 9, 4).repeat(96, axis=0).repeat(96, axis=1)
+        scenes.append(make_scene(tmp_path, f"s{number}", f"2020-0{number + 1}-01", scl))
+    together = select_images(reader, scenes, CHIPS, FILTERS)
+    assert together == [select_images(reader, scenes, [chip], FILTERS)[0] for chip in CHIPS]
+    assert together == list(reversed(select_images(reader, scenes, CHIPS[::-1], FILTERS)))
+    with SceneReader(1, QUICK) as one_at_a_time:
+        assert select_images(one_at_a_time, scenes, CHIPS, FILTERS) == together
+
+
+def test_bands_are_read_for_chips_that_pass_only(tmp_path: Path, reader: SceneReader) -> None:
+    cloudy = make_scene(tmp_path, "cloudy", "2020-01-01", 9)
+    clear = [make_scene(tmp_path, "one", "2020-02-01"), make_scene(tmp_path, "two", "2020-03-01")]
+    unneeded = make_scene(tmp_path, "three", "2020-04-01")
+    with FolderServer(tmp_path) as server:
+        scenes = [over_http(scene, server) for scene in (cloudy, *clear, unneeded)]
+        answers = select_images(reader, scenes, CHIPS, FILTERS)
+        paths = {
+            request.path.rsplit("/", 2)[-2] + "/" + request.path.rsplit("/", 1)[-1]
+            for request in server.requests
+        }
+    assert all(ids(answer) == ["one", "two"] for answer in answers)
+    assert {path for path in paths if path.startswith("cloudy")} == {"cloudy/SCL.tif"}
+    assert not any(path.startswith("three") for path in paths)
+    assert len({path for path in paths if path.startswith("one")}) == 13
+
+
+def test_permanent_faults_move_on_and_are_noted(tmp_path: Path, reader: SceneReader) -> None:
+    scenes = [make_scene(tmp_path, name, f"2020-0{i + 1}-01") for i, name in enumerate("abcd")]
+    Path(scenes[0].assets["B8A"]).unlink()
+    Path(scenes[1].assets[SCL]).write_bytes(b"no tiff")
+    for answer in select_images(reader, scenes, CHIPS, FILTERS):
+        assert ids(answer) == ["c", "d"]
+        assert [(note.item_id, note.reason) for note in answer.notes] == [
+            ("a", "not_found"),
+            ("b", "corrupt"),
+        ]
+        assert answer.rejections == {}
+
+
+def test_transient_faults_end_the_walk_of_whom_they_hit(tmp_path: Path, reader: SceneReader) -> None:
+    # The scene in trouble is cloudy over the first chip, which therefore needs none of its bands.
+    scenes = [
+        make_scene(tmp_path, "a", "2020-01-01", quarter(9)),
+        make_scene(tmp_path, "b", "2020-02-01"),
+        make_scene(tmp_path, "c", "2020-03-01"),
+    ]
+    with FolderServer(tmp_path) as server:
+        server.inject("a/B03.tif", Injected("status", 503))
+        remote = [over_http(scene, server) for scene in scenes]
+        first, *others = select_images(reader, remote, CHIPS, FILTERS)
+        assert ids(first) == ["b", "c"]
+        for other in others:
+            assert other.images == ()
+            assert other.failure is not None
+            assert other.failure[0] == "throttled"
+            assert other.failure[1].startswith("a: ")
+        server.heal()
+        healed = select_images(reader, remote, CHIPS, FILTERS)
+    assert healed == select_images(reader, scenes, CHIPS, FILTERS)
+
+
+def test_no_scenes_and_no_chips(reader: SceneReader) -> None:
+    assert select_images(reader, [], CHIPS[:1], FILTERS) == [ChipImages((), {}, (), None)]
+    assert select_images(reader, [], [], FILTERS) == []
