@@ -28,7 +28,7 @@ ChipBands: TypeAlias = dict[str, Pixels]
 
 _T = TypeVar("_T")
 
-_GDAL_OPTIONS = {
+GDAL_OPTIONS = {
     # No listing of the folder and no look for .aux.xml, .ovr and .msk: 9 HEADs an asset otherwise.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
@@ -38,6 +38,8 @@ _GDAL_OPTIONS = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     # No block is read twice, so a cache for each handle would only cost memory.
     "VSI_CACHE": "FALSE",
+    # Of the process. In its default of 16 MB, blocks of 8 assets push each other out before they are decoded.
+    "CPL_VSIL_CURL_CACHE_SIZE": str(32 << 20),
     # Retries are ours: GDAL's would keep what it remembers of a failed request.
     "GDAL_HTTP_MAX_RETRY": "0",
 }
@@ -70,7 +72,7 @@ class SceneReader:
         self._retry = RetryPolicy() if retry is None else retry
         self._timeout_s = timeout_s
         self._options = {
-            **_GDAL_OPTIONS,
+            **GDAL_OPTIONS,
             "GDAL_HTTP_TIMEOUT": f"{timeout_s:g}",
             "GDAL_HTTP_CONNECTTIMEOUT": f"{connect_timeout_s:g}",
         }
