@@ -21,6 +21,7 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.70",
         "google-crc32c>=1.5",  # the CRC of TFRecord framing; Beam ships none
+        "matplotlib>=3.9",  # maps and figures
         "numpy>=1.26",
         "osmium>=4.0",  # reads and writes .osm.pbf; the reference implementation's bindings
         "osmnx>=2.0",
@@ -33,5 +34,11 @@ setup(
         "shapely>=2.0",
         "tqdm>=4.66",  # the progress bar of local runs
     ],
-    extras_require={"train": ["tensorflow>=2.18", "keras>=3.8"]},
+    extras_require={
+        "train": [
+            "tensorflow>=2.18",
+            "keras>=3.8",
+            "tensorboard>=2.18",  # tf.summary writes through it
+        ]
+    },
 )

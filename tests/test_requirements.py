@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING_ONLY = {"tensorflow", "keras"}
+TRAINING_ONLY = {"tensorflow", "keras", "tensorboard"}
 
 
 def lock(path: str) -> dict[str, set[str]]:
