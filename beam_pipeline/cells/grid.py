@@ -71,8 +71,8 @@ def _bands() -> _Bands:
         8011 * n**5 / 2560,
     )
     phi = mu + sum(factor * np.sin(2 * k * mu) for k, factor in enumerate(series, start=1))
-    # Rounded to 0.1 mm, so that edges don't depend on a machine's sine.
-    north = np.round(np.degrees(phi), 9)
+    # Rounded to 1 mm, so that edges don't depend on a machine's sine.
+    north = np.round(np.degrees(phi), 8)
     edges = np.concatenate([-north[:0:-1], north])
 
     eccentricity2 = _FLATTENING * (2 - _FLATTENING)
@@ -164,9 +164,10 @@ def ids_in_band(band: int, min_lon: float, max_lon: float) -> Ints:
     return ids
 
 
-def count_in_band(band: int, min_lon: float, max_lon: float) -> int:
-    """Returns about how many cells of a band meet longitudes in degrees."""
-    return int(_bands().cells[band] * (max_lon - min_lon) / 360.0) + 1
+def band_edges(band: int) -> tuple[float, float]:
+    """Returns the latitudes of a band's south and north edges in degrees."""
+    south, north = _bands().edges[band : band + 2].tolist()
+    return south, north
 
 
 def _edge(column: Ints, cells: Ints) -> Floats:

@@ -1,8 +1,7 @@
-"""Sentinel-2's tiles: ESA's tiling grid as a table, and the choice of the tile that holds a chip.
+"""Sentinel-2's tiles: ESA's tiling grid as a table.
 
 MGRS arithmetic alone is wrong: ESA left out squares that a neighbour's overlap covers (Beijing lies in 50TMK,
-there is no 50SMK), so which tiles exist is looked up. Where one lies follows from its name. Inside this
-module northings are measured from the equator; only a chip's `bottom` has the false northing of the south.
+there is no 50SMK), so which tiles exist is looked up. Where one lies follows from its name.
 """
 
 import dataclasses
@@ -16,7 +15,6 @@ import pyproj
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SQUARE_M = 100_000
@@ -24,19 +22,18 @@ TILE_SIZE_M = 109_800
 """Side of a tile's raster. Source: ESA, Sentinel-2 product specification document."""
 
 FALSE_NORTHING_M = 10_000_000
-MIN_LAT, MAX_LAT = -80.0, 84.0
-"""UTM, and with it the tiling grid, ends there."""
+"""What EPSG:327zz adds to the northing from the equator, in metres."""
 
 NO_TILE = -1
+"""Stands where no tile is."""
+
+NUM_ZONES = 60
 
 _COLUMN_LETTERS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone % 3
 _ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
 _BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
 _NAME = re.compile(r"(?:MGRS-|T)?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
-_ZONES = 60
-_FARTHEST_ZONE = 4  # at 84 N a tile reaches this many zones beyond its own
 _ROWS_EACH_SIDE = 100  # squares between the equator and 84 N: 94
-_MAX_SNAP_M = LATTICE_M
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Tile:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Table:
+class TileTable:
     """All tiles, sorted by name.
 
     Attributes:
@@ -90,9 +87,46 @@ class _Table:
     tops: Ints
     at: npt.NDArray[np.int32]
 
+    def of_square(self, zone: int, column: Ints, row: Ints) -> Ints:
+        """Returns the tiles of 100 km squares.
+
+        Args:
+            zone: UTM zone, 1 to 60.
+            column: (N,) easting // 100 km.
+            row: (N,) northing from the equator // 100 km.
+
+        Returns:
+            (N,) indices, NO_TILE where ESA's grid has no tile of that square.
+        """
+        inside = (column >= 0) & (column < 10) & (np.abs(row) < _ROWS_EACH_SIDE)
+        found = self.at[zone, np.where(inside, column, 0), np.where(inside, row, 0) + _ROWS_EACH_SIDE]
+        return np.where(inside, found, NO_TILE).astype(np.int64)
+
+    def hold(self, tiles: Ints, left: Ints, bottom: Ints) -> npt.NDArray[np.bool_]:
+        """Tells which tiles hold a chip of their zone whole.
+
+        Args:
+            tiles: (N,) indices, or NO_TILE.
+            left: (N,) eastings of the chips' west edges in metres.
+            bottom: (N,) northings of their south edges in metres from the equator.
+
+        Returns:
+            (N,) bool, False for NO_TILE.
+        """
+        tile_left, tile_top = self.lefts[tiles], self.tops[tiles]
+        held: npt.NDArray[np.bool_] = (
+            (tiles != NO_TILE)
+            & (tile_left <= left)
+            & (left + CHIP_SIZE_M <= tile_left + TILE_SIZE_M)
+            & (tile_top - TILE_SIZE_M <= bottom)
+            & (bottom + CHIP_SIZE_M <= tile_top)
+        )
+        return held
+
 
 @functools.cache
-def _table() -> _Table:
+def tile_table() -> TileTable:
+    """Returns the table, read once."""
     with (
         importlib.resources.files(__package__).joinpath("mgrs_tiles.npz").open("rb") as file,
         np.load(file) as packed,
@@ -102,9 +136,9 @@ def _table() -> _Table:
     rows = np.empty(len(names), np.int64)
     for index, name in enumerate(names.astype(str)):
         columns[index], rows[index] = _square(name)
-    at = np.full((_ZONES + 1, 10, 2 * _ROWS_EACH_SIDE), NO_TILE, np.int32)
+    at = np.full((NUM_ZONES + 1, 10, 2 * _ROWS_EACH_SIDE), NO_TILE, np.int32)
     at[epsgs % 100, columns, rows + _ROWS_EACH_SIDE] = np.arange(len(names))
-    return _Table(names, epsgs, _floor_60(columns * SQUARE_M), -_floor_60(-(rows + 1) * SQUARE_M), at)
+    return TileTable(names, epsgs, _floor_60(columns * SQUARE_M), -_floor_60(-(rows + 1) * SQUARE_M), at)
 
 
 def _square(name: str) -> tuple[int, int]:
@@ -149,7 +183,7 @@ def find_tile(name: str) -> Tile:
         ValueError: It is no name, or ESA's grid has no such tile.
     """
     normal = normalise_tile_name(name)
-    table = _table()
+    table = tile_table()
     index = int(np.searchsorted(table.names, normal.encode()))
     if index == len(table.names) or table.names[index].decode() != normal:
         raise ValueError(f"ESA's tiling grid has no such tile. Received: {name!r}")
@@ -158,17 +192,17 @@ def find_tile(name: str) -> Tile:
 
 def all_tiles() -> list[Tile]:
     """Returns all 56,686 tiles, sorted by name."""
-    return [_tile(index) for index in range(len(_table().names))]
+    return [_tile(index) for index in range(len(tile_table().names))]
 
 
 def _tile(index: int) -> Tile:
-    table = _table()
+    table = tile_table()
     epsg = int(table.epsgs[index])
     return Tile(
         table.names[index].decode(),
         epsg,
         int(table.lefts[index]),
-        int(table.tops[index]) + _false_northing(epsg),
+        int(table.tops[index]) + false_northing(epsg),
     )
 
 
@@ -191,190 +225,10 @@ def tile_lonlat_bounds(name: str) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-@dataclasses.dataclass(frozen=True)
-class ChosenChips:
-    """The tiles and chips of N cells.
-
-    Attributes:
-        tiles: (N,) index of the tile, NO_TILE where none holds the chip.
-        epsgs: (N,) EPSG of the chip; 0 without tile.
-        lefts: (N,) easting of the chip's west edge in metres.
-        bottoms: (N,) northing of its south edge in metres, with the false northing in the south.
-    """
-
-    tiles: Ints
-    epsgs: Ints
-    lefts: Ints
-    bottoms: Ints
-
-    def tile_name(self, row: int) -> str:
-        """Returns the name of the tile of a cell that has one."""
-        return str(_table().names[self.tiles[row]].decode())
-
-    def chip(self, row: int) -> ChipWindow:
-        """Returns the chip of a cell that has a tile."""
-        return ChipWindow(int(self.epsgs[row]), int(self.lefts[row]), int(self.bottoms[row]))
-
-
-def choose_chips(lon: npt.ArrayLike, lat: npt.ArrayLike) -> ChosenChips:
-    """Chooses each cell's tile, and with it the zone and window of its chip.
-
-    It is the tile whose 100 km square holds the chip's centre, if it holds the chip whole. Else it is, of all
-    tiles of any zone that hold the chip whole, the one whose centre is nearest to the chip's, and of those
-    equally near the first by name.
-
-    Args:
-        lon: (N,) longitudes of the cells' centres in degrees.
-        lat: (N,) latitudes in degrees.
-
-    Returns:
-        Tiles and chips. Beyond 80 S and 84 N, and where no tile holds the chip, there is none.
-    """
-    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-    table = _table()
-    tiles = np.full(len(lon), NO_TILE, np.int64)
-    lefts, bottoms = np.zeros(len(lon), np.int64), np.zeros(len(lon), np.int64)
-    usable = (lat >= MIN_LAT) & (lat <= MAX_LAT)
-
-    zones = mgrs_zone(lon, lat)
-    for zone in np.unique(zones[usable]):
-        rows = np.flatnonzero(usable & (zones == zone))
-        left, bottom = _snapped(lon[rows], lat[rows], int(zone))
-        found = _tile_at(
-            int(zone), (left + CHIP_SIZE_M // 2) // SQUARE_M, (bottom + CHIP_SIZE_M // 2) // SQUARE_M
-        )
-        found = np.where(_holds(found, left, bottom), found, NO_TILE)
-        tiles[rows], lefts[rows], bottoms[rows] = found, left, bottom
-
-    rest = np.flatnonzero(usable & (tiles == NO_TILE))
-    nearest = np.full(len(rest), np.inf)
-    for step in range(-_FARTHEST_ZONE, _FARTHEST_ZONE + 1):
-        zones_here = (zones[rest] - 1 + step) % _ZONES + 1
-        for zone in np.unique(zones_here):
-            chosen = np.flatnonzero(zones_here == zone)
-            rows = rest[chosen]
-            left, bottom = _snapped(lon[rows], lat[rows], int(zone))
-            # A tile reaches over its square to the east and the south.
-            for east in (0, -1):
-                for south in (0, 1):
-                    found = _tile_at(
-                        int(zone),
-                        (left + CHIP_SIZE_M // 2) // SQUARE_M + east,
-                        (bottom + CHIP_SIZE_M // 2) // SQUARE_M + south,
-                    )
-                    distance = np.hypot(
-                        table.lefts[found] + TILE_SIZE_M / 2 - (left + CHIP_SIZE_M / 2),
-                        table.tops[found] - TILE_SIZE_M / 2 - (bottom + CHIP_SIZE_M / 2),
-                    )
-                    # Tables are sorted by name, so the smaller index is the first by name.
-                    better = _holds(found, left, bottom) & (
-                        (distance < nearest[chosen]) | ((distance == nearest[chosen]) & (found < tiles[rows]))
-                    )
-                    kept = rows[better]
-                    nearest[chosen[better]] = distance[better]
-                    tiles[kept], lefts[kept], bottoms[kept] = found[better], left[better], bottom[better]
-
-    epsgs = np.where(tiles == NO_TILE, 0, table.epsgs[tiles])
-    bottoms += np.where(epsgs > 32700, FALSE_NORTHING_M, 0)
-    return ChosenChips(tiles, epsgs, lefts, bottoms)
-
-
-def chip_in_tile(lon: float, lat: float, tile: Tile) -> ChipWindow | None:
-    """Returns the chip of a place whose tile is given, as in the published file.
-
-    Args:
-        lon: Longitude of the cell's centre in degrees.
-        lat: Its latitude in degrees.
-        tile: The tile.
-
-    Returns:
-        The chip, moved by at most one step of the lattice to lie inside of the tile; None where it does not.
-    """
-    left, bottom = (int(value[0]) for value in _snapped(np.array([lon]), np.array([lat]), tile.epsg % 100))
-    chip = ChipWindow(tile.epsg, left, bottom + _false_northing(tile.epsg))
-    west, south, east, north = tile.bounds
-    # The tile's west and north edges lie on the lattice, and its side is a multiple of it.
-    moved = ChipWindow(
-        tile.epsg,
-        min(max(chip.left, west), east - CHIP_SIZE_M),
-        min(max(chip.bottom, south), north - CHIP_SIZE_M),
-    )
-    if max(abs(moved.left - chip.left), abs(moved.bottom - chip.bottom)) > _MAX_SNAP_M:
-        return None
-    return moved
-
-
-def chip_windows(lon: npt.ArrayLike, lat: npt.ArrayLike, epsg: int) -> tuple[Ints, Ints]:
-    """Returns the chips of cells in a UTM zone.
-
-    Args:
-        lon: (N,) longitudes of the cells' centres in degrees.
-        lat: (N,) latitudes in degrees.
-        epsg: 326zz or 327zz.
-
-    Returns:
-        (lefts, bottoms) in metres of that CRS, int64 (N,).
-    """
-    left, bottom = _snapped(np.asarray(lon, np.float64), np.asarray(lat, np.float64), epsg % 100)
-    return left, bottom + _false_northing(epsg)
-
-
-def mgrs_zone(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Ints:
-    """Returns the UTM zones of points, Norway's and Svalbard's exceptions among them.
-
-    Args:
-        lon: (N,) longitudes in degrees.
-        lat: (N,) latitudes in degrees.
-
-    Returns:
-        int64 (N,), 1 to 60. Source: NGA.SIG.0012, the universal grids, section 3.
-    """
-    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-    zone = (np.floor((lon + 180.0) / 6.0).astype(np.int64)) % _ZONES + 1
-    norway = (lat >= 56) & (lat < 64) & (lon >= 3) & (lon < 12)
-    zone = np.where(norway, 32, zone)
-    svalbard = (lat >= 72) & (lon >= 0) & (lon < 42)
-    steps = np.select([lon < 9, lon < 21, lon < 33], [31, 33, 35], 37)
-    return np.where(svalbard, steps, zone)
-
-
-@functools.lru_cache(maxsize=_ZONES)
-def _projection(zone: int) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(4326, 32600 + zone, always_xy=True)
-
-
-def _snapped(lon: Floats, lat: Floats, zone: int) -> tuple[Ints, Ints]:
-    """Returns chips' lower left corners on the lattice, northings from the equator."""
-    easting, northing = _projection(zone).transform(lon, lat)
-    half = CHIP_SIZE_M / 2
-    return tuple(
-        LATTICE_M * np.floor((value - half) / LATTICE_M + 0.5).astype(np.int64)
-        for value in (easting, northing)
-    )
-
-
-def _tile_at(zone: int, column: Ints, row: Ints) -> Ints:
-    inside = (column >= 0) & (column < 10) & (np.abs(row) < _ROWS_EACH_SIDE)
-    found = _table().at[zone, np.where(inside, column, 0), np.where(inside, row, 0) + _ROWS_EACH_SIDE]
-    return np.where(inside, found, NO_TILE).astype(np.int64)
-
-
-def _holds(tiles: Ints, left: Ints, bottom: Ints) -> npt.NDArray[np.bool_]:
-    table = _table()
-    tile_left, tile_top = table.lefts[tiles], table.tops[tiles]
-    held: npt.NDArray[np.bool_] = (
-        (tiles != NO_TILE)
-        & (tile_left <= left)
-        & (left + CHIP_SIZE_M <= tile_left + TILE_SIZE_M)
-        & (tile_top - TILE_SIZE_M <= bottom)
-        & (bottom + CHIP_SIZE_M <= tile_top)
-    )
-    return held
-
-
 def _floor_60(metres: Ints) -> Ints:
     return metres // LATTICE_M * LATTICE_M
 
 
-def _false_northing(epsg: int) -> int:
+def false_northing(epsg: int) -> int:
+    """Returns what a UTM CRS adds to the northing from the equator, in metres."""
     return FALSE_NORTHING_M if epsg > 32700 else 0

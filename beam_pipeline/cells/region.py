@@ -1,9 +1,11 @@
 """Cells of a region: a bounding box or a GeoJSON polygon."""
 
 import dataclasses
+import heapq
 import json
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,21 @@ from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.cell import Cell, Split
-from beam_pipeline.cells.mgrs_tiles import NO_TILE, choose_chips
+from beam_pipeline.cells.chips import choose_chips
+from beam_pipeline.cells.mgrs_tiles import NO_TILE
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.keyed_hash import keyed_hash
 
-MOST_CELLS = 5_000_000
-"""Cells that one region may hold, with or without a `max_cells`: 18 million km2, more than any country."""
+Ids = npt.NDArray[np.int64]
+
+MOST_CELLS = 1_000_000
+"""Cells that one call gives: 3.7 million km2, seven times the paper's cells, about 1 GB of memory."""
+
+MOST_CELLS_DRAWN = 50_000_000
+"""Cells from which `max_cells` are drawn: 184 million km2, more than all land."""
+
+_BATCH = 100_000
 
 _NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*"
 _BBOX = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*\Z")
@@ -74,56 +84,82 @@ def cells_in_region(region: str, max_cells: int | None, seed: int) -> CellsFound
     Args:
         region: "min_lon,min_lat,max_lon,max_lat" in degrees, min_lon > max_lon across the antimeridian; or the
             text of a GeoJSON Polygon, MultiPolygon, Feature or FeatureCollection.
-        max_cells: If given, only those with the smallest keyed hashes of (seed, cell id): a larger number only
-            adds cells.
+        max_cells: If given, of the cells that have a tile only those with the smallest keyed hashes of (seed,
+            cell id): a larger number only adds cells.
         seed: Draws the cells to keep, and the splits.
 
     Returns:
-        Cells that have a tile, sorted by id. With `max_cells`, `without_tile` counts those met on the way.
+        Cells that have a tile, sorted by id. With `max_cells`, `without_tile` counts those that were passed
+        over: their hashes are below the greatest that was kept.
 
     Raises:
-        InvalidInputError: The region is malformed or holds more than `MOST_CELLS`.
+        InvalidInputError: The region is malformed, or holds more cells than `MOST_CELLS`, with `max_cells`
+            `MOST_CELLS_DRAWN`.
     """
-    if max_cells is not None and max_cells < 1:
-        raise InvalidInputError(f"--max_cells must be at least 1. Received: {max_cells}")
+    if max_cells is not None and not 1 <= max_cells <= MOST_CELLS:
+        raise InvalidInputError(f"--max_cells must be 1 to {MOST_CELLS:,}. Received: {max_cells}")
     polygons = _bbox_polygons(region) if is_bbox(region) else _geojson_polygons(region)
-    about = sum(
-        grid.count_in_band(band, polygon.bounds[0], polygon.bounds[2])
-        for polygon in polygons
-        for band in grid.bands_between(polygon.bounds[1], polygon.bounds[3])
-    )
-    if about > MOST_CELLS:
-        raise InvalidInputError(
-            f"The region's bounds hold about {about:,} cells; the most is {MOST_CELLS:,}. Give smaller regions, "
-            "or a --cells file"
-        )
-    ids = np.unique(np.concatenate([np.zeros(0, np.int64), *_ids_within(polygons)]))
-    if max_cells is None or len(ids) == 0:
-        return cells_from_ids(ids, seed)
-    hashes = np.array([keyed_hash(seed, "cell", cell_id) for cell_id in ids.tolist()], np.uint64)
-    by_hash = ids[np.argsort(hashes, kind="stable")]
-    cells: list[Cell] = []
-    without_tile = 0
-    for start in range(0, len(by_hash), max_cells):
-        drawn = by_hash[start : start + max_cells]
-        found = cells_from_ids(drawn, seed)
-        with_tile = {cell.cell_id: cell for cell in found.cells}
-        in_turn = [with_tile[cell_id] for cell_id in drawn.tolist() if cell_id in with_tile]
-        cells += in_turn[: max_cells - len(cells)]
-        without_tile += found.without_tile
-        if len(cells) == max_cells:
-            break
-    return CellsFound(tuple(sorted(cells, key=lambda cell: cell.cell_id)), without_tile)
+    most = MOST_CELLS if max_cells is None else MOST_CELLS_DRAWN
+    batches = _counted(_ids_within(polygons), most, max_cells is None)
+    if max_cells is not None:
+        return _drawn(batches, max_cells, seed)
+    return cells_from_ids(np.concatenate([np.zeros(0, np.int64), *batches]), seed)
 
 
-def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[npt.NDArray[np.int64]]:
-    """Yields the ids of cells whose centre lies in a polygon, band by band."""
+def _counted(batches: Iterable[Ids], most: int, all_kept: bool) -> Iterator[Ids]:
+    """Passes ids on until they are too many."""
+    count = 0
+    for ids in batches:
+        count += len(ids)
+        if count > most:
+            advice = "Draw some of them with --max_cells, or give" if all_kept else "Give"
+            raise InvalidInputError(f"The region holds more than {most:,} cells. {advice} a smaller region")
+        yield ids
+
+
+def _drawn(batches: Iterable[Ids], max_cells: int, seed: int) -> CellsFound:
+    """Keeps the cells of the smallest hashes among those that have a tile, in memory of `max_cells` order."""
+    kept: list[tuple[int, int]] = []  # a heap of (-hash, -id): the greatest hash is on top
+    passed: list[int] = []  # hashes of cells without tile
+    for ids in batches:
+        hashes = np.array([keyed_hash(seed, "cell", cell_id) for cell_id in ids.tolist()], np.uint64)
+        if len(kept) == max_cells:
+            below = hashes <= np.uint64(-kept[0][0])
+            ids, hashes = ids[below], hashes[below]
+        has_tile = choose_chips(*grid.id_to_center(ids)).tiles != NO_TILE
+        for cell_id, drawn, held in zip(ids.tolist(), hashes.tolist(), has_tile.tolist(), strict=True):
+            if not held:
+                passed.append(drawn)
+            elif len(kept) < max_cells:
+                heapq.heappush(kept, (-drawn, -cell_id))
+            else:
+                heapq.heappushpop(kept, (-drawn, -cell_id))
+    found = cells_from_ids([-cell_id for _, cell_id in kept], seed)
+    greatest = -kept[0][0] if len(kept) == max_cells else math.inf
+    return CellsFound(found.cells, sum(drawn < greatest for drawn in passed))
+
+
+def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[Ids]:
+    """Yields the ids of cells whose centre lies in a polygon, each once, ascending, some bands at a time."""
     for polygon in polygons:
         shapely.prepare(polygon)
-        west, south, east, north = polygon.bounds
-        for band in grid.bands_between(south, north):
-            ids = grid.ids_in_band(band, west, east)
-            yield ids[shapely.intersects_xy(polygon, *grid.id_to_center(ids))]
+    bounds = np.array([polygon.bounds for polygon in polygons]).reshape(-1, 4)
+    if not len(bounds):
+        return
+    waiting: list[Ids] = []
+    for band in grid.bands_between(bounds[:, 1].min(), bounds[:, 3].max()):
+        south, north = grid.band_edges(band)
+        inside = []
+        for row in np.flatnonzero((bounds[:, 1] <= north) & (bounds[:, 3] >= south)).tolist():
+            ids = grid.ids_in_band(band, bounds[row, 0], bounds[row, 2])
+            inside.append(ids[shapely.intersects_xy(polygons[row], *grid.id_to_center(ids))])
+        if inside:
+            waiting.append(np.unique(np.concatenate(inside)))
+        if sum(map(len, waiting)) >= _BATCH:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _bbox_polygons(text: str) -> list[BaseGeometry]:

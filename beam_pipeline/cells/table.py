@@ -1,13 +1,15 @@
 """Cells as a table: our `spatial_cell_info.csv`, and the published one."""
 
 import csv
+import dataclasses
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
-from beam_pipeline.cells.mgrs_tiles import Tile, chip_in_tile, find_tile
+from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, Split
+from beam_pipeline.cells.chips import chips_in_tiles
+from beam_pipeline.cells.mgrs_tiles import Tile, find_tile
 from beam_pipeline.faults import InvalidInputError
 
 PUBLISHED_COLUMNS = ("cell_id", "MGRS_tile", "min_lon", "max_lon", "min_lat", "max_lat", "split")
@@ -66,82 +68,135 @@ def parse_cells_csv(text: str, name: str) -> list[Cell]:
     Raises:
         InvalidInputError: Something is missing, malformed, unknown or double; names line and field.
     """
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    present = reader.fieldnames or ()
-    missing = [column for column in PUBLISHED_COLUMNS if column not in present]
-    if missing:
-        raise InvalidInputError(
-            f"{name}, line 1: columns are missing: {', '.join(missing)}. A cells file begins with the "
-            f"line {','.join(PUBLISHED_COLUMNS)} (and {','.join(CHIP_COLUMNS)}). Received: {','.join(present)[:200]}"
-        )
-    with_chips = [column in present for column in CHIP_COLUMNS]
-    if any(with_chips) and not all(with_chips):
-        raise InvalidInputError(f"{name}, line 1: {', '.join(CHIP_COLUMNS)} come together or not at all")
-    cells: list[Cell] = []
-    line_of: dict[int, int] = {}
-    tiles: dict[str, Tile] = {}
-    for row in reader:
-        parser = _Row(name, reader.line_num, row)
-        cell = parser.cell(tiles, all(with_chips))
-        first = line_of.setdefault(cell.cell_id, reader.line_num)
-        if first != reader.line_num:
-            raise parser.error("cell_id", f"is on line {first} too")
-        cells.append(cell)
-    if not cells:
+    rows = list(_rows(text, name))
+    if not rows:
         raise InvalidInputError(f"{name} holds no cell: there is nothing below its first line")
-    return cells
+    line_of: dict[int, int] = {}
+    for row in rows:
+        first = line_of.setdefault(row.cell_id, row.line)
+        if first != row.line:
+            raise row.error("cell_id", f"is on line {first} too", str(row.cell_id))
+    lons, lats = zip(*(row.centre for row in rows), strict=True)
+    derived = chips_in_tiles(lons, lats, [row.tile for row in rows])
+    return [row.cell(chip) for row, chip in zip(rows, derived, strict=True)]
 
 
+def _rows(text: str, name: str) -> Iterator["_Row"]:
+    """Yields the lines below the first, each value checked on its own."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    try:
+        present = reader.fieldnames or ()
+        missing = [column for column in PUBLISHED_COLUMNS if column not in present]
+        if missing:
+            raise InvalidInputError(
+                f"{name}, line 1: columns are missing: {', '.join(missing)}. A cells file begins with the line "
+                f"{','.join(PUBLISHED_COLUMNS)} (and {','.join(CHIP_COLUMNS)}). "
+                f"Received: {','.join(present)[:200]}"
+            )
+        with_chips = [column in present for column in CHIP_COLUMNS]
+        if any(with_chips) and not all(with_chips):
+            raise InvalidInputError(f"{name}, line 1: {', '.join(CHIP_COLUMNS)} come together or not at all")
+        tiles: dict[str, Tile] = {}
+        for fields in reader:
+            if None in fields or None in fields.values():
+                raise InvalidInputError(
+                    f"{name}, line {reader.line_num}: it has more or fewer fields than line 1"
+                )
+            yield _Fields(name, reader.line_num, fields).row(tiles, all(with_chips))
+    except csv.Error as error:
+        raise InvalidInputError(f"{name}, line {reader.line_num}: it is no CSV: {error}") from error
+
+
+def _error(name: str, line: int, field: str, problem: str, received: str) -> InvalidInputError:
+    return InvalidInputError(f"{name}, line {line}, {field}: {problem}. Received: {received!r}")
+
+
+@dataclasses.dataclass(frozen=True)
 class _Row:
-    """One line of the file."""
+    """One line of the file, its values read.
 
-    def __init__(self, name: str, line: int, row: dict[str, str]) -> None:
+    Attributes:
+        name: The file's name.
+        line: The line's number.
+        cell_id: As in `Cell`, like split and bounds.
+        tile: The tile.
+        split: The split.
+        bounds: (min_lon, max_lon, min_lat, max_lat) in degrees.
+        chip: The given window; None in the published file.
+    """
+
+    name: str
+    line: int
+    cell_id: int
+    tile: Tile
+    split: Split
+    bounds: tuple[float, float, float, float]
+    chip: ChipWindow | None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(lon, lat) of the middle of the bounds in degrees."""
+        min_lon, max_lon, min_lat, max_lat = self.bounds
+        lon = (min_lon + max_lon) / 2
+        # No cell is half the world wide, nor is its east edge west of the other: it crosses the antimeridian.
+        if abs(max_lon - min_lon) > 180:
+            lon += -180 if lon > 0 else 180
+        return lon, (min_lat + max_lat) / 2
+
+    def error(self, field: str, problem: str, received: str) -> InvalidInputError:
+        """Returns the error of a field."""
+        return _error(self.name, self.line, field, problem, received)
+
+    def cell(self, derived: ChipWindow | None) -> Cell:
+        """Makes the cell, given the chip at the centre of the bounds, if the tile holds it."""
+        if derived is None:
+            problem = "the tile does not hold the chip at the centre of the bounds"
+            raise self.error("MGRS_tile", problem, self.tile.name)
+        chip = derived if self.chip is None else self.chip
+        for field, given, expected in (
+            ("left", chip.left, derived.left),
+            ("bottom", chip.bottom, derived.bottom),
+        ):
+            # One step of the lattice is left to the rounding of other programs.
+            if abs(given - expected) > LATTICE_M:
+                problem = f"the chip is not at the centre of the bounds, where it would be {expected}"
+                raise self.error(field, problem, str(given))
+        return Cell(self.cell_id, self.tile.name, self.split, chip, *self.bounds)
+
+
+class _Fields:
+    """The text of one line, by column."""
+
+    def __init__(self, name: str, line: int, fields: dict[str, str]) -> None:
         self._name = name
         self._line = line
-        self._row = row
+        self._fields = fields
 
     def error(self, field: str, problem: str) -> InvalidInputError:
         """Returns the error of a field."""
-        received = self._row.get(field)
-        return InvalidInputError(
-            f"{self._name}, line {self._line}, {field}: {problem}. Received: {received!r}"
-        )
+        return _error(self._name, self._line, field, problem, self._fields[field])
 
-    def cell(self, tiles: dict[str, Tile], with_chip: bool) -> Cell:
-        """Reads and checks the line."""
-        if None in self._row or None in self._row.values():
-            raise InvalidInputError(
-                f"{self._name}, line {self._line}: it has more or fewer fields than line 1"
-            )
+    def row(self, tiles: dict[str, Tile], with_chip: bool) -> _Row:
+        """Reads and checks the line; `tiles` keeps those found before."""
         tile = self._tile(tiles)
         min_lon, max_lon = self._number("min_lon", 180), self._number("max_lon", 180)
         min_lat, max_lat = self._number("min_lat", 90), self._number("max_lat", 90)
         if min_lat >= max_lat:
             raise self.error("max_lat", "must be above min_lat")
-        if min_lon == max_lon:
-            raise self.error("max_lon", "must differ from min_lon")
-        if with_chip:
-            chip = self._given_chip(tile)
-        else:
-            # West above east: the cell crosses the antimeridian.
-            centre = (min_lon + max_lon + (360.0 if max_lon < min_lon else 0.0)) / 2
-            found = chip_in_tile(centre, (min_lat + max_lat) / 2, tile)
-            if found is None:
-                raise self.error("MGRS_tile", "the tile does not hold the chip at the centre of the bounds")
-            chip = found
-        return Cell(
-            cell_id=self._integer("cell_id"),
-            tile=tile.name,
+        if not (min_lon < max_lon or min_lon - max_lon > 180):
+            raise self.error("max_lon", "must be east of min_lon")
+        return _Row(
+            name=self._name,
+            line=self._line,
+            cell_id=self._integer("cell_id", 0),
+            tile=tile,
             split=self._split(),
-            chip=chip,
-            min_lon=min_lon,
-            max_lon=max_lon,
-            min_lat=min_lat,
-            max_lat=max_lat,
+            bounds=(min_lon, max_lon, min_lat, max_lat),
+            chip=self._chip(tile) if with_chip else None,
         )
 
     def _tile(self, tiles: dict[str, Tile]) -> Tile:
-        text = self._row["MGRS_tile"]
+        text = self._fields["MGRS_tile"]
         if text not in tiles:
             try:
                 tiles[text] = find_tile(text)
@@ -149,36 +204,38 @@ class _Row:
                 raise self.error("MGRS_tile", str(error).partition(" Received")[0].rstrip(".")) from error
         return tiles[text]
 
-    def _given_chip(self, tile: Tile) -> ChipWindow:
-        chip = ChipWindow(self._integer("epsg"), self._integer("left", -1), self._integer("bottom", -1))
+    def _chip(self, tile: Tile) -> ChipWindow:
+        chip = ChipWindow(self._integer("epsg"), self._integer("left"), self._integer("bottom"))
         if chip.epsg != tile.epsg:
             raise self.error("epsg", f"tile {tile.name} lies in EPSG:{tile.epsg}")
         for field, value, origin in (("left", chip.left, tile.left), ("bottom", chip.bottom, tile.top)):
-            if (value - origin) % 60:
-                raise self.error(field, "is not on the 60 m lattice of its tile")
+            if (value - origin) % LATTICE_M:
+                raise self.error(field, f"is not on the {LATTICE_M} m lattice of its tile")
         if not tile.holds(chip):
             raise self.error("left", f"tile {tile.name} does not hold the chip; its bounds are {tile.bounds}")
         return chip
 
     def _split(self) -> Split:
-        text = self._row["split"].strip()
+        text = self._fields["split"].strip()
         for split in SPLITS:
             if text == split:
                 return split
         raise self.error("split", f"must be one of {', '.join(SPLITS)}")
 
-    def _integer(self, field: str, low: int = 0) -> int:
+    def _integer(self, field: str, low: int = -(2**63)) -> int:
         try:
-            value = int(self._row[field])
+            value = int(self._fields[field])
         except ValueError:
             raise self.error(field, "must be a whole number") from None
-        if low == 0 and not 0 <= value < 2**63:
-            raise self.error(field, "must be 0 or more, and below 2**63")
+        if not low <= value < 2**63:
+            raise self.error(
+                field, f"must be {'0 or more' if low == 0 else '-2**63 or more'}, and below 2**63"
+            )
         return value
 
     def _number(self, field: str, limit: float) -> float:
         try:
-            value = float(self._row[field])
+            value = float(self._fields[field])
         except ValueError:
             value = math.nan
         if not -limit <= value <= limit:

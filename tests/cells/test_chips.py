@@ -1,0 +1,159 @@
+"""Chips and the choice of their tiles against the rule applied to every tile, and against pyproj."""
+
+import numpy as np
+import pyproj
+import pytest
+
+from beam_pipeline.cells import grid
+from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M
+from beam_pipeline.cells.chips import chip_windows, chips_in_tiles, choose_chips, mgrs_zone
+from beam_pipeline.cells.mgrs_tiles import NO_TILE, Tile, all_tiles, find_tile
+
+
+def chosen(lon: float, lat: float) -> tuple[str, int]:
+    answer = choose_chips([lon], [lat])
+    return (answer.tile_name(0), int(answer.epsgs[0])) if answer.tiles[0] != NO_TILE else ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "tile"),
+    [
+        (116.39, 39.91, "50TMK"),  # Beijing: there is no 50SMK
+        (120.97, 14.59, "51PTS"),  # Manila
+        (5.0, 60.5, "32V"),  # Norway
+        (12.0, 78.5, "33X"),  # Svalbard
+        (10.0, 78.5, "31XFH"),  # zone 33 by MGRS, but there is no 33XUH
+        (25.0, 78.5, "35X"),
+        (8.0, 78.5, "31X"),
+        (38.0, 79.0, "37X"),
+        (-70.0, -33.4, "19H"),
+        (179.99, -16.5, "01KAB"),  # its square is the neighbour's across the antimeridian
+    ],
+)
+def test_known_places(lon: float, lat: float, tile: str) -> None:
+    name, epsg = chosen(lon, lat)
+    assert name.startswith(tile)
+    assert find_tile(name).epsg == epsg
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(0.0, 84.01), (50.0, -80.01), (10.0, 90.0), (10.0, -90.0)])
+def test_beyond_utm_there_is_no_tile(lon: float, lat: float) -> None:
+    assert chosen(lon, lat) == ("", 0)
+
+
+def hard_places() -> tuple[np.ndarray, np.ndarray]:
+    """Cell centres at borders of tiles and zones, in both hemispheres, at the equator, +-180, 80 S and 84 N."""
+    rng = np.random.default_rng(1)
+    lon = [rng.uniform(-180, 180, 60), 6 * rng.integers(-30, 30, 60) + rng.normal(0, 0.02, 60)]
+    lat = [np.degrees(np.arcsin(rng.uniform(-0.985, 0.9945, 60))), rng.uniform(-79.9, 83.9, 60)]
+    for west, east, south, north in [
+        (2.9, 12.1, 55.9, 64.1),
+        (-0.1, 42.1, 71.9, 83.9),
+        (-180, 180, -0.02, 0.02),
+    ]:
+        lon.append(rng.uniform(west, east, 40))
+        lat.append(rng.uniform(south, north, 40))
+    lon.append(np.concatenate([rng.uniform(179.9, 180, 20), rng.uniform(-180, -179.9, 20)]))
+    lat.append(rng.uniform(-70, 70, 40))
+    lon.append(rng.uniform(-180, 180, 40))
+    lat.append(np.concatenate([rng.uniform(-80, -79.5, 20), rng.uniform(83.5, 84, 20)]))
+    return grid.id_to_center(
+        grid.lonlat_to_id(np.clip(np.concatenate(lon), -180, 180), np.clip(np.concatenate(lat), -90, 90))
+    )
+
+
+def brute_force(lon: float, lat: float, tiles: list[Tile]) -> str:
+    """The rule, tile by tile: every zone's projection by pyproj, and no table."""
+    if not -80 <= lat <= 84:
+        return ""
+    best = []
+    for zone in range(1, 61):
+        if abs((lon - (6 * zone - 183) + 180) % 360 - 180) > 30:
+            continue
+        easting, northing = pyproj.Transformer.from_crs(4326, 32600 + zone, always_xy=True).transform(
+            lon, lat
+        )
+        left = 60 * np.floor((easting - 960) / 60 + 0.5)
+        bottom = 60 * np.floor((northing - 960) / 60 + 0.5)
+        for tile in tiles:
+            if tile.epsg % 100 != zone:
+                continue
+            top = tile.top - (10_000_000 if tile.epsg > 32700 else 0)
+            inside = (
+                tile.left <= left
+                and left + 1920 <= tile.left + 109_800
+                and top - 109_800 <= bottom
+                and bottom + 1920 <= top
+            )
+            if not inside:
+                continue
+            column, row = (left + 960) // 100_000, (bottom + 960) // 100_000
+            own = (
+                zone == mgrs_zone(np.array([lon]), np.array([lat]))[0]
+                and 60 * np.floor(column * 100_000 / 60) == tile.left
+                and 60 * np.ceil((row + 1) * 100_000 / 60) == top
+            )
+            distance = np.hypot(tile.left + 54_900 - (left + 960), top - 54_900 - (bottom + 960))
+            best.append((not own, distance, tile.name))
+    return min(best)[2] if best else ""
+
+
+def test_the_choice_is_the_rule_applied_to_all_tiles() -> None:
+    lon, lat = hard_places()
+    answer = choose_chips(lon, lat)
+    by_zone = all_tiles()
+    for row in range(0, len(lon), 2):
+        near = [
+            tile
+            for tile in by_zone
+            if abs((lon[row] - (6 * (tile.epsg % 100) - 183) + 180) % 360 - 180) <= 30
+        ]
+        expected = brute_force(float(lon[row]), float(lat[row]), near)
+        name = answer.tile_name(row) if answer.tiles[row] != NO_TILE else ""
+        assert name == expected, (lon[row], lat[row])
+
+
+def test_chips_lie_on_the_lattice_inside_their_tile() -> None:
+    lon, lat = hard_places()
+    answer = choose_chips(lon, lat)
+    assert (answer.tiles != NO_TILE).mean() > 0.95
+    for row in np.flatnonzero(answer.tiles != NO_TILE).tolist():
+        tile, chip = find_tile(answer.tile_name(row)), answer.chip(row)
+        assert tile.holds(chip)
+        equator = 10_000_000 if chip.epsg > 32700 else 0
+        assert (chip.left % LATTICE_M, (chip.bottom - equator) % LATTICE_M) == (0, 0)
+        # So are the tile's own rasters, at every pixel size.
+        assert (chip.left - tile.left) % LATTICE_M == (tile.top - chip.top) % LATTICE_M == 0
+        easting, northing = pyproj.Transformer.from_crs(4326, chip.epsg, always_xy=True).transform(
+            lon[row], lat[row]
+        )
+        assert abs(chip.left + CHIP_SIZE_M / 2 - easting) <= 30
+        assert abs(chip.bottom + CHIP_SIZE_M / 2 - northing) <= 30
+
+
+def test_southern_lattice_has_the_false_northing() -> None:
+    left, bottom = chip_windows([-70.6], [-33.4], 32719)
+    assert left[0] % 60 == 0
+    assert bottom[0] % 60 == 10_000_000 % 60 == 40
+
+
+def test_every_place_on_land_between_the_limits_has_a_tile() -> None:
+    rng = np.random.default_rng(2)
+    ids = rng.integers(0, grid.NUM_CELLS, 200_000)
+    lon, lat = grid.id_to_center(ids)
+    answer = choose_chips(lon, lat)
+    inside = (lat > -79.9) & (lat < 83.9)
+    assert (answer.tiles[inside] != NO_TILE).all()
+    assert (answer.tiles[(lat < -80) | (lat > 84)] == NO_TILE).all()
+
+
+def test_a_given_tile_moves_a_chip_by_one_step_at_most() -> None:
+    tile = find_tile("33TWN")
+    to_lonlat = pyproj.Transformer.from_crs(tile.epsg, 4326, always_xy=True)
+    left, bottom, _, _ = tile.bounds
+    for off, kept in ((0, True), (-31, True), (-59, True), (-95, False), (-2000, False)):
+        lon, lat = to_lonlat.transform(left + off + 960, bottom + 50_000)
+        (chip,) = chips_in_tiles([lon], [lat], [tile])
+        assert (chip is not None) == kept
+        if chip is not None:
+            assert tile.holds(chip)
