@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,18 +97,17 @@ class Entries(NamedTuple):
 class Mixture:
     """Mixes values of materials: pure pixels are looked up, mixed ones summed by their fractions."""
 
-    def __init__(self, entries: Entries) -> None:
-        self._shape = entries.shape
-        starts = np.flatnonzero(np.diff(entries.pixels, prepend=-1))
-        lengths = np.diff(starts, append=len(entries.pixels))
-        total = np.add.reduceat(entries.counts, starts)
-        self._plain = entries.materials[starts].astype(np.uint16)
-        mixed = lengths > 1
-        inside = np.repeat(mixed, lengths)
-        self._mixed = np.flatnonzero(mixed)
-        self._mixed_materials = entries.materials[inside].astype(np.uint16)
-        self._fractions = (entries.counts[inside] / np.repeat(total, lengths)[inside]).astype(np.float32)
-        self._starts = np.concatenate(([0], np.cumsum(lengths[mixed])[:-1])).astype(np.int64)
+    def __init__(self, shape: tuple[int, int], parts: Sequence[tuple[npt.NDArray[Any], ...]]) -> None:
+        """Joins strips of rows.
+
+        Args:
+            shape: (H, W).
+            parts: What `_split_mixed` returns for each strip, from north to south.
+        """
+        self._shape = shape
+        plain, mixed, lengths, materials, fractions = (np.concatenate(of) for of in zip(*parts, strict=True))
+        self._plain, self._mixed, self._mixed_materials, self._fractions = plain, mixed, materials, fractions
+        self._starts = np.cumsum(lengths) - lengths
 
     def of(self, values: Float) -> Float:
         """Mixes a value per material linearly.
@@ -124,6 +124,32 @@ class Mixture:
                 values[self._mixed_materials] * self._fractions, self._starts
             )
         return np.asarray(image.reshape(self._shape), dtype=np.float32)
+
+
+def _split_mixed(strip: Entries, first_pixel: int) -> tuple[npt.NDArray[Any], ...]:
+    """Returns what `Mixture` keeps of a strip.
+
+    Args:
+        strip: The entries.
+        first_pixel: Number of the strip's first pixel in the whole raster.
+
+    Returns:
+        (a material of each pixel, numbers of the mixed pixels, how many materials each of these has, those
+        materials, their fractions).
+    """
+    starts = np.flatnonzero(np.diff(strip.pixels, prepend=-1))
+    lengths = np.diff(starts, append=len(strip.pixels))
+    total = np.add.reduceat(strip.counts, starts)
+    mixed = lengths > 1
+    inside = np.repeat(mixed, lengths)
+    fractions = strip.counts[inside] / np.repeat(total, lengths)[inside]
+    return (
+        strip.materials[starts].astype(np.uint16),
+        np.flatnonzero(mixed) + first_pixel,
+        lengths[mixed],
+        strip.materials[inside].astype(np.uint16),
+        fractions.astype(np.float32),
+    )
 
 
 def pool(image: Float, factor: int) -> Float:
@@ -190,18 +216,14 @@ def make_ground(landscape: Landscape, grid: Grid, seed: int) -> Ground:
     Returns:
         The ground; where two grids overlap they show the same one.
     """
-    entries = _rasterize(landscape, grid)
-    fine = Mixture(entries)
-    mixtures = {10: fine, 20: Mixture(entries.pooled(2)), 60: Mixture(entries.pooled(6))}
+    mixtures = _rasterize(landscape, grid)
     x, y = grid.plane_points()
     relief = fractal_noise(keyed_hash(seed, "relief"), x, y, _RELIEF_STEP_M, 4)
     slope_east = np.gradient(relief, axis=1).astype(np.float32) * np.float32(8)
     slope_north = -np.gradient(relief, axis=0).astype(np.float32) * np.float32(8)
-    # The plane's coordinates are smooth: interpolating them errs by millimetres.
-    east, north = _refined_points(grid, x, y)
-    texture = fractal_noise(keyed_hash(seed, "texture"), east, north, _TEXTURE_STEP_M, 3)
+    texture = _texture(x, y, seed)
     patches = refine(fractal_noise(keyed_hash(seed, "patches"), x, y, _PATCH_STEP_M, 3), 6)
-    amplitude = fine.of(textures()[:, 0])
+    amplitude = mixtures[10].of(textures()[:, 0])
     rough = 1 + amplitude * texture * np.float32(_TEXTURE_GAIN) + np.minimum(amplitude, _PATCHINESS) * patches
     roughness = np.asarray(np.maximum(rough, 0.3), dtype=np.float32)
     return Ground(
@@ -213,23 +235,32 @@ def make_ground(landscape: Landscape, grid: Grid, seed: int) -> Ground:
     )
 
 
-def _refined_points(
-    grid: Grid, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    # Offsets from a corner keep float32 exact to a few millimetres.
-    corner = float(x[0, 0]), float(y[0, 0])
-    east = refine((x - corner[0]).astype(np.float32), 6).astype(np.float64) + corner[0]
-    north = refine((y - corner[1]).astype(np.float32), 6).astype(np.float64) + corner[1]
-    return east, north
+def _texture(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], seed: int) -> Float:
+    """Returns the fine noise of the 10 m pixels from the padded 60 m points, a strip of rows at a time."""
+    strips = []
+    for first_row in range(0, len(x) - 2, _STRIP_ROWS):
+        # The plane's coordinates are smooth: interpolating them errs by millimetres. Offsets from a corner
+        # keep float32 as exact.
+        fine_x, fine_y = (
+            _refined(coordinates[first_row : first_row + _STRIP_ROWS + 2]) for coordinates in (x, y)
+        )
+        strips.append(fractal_noise(keyed_hash(seed, "texture"), fine_x, fine_y, _TEXTURE_STEP_M, 3))
+    return np.concatenate(strips)
 
 
-def _rasterize(landscape: Landscape, grid: Grid) -> Entries:
-    """Finds the materials of every 10 m pixel, a strip of rows at a time."""
+def _refined(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    corner = float(coordinates[0, 0])
+    return refine((coordinates - corner).astype(np.float32), 6).astype(np.float64) + corner
+
+
+def _rasterize(landscape: Landscape, grid: Grid) -> dict[int, Mixture]:
+    """Finds the materials of every pixel, a strip of rows at a time, by ground sample distance."""
     surfaces = shapely.transform(landscape.surfaces, lambda points: plane_to_utm(points, grid.epsg))
     left, bottom, right, top = shapely.bounds(surfaces).T
     background = material_number("rough_grass")
     width = grid.shape(10)[1]
-    pieces: list[tuple[Int, ...]] = []
+    # Kept of a strip is only what a mixture needs: the entries of a whole tile take a gigabyte.
+    parts: dict[int, list[tuple[npt.NDArray[Any], ...]]] = {10: [], 20: [], 60: []}
     for first_row in range(0, grid.rows, _STRIP_ROWS):
         rows = min(_STRIP_ROWS, grid.rows - first_row)
         north = grid.top - first_row * COARSE_M
@@ -246,14 +277,15 @@ def _rasterize(landscape: Landscape, grid: Grid) -> Entries:
             size = 10 / _SUBPIXELS
             transform = Affine(size, 0, grid.left, 0, -size, north)
             rasterize(shapes, out=fine, transform=transform)
-        pieces.append(_count(fine, height, width, first_row * 6 * width))
-    pixels, materials, counts = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    order = np.argsort(pixels, kind="stable")
-    return Entries(grid.shape(10), pixels[order], materials[order], counts[order])
+        entries = _count(fine, height, width)
+        for gsd, of_gsd in parts.items():
+            first_pixel = first_row * (COARSE_M // gsd) * grid.shape(gsd)[1]
+            of_gsd.append(_split_mixed(entries.pooled(gsd // 10), first_pixel))
+    return {gsd: Mixture(grid.shape(gsd), of_gsd) for gsd, of_gsd in parts.items()}
 
 
-def _count(fine: npt.NDArray[np.uint16], height: int, width: int, first_pixel: int) -> tuple[Int, Int, Int]:
-    """Counts the subpixels of each material in each pixel: (pixels, materials, counts)."""
+def _count(fine: npt.NDArray[np.uint16], height: int, width: int) -> Entries:
+    """Counts the subpixels of each material in each pixel of a strip."""
     squares = fine.reshape(height, _SUBPIXELS, width, _SUBPIXELS).transpose(0, 2, 1, 3)
     blocks = squares.reshape(height * width, _SUBPIXELS**2)
     mixed = (blocks != blocks[:, :1]).any(axis=1)
@@ -261,8 +293,12 @@ def _count(fine: npt.NDArray[np.uint16], height: int, width: int, first_pixel: i
     rows = np.flatnonzero(mixed)
     keys, counts = np.unique(rows[:, None] * COUNT + blocks[rows].astype(np.int64), return_counts=True)
     mixed_pixels, mixed_materials = np.divmod(keys, COUNT)
-    return (
-        np.concatenate((pure, mixed_pixels)) + first_pixel,
-        np.concatenate((blocks[pure, 0].astype(np.int64), mixed_materials)),
-        np.concatenate((np.full(len(pure), _SUBPIXELS**2, np.int64), counts.astype(np.int64))),
+    pixels = np.concatenate((pure, mixed_pixels))
+    order = np.argsort(pixels, kind="stable")
+    of_pure = blocks[pure, 0].astype(np.int64)
+    return Entries(
+        (height, width),
+        pixels[order],
+        np.concatenate((of_pure, mixed_materials))[order],
+        np.concatenate((np.full(len(pure), _SUBPIXELS**2), counts))[order],
     )

@@ -10,7 +10,7 @@ ORIGIN_LON = -42.0
 ORIGIN_LAT = 38.8103
 """Degrees of the point where 23SQD, 24STJ (training), 23SQC (testing) and 24STH (validation) meet.
 
-It is the border of two UTM zones and of two rows of 100 km squares; about 1,000 km of sea lie around it. The
+It is the border of two UTM zones and of two rows of 100 km squares; it is about 900 km to the nearest land. The
 splits are those of seed 0; a test asserts them.
 """
 

@@ -10,13 +10,18 @@ from affine import Affine
 
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.sample_world.ground import Grid
+from beam_pipeline.sample_world.noise import sensor_noise
 from beam_pipeline.sample_world.scenes import GSD
+
+Pixels = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 
 FULL_TILE_M = 109_800
 """Side of a Sentinel-2 tile in metres. Source: ESA, Sentinel-2 Products Specification Document."""
 
 _FULL_BLOCK_PX = 1024  # Source: Earth Search's COGs
 _SMALL_BLOCK_PX = 512
+_STRIP_ROWS = 512  # bounds the memory of the noise
+_FILL_NOISE_DN = 14.0  # about that of the rendered ground
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,25 +56,23 @@ class Frame:
         return gsd, 0, self.left, 0, -gsd, self.top
 
 
-def write_cog(
-    path: Path, image: npt.NDArray[np.uint16] | npt.NDArray[np.uint8], frame: Frame, band: str
-) -> None:
+def write_cog(path: Path, image: Pixels, frame: Frame, band: str, key: int) -> None:
     """Writes one asset.
 
-    Outside of the rendered raster a full-size file repeats it, so that blocks compress as real ones do.
+    Outside of the rendered raster a full-size file repeats it with fresh noise, so that blocks compress as real
+    ones do.
 
     Args:
         path: The file to write.
         image: (H, W) DN or classes of the rendered grid.
         frame: Where it lies.
         band: Band name or "SCL".
+        key: Names the noise of a full-size file, from `keyed_hash`.
     """
     gsd = GSD[band]
     height, width = frame.shape(gsd)
     if image.shape != (height, width):
-        rows = (np.arange(height) - (frame.top - frame.grid.top) // gsd) % image.shape[0]
-        columns = (np.arange(width) - (frame.grid.left - frame.left) // gsd) % image.shape[1]
-        image = image[rows][:, columns]
+        image = _fill(image, frame, gsd, key)
     profile = {
         "driver": "COG",
         "width": width,
@@ -88,3 +91,20 @@ def write_cog(
     }
     with rasterio.open(path, "w", **profile) as file:
         file.write(image, 1)
+
+
+def _fill(image: Pixels, frame: Frame, gsd: int, key: int) -> Pixels:
+    """Repeats a rendered raster over its whole file; DN, but not classes, get noise outside of it."""
+    height, width = frame.shape(gsd)
+    above, before = (frame.top - frame.grid.top) // gsd, (frame.grid.left - frame.left) // gsd
+    full: Pixels = image[(np.arange(height) - above) % image.shape[0]][
+        :, (np.arange(width) - before) % image.shape[1]
+    ]
+    if image.dtype == np.uint8:
+        return full
+    for first in range(0, height, _STRIP_ROWS):
+        strip = full[first : first + _STRIP_ROWS]
+        noise = sensor_noise((key + first) % 2**64, (len(strip), width)) * np.float32(_FILL_NOISE_DN)
+        strip[:] = np.where(strip > 0, np.clip(strip + np.rint(noise), 1, 65535), 0)
+    full[above : above + image.shape[0], before : before + image.shape[1]] = image
+    return full

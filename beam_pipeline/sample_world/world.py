@@ -17,6 +17,7 @@ from beam_pipeline.cells.mgrs_tiles import find_tile
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.extract import write_extract
 from beam_pipeline.sample_world.ground import COARSE_M, Grid, Ground, make_ground
 from beam_pipeline.sample_world.landscape import Bounds
@@ -88,7 +89,7 @@ def make_sample_world(
         cells: About how many cells the area has, 1 to `MAX_CELLS`. With 50 or more every category occurs.
         seed: Of what the place looks like, and of the splits. With seed 0 all three splits have cells.
         full_tiles: Whether rasters cover their whole tile, 10980 x 10980 px, for benchmarks. The area's part
-            is repeated to fill them, and there is one date a year; each date of a tile takes about 0.9 GB.
+            is repeated to fill them, and there is one date a year; each date of a tile takes about 1.2 GB.
 
     Returns:
         Its files.
@@ -197,5 +198,6 @@ def _make_scene(
     scene_folder = folder / COLLECTION / item_id(frame.grid.tile, one)
     scene_folder.mkdir(parents=True)
     for band, image in assets.items():
-        write_cog(scene_folder / f"{band}.tif", image, frame, band)
+        key = keyed_hash(seed, "fill", item["id"], band)
+        write_cog(scene_folder / f"{band}.tif", image, frame, band, key)
     return item
