@@ -38,8 +38,9 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     # No block is read twice, so a cache for each handle would only cost memory.
     "VSI_CACHE": "FALSE",
-    # Of the process. In its default of 16 MB, blocks of 8 assets push each other out before they are decoded.
-    "CPL_VSIL_CURL_CACHE_SIZE": str(32 << 20),
+    # Of the process. In its default of 16 MB, and now and then in 32 MB, blocks of 8 assets push each other out before
+    # they are decoded, and are fetched twice.
+    "CPL_VSIL_CURL_CACHE_SIZE": str(64 << 20),
     # Retries are ours: GDAL's would keep what it remembers of a failed request.
     "GDAL_HTTP_MAX_RETRY": "0",
 }

@@ -216,6 +216,42 @@ def odc_stac(hrefs: Mapping[str, str], chips: Sequence[ChipWindow]) -> list[dict
     return answers
 
 
+def rslearn(hrefs: Mapping[str, str], chips: Sequence[ChipWindow]) -> list[dict[str, np.ndarray]]:
+    """`read_raster` of rslearn's direct materialisation for each chip and band, with the same settings."""
+    import shapely
+    from rasterio.crs import CRS
+    from rasterio.enums import Resampling
+    from rslearn.data_sources import Item
+    from rslearn.data_sources.direct_materialize_data_source import DirectMaterializeDataSource
+    from rslearn.utils.geometry import Projection, STGeometry
+
+    class Source(DirectMaterializeDataSource):
+        def get_asset_url(self, item: Item, asset_key: str) -> str:
+            return hrefs[asset_key]
+
+        def get_items(self, *_: object) -> None:
+            """Is abstract there; nothing is searched here."""
+
+        def deserialize_item(self, *_: object) -> None:
+            """Is abstract there; nothing travels here."""
+
+    source = Source({band: [band] for band in ASSETS})
+    crs = CRS.from_epsg(EPSG)
+    answers = []
+    with rasterio.Env(**GDAL_OPTIONS):
+        for chip in chips:
+            answers.append({})
+            for band in ASSETS:
+                pixel_m = PIXEL_SIZE_M[band]
+                projection = Projection(crs, pixel_m, -pixel_m)
+                left, bottom, right, top = (round(edge / pixel_m) for edge in chip.bounds)
+                window = (left, -top, right, -bottom)
+                item = Item("scene", STGeometry(projection, shapely.box(*window), None))
+                read = source.read_raster("", item, [band], projection, window, Resampling.nearest)
+                answers[-1][band] = read.get_chw_array()[0]
+    return answers
+
+
 class Bench:
     """Runs ways behind a server, always under new URLs."""
 
@@ -262,6 +298,8 @@ def main() -> int:
     ]
     if importlib.util.find_spec("odc") and importlib.util.find_spec("odc.stac"):
         ways.append(("odc-stac", odc_stac, False))
+    if importlib.util.find_spec("rslearn"):
+        ways.append(("rslearn", rslearn, False))
     missed = []
     with Bench(args.cache, 0.0) as near, Bench(args.cache, DELAY_S) as far:
         for name, chips in (("17 random cells", random_chips()), ("64 touching cells", touching_chips())):
