@@ -176,6 +176,8 @@ def _rejection(images: int, scene_list: SceneList, allow_single: bool) -> str | 
     """Returns why a cell-year is not written, or None when it is."""
     if not scene_list.found:
         return "no_items"
+    if not scene_list.scenes:
+        return "no_usable_item"
     if images == 0:
         return "no_clear_date"
     if images == 1 and not allow_single:

@@ -14,6 +14,7 @@ from beam_pipeline.records.files import Files, delete_leftovers, join
 DATASET_FILE = "dataset.json"
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
 RUN_FILE = "run.json"
+EXTRACTS_FOLDER = "extracts"
 
 
 def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
@@ -36,6 +37,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
         ontology=describe_ontology(settings),
         years=settings.years,
         summaries=summaries,
+        dropped_from_extracts=_dropped_by_extract(files, output),
     )
 
     def write(name: str, text: str) -> None:
@@ -51,6 +53,28 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     delete_leftovers(files, output)
     # Last: a folder with a dataset.json is described wholly.
     write(DATASET_FILE, manifest.to_text(dataset))
+
+
+def record_extract(files: Files, output: str, path: str, dropped: Mapping[str, int]) -> None:
+    """Keeps what was left out of an extract, for `dataset.json`.
+
+    It is said of the whole file, so it is the same whichever cells a run still has to do.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        path: The extract.
+        dropped: What was left out of it, by reason.
+    """
+    name = path.rpartition("/")[2]
+    files.write_text(join(output, EXTRACTS_FOLDER, f"{name}.json"), manifest.to_text(dict(dropped)))
+
+
+def _dropped_by_extract(files: Files, output: str) -> dict[str, Mapping[str, int]]:
+    return {
+        path.rpartition("/")[2].removesuffix(".json"): json.loads(files.read_text(path))
+        for path in files.glob(join(output, EXTRACTS_FOLDER, "*.json"))
+    }
 
 
 def add_stage_metrics(files: Files, output: str, metrics: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
         output: The dataset's folder.
 
     Returns:
-        The table, and whether the dataset is complete: every cell-year is written or rejected.
+        The table, and whether the dataset is complete, every cell-year written or rejected, and not empty.
     """
     dataset = json.loads(files.read_text(join(output, DATASET_FILE)))
     splits = dataset["splits"]
@@ -80,6 +80,11 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     lines += _reasons("rejected cell-years", dataset["rejections"])
     lines += _reasons("scenes passed over, a chip each", dataset["scene_rejections"])
     lines += _reasons("OSM geometries dropped", dataset["dropped_geometries"])
+    for name, dropped in sorted(dataset["dropped_from_extracts"].items()):
+        lines += _reasons(f"left out of {name}", dropped)
+    unlabeled = sum(splits[split]["cells_unlabeled"] for split in SPLITS)
+    if unlabeled:
+        lines.append(f"CELLS IN WHICH NOTHING IS MAPPED: {unlabeled}. Do the extracts hold them?")
     lines += _some(
         "SCENES UNUSABLE FOR GOOD",
         [f"{note['item_id']}: {note['reason']}: {note['detail']}" for note in dataset["unusable_scenes"]],
@@ -91,9 +96,12 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     if dataset["dead_letters"]["count"]:
         lines += _reasons("DEAD LETTERS", dataset["dead_letters"]["reasons"])
         lines.append(f"  each with its reason: {join(output, DEAD_LETTERS_FILE)}")
+        lines.append("  the same command with --retry_dead_letters does their shards again")
     lines += _some("UNITS WITHOUT A SHARD", [*dataset["failed_units"], *dataset["missing_units"]])
+    empty = not any(splits[split]["examples"] for split in SPLITS)
+    lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset['complete'] else 'NOT COMPLETE'}: {join(output, DATASET_FILE)}")
-    return "\n".join(lines), bool(dataset["complete"])
+    return "\n".join(lines), bool(dataset["complete"]) and not empty
 
 
 def _reasons(title: str, counts: Mapping[str, int]) -> list[str]:

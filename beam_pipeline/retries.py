@@ -39,7 +39,7 @@ class RetryPolicy:
         cap_s: The longest wait in seconds, `Retry-After` included.
     """
 
-    attempts: int = 5
+    attempts: int = 8
     base_s: float = 0.5
     cap_s: float = 60.0
 

@@ -32,6 +32,14 @@ class BeamFiles:
         with _faults("look for", path):
             return bool(FileSystems.exists(path))
 
+    def size(self, path: str) -> int | None:
+        """Returns a file's size in bytes, None where there is none."""
+        with _faults("look for", path):
+            if _is_local(path):
+                return os.path.getsize(path) if os.path.isfile(path) else None
+            (match,) = FileSystems.match([path])
+            return next((int(found.size_in_bytes) for found in match.metadata_list), None)
+
     def read_bytes(self, path: str) -> bytes:
         """Returns a file's content."""
         with (
@@ -53,6 +61,10 @@ class BeamFiles:
         ):
             for chunk in chunks:
                 file.write(chunk)
+            if _is_local(path):
+                # A rename may outlive a power cut that the data before it does not.
+                file.flush()
+                os.fsync(file.fileno())
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""

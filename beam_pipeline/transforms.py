@@ -8,10 +8,11 @@ memory.
 import collections
 import dataclasses
 import datetime
+import functools
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -28,10 +29,11 @@ from beam_pipeline.assemble import (
 )
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
-from beam_pipeline.closing import close_dataset
+from beam_pipeline.closing import close_dataset, record_extract
 from beam_pipeline.faults import Fault
 from beam_pipeline.imagery.catalog import find_scenes
 from beam_pipeline.imagery.cog import SceneReader
+from beam_pipeline.imagery.offset_check import refuse_contradicted
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.labels.extract import check_extract, features_of_cells
 from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
@@ -44,7 +46,6 @@ from beam_pipeline.records.example import encode
 from beam_pipeline.records.files import join
 from beam_pipeline.records.shards import commit_unit, is_committed, read_summary, record_failure
 from beam_pipeline.records.summary import DeadLetter, UnitSummary, summarise
-from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import BeamFiles, header_copy, local_copy
 
 _log = logging.getLogger(__name__)
@@ -136,9 +137,10 @@ class ReadPlan(beam.PTransform):
             pipeline
             | "ReadLines" >> beam.io.ReadFromText(f"{self._settings.output}/{plan.UNITS_FILE}")
             | "Parse" >> beam.Map(Unit.from_json)
-            | "Pending" >> beam.ParDo(_Pending(self._settings))
-            # While elements are small: what follows is slow and must not fuse with the reading of one file.
+            # While elements are small: what follows asks storage unit by unit, and must not fuse with the reading of
+            # one file.
             | beam.Reshuffle()
+            | "Pending" >> beam.ParDo(_Pending(self._settings))
         )
 
 
@@ -181,14 +183,21 @@ class FindScenes(beam.PTransform):
 class _FindScenes(_Stage):
     stage = "find_scenes"
 
+    def setup(self) -> None:
+        super().setup()
+        self._reader = SceneReader(self._settings.reads_in_flight)
+
+    def teardown(self) -> None:
+        self._reader.close()
+
     def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
         (tile, year), names = element
         path = join(self._settings.output, "scenes", f"{tile}_{year}.json")
         failure = None
         started = time.monotonic()
         try:
-            # A rerun walks the list that the run before it walked.
-            if not self._files.exists(path):
+            # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
+            if not self._files.exists(path) or not SceneList.from_json(self._files.read_text(path)).found:
                 found = self._search(tile, year)
                 Metrics.counter(self.stage, "scenes").inc(len(found.scenes))
                 self._files.write_text(path, found.to_json())
@@ -209,8 +218,8 @@ class _FindScenes(_Stage):
             tile_bounds=tile_lonlat_bounds(tile),
             seed=settings.seed,
             max_scene_cloud=settings.max_scene_cloud,
-            retry=RetryPolicy(),
         )
+        found = refuse_contradicted(found, self._reader)
         if not found.scenes:
             Metrics.counter(self.stage, "tile_years_without_items").inc()
             _log.warning("no usable item of tile %s in %d", tile, year)
@@ -297,6 +306,8 @@ class _ReadExtract(_Stage):
             # What the rest of the extract would have said of these cells is unknown.
             for cell_id in cells_within(chips, self._bounds(path)):
                 yield pvalue.TaggedOutput(FAILED, (cell_id, (reason, detail)))
+        else:
+            record_extract(self._files, self._settings.output, path, dropped)
         for reason, count in dropped.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
         self._done(started)
@@ -317,10 +328,10 @@ class _LabelStage(_Stage):
         super().setup()
         self._ontology = self._settings.ontology
 
-    def _label(self, cell_id: int, chip: ChipWindow, features: Sequence[Feature]) -> CellLabel:
+    def _label(self, cell_id: int, chip: ChipWindow, features: Callable[[], Sequence[Feature]]) -> CellLabel:
         started = time.monotonic()
         try:
-            image = rasterize(features, chip, self._ontology, self._settings.none_labels)
+            image = rasterize(features(), chip, self._ontology, self._settings.none_labels)
         except Exception as error:
             return self._failed(cell_id, describe(error))
         self._done(started)
@@ -341,7 +352,7 @@ class _Rasterize(_LabelStage):
         if failures:
             yield name, self._failed(cell_id, failures[0])
         else:
-            yield name, self._label(cell_id, chip, deduplicate(_unpacked(grouped["features"])))
+            yield name, self._label(cell_id, chip, lambda: deduplicate(_unpacked(grouped["features"])))
 
 
 class _LabelsFromOverpass(_LabelStage):
@@ -351,14 +362,14 @@ class _LabelsFromOverpass(_LabelStage):
         self, element: tuple[str, Iterable[tuple[int, tuple[str, ChipWindow]]]]
     ) -> Iterator[tuple[str, CellLabel]]:
         for cell_id, (name, chip) in sorted(element[1]):
-            try:
-                features = features_of_chip(
-                    chip, self._ontology, self._settings.overpass_url, self._settings.overpass_cache
-                )
-            except Exception as error:
-                yield name, self._failed(cell_id, describe(error))
-            else:
-                yield name, self._label(cell_id, chip, features)
+            ask = functools.partial(
+                features_of_chip,
+                chip,
+                self._ontology,
+                self._settings.overpass_url,
+                self._settings.overpass_cache,
+            )
+            yield name, self._label(cell_id, chip, ask)
 
 
 class WriteUnits(beam.PTransform):
@@ -397,7 +408,7 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(self._settings.reads_in_flight, RetryPolicy())
+        self._reader = SceneReader(self._settings.reads_in_flight)
 
     def teardown(self) -> None:
         self._reader.close()

@@ -6,7 +6,9 @@ the start of a sequential read and doubles what it asks for next. Neighbouring b
 """
 
 import concurrent.futures
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,7 +20,7 @@ from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.faults import Fault, PermanentFault
-from beam_pipeline.imagery.asset_grid import Block, Grid, checked_grid, runs_of_blocks
+from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M, Block, Grid, checked_grid, runs_of_blocks
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.retries import RetryPolicy
@@ -44,6 +46,9 @@ GDAL_OPTIONS = {
     # Retries are ours: GDAL's would keep what it remembers of a failed request.
     "GDAL_HTTP_MAX_RETRY": "0",
 }
+
+_COARSE_M = 20
+"""Pixel size in metres of which a coarse answer's is a multiple, whatever the asset's own."""
 
 _NEVER_CACHED = "/vsicurl/:/vsigs/"
 """Every remote file. Set on re-opening: vsicurl remembers short answers, and after a 503 "does not exist"."""
@@ -104,6 +109,25 @@ class SceneReader:
         answers = [job.result() for job in jobs]
         return [_join(bands, [answer[index] for answer in answers]) for index in range(len(chips))]
 
+    def read_coarse(self, assets: Mapping[str, str], bands: Sequence[str], side: int) -> dict[str, Pixels]:
+        """Reads whole assets coarsely, from their overviews where they have them.
+
+        Args:
+            assets: As `read`.
+            bands: As `read`.
+            side: Most rows and columns of an answer.
+
+        Returns:
+            Each band, (H, W); bands of one scene have one shape whatever their pixel size. Pixels are the nearest of
+            the overview that is read; how that was made is its maker's choice.
+
+        Raises:
+            Fault: As `read` gives.
+        """
+        jobs = [self._pool.submit(self._read_whole, band, assets.get(band), side) for band in bands]
+        concurrent.futures.wait(jobs)
+        return {band: job.result() for band, job in zip(bands, jobs, strict=True)}
+
     def close(self) -> None:
         """Ends the threads; the reader cannot be used any more."""
         self._pool.shutdown(cancel_futures=True)
@@ -123,14 +147,23 @@ class SceneReader:
         self, band: str, href: str | None, chips: Sequence[ChipWindow]
     ) -> Sequence[Pixels | Fault]:
         try:
-            if href is None:
-                raise PermanentFault("missing_asset", f"the scene has no asset {band}")
-            asset = Asset.of_href(href)
-            # Set in a thread other than the main one, GDAL's options hold in that thread only.
-            with rasterio.Env(**self._options), _Opened(asset, self._retry, self._timeout_s) as opened:
+            with self._opened(band, href) as opened:
                 return _read_chips(opened, band, chips)
         except Fault as fault:
             return [fault] * len(chips)
+
+    def _read_whole(self, band: str, href: str | None, side: int) -> Pixels:
+        with self._opened(band, href) as opened:
+            return opened.run(functools.partial(_read_overview, pixel_m=PIXEL_SIZE_M[band], side=side))
+
+    @contextlib.contextmanager
+    def _opened(self, band: str, href: str | None) -> Iterator["_Opened"]:
+        if href is None:
+            raise PermanentFault("missing_asset", f"the scene has no asset {band}")
+        asset = Asset.of_href(href)
+        # Set in a thread other than the main one, GDAL's options hold in that thread only.
+        with rasterio.Env(**self._options), _Opened(asset, self._retry, self._timeout_s) as opened:
+            yield opened
 
 
 def _join(bands: Sequence[str], answers: Sequence[Pixels | Fault]) -> ChipBands | Fault:
@@ -206,6 +239,13 @@ class _Opened:
     def __exit__(self, *_: object) -> None:
         if self._dataset is not None:
             self._dataset.close()
+
+
+def _read_overview(dataset: Any, pixel_m: int, side: int) -> Pixels:
+    step = max(1, -(-max(dataset.shape) * pixel_m // (_COARSE_M * side)))
+    shape = tuple(max(1, length * pixel_m // (_COARSE_M * step)) for length in dataset.shape)
+    pixels: Pixels = dataset.read(1, out_shape=shape)
+    return pixels
 
 
 def _read_chips(opened: _Opened, band: str, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:

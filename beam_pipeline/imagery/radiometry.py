@@ -123,11 +123,24 @@ def offset_contradicted(
     """
     if boa_decision != CHECKED_DECISION:
         return False
-    clear = np.isin(scl, _CLEAR_SCL).repeat(2, axis=0).repeat(2, axis=1) & (gsd_10 > 0).any(axis=-1)
+    share = dark_share(gsd_10[..., :3], scl.repeat(2, axis=0).repeat(2, axis=1))
+    return share is not None and share > MAX_NEGATIVE_FRACTION
+
+
+def dark_share(visible: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]) -> float | None:
+    """Returns the share of clear pixels that would be negative in all visible bands after taking 1000 off.
+
+    Args:
+        visible: (H, W, 3) DN of B02, B03 and B04; 0 = no data.
+        scl: (H, W) scene classification of the same pixels.
+
+    Returns:
+        0 to 1; None where no pixel is clear.
+    """
+    clear = np.isin(scl, _CLEAR_SCL) & (visible > 0).any(axis=-1)
     if not clear.any():
-        return False
-    brightest = gsd_10[clear][:, :3].max(axis=1)
-    return bool((brightest < -BOA_ADD_OFFSET).mean() > MAX_NEGATIVE_FRACTION)
+        return None
+    return float((visible[clear].max(axis=1) < -BOA_ADD_OFFSET).mean())
 
 
 def to_reflectance(dn: npt.NDArray[np.uint16], boa_add_offset: int) -> npt.NDArray[np.float32]:

@@ -38,7 +38,7 @@ class Asset:
     Attributes:
         url: http or https URL; "" for another.
         gdal_path: What GDAL opens.
-        shown: Path or URL for messages, without credentials and query.
+        shown: File name or URL for messages, without credentials and query.
     """
 
     url: str
@@ -59,13 +59,17 @@ class Asset:
         if parts.scheme == "gs":
             return cls("", f"/vsigs/{parts.netloc}{parts.path}", shown)
         if parts.scheme == "file":
-            path = urllib.request.url2pathname(parts.path)
-            return cls("", Path(path), path)
+            return cls._of_path(urllib.request.url2pathname(parts.path))
         if "://" in href:
             raise PermanentFault(
                 "unreadable_href", f"only paths and file, http, https and gs URLs are read. Received: {shown}"
             )
-        return cls("", Path(href), href)
+        return cls._of_path(href)
+
+    @classmethod
+    def _of_path(cls, path: str) -> "Asset":
+        # What is shown goes into dataset.json, which must not depend on where a catalogue lies.
+        return cls("", Path(path), Path(path).name)
 
     @property
     def is_local(self) -> bool:
@@ -116,9 +120,9 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float) -> Fault
         timeout_s: Longest silence in seconds if the file is asked once more.
 
     Returns:
-        A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401 and 403: a public bucket answers
-        so for what is missing, and does not throttle with it), a `TransientFault` ("throttled" for 429 and
-        503, "server_error", "timeout", "connection"), or `Undecodable` where the header is no TIFF's.
+        A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401), a `TransientFault` ("forbidden" for
+        403, "throttled" for 429 and 503, "server_error", "timeout", "connection"), or `Undecodable` where the
+        header is no TIFF's.
     """
     message = _message(asset, error)
     status = _STATUS.search(message)
@@ -166,8 +170,12 @@ def _fault_of_status(asset: Asset, status: int) -> Fault:
     detail = f"{asset.shown}: HTTP {status}"
     if status in (404, 410):
         return PermanentFault("not_found", detail)
-    if status in (401, 403):
+    if status == 401:
         return PermanentFault("forbidden", detail)
+    # Hosts say 403 to a client that asks too often, to a blocked address and to a signature that has expired: were
+    # it permanent, other dates would quietly stand in.
+    if status == 403:
+        return TransientFault("forbidden", detail)
     # Anything else may be the mood of a proxy: a dead letter is seen, a wrongly skipped scene is not.
     return TransientFault("throttled" if status in (429, 503) else "server_error", detail)
 

@@ -19,6 +19,9 @@ class Files(Protocol):
     def exists(self, path: str) -> bool:
         """Tells whether there is a file."""
 
+    def size(self, path: str) -> int | None:
+        """Returns a file's size in bytes, None where there is none."""
+
     def read_bytes(self, path: str) -> bytes:
         """Returns a file's content."""
 

@@ -17,7 +17,7 @@ from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.notices import ATTRIBUTION, copernicus_notice
-from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.schema import NONE, SCHEMA_VERSION, UNLABELED
 from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, read_summary
 from beam_pipeline.records.summary import (
     NUM_LABEL_CHANNELS,
@@ -29,9 +29,6 @@ from beam_pipeline.records.summary import (
 
 REFLECTANCE_SCALE = 10_000
 """DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
-
-NONE, UNLABELED = 254, 255
-"""Label values of every channel. Source: the published dataset's README."""
 
 _Key = TypeVar("_Key", str, int)
 
@@ -83,6 +80,7 @@ def dataset_json(
     ontology: Mapping[str, Any],
     years: Sequence[int],
     summaries: Iterable[UnitSummary],
+    dropped_from_extracts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
@@ -93,6 +91,7 @@ def dataset_json(
         ontology: {"version", "sha256", "channels": [{"name", "labels": {NAME: value}}]}.
         years: The years asked for.
         summaries: Of the units that are done or failed, in any order.
+        dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
 
     Returns:
         What `dataset.json` holds; `to_text` writes it.
@@ -115,6 +114,7 @@ def dataset_json(
         "rejections": _add(summary.rejections for summary in done),
         "scene_rejections": _add(summary.scene_rejections for summary in done),
         "dropped_geometries": _add(summary.dropped_geometries for summary in done),
+        "dropped_from_extracts": dropped_from_extracts,
         "unusable_scenes": _notes(done),
         "tile_years_without_items": [
             {"tile": tile, "year": year}
@@ -164,6 +164,7 @@ def _split_counts(split: Split, units: Iterable[PlannedUnit], done: Iterable[Uni
         "units_written": len(written),
         "cells_planned": sum(len(unit.cells) for unit in planned),
         "cells": sum(summary.cells_with_examples for summary in written),
+        "cells_unlabeled": sum(summary.cells_unlabeled for summary in written),
         "examples": sum(summary.examples for summary in written),
         "pairs": sum(summary.pairs for summary in written),
         "singles": sum(summary.singles for summary in written),

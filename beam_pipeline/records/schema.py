@@ -24,6 +24,9 @@ SCHEMA_VERSION = "1.0.0"
 NUM_SLOTS = 2
 """Image slots of an example."""
 
+NONE, UNLABELED = 254, 255
+"""Label values of every channel. Source: the published dataset's README."""
+
 SCL_PIXELS = 96 * 96
 """Pixels of a chip at 20 m, the denominator of `bad_percent`."""
 

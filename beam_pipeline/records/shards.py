@@ -51,8 +51,19 @@ def summary_path(output: str, name: str) -> str:
 
 
 def is_committed(files: Files, output: str, name: str) -> bool:
-    """Tells whether a unit is done: its shard lies under its own name, and its summary beside it."""
-    return files.exists(join(output, name)) and files.exists(summary_path(output, name))
+    """Tells whether a unit is done: its shard lies under its own name, as long as its summary says.
+
+    A shard of another size was damaged after its commit (a disk that lost power, a copy that broke off), or its
+    summary is of a later attempt that did not get to its rename.
+    """
+    size = files.size(join(output, name))
+    if size is None or not files.exists(summary_path(output, name)):
+        return False
+    try:
+        summary = read_summary(files, output, name)
+    except (ValueError, KeyError, TypeError):
+        return False  # damaged too
+    return summary.status == "written" and summary.num_bytes == size
 
 
 def commit_unit(
@@ -85,10 +96,15 @@ def commit_unit(
             yield record
 
     aside = aside_path(output)
-    files.write_bytes(aside, framed())
-    summary = dataclasses.replace(summary, sha256=digest.hexdigest(), num_bytes=num_bytes)
-    files.write_text(summary_path(output, name), summary.to_json())
-    files.rename(aside, join(output, name))
+    try:
+        files.write_bytes(aside, framed())
+        summary = dataclasses.replace(summary, sha256=digest.hexdigest(), num_bytes=num_bytes)
+        files.write_text(summary_path(output, name), summary.to_json())
+        files.rename(aside, join(output, name))
+    except Exception:
+        # On a full disk every attempt would leave its own behind.
+        files.delete(aside)
+        raise
     return summary
 
 
@@ -100,14 +116,18 @@ def read_summary(files: Files, output: str, name: str) -> UnitSummary:
 def record_failure(files: Files, output: str, letter: DeadLetter) -> UnitSummary:
     """Writes the summary of a unit that failed as a whole; it has no shard, so a later run tries it again.
 
+    A unit that another attempt has committed stays done: a straggler's failure takes nothing away.
+
     Args:
         files: The file system.
         output: The dataset's folder.
         letter: What happened; names the unit.
 
     Returns:
-        The summary as written.
+        The unit's summary.
     """
+    if is_committed(files, output, letter.unit):
+        return read_summary(files, output, letter.unit)
     split, _, _ = parse_shard_name(letter.unit)
     summary = failed_summary(letter, split)
     files.write_text(summary_path(output, letter.unit), summary.to_json())

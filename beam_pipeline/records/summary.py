@@ -12,6 +12,7 @@ import numpy.typing as npt
 from beam_pipeline.cells.cell import Cell, Split
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.schema import UNLABELED
 
 NUM_LABEL_CHANNELS = 3
 
@@ -75,6 +76,8 @@ class UnitSummary:
         cells: Cells planned; 0 of a unit that failed.
         cell_years: Cell-years planned; 0 of a unit that failed.
         cells_with_examples: Cells of which at least one year is in the shard.
+        cells_unlabeled: Those of them in which no pixel of any channel is known: nothing is mapped there, or no
+            extract reaches there.
         examples: Cell-years in the shard.
         pairs: Examples of two images.
         singles: Examples of one image.
@@ -98,6 +101,7 @@ class UnitSummary:
     cells: int
     cell_years: int
     cells_with_examples: int = 0
+    cells_unlabeled: int = 0
     examples: int = 0
     pairs: int = 0
     singles: int = 0
@@ -234,6 +238,7 @@ def summarise(assembled: AssembledUnit) -> UnitSummary:
         cells=len(unit.cells),
         cell_years=len(unit.cells) * assembled.years,
         cells_with_examples=len(labels),
+        cells_unlabeled=sum(bool((label == UNLABELED).all()) for label in labels.values()),
         examples=images.total(),
         pairs=images[2],
         singles=images[1],

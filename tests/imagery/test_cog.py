@@ -244,11 +244,12 @@ def test_passing_faults_leave_no_trace(
     [
         (Injected("status", 503), "throttled"),
         (Injected("status", 429), "throttled"),
+        (Injected("status", 403), "forbidden"),
         (Injected("status", 502), "server_error"),
         (Injected("reset"), "connection"),
         (Injected("stall", seconds=1.0), "timeout"),
     ],
-    ids=["503", "429", "502", "reset", "stall"],
+    ids=["503", "429", "403", "502", "reset", "stall"],
 )
 def test_outages_are_transient(
     tmp_path: Path, server: FolderServer, reader: SceneReader, fault: Injected, reason: str
@@ -277,7 +278,7 @@ def test_outages_of_a_block_and_of_the_header_are_transient(
         assert isinstance(answer, TransientFault) or (kind == "truncate" and not isinstance(answer, Fault))
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (410, "not_found"), (403, "forbidden")])
+@pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden")])
 def test_missing_is_permanent_and_asked_once(
     tmp_path: Path, server: FolderServer, reader: SceneReader, status: int, reason: str
 ) -> None:

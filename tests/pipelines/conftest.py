@@ -12,6 +12,7 @@ import pytest
 from beam_pipeline.build_dataset import main
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
+from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
 from beam_pipeline.storage import BeamFiles
 
@@ -72,6 +73,12 @@ def build(world: SampleWorld, output: Path, *more: str) -> Built:
 def built(world: SampleWorld, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A finished build. Tests that change files take a copy."""
     return build(world, tmp_path_factory.mktemp("built") / "set")
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the number of tries, not the minutes between them."""
+    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (RetryPolicy.attempts, 0.001, 0.01))
 
 
 @pytest.fixture

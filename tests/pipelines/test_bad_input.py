@@ -97,8 +97,13 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     assert broken.code == 0
     assert broken.dead_letters == []
     noted = {note["item_id"]: note["reason"] for note in broken.dataset["unusable_scenes"]}
+    contradicted = {note["item_id"] for note in built.dataset["unusable_scenes"]}
+    assert {item: noted.pop(item) for item in contradicted} == dict.fromkeys(
+        contradicted, "offset_contradicted"
+    )
     assert noted.keys() == {missing, corrupt, without_scl}
     assert noted[missing] == "not_found"
+    assert str(tmp_path) not in (broken.folder / "dataset.json").read_text()
     assert noted[without_scl] == "no_scl"
     assert not {missing, corrupt, without_scl} & set(used_items(broken))
     # Examples that never looked at them are what they were.
@@ -134,7 +139,7 @@ def test_a_tile_year_without_items_is_loud(
 ) -> None:
     other = min(world.years) - 1
     empty = build(world, tmp_path / "set", "--years", str(other))
-    assert empty.code == 0
+    assert empty.code == 1, "there is not a single example"
     tiles = {line.split(",")[1] for line in world.cells_csv.read_text().splitlines()[1:]}
     assert empty.dataset["tile_years_without_items"] == [
         {"tile": tile, "year": other} for tile in sorted(tiles)

@@ -15,6 +15,8 @@ from tests.imagery.range_server import Injected, RangeServer
 from tests.imagery.stac_server import Fault, StacServer
 from tests.pipelines.conftest import Built, flags
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
@@ -62,7 +64,7 @@ def test_the_same_bytes_come_over_http(
     over_http = hosts.build(world, tmp_path / "set")
     assert over_http.code == 0
     assert over_http.dead_letters == []
-    assert over_http.dataset["unusable_scenes"] == []
+    assert over_http.dataset["unusable_scenes"] == built.dataset["unusable_scenes"]
     assert over_http.shards == built.shards
     searches = [parameters["datetime"] for parameters in hosts.api.searches]
     tiles = {example.cell.tile for example in built.examples()}
@@ -95,6 +97,36 @@ def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
     mended = hosts.build(world, output, "--retry_dead_letters")
     assert mended.code == 0
     assert mended.shards == built.shards
+
+
+def test_a_host_that_forbids_changes_no_date(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
+) -> None:
+    for path in hosts.paths.values():
+        hosts.files.inject(path, Injected("status", 403))
+    refused = hosts.build(world, tmp_path / "set")
+    assert refused.code == 1
+    assert {letter["reason"] for letter in refused.dead_letters} == {"forbidden"}
+    cells = len(world.cells_csv.read_text().splitlines()) - 1
+    assert len(refused.dead_letters) + sum(refused.dataset["rejections"].values()) == cells * len(world.years)
+
+
+def test_an_api_that_finds_nothing_is_asked_again(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = list(hosts.api.items)
+    elsewhen = copy.deepcopy(items[0])
+    elsewhen["properties"]["datetime"] = "2016-07-01T10:00:00Z"
+    hosts.api.items[:] = [elsewhen]
+    output = tmp_path / "set"
+    empty = hosts.build(world, output)
+    assert empty.code == 1
+    assert "NO EXAMPLE WAS WRITTEN" in capsys.readouterr().out
+    assert set(empty.dataset["rejections"]) == {"no_items"}
+    hosts.api.items[:] = items
+    for shard in output.glob("opensentinelmap-*"):
+        shard.unlink()
+    assert hosts.build(world, output).shards == built.shards
 
 
 def test_a_catalogue_that_goes_away_is_no_silent_gap(

@@ -74,6 +74,7 @@ def describe(summaries=SUMMARIES, units=UNITS):
         ontology=ONTOLOGY,
         years=[2019, 2020],
         summaries=summaries,
+        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
     )
 
 
@@ -84,6 +85,7 @@ def test_counts():
         "units_written": 1,
         "cells_planned": 4,
         "cells": 2,
+        "cells_unlabeled": 0,
         "examples": 2,
         "pairs": 1,
         "singles": 1,
@@ -102,6 +104,7 @@ def test_counts():
         "reasons": {"throttled": 2},
         "stages": {"find_scenes": 1, "read_chips": 1},
     }
+    assert dataset["dropped_from_extracts"] == {"a.osm.pbf": {"incomplete_relation": 3}}
     assert dataset["failed_units"] == [TRAINING[1]]
     assert dataset["missing_units"] == [TRAINING[2]]
     assert dataset["complete"] is False

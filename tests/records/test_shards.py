@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -109,7 +110,8 @@ class Dying(BeamFiles):
 
     def write_bytes(self, path, chunks):
         self._step()
-        super().write_bytes(path, itertools.islice(chunks, self.steps))
+        chunks = list(chunks)
+        super().write_bytes(path, chunks[: self.steps])
         self._step()
         super().write_bytes(path, chunks)
 
@@ -155,6 +157,39 @@ def test_a_failed_unit_leaves_its_summary_and_is_tried_again(output):
     assert (summary.status, summary.split, summary.dead_letters) == ("failed", "training", (letter,))
     commit_unit(files, output, NAME, [b"one"], SUMMARY)
     assert UnitSummary.from_json(files.read_text(summary_path(output, NAME))).status == "written"
+
+
+def test_a_straggler_that_fails_takes_nothing_away(output):
+    files = BeamFiles()
+    done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    letter = DeadLetter(NAME, None, None, "write", "storage", "too late")
+    assert record_failure(files, output, letter) == done
+    assert is_committed(files, output, NAME)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "no summary", "half a summary"])
+def test_a_unit_damaged_after_its_commit_is_not_done(output, damage):
+    files = BeamFiles()
+    commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    shard, summary = Path(output, NAME), Path(summary_path(output, NAME))
+    content = shard.read_bytes()
+    if damage == "no summary":
+        summary.unlink()
+    elif damage == "half a summary":
+        summary.write_bytes(summary.read_bytes()[:50])
+    else:
+        shard.write_bytes({"shorter": content[:-1], "longer": content + b"x", "empty": b""}[damage])
+    assert not is_committed(files, output, NAME)
+
+
+def test_an_attempt_that_fails_leaves_nothing_aside(output):
+    class FullDisk(BeamFiles):
+        def rename(self, source, target):
+            raise TransientFault("storage", "No space left on device")
+
+    with pytest.raises(TransientFault):
+        commit_unit(FullDisk(), output, NAME, [b"one"], SUMMARY)
+    assert BeamFiles().glob(f"{output}/tmp/*") == []
 
 
 def test_damage_is_found_at_every_byte(tmp_path):

@@ -143,3 +143,11 @@ def test_an_empty_unit():
     assert (summary.examples, summary.images, summary.cells_with_examples) == (0, 0, 0)
     assert set(summary.bands.values()) == {BandSums()}
     assert UnitSummary.from_json(summary.to_json()) == summary
+
+
+def test_cells_in_which_nothing_is_known_are_counted():
+    blank = dataclasses.replace(SECOND, label=np.full((192, 192, 3), 255, np.uint8))
+    known = blank.label.copy()
+    known[0, 0, 2] = 254
+    one = dataclasses.replace(make_cell_year(1, cell_id=1, year=2019), label=known)
+    assert summarise(dataclasses.replace(ASSEMBLED, cell_years=(one, blank))).cells_unlabeled == 1
