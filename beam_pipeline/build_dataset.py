@@ -17,7 +17,7 @@ import apache_beam as beam
 from beam_pipeline.closing import add_stage_metrics
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import BuildSettings, help_text, is_dataflow, parse_flags
+from beam_pipeline.options import BuildSettings, help_text, is_dataflow, make_pipeline, parse_flags
 from beam_pipeline.progress import closing_table, progress_bar
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.transforms import CloseDataset, FindScenes, MakeLabels, ReadPlan, WriteUnits
@@ -53,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         options = parse_flags(argv)
+        pipeline = make_pipeline(options)
         settings = prepare_build(options)
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, settings)
     with progress_bar(settings.output):
         result = pipeline.run()

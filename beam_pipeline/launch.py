@@ -20,7 +20,7 @@ from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.features import cells_within
 from beam_pipeline.labels.overpass import check_url
-from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, runs_locally
+from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, is_dataflow, runs_locally
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.sample_world import default_directory, make_sample_world
@@ -58,6 +58,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
         )
     if settings.overpass_url:
         check_url(settings.overpass_url)
+    if not local:
+        check_reach(settings, is_dataflow(options))
     cells = find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = [_inspect(path) for path in settings.extracts]
@@ -74,6 +76,36 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     text = plan.units_text(units)
     write_plan(settings.output, text, cells, fingerprint(settings, text, catalogue.identity, extracts))
     return settings
+
+
+def check_reach(settings: BuildSettings, dataflow: bool) -> None:
+    """Looks for what lies on this machine, of a job that runs on others.
+
+    Args:
+        settings: The settings.
+        dataflow: Whether the workers are Dataflow's, which see nothing of this machine; others may share a disk
+            with it, so they get a warning only.
+
+    Raises:
+        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
+    """
+    for flag, paths, advice in (
+        ("--output", [settings.output], "a gs:// folder"),
+        ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+        ("--stac_url", [settings.stac_url], "the https:// URL of a STAC API"),
+    ):
+        here = [path for path in paths if "://" not in path or path.startswith("file://")]
+        if here and dataflow:
+            raise InvalidInputError(
+                f"{flag} lies on this machine, where no Dataflow worker finds it. Give {advice}. "
+                f"Received: {', '.join(here)}"
+            )
+        if here:
+            _log.warning(
+                "%s lies on this machine: every worker must see it under the same path: %s",
+                flag,
+                ", ".join(here),
+            )
 
 
 def find_cells(given: Any, seed: int) -> list[Cell]:

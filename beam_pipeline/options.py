@@ -8,7 +8,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.imagery.chips import FilterSettings
@@ -182,7 +188,7 @@ def parse_flags(argv: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(_area_flags(argv))
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
-    standard.runner = standard.runner or "FnApiRunner"
+    standard.runner = _runner_name(standard.runner or "FnApiRunner")
     if standard.runner not in _PORTABLE_RUNNERS:  # their job servers bring flags of their own
         unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
         if unknown:
@@ -226,6 +232,37 @@ def runs_locally(options: PipelineOptions) -> bool:
 def is_dataflow(options: PipelineOptions) -> bool:
     """Tells whether the job is handed to Google Cloud Dataflow."""
     return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] == "DataflowRunner"
+
+
+def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Makes an empty pipeline, and so has Beam check its own flags before anything of ours is written.
+
+    Args:
+        options: From `parse_flags`.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        InvalidInputError: There is no such runner, or it lacks a flag.
+    """
+    runner = options.view_as(StandardOptions).runner
+    # Beam notices only when the job is submitted.
+    if runner == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
+        raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
+    try:
+        return beam.Pipeline(options=options)
+    except Exception as error:  # of a missing module, of a missing flag, or a cloud's own that Beam asked
+        raise InvalidInputError(
+            f"--runner, or a flag that it needs, cannot be used: {error}. Received: --runner={runner}"
+        ) from error
+
+
+def _runner_name(given: str) -> str:
+    """Returns the full name of a runner: Beam takes "dataflow" for DataflowRunner."""
+    names = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
+    lower = given.lower()
+    return names.get(lower) or names.get(f"{lower}runner") or given
 
 
 def _area_flags(argv: Sequence[str]) -> list[str]:
