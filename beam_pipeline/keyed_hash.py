@@ -13,7 +13,7 @@ def keyed_hash(seed: int, purpose: str, *whom: int | str) -> int:
     """Returns a uniform 64-bit integer that depends on the arguments only.
 
     Args:
-        seed: The run's seed.
+        seed: The run's seed, of at most 64 characters as a number in decimal.
         purpose: What is drawn, e.g. "split" or "month order"; different purposes are independent.
         *whom: For whom it is drawn, e.g. a tile name and a year. 1 and "1" are different keys.
 

@@ -1,10 +1,11 @@
 """What happens before a build is launched: inputs are found and checked, and the plan is written."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
@@ -239,17 +240,18 @@ def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[
         given: The fingerprint.
 
     Raises:
-        InvalidInputError: The folder holds another dataset.
+        InvalidInputError: The folder holds another dataset, or cannot be used.
     """
     files = BeamFiles()
     path = join(output, plan.FINGERPRINT_FILE)
-    if files.exists(path):
-        plan.check_same_fingerprint(json.loads(files.read_text(path)), given, output)
-        return
-    files.write_text(join(output, plan.UNITS_FILE), units_text)
-    files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
-    # Last: a folder with a fingerprint has a whole plan.
-    files.write_text(path, json.dumps(given, indent=1, sort_keys=True) + "\n")
+    with _naming("--output", "used", output, "Give a folder that can be written, local or gs://"):
+        if files.exists(path):
+            plan.check_same_fingerprint(json.loads(files.read_text(path)), given, output)
+            return
+        files.write_text(join(output, plan.UNITS_FILE), units_text)
+        files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
+        # Last: a folder with a fingerprint has a whole plan.
+        files.write_text(path, json.dumps(given, indent=1, sort_keys=True) + "\n")
 
 
 def _use_sample(given: Any, local: bool) -> None:
@@ -261,7 +263,12 @@ def _use_sample(given: Any, local: bool) -> None:
     if given.sample_cells < 1:
         raise InvalidInputError(f"--sample_cells must be at least 1. Received: {given.sample_cells}")
     directory = given.sample_dir or default_directory(given.sample_cells)
-    world = make_sample_world(directory, given.sample_cells)
+    try:
+        world = make_sample_world(directory, given.sample_cells)
+    except OSError as error:
+        raise InvalidInputError(
+            f"--sample_dir cannot be written: {error}. Give a folder that can be. Received: {directory}"
+        ) from error
     given.cells = str(world.cells_csv)
     given.stac_url = str(world.stac_catalog)
     given.osm = str(world.osm_extract)
@@ -269,12 +276,23 @@ def _use_sample(given: Any, local: bool) -> None:
 
 
 def _inspect(path: str) -> ExtractInfo:
-    with header_copy(path) as local:
+    with _naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
         return check_extract(local)
 
 
 def _read(path: str, flag: str) -> str:
-    try:
+    with _naming(flag, "read", path, "Give a UTF-8 text"):
         return BeamFiles().read_text(path)
-    except (Fault, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {path}") from error
+
+
+@contextlib.contextmanager
+def _naming(flag: str, done: str, path: str, advice: str) -> Iterator[None]:
+    """Turns whatever a path leads to into an error that names the flag which gave it."""
+    try:
+        yield
+    except InvalidInputError:
+        raise  # says more already
+    except Exception as error:
+        # More than faults and OSError: Beam and each cloud's client have classes of their own, e.g. for a scheme
+        # without its extra, or for missing credentials.
+        raise InvalidInputError(f"{flag} cannot be {done}: {error}. {advice}. Received: {path}") from error

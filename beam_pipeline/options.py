@@ -91,7 +91,7 @@ class BuildOptions(PipelineOptions):
             "--max_min_reflectance",
             type=float,
             default=0.2,
-            help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2)",
+            help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2; 10 is off)",
         )
         images.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
         images.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
@@ -306,6 +306,8 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
         ("reads_in_flight", 1, 64),
         ("max_bad_fraction", 0, 1),
         ("max_scene_cloud", 0, 100),
+        ("max_min_reflectance", 0, 10),
+        ("seed", -(2**63), 2**63 - 1),
     ):
         value = getattr(given, name)
         if value is not None and not low <= value <= high:

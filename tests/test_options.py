@@ -4,6 +4,7 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.keyed_hash import keyed_hash
 from beam_pipeline.options import (
     BuildOptions,
     build_settings,
@@ -94,12 +95,20 @@ def test_unknown_flags_and_lossy_modes_are_refused() -> None:
         ([*NEEDED, "--reads_in_flight", "1000"], "--reads_in_flight"),
         ([*NEEDED, "--max_bad_fraction", "25"], "--max_bad_fraction"),
         ([*NEEDED, "--max_scene_cloud", "-1"], "--max_scene_cloud"),
+        ([*NEEDED, "--max_min_reflectance", "-0.1"], "--max_min_reflectance must lie in 0 to 10"),
+        ([*NEEDED, f"--seed={2**63}"], "--seed must lie in"),
         ([*NEEDED, "--ontology", "no/such.json"], "--ontology cannot be read"),
     ],
 )
 def test_bad_values_are_named(flags: list[str], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         build_settings(parse_flags(flags))
+
+
+def test_every_seed_that_is_taken_can_be_drawn_with() -> None:
+    for seed in (-(2**63), 2**63 - 1):
+        settings = build_settings(parse_flags([*NEEDED, f"--seed={seed}"]))
+        assert 0 <= keyed_hash(settings.seed, "split", "32TMS") < 2**64
 
 
 def test_settings_are_frozen_flags() -> None:

@@ -1,12 +1,15 @@
 """What cannot work is found before launch: exit code 2, an error that names the flag, and nothing written."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from beam_pipeline import launch
 from beam_pipeline.build_dataset import main
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.faults import InvalidInputError, TransientFault
 from beam_pipeline.launch import check_reach
 from beam_pipeline.options import build_settings, parse_flags
 from beam_pipeline.sample_world import SampleWorld
@@ -59,3 +62,64 @@ def test_a_local_build_never_reaches_dataflow(
     assert main([*flags(world, tmp_path / "set"), *ON_DATAFLOW, f"--runner={runner}"]) == 2
     assert "--output lies on this machine" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--output", "{tmp}/file"], "--output cannot be used"),
+        (["--output", "{tmp}/file/set"], "--output cannot be used"),
+        (["--output", "/proc/nope"], "--output cannot be used"),
+        (["--output", "nosuch://bucket/set"], "--output cannot be used"),
+        (["--cells", "{tmp}"], "--cells cannot be read"),
+        (["--cells", "{tmp}/latin1.csv"], "--cells cannot be read"),
+        (["--ontology", "{tmp}"], "--ontology cannot be read"),
+        (["--runner=Nope"], "--runner=Nope"),
+        (["--runner=no.such.Runner"], "--runner=no.such.Runner"),
+        (["--runner=os.getcwd"], "--runner=os.getcwd"),
+        (["--runner=PortableRunner"], "--job_endpoint"),
+        (["--runner=DataflowRunner", "--region=europe-west1", "--dry_run=True"], "temp_location"),
+        (["--seed", "1" * 65], "--seed must lie in"),
+        (["--max_min_reflectance", "nan"], "--max_min_reflectance must lie in 0 to 10. Received: nan"),
+        (["--max_min_reflectance", "inf"], "--max_min_reflectance must lie in 0 to 10. Received: inf"),
+        (["--max_bad_fraction", "nan"], "--max_bad_fraction must lie in 0 to 1. Received: nan"),
+        (["--max_scene_cloud", "nan"], "--max_scene_cloud must lie in 0 to 100. Received: nan"),
+    ],
+)
+def test_what_cannot_be_used_is_named_before_launch(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "latin1.csv").write_bytes("Zürich".encode("latin-1"))
+    before = sorted(tmp_path.iterdir())
+    more = [part.replace("{tmp}", str(tmp_path)) for part in more]
+    assert main([*flags(world, tmp_path / "set"), *more]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_sample_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--sample", "--sample_cells=1", "--output", str(tmp_path / "set")]
+    assert main([*given, "--sample_dir", "/proc/nope/world"]) == 2
+    assert "--sample_dir cannot be written" in capsys.readouterr().err
+
+
+def test_a_bucket_that_fails_is_an_input_error(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a fault of ours, and by whatever class the bucket's client raises."""
+    for error in (
+        TransientFault("storage", "cannot read gs://b/map.osm.pbf: 503"),
+        RuntimeError("no account"),
+    ):
+
+        @contextlib.contextmanager
+        def failing(path: str, error: Exception = error) -> Iterator[str]:
+            raise error
+            yield path
+
+        monkeypatch.setattr(launch, "header_copy", failing)
+        assert main(flags(world, tmp_path / "set")) == 2
+        message = capsys.readouterr().err
+        assert "--osm cannot be read" in message
+        assert str(error) in message
