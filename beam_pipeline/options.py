@@ -266,14 +266,16 @@ def _runner_name(given: str) -> str:
 
 
 def _area_flags(argv: Sequence[str]) -> list[str]:
-    """Rewrites `--region AREA` to `--area AREA`, and leaves `--region europe-west1` to Beam."""
+    """Rewrites `--region AREA` to `--area=AREA`, and leaves `--region europe-west1` to Beam.
+
+    argparse would take the minus of `--area -9.5,38.6,-9.0,38.9` for that of a flag.
+    """
     flags: list[str] = []
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument == "--region":
-            argument = f"--region={next(arguments, '')}"
-        name, _, value = argument.partition("=")
-        if name == "--region" and not _CLOUD_REGION.match(value):
+    for argument in argv:
+        if flags and flags[-1] in ("--area", "--region") and not argument.startswith("--"):
+            argument = f"{flags.pop()}={argument}"
+        name, equals, value = argument.partition("=")
+        if name == "--region" and equals and not _CLOUD_REGION.match(value):
             argument = f"--area={value}"
         flags.append(argument)
     return flags

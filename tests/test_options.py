@@ -68,6 +68,9 @@ def test_the_default_runner_waits_for_no_download() -> None:
         (["--region", "9.4,47.0,9.7,47.3"], "9.4,47.0,9.7,47.3", None),
         (["--region=-9.4,47.0,9.7,47.3"], "-9.4,47.0,9.7,47.3", None),
         (["--region", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area=-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area", "-.5,38.6,9.0,38.9", "--max_cells", "3"], "-.5,38.6,9.0,38.9", None),
         (["--region", "alps.geojson"], "alps.geojson", None),
         (["--region", "europe-west1"], None, "europe-west1"),
         (["--region=us-central1", "--area=1,2,3,4"], "1,2,3,4", "us-central1"),
@@ -77,6 +80,14 @@ def test_region_means_ours_or_google_clouds(flags: list[str], area: str | None, 
     options = parse_flags([*NEEDED, *flags])
     assert options.view_as(BuildOptions).area == area
     assert options.view_as(GoogleCloudOptions).region == region
+
+
+@pytest.mark.parametrize("flag", ["--area", "--region"])
+def test_an_area_without_a_value_is_missing_one(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in ([*NEEDED, flag], [flag, *NEEDED]):
+        with pytest.raises(SystemExit, match="2"):
+            parse_flags(flags)
+        assert f"{flag}: expected one argument" in capsys.readouterr().err
 
 
 def test_unknown_flags_and_lossy_modes_are_refused() -> None:
