@@ -5,7 +5,8 @@ r"""Builds a dataset: cells -> Sentinel-2 pairs and OpenStreetMap labels in shar
         --osm liechtenstein.osm.pbf --output out/liechtenstein
 
 A run that was stopped goes on where it was when the same command is given again. Exit codes: 0, every
-cell-year is written or rejected; 1, some are dead letters; 2, the input cannot be used: nothing was launched.
+cell-year is written or rejected; 1, some are dead letters, or nothing at all was written; 2, the input cannot be
+used: nothing was launched.
 """
 
 import logging
@@ -16,11 +17,12 @@ import apache_beam as beam
 
 from beam_pipeline.closing import add_stage_metrics
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.label_transforms import MakeLabels
 from beam_pipeline.launch import prepare_build
 from beam_pipeline.options import BuildSettings, help_text, is_dataflow, make_pipeline, parse_flags
 from beam_pipeline.progress import closing_table, progress_bar
 from beam_pipeline.storage import BeamFiles
-from beam_pipeline.transforms import CloseDataset, FindScenes, MakeLabels, ReadPlan, WriteUnits
+from beam_pipeline.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
 
 
 def build_graph(pipeline: beam.Pipeline, settings: BuildSettings) -> None:

@@ -61,7 +61,8 @@ def test_every_cell_year_ends_once(built: Built, world: SampleWorld) -> None:
     assert all(example.cell == by_id[example.cell.cell_id] for example in examples)
     # The sample shows what it is for: all splits, all filters.
     assert all(dataset["splits"][split]["examples"] for split in ("training", "validation", "testing"))
-    assert {"unusable", "nodata", "too_bright", "offset_contradicted"} <= dataset["scene_rejections"].keys()
+    assert {"unusable", "nodata", "too_bright"} <= dataset["scene_rejections"].keys()
+    assert {note["reason"] for note in dataset["unusable_scenes"]} == {"offset_contradicted"}
 
 
 def test_shards_are_what_was_planned(built: Built) -> None:

@@ -1,0 +1,43 @@
+"""What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
+
+import logging
+import time
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from beam_pipeline.assemble import Failure
+from beam_pipeline.faults import Fault
+from beam_pipeline.options import BuildSettings
+from beam_pipeline.storage import BeamFiles
+
+_log = logging.getLogger(__name__)
+
+FAILED = "failed"
+"""The tag of what a stage could not do."""
+
+
+def describe(error: Exception) -> Failure:
+    """Returns (reason, detail) of any error, expected or not."""
+    if isinstance(error, Fault):
+        return error.reason, error.detail
+    _log.exception("unexpected error")
+    return "unexpected", f"{type(error).__name__}: {error}"
+
+
+class Stage(beam.DoFn):
+    """Counts elements and measures latency under the name of the stage."""
+
+    stage: str
+
+    def __init__(self, settings: BuildSettings) -> None:
+        self.settings = settings
+        self._milliseconds = Metrics.distribution(self.stage, "milliseconds")
+        self.failures = Metrics.counter(self.stage, "failed")
+
+    def setup(self) -> None:
+        self.files = BeamFiles()
+
+    def done(self, started: float) -> None:
+        """Measures the latency of an element whose work began then, by `time.monotonic`."""
+        self._milliseconds.update(int(1000 * (time.monotonic() - started)))
