@@ -1,8 +1,8 @@
 r"""Builds a dataset: cells -> Sentinel-2 pairs and OpenStreetMap labels in sharded TFRecords.
 
     python -m beam_pipeline.build_dataset --sample --output out/sample
-    python -m beam_pipeline.build_dataset --region 9.47,47.04,9.64,47.28 --years 2019-2020 \
-        --osm liechtenstein.osm.pbf --output out/liechtenstein
+    python -m beam_pipeline.build_dataset --region 6.0,49.6,6.2,49.8 --years 2019-2020 \
+        --osm luxembourg.osm.pbf --output out/luxembourg
 
 A run that was stopped goes on where it was when the same command is given again. Exit codes: 0, every
 cell-year is written or rejected; 1, some are dead letters, or nothing at all was written; 2, the input cannot be
