@@ -64,8 +64,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     cells = find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = [_inspect(path) for path in settings.extracts]
-    if extracts:
-        check_coverage(cells, extracts)
+    beyond = check_coverage(cells, extracts)
     try:
         catalogue = check_catalog(settings.stac_url, settings.collection)
     except Fault as fault:
@@ -75,7 +74,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
         ) from fault
     units = plan.make_units(cells, settings.cells_per_shard)
     text = plan.units_text(units)
-    write_plan(settings.output, text, cells, fingerprint(settings, text, catalogue.identity, extracts))
+    decided = fingerprint(settings, text, catalogue.identity, extracts)
+    write_plan(settings.output, text, cells, decided, {"cells_beyond_extracts": beyond})
     return settings
 
 
@@ -169,19 +169,23 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> None:
+def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> int | None:
     """Compares the cells with the bounds that the extracts' headers give.
 
     Args:
         cells: The cells.
-        extracts: What the extracts say of themselves.
+        extracts: What the extracts say of themselves; none with Overpass.
+
+    Returns:
+        The number of cells beyond the bounds of all extracts; None where there is no extract, or one gives no
+        bounds.
 
     Raises:
         InvalidInputError: No cell meets any extract. Some that do not are a warning: a cell in which nothing
             is mapped is no error, but one beside the extract is labelled nowhere.
     """
-    if any(info.bounds is None for info in extracts):
-        return
+    if not extracts or any(info.bounds is None for info in extracts):
+        return None
     chips = {cell.cell_id: cell.chip for cell in cells}
     covered = {cell_id for info in extracts for cell_id in cells_within(chips, info.bounds)}
     if not covered:
@@ -189,12 +193,14 @@ def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> No
             f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "
             + ", ".join(f"{info.name} {info.bounds}" for info in extracts)
         )
-    if len(covered) < len(chips):
+    beyond = len(chips) - len(covered)
+    if beyond:
         _log.warning(
             "%d of %d cells lie outside the bounds of all extracts: nothing will be labelled there",
-            len(chips) - len(covered),
+            beyond,
             len(chips),
         )
+    return beyond
 
 
 def fingerprint(
@@ -230,7 +236,9 @@ def fingerprint(
     }
 
 
-def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[str, Any]) -> None:
+def write_plan(
+    output: str, units_text: str, cells: Sequence[Cell], given: dict[str, Any], seen: dict[str, Any]
+) -> None:
     """Writes plan and fingerprint, or checks that the ones of an earlier run are the same.
 
     Args:
@@ -238,6 +246,7 @@ def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[
         units_text: The plan's content.
         cells: The cells, for the CSV that goes with the dataset.
         given: The fingerprint.
+        seen: The content of `plan.LAUNCH_FILE`.
 
     Raises:
         InvalidInputError: The folder holds another dataset, or cannot be used.
@@ -250,8 +259,13 @@ def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[
             return
         files.write_text(join(output, plan.UNITS_FILE), units_text)
         files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
+        files.write_text(join(output, plan.LAUNCH_FILE), _json_text(seen))
         # Last: a folder with a fingerprint has a whole plan.
-        files.write_text(path, json.dumps(given, indent=1, sort_keys=True) + "\n")
+        files.write_text(path, _json_text(given))
+
+
+def _json_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def _use_sample(given: Any, local: bool) -> None:

@@ -17,6 +17,8 @@ from beam_pipeline.records.shards import shard_name
 
 UNITS_FILE = "plan/units.jsonl"
 FINGERPRINT_FILE = "plan/fingerprint.json"
+LAUNCH_FILE = "plan/launch.json"
+"""What the launcher saw that decides nothing: {"cells_beyond_extracts": number of cells, null if unknown}."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,19 +1,23 @@
 """What cannot work is found before launch: exit code 2, an error that names the flag, and nothing written."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import osmium
 import pytest
+from osmium.osm.mutable import Node
 
 from beam_pipeline import launch
 from beam_pipeline.build_dataset import main
+from beam_pipeline.cells.table import read_cells_csv
 from beam_pipeline.faults import InvalidInputError, TransientFault
-from beam_pipeline.launch import check_reach
+from beam_pipeline.launch import check_reach, prepare_build
 from beam_pipeline.options import build_settings, parse_flags
 from beam_pipeline.sample_world import SampleWorld
-from tests.pipelines.conftest import flags
+from tests.pipelines.conftest import Built, flags
 
 ON_DATAFLOW = [
     "--runner=DataflowRunner",
@@ -123,3 +127,53 @@ def test_a_bucket_that_fails_is_an_input_error(
         message = capsys.readouterr().err
         assert "--osm cannot be read" in message
         assert str(error) in message
+
+
+def extract_with_bounds(path: Path, west: float, south: float, east: float, north: float) -> Path:
+    header = osmium.io.Header()
+    header.add_box(osmium.osm.Box(west, south, east, north))
+    with osmium.SimpleWriter(str(path), header=header) as writer:
+        writer.add_node(Node(id=1, location=((west + east) / 2, (south + north) / 2)))
+    return path
+
+
+def test_cells_beyond_the_extracts_are_counted_once(
+    built: Built, world: SampleWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert json.loads((built.folder / "plan/launch.json").read_text()) == {"cells_beyond_extracts": 0}
+    cells = read_cells_csv(world.cells_csv)
+    west, east = min(cell.min_lon for cell in cells), max(cell.max_lon for cell in cells)
+    south, north = min(cell.min_lat for cell in cells), max(cell.max_lat for cell in cells)
+    # Two extracts at the west and at the east edge leave out what lies between them.
+    third = (east - west) / 3
+    left = extract_with_bounds(tmp_path / "left.osm.pbf", west - 1, south, west + third, north)
+    right = extract_with_bounds(tmp_path / "right.osm.pbf", east - third, south, east + 1, north)
+
+    def between(margin: float) -> int:
+        return sum(
+            west + third + margin < cell.min_lon and cell.max_lon < east - third - margin for cell in cells
+        )
+
+    argv = [*flags(world, tmp_path / "set"), "--osm", f"{left},{right}"]
+    prepare_build(parse_flags(argv))
+    path = tmp_path / "set" / "plan" / "launch.json"
+    count = json.loads(path.read_text())["cells_beyond_extracts"]
+    assert 0 < between(0.002) <= count <= between(-0.002)  # a chip is not quite its cell
+    assert f"{count} of {len(cells)} cells lie outside" in caplog.text
+    written = path.stat().st_mtime_ns
+    prepare_build(parse_flags(argv))
+    assert path.stat().st_mtime_ns == written
+
+    # Nobody knows where an extract without bounds ends.
+    with osmium.SimpleWriter(str(tmp_path / "anywhere.osm.pbf")) as writer:
+        writer.add_node(Node(id=1, location=(west, south)))
+    anywhere = f"{left},{tmp_path / 'anywhere.osm.pbf'}"
+    prepare_build(parse_flags([*flags(world, tmp_path / "other"), "--osm", anywhere]))
+    launched = json.loads((tmp_path / "other" / "plan" / "launch.json").read_text())
+    assert launched == {"cells_beyond_extracts": None}
+
+
+def test_an_extract_of_elsewhere_is_refused(world: SampleWorld, tmp_path: Path) -> None:
+    elsewhere = extract_with_bounds(tmp_path / "elsewhere.osm.pbf", 100, 10, 101, 11)
+    with pytest.raises(InvalidInputError, match=r"None of the \d+ cells lies within the bounds .*elsewhere"):
+        prepare_build(parse_flags([*flags(world, tmp_path / "set"), "--osm", str(elsewhere)]))
