@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ PUBLISHED_COLUMNS = ("cell_id", "MGRS_tile", "min_lon", "max_lon", "min_lat", "m
 
 CHIP_COLUMNS = ("epsg", "left", "bottom")
 COLUMNS = PUBLISHED_COLUMNS + CHIP_COLUMNS
+
+# Python's numbers may have underscores and the digits of any script; a table's may not.
+_NUMBER = re.compile(r"\s*[-+.0-9eE]+\s*")
 
 
 def format_cells_csv(cells: Iterable[Cell]) -> str:
@@ -66,16 +70,23 @@ def parse_cells_csv(text: str, name: str) -> list[Cell]:
         Cells in order of the file; tile, split and bounds as they stand there.
 
     Raises:
-        InvalidInputError: Something is missing, malformed, unknown or double; names line and field.
+        InvalidInputError: Something is missing, malformed, unknown or double, or a tile is in two splits; names
+            line and field.
     """
     rows = list(_rows(text, name))
     if not rows:
         raise InvalidInputError(f"{name} holds no cell: there is nothing below its first line")
     line_of: dict[int, int] = {}
+    first_of: dict[str, _Row] = {}
     for row in rows:
-        first = line_of.setdefault(row.cell_id, row.line)
-        if first != row.line:
-            raise row.error("cell_id", f"is on line {first} too", str(row.cell_id))
+        line = line_of.setdefault(row.cell_id, row.line)
+        if line != row.line:
+            raise row.error("cell_id", f"is on line {line} too", str(row.cell_id))
+        # Neighbours look alike, so a tile is never split.
+        first = first_of.setdefault(row.tile.name, row)
+        if first.split != row.split:
+            problem = f"tile {row.tile.name} is {first.split} on line {first.line}, and a tile has one split"
+            raise row.error("split", problem, row.split)
     lons, lats = zip(*(row.centre for row in rows), strict=True)
     derived = chips_in_tiles(lons, lats, [row.tile for row in rows])
     return [row.cell(chip) for row, chip in zip(rows, derived, strict=True)]
@@ -93,6 +104,9 @@ def _rows(text: str, name: str) -> Iterator["_Row"]:
                 f"{','.join(PUBLISHED_COLUMNS)} (and {','.join(CHIP_COLUMNS)}). "
                 f"Received: {','.join(present)[:200]}"
             )
+        double = [column for column in COLUMNS if present.count(column) > 1]
+        if double:
+            raise InvalidInputError(f"{name}, line 1: columns are there twice: {', '.join(double)}")
         with_chips = [column in present for column in CHIP_COLUMNS]
         if any(with_chips) and not all(with_chips):
             raise InvalidInputError(f"{name}, line 1: {', '.join(CHIP_COLUMNS)} come together or not at all")
@@ -224,7 +238,7 @@ class _Fields:
 
     def _integer(self, field: str, low: int = -(2**63)) -> int:
         try:
-            value = int(self._fields[field])
+            value = int(self._digits(field))
         except ValueError:
             raise self.error(field, "must be a whole number") from None
         if not low <= value < 2**63:
@@ -233,9 +247,15 @@ class _Fields:
             )
         return value
 
+    def _digits(self, field: str) -> str:
+        text = self._fields[field]
+        if _NUMBER.fullmatch(text) is None:
+            raise ValueError
+        return text
+
     def _number(self, field: str, limit: float) -> float:
         try:
-            value = float(self._fields[field])
+            value = float(self._digits(field))
         except ValueError:
             value = math.nan
         if not -limit <= value <= limit:
