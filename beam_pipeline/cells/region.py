@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 import shapely
+from pyproj.exceptions import CRSError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -199,7 +201,12 @@ def _geojson_polygons(text: str) -> list[BaseGeometry]:
 
 def _geometries(content: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yields the (JSON path, geometry) pairs of a GeoJSON object."""
-    kind = content.get("type") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise InvalidInputError(
+            f"The region's GeoJSON must be an object. Received at {path}: {json.dumps(content)[:80]}"
+        )
+    _check_crs(path, content)
+    kind = content.get("type")
     if kind == "FeatureCollection" and isinstance(content.get("features"), list):
         for index, feature in enumerate(content["features"]):
             yield from _geometries(feature, f"{path}.features[{index}]")
@@ -212,6 +219,25 @@ def _geometries(content: Any, path: str) -> Iterator[tuple[str, Any]]:
             f"The region's GeoJSON must be a Polygon, a MultiPolygon, or a Feature or FeatureCollection of them. "
             f"Received at {path}: {kind!r}"
         )
+
+
+def _check_crs(path: str, content: dict[str, Any]) -> None:
+    """Refuses the `crs` member of GeoJSON 2008 where it names another CRS than RFC 7946 has."""
+    crs = content.get("crs")
+    if crs is None:
+        return
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
+    try:
+        # Of all names of WGS 84, whatever they say of the order of axes: GeoJSON has longitude first.
+        if pyproj.CRS(name).equals(pyproj.CRS("OGC:CRS84"), ignore_axis_order=True):
+            return
+    except CRSError:
+        pass  # a link to a file, or a name that PROJ does not know
+    raise InvalidInputError(
+        "The region's GeoJSON must be in longitude and latitude of WGS 84 (RFC 7946). Convert it: ogr2ogr "
+        f"-t_srs EPSG:4326 -lco RFC7946=YES OUT.geojson IN.geojson. Received at {path}.crs: {json.dumps(crs)[:80]}"
+    )
 
 
 def _polygon(path: str, geometry: Any) -> BaseGeometry:
