@@ -159,7 +159,7 @@ def some_examples(output: str, rows: int, split: str | None = None) -> list[Cell
 
     Args:
         output: The dataset's folder.
-        rows: The most examples.
+        rows: The most examples, 1 or more.
         split: Only of this split; None for all.
 
     Returns:
@@ -172,7 +172,7 @@ def some_examples(output: str, rows: int, split: str | None = None) -> list[Cell
         shards = [name for name in shards if f"-{split}." in name]
     streams: list[Iterator[bytes]] = [read_shard(files, f"{output}/{name}") for name in shards]
     # Shards evenly spread over the dataset, where there are more of them than rows.
-    step = max(1, len(streams) // max(1, rows))
+    step = max(1, len(streams) // rows)
     turns = itertools.zip_longest(*streams[::step])
     payloads = (payload for turn in turns for payload in turn if payload is not None)
     return [decode(payload) for payload in itertools.islice(payloads, rows)]
@@ -191,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = given.dataset.rstrip("/")
     files = BeamFiles()
     try:
+        if given.rows < 1:
+            raise InvalidInputError(f"--rows must be 1 or more. Received: {given.rows}")
         if not files.exists(f"{output}/dataset.json"):
             raise InvalidInputError(f"There is no dataset.json: no build finished there. Received: {output}")
         if given.output is None and "://" in output:

@@ -166,3 +166,6 @@ def test_preview_draws_it(built: Built, tmp_path: Path) -> None:
 def test_preview_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preview.main([str(tmp_path)]) == 2
     assert "no dataset.json" in capsys.readouterr().err
+    for rows in ("0", "-1"):
+        assert preview.main([str(tmp_path), "--rows", rows]) == 2
+        assert f"--rows must be 1 or more. Received: {rows}" in capsys.readouterr().err
