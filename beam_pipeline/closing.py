@@ -30,6 +30,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     units = [plan.Unit.from_json(line) for line in lines]
     summaries = list(manifest.read_summaries(files, output, units))
     fingerprint = json.loads(files.read_text(join(output, plan.FINGERPRINT_FILE)))
+    seen_at_launch = json.loads(files.read_text(join(output, plan.LAUNCH_FILE)))
     dataset = manifest.dataset_json(
         fingerprint=fingerprint,
         units=units,
@@ -52,7 +53,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     write(RUN_FILE, manifest.to_text({"started": started, "finished": finished}))
     delete_leftovers(files, output)
     # Last: a folder with a dataset.json is described wholly.
-    write(DATASET_FILE, manifest.to_text(dataset))
+    write(DATASET_FILE, manifest.to_text({**dataset, **seen_at_launch}))
 
 
 def record_extract(files: Files, output: str, path: str, dropped: Mapping[str, int]) -> None:

@@ -83,6 +83,8 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     for name, dropped in sorted(dataset["dropped_from_extracts"].items()):
         lines += _reasons(f"left out of {name}", dropped)
     unlabeled = sum(splits[split]["cells_unlabeled"] for split in SPLITS)
+    if dataset["cells_beyond_extracts"]:
+        lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset['cells_beyond_extracts']}")
     if unlabeled:
         lines.append(f"CELLS IN WHICH NOTHING IS MAPPED: {unlabeled}. Do the extracts hold them?")
     lines += _some(
