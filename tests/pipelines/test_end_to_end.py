@@ -14,8 +14,11 @@ from PIL import Image as PillowImage
 from beam_pipeline import preview
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
+from beam_pipeline.records.example_proto import Example
+from beam_pipeline.records.shards import read_shard
 from beam_pipeline.sample_world import SampleWorld
-from tests.pipelines.conftest import CELLS_PER_SHARD, Built
+from beam_pipeline.storage import BeamFiles
+from tests.pipelines.conftest import CELLS_PER_SHARD, Built, build
 
 ASSETS = {
     "B01": "coastal",
@@ -103,6 +106,33 @@ def test_pairs_are_of_two_clear_dates(built: Built, items: dict[str, pystac.Item
             applied = properties.get("earthsearch:boa_offset_applied")
             late = float(properties["s2:processing_baseline"]) >= 4
             assert image.boa_add_offset == (-1000 if late and not applied else 0)
+
+
+def test_a_single_clear_date_is_kept_on_request(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    rejections = dict(built.dataset["rejections"])
+    pairs = {(example.cell.cell_id, example.year) for example in built.examples()}
+    header, *lines = world.cells_csv.read_text().splitlines(keepends=True)
+    lines = [
+        line for line in lines if any((int(line.split(",")[0]), year) not in pairs for year in world.years)
+    ]
+    few = tmp_path / "few.csv"
+    few.write_text(header + "".join(lines))
+
+    kept = build(world, tmp_path / "set", "--cells", str(few), "--allow_single")
+
+    assert kept.code == 0
+    singles = [example for example in kept.examples() if len(example.images) == 1]
+    assert len(singles) == rejections.pop("one_clear_date") > 0
+    assert kept.dataset["rejections"] == rejections
+    assert sum(split["singles"] for split in kept.dataset["splits"].values()) == len(singles)
+    assert not {(example.cell.cell_id, example.year) for example in singles} & pairs
+    records = [
+        Example.FromString(payload).features.feature
+        for name in kept.shards
+        for payload in read_shard(BeamFiles(), str(kept.folder / name))
+    ]
+    stored_numbers = [record["num_images"].int64_list.value[0] for record in records]
+    assert stored_numbers == [len(example.images) for example in kept.examples()]
 
 
 def test_statistics_are_those_of_the_decoded_examples(built: Built) -> None:
