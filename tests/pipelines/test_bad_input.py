@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import osmium
 import pystac
 import pytest
+import rasterio
+from rasterio.transform import Affine
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
@@ -83,7 +86,7 @@ def test_a_text_file_is_no_extract(
 
 def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Copy, tmp_path: Path) -> None:
     world = world_copy()
-    missing, corrupt, without_scl = used_items(built)[:3]
+    missing, corrupt, without_scl, misaligned, elsewhere = used_items(built)[:5]
     asset(world, missing, "nir").unlink()
     path = asset(world, corrupt, "swir16")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
@@ -91,6 +94,10 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     content = json.loads(Path(item.self_href).read_text())
     del content["assets"]["scl"]
     Path(item.self_href).write_text(json.dumps(content))
+    with rasterio.open(asset(world, misaligned, "red"), "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
+        raster.transform = raster.transform @ Affine.translation(0.5, 0)
+    with rasterio.open(asset(world, elsewhere, "scl"), "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
+        raster.crs = rasterio.CRS.from_epsg(raster.crs.to_epsg() + 1)
 
     broken = build(world, tmp_path / "set")
 
@@ -101,16 +108,20 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     assert {item: noted.pop(item) for item in contradicted} == dict.fromkeys(
         contradicted, "offset_contradicted"
     )
-    assert noted.keys() == {missing, corrupt, without_scl}
-    assert noted[missing] == "not_found"
+    assert noted == {
+        missing: "not_found",
+        corrupt: "corrupt",
+        without_scl: "no_scl",
+        misaligned: "misaligned",
+        elsewhere: "wrong_crs",
+    }
     assert str(tmp_path) not in (broken.folder / "dataset.json").read_text()
-    assert noted[without_scl] == "no_scl"
-    assert not {missing, corrupt, without_scl} & set(used_items(broken))
+    assert not noted.keys() & set(used_items(broken))
     # Examples that never looked at them are what they were.
     untouched = 0
     after = {(example.cell.cell_id, example.year): example for example in broken.examples()}
     for example in built.examples():
-        if not {missing, corrupt, without_scl} & {image.item_id for image in example.images}:
+        if not noted.keys() & {image.item_id for image in example.images}:
             assert after[example.cell.cell_id, example.year].images == example.images
             untouched += 1
     assert untouched
@@ -132,6 +143,25 @@ def test_a_truncated_extract_costs_its_cells_and_nothing_else(
     assert len(letters) == num_cells * len(world.years)
     assert {letter["stage"] for letter in letters} == {"labels"}
     assert broken.dataset["missing_units"] == broken.dataset["failed_units"] == []
+
+
+def test_an_unsorted_extract_costs_its_cells(world_copy: Copy, tmp_path: Path) -> None:
+    """Ways before their nodes: read on, they would be ways without a place."""
+    world = world_copy()
+    few = tmp_path / "few.csv"
+    few.write_text("".join(world.cells_csv.read_text().splitlines(keepends=True)[:3]))
+    unsorted = tmp_path / "unsorted.osm.pbf"
+    with osmium.io.Reader(str(world.osm_extract)) as reader:
+        header = reader.header()
+    with osmium.SimpleWriter(str(unsorted), header=header) as writer:
+        for kind in (osmium.osm.WAY, osmium.osm.NODE | osmium.osm.RELATION):
+            for entity in osmium.FileProcessor(str(world.osm_extract), kind):
+                writer.add(entity)
+    broken = build(world, tmp_path / "set", "--cells", str(few), "--osm", str(unsorted))
+    assert broken.code == 1
+    assert len(broken.dead_letters) == 2 * len(world.years)
+    assert {letter["reason"] for letter in broken.dead_letters} == {"unsorted_extract"}
+    assert all("osmium sort" in letter["detail"] for letter in broken.dead_letters)
 
 
 def test_a_tile_year_without_items_is_loud(
