@@ -1,13 +1,21 @@
 """A run that was stopped goes on; the same input gives the same bytes, whoever does the work."""
 
 import json
+import logging
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from beam_pipeline.sample_world import SampleWorld
-from tests.pipelines.conftest import Built, build
+from tests.pipelines.conftest import Built, build, flags
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def state(folder: Path) -> dict[str, int]:
@@ -35,6 +43,33 @@ def test_only_what_is_missing_is_done_again(built: Built, world: SampleWorld, tm
     assert (folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
     after = state(folder)
     assert {name for name in after if after[name] != before.get(name)} == set(lost)
+    assert not (folder / "tmp").exists()
+
+
+def test_a_build_that_is_killed_goes_on(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    command = [sys.executable, "-m", "beam_pipeline.build_dataset", *flags(world, folder)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 300
+            while len(state(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
+    before = state(folder)
+    assert 2 <= len(before) < len(built.shards)
+    assert not (folder / "dataset.json").exists()
+
+    again = build(world, folder)
+
+    assert again.code == 0
+    assert again.shards == built.shards
+    assert (folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
+    after = state(folder)
+    assert {name: after[name] for name in before} == before
     assert not (folder / "tmp").exists()
 
 
@@ -68,6 +103,24 @@ def test_other_settings_are_refused(
     assert "seed: 0 there, 7 now" in message
     assert "max_bad_fraction" in message
     assert state(built.folder) == before
+
+
+def test_the_runner_that_beam_chooses_gives_the_same_bytes(
+    built: Built,
+    world: SampleWorld,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without a network: Beam cannot download its Prism runner and falls back."""
+    caplog.set_level(logging.INFO, "apache_beam.runners.direct.direct_runner")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(PrismJobServer, "BIN_CACHE", str(tmp_path / "prism"))
+    other = build(world, tmp_path / "set", "--runner=DirectRunner")
+    assert "Falling back to DirectRunner" in caplog.text
+    assert other.code == 0
+    assert other.shards == built.shards
+    assert (other.folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
 
 
 def test_another_machine_order_and_runner_give_the_same_bytes(
