@@ -57,16 +57,19 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
             label: (N, H, W, channels), any dtype; 254 = none, 255 = unknown.
             logits: (N, H, W, C) float32.
         """
+        total, count = self.sums(label, logits)
+        if self._sum_over_replicas is not None:
+            count = self._sum_over_replicas(count)
+        return self._replicas * total / ops.where(count > 0, count, 1.0)
+
+    def sums(self, label: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns sum(w e) and sum(w), two scalars, of what `call` takes; of several batches they may be added up."""
         positive, known = targets_of_label(label, self._categories)
         # log(1 + exp(z)) for a negative entry and log(1 + exp(-z)) for a positive one. Logits of unknown
         # entries are replaced before, not after: a NaN times 0 would be a NaN in the gradient.
         signed = ops.where(known, ops.where(positive, -logits, logits), 0.0)
         weights = ops.cast(known, logits.dtype) * ops.array(self._weights, dtype=logits.dtype)
-        total = ops.sum(weights * ops.softplus(signed))
-        count = ops.sum(weights)
-        if self._sum_over_replicas is not None:
-            count = self._sum_over_replicas(count)
-        return self._replicas * total / ops.where(count > 0, count, 1.0)
+        return ops.sum(weights * ops.softplus(signed)), ops.sum(weights)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the categories and their weights; replicas are a matter of the run that trains."""
