@@ -104,7 +104,7 @@ def _cumulated(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return total
 
 
-def _from_zero(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _from_zero(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.concatenate([[0.0], counts])
 
 

@@ -53,7 +53,8 @@ def to_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
     bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 + 0.0 = 0.0
     # An arithmetic shift spreads the sign: all bits of a negative score turn, only the sign of another.
     turned = (bits.view(np.int32) >> 31).view(np.uint32) | np.uint32(1 << 31)
-    return np.bitwise_xor(bits, turned, out=bits)
+    keys: npt.NDArray[np.uint32] = np.bitwise_xor(bits, turned)
+    return keys
 
 
 def to_scores(keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
@@ -74,12 +75,13 @@ class ScoreBins:
     """
 
     def __init__(self) -> None:
-        self._size = 1 << _WIDTHS[0]
-        self._count = np.zeros(self._size, np.int64)
-        self._child = np.zeros(self._size, np.int32)  # the first slot of those within; 0 = not split
-        self._low = np.arange(self._size, dtype=np.uint32) << _SHIFTS[0]
-        self._level = np.zeros(self._size, np.uint8)
         self.total = 0
+        self._size = 1 << _WIDTHS[0]
+        self._count: npt.NDArray[np.int64] = np.zeros(self._size, np.int64)
+        # The first slot of those within; 0 = not split.
+        self._child: npt.NDArray[np.int32] = np.zeros(self._size, np.int32)
+        self._low: npt.NDArray[np.uint32] = np.arange(self._size, dtype=np.uint32) << np.uint32(_SHIFTS[0])
+        self._level: npt.NDArray[np.uint8] = np.zeros(self._size, np.uint8)
 
     @property
     def num_bytes(self) -> int:
@@ -124,7 +126,8 @@ class ScoreBins:
         held = np.flatnonzero(self._count[: self._size])
         open_bits = np.array([(1 << shift) - 1 for shift in _SHIFTS], np.uint32)
         low = self._low[held]
-        return Slots(low, np.bitwise_or(low, open_bits[self._level[held]]), self._count[held])
+        high = low | open_bits[self._level[held]]
+        return Slots(low, high, self._count[held])
 
     def _find(self, keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
         """Returns the innermost slots of keys."""
@@ -161,7 +164,8 @@ class ScoreBins:
     def _reserve(self, size: int) -> None:
         capacity = len(self._count)
         if size > capacity:
-            more = max(size, capacity * 3 // 2) - capacity
-            self._count, self._child, self._low, self._level = (
-                np.pad(it, (0, more)) for it in (self._count, self._child, self._low, self._level)
-            )
+            more = (0, max(size, capacity * 3 // 2) - capacity)
+            self._count = np.pad(self._count, more)
+            self._child = np.pad(self._child, more)
+            self._low = np.pad(self._low, more)
+            self._level = np.pad(self._level, more)
