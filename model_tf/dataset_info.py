@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -117,16 +118,20 @@ class DatasetInfo:
                 "Splits are drawn by MGRS tile: build a dataset of more tiles, or read another split."
             )
 
-    def shard_cells(self, split: str) -> tuple[int, ...]:
-        """Returns the number of cells with examples in each shard of a split, from the units' summaries."""
+    @functools.cached_property
+    def shard_cells(self) -> Mapping[str, tuple[int, ...]]:
+        """Number of cells with examples in each shard, by split; from the units' summaries, read when first asked for.
+
+        Raises:
+            InvalidInputError: A summary is missing.
+        """
 
         def cells(path: str) -> int:
-            name = path.rpartition("/")[2]
-            text = _read(summary_path(self.folder, name))
+            text = _read(summary_path(self.folder, path.rpartition("/")[2]))
             return UnitSummary.from_json(text).cells_with_examples
 
         with concurrent.futures.ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            return tuple(pool.map(cells, self.shards[split]))
+            return {split: tuple(pool.map(cells, paths)) for split, paths in self.shards.items()}
 
 
 def load_info(folder: str) -> DatasetInfo:
@@ -177,7 +182,7 @@ def load_info(folder: str) -> DatasetInfo:
 
 
 def _number(content: Any, key: str, path: str, above: float) -> float:
-    value = content.get(key) if isinstance(content, Mapping) else None
+    value: Any = content.get(key) if isinstance(content, Mapping) else None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= above:
         bound = f" above {above:g}" if math.isfinite(above) else ""

@@ -40,7 +40,7 @@ def test_says_what_there_is(dataset_folder, cell_years):
     assert info.examples == {"training": 12, "validation": 8, "testing": 4}
     assert info.cells == {"training": 6, "validation": 4, "testing": 2}
     assert info.shard_examples["training"] == (6, 0, 4, 2)
-    assert info.shard_cells("training") == (3, 0, 2, 1)
+    assert info.shard_cells == {"training": (3, 0, 2, 1), "validation": (3, 1), "testing": (2,)}
     assert info.shards["training"] == tuple(
         f"{dataset_folder}/opensentinelmap-training.tfrecord-0000{index}-of-00004" for index in range(4)
     )
