@@ -125,7 +125,7 @@ def panel_figure(predictions: Sequence[Prediction], categories: CategoryTable) -
         A figure.
     """
     columns = 1 + -(-(len(categories) + 1) // _ROWS)  # one place more, for the colour bar
-    legend_height = 0.9
+    legend_height = 1.1
     heights = [*[_ROWS * (_SIDE + 0.2) + 0.3] * len(predictions), legend_height]
     figure = Figure(figsize=(columns * _SIDE + 0.4, sum(heights)), dpi=110, layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -192,6 +192,8 @@ def _draw_legend(part: SubFigure, categories: CategoryTable) -> None:
         for name, colour in entries
     ]
     part.legend(handles=patches, loc="center", ncols=6, fontsize=8, frameon=False, handlelength=1.2)
+    note = "Bold: the labels hold the category. Probabilities are of the image shown."
+    part.text(0.5, 0.02, note, fontsize=8, ha="center", va="bottom")
 
 
 def _label_colours(categories: CategoryTable, channel: int) -> npt.NDArray[np.uint8]:

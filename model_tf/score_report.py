@@ -54,9 +54,7 @@ def groups_of(categories: CategoryTable) -> tuple[Group, ...]:
     title = readable(categories.channel_names[0])
     groups = [Group(title.replace(" ", "_"), title.capitalize(), first)]
     if len(others) <= _MOST_NAMES:
-        groups.append(
-            Group("_".join(others), ", ".join(map(readable, others)).capitalize(), others)
-        )
+        groups.append(Group("_".join(others), ", ".join(map(readable, others)).capitalize(), others))
     else:
         groups.append(Group("other", "Other categories", others))
     return tuple(group for group in groups if group.names)
@@ -115,7 +113,7 @@ class ScoreReport:
             probability = probabilities_of(np.array([score.threshold]))[0]
             lines.append(
                 f"{name:{width}}{score.auc:>7.4f}{score.average_precision:>8.4f}{chance:>8.4f}{score.iou:>8.4f}"
-                f"{probability:>9.4f}{support}"
+                f"{probability:>9.2g}{support}"
             )
         for key, of_group in self.averages.items():
             macro, micro = of_group["macro"], of_group["micro"]

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -22,8 +23,10 @@ from model_tf.scores import ScoreHistogram
 PANEL_CELLS = 3
 """Cells on the panel where none are asked for."""
 
-_FIRST_SLOT = 0
-"""The panel shows a pair's earlier image."""
+_COUNTING_THREADS = max(1, (os.cpu_count() or 1) // 2)
+"""The other half of the cores decode images. On a CPU the net uses them all, and takes most of the time."""
+
+_ORDINALS = ("first", "second")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ def score_split(
     batches = make_dataset(
         info, split, pairs_per_batch=pairs_per_batch, statistics=statistics, epoch=None, with_ids=True
     )
-    histogram = ScoreHistogram(info.categories)
+    histogram = ScoreHistogram(info.categories, threads=_COUNTING_THREADS)
     panel = PanelCells(info.categories, statistics, cells)
     images = 0
     with (
@@ -87,20 +90,29 @@ def score_split(
             panel.offer(x, y, ids, logits)
             is_image = ids["cell_id"] != NO_ID
             images += int(is_image.sum())
-            bar.update(int((is_image & (ids["slot"] == _FIRST_SLOT)).sum()))
+            bar.update(int((is_image & (ids["slot"] == 0)).sum()))
         if counted is not None:
             counted.result()
     return SplitScores(histogram, images, panel.predictions())
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    rank: tuple[int, int]  # of the cell; lower is better
+    white: float  # share of the image
+    prediction: Prediction
+
+
 class PanelCells:
-    """Keeps predictions for the panel, of one image a cell.
+    """Keeps predictions for the panel, of one image a cell: the one that is white in the fewest pixels.
+
+    No score decides what is kept, so it is the same for every net.
 
     Args:
         categories: Of the labels.
         statistics: By which images are standardised.
         cells: The cells to keep, in this order. If there are none, the `PANEL_CELLS` cells whose labels hold most
-            categories, of equal ones those with the lowest ids: the same for every net.
+            categories, of equal ones those with the lowest ids.
     """
 
     def __init__(
@@ -109,7 +121,7 @@ class PanelCells:
         self._categories = categories
         self._statistics = statistics
         self._cells = tuple(cells)
-        self._kept: dict[int, tuple[tuple[int, int], Prediction]] = {}  # by cell: rank, prediction
+        self._kept: dict[int, _Kept] = {}
 
     def offer(
         self,
@@ -118,39 +130,40 @@ class PanelCells:
         ids: Mapping[str, npt.NDArray[np.int64]],
         logits: npt.NDArray[np.float32],
     ) -> None:
-        """Shows a batch of the split; of each cell the first image that comes is taken."""
-        for row in np.flatnonzero((ids["cell_id"] != NO_ID) & (ids["slot"] == _FIRST_SLOT)):
+        """Shows a batch of the split."""
+        for row in np.flatnonzero(ids["cell_id"] != NO_ID):
             cell = int(ids["cell_id"][row])
             rank = self._rank(cell, y[row])
-            if cell in self._kept or not self._wants(cell, rank):
+            if not self._wants(cell, rank):
                 continue
-            self._kept[cell] = (
-                rank,
-                Prediction(
-                    title=f"cell {cell}, {ids['year'][row]}",
-                    image=image_of(x["gsd_10"][row], self._statistics),
-                    label=y[row].copy(),
-                    probabilities=probabilities_of(logits[row]),
-                ),
-            )
+            image = image_of(x["gsd_10"][row], self._statistics)
+            white = float((image == 255).all(axis=-1).mean())
+            if cell in self._kept and self._kept[cell].white <= white:
+                continue
+            title = f"cell {cell}, {ids['year'][row]}, {_ORDINALS[int(ids['slot'][row])]} image"
+            prediction = Prediction(title, image, y[row].copy(), probabilities_of(logits[row]))
+            self._kept[cell] = _Kept(rank, white, prediction)
             if not self._cells and len(self._kept) > PANEL_CELLS:
-                del self._kept[max(self._kept, key=lambda kept: self._kept[kept][0])]
+                del self._kept[max(self._kept, key=lambda kept: self._kept[kept].rank)]
 
     def predictions(self) -> tuple[Prediction, ...]:
         """Returns what is kept, in the order asked for or with most categories first."""
-        order = self._cells or sorted(self._kept, key=lambda cell: self._kept[cell][0])
-        return tuple(self._kept[cell][1] for cell in order if cell in self._kept)
+        order = self._cells or sorted(self._kept, key=lambda cell: self._kept[cell].rank)
+        return tuple(self._kept[cell].prediction for cell in order if cell in self._kept)
 
     def _wants(self, cell: int, rank: tuple[int, int]) -> bool:
         if self._cells:
             return cell in self._cells
-        return len(self._kept) < PANEL_CELLS or rank < max(kept for kept, _ in self._kept.values())
+        return (
+            cell in self._kept
+            or len(self._kept) < PANEL_CELLS
+            or rank < max(kept.rank for kept in self._kept.values())
+        )
 
     def _rank(self, cell: int, label: npt.NDArray[np.uint8]) -> tuple[int, int]:
-        """Lower is better."""
         channels = zip(self._categories.channels, self._categories.values, strict=True)
-        held = [np.flatnonzero(np.bincount(values, minlength=256)) for values in label.reshape(-1, 3).T]
-        return -sum(value in held[channel] for channel, value in channels), cell
+        held = [np.bincount(values, minlength=256) for values in label.reshape(-1, label.shape[-1]).T]
+        return -sum(int(held[channel][value] > 0) for channel, value in channels), cell
 
 
 def require_cells(info: DatasetInfo, split: str, cells: Sequence[int]) -> None:
