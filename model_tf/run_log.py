@@ -1,4 +1,4 @@
-"""The log of a run: a row of `log.csv` and points of TensorBoard's curves an epoch."""
+"""The log of a run: a row of `log.csv` and points of TensorBoard's curves an epoch, and pictures now and then."""
 
 import csv
 import dataclasses
@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from beam_pipeline.records.files import join
+from model_tf.categories import CategoryTable
+from model_tf.plots import panel_figure, to_pixels
 from model_tf.run_folder import EVENTS_FOLDER, LOG_FILE, write_text
 from model_tf.validation import ValidationResult
 
@@ -53,19 +55,29 @@ class EpochRecord:
         return columns | {f"auc_{name}": auc for name, auc in validation.auc.items()}
 
 
+_PICTURES = 10
+"""Panels of predictions in a run, evenly spaced and after the last epoch; one is about 1 MB."""
+
+
 class RunLog:
     """Writes the log of a run.
 
     Args:
         folder: The run's folder.
-        epochs: Epochs that are done; rows of later ones, of an attempt that was killed, are dropped.
+        categories: Of the predictions.
+        done: Epochs that are done; rows of later ones, of an attempt that was killed, are dropped.
+        epochs: Of the whole run.
         writes: Whether this host writes.
     """
 
-    def __init__(self, folder: str, epochs: int, *, writes: bool = True) -> None:
+    def __init__(
+        self, folder: str, categories: CategoryTable, *, done: int, epochs: int, writes: bool = True
+    ) -> None:
+        self._categories = categories
+        self._epochs = epochs
         self._path = join(folder, LOG_FILE)
         self._writes = writes
-        self._rows = [row for row in _read_rows(self._path) if int(row["epoch"]) <= epochs]
+        self._rows = [row for row in _read_rows(self._path) if int(row["epoch"]) <= done]
         self.writer = (
             tf.summary.create_file_writer(join(folder, EVENTS_FOLDER))
             if writes
@@ -86,6 +98,9 @@ class RunLog:
             for name, value in record.row().items():
                 if name not in ("epoch", "step") and value is not None:
                     tf.summary.scalar(f"epoch/{name}", float(value), record.step)
+            if (self._epochs - record.epoch) % max(1, self._epochs // _PICTURES) == 0:
+                panel = panel_figure(record.validation.predictions, self._categories)
+                tf.summary.image("predictions", to_pixels(panel)[None], record.step)
         self.writer.flush()
 
 

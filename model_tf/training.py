@@ -1,6 +1,7 @@
 """Trains: epochs of steps, each followed by a validation, a log line and a checkpoint."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.files import join
 from model_tf.callbacks import Checkpointer, ProgressBar, StepScalars
 from model_tf.checkpoints import TrainState, load_last, save_best, save_last
+from model_tf.data_faults import explain_data_faults
 from model_tf.dataset import make_dataset, steps_per_epoch
 from model_tf.dataset_info import DatasetInfo, load_info
 from model_tf.devices import Devices, Images, make_devices
@@ -39,7 +41,8 @@ def train(command: TrainCommand, request: StopRequest) -> int:
         0 where the run is finished, `EXIT_STOPPED` where it was stopped.
 
     Raises:
-        InvalidInputError: Something given cannot be used; nothing was trained.
+        InvalidInputError: Something given cannot be used. All that can be is found before anything is trained; that
+            a shard is damaged or that training diverges comes later.
     """
     settings = command.settings
     devices = make_devices(settings, command.tpu)
@@ -49,9 +52,8 @@ def train(command: TrainCommand, request: StopRequest) -> int:
     if settings.deterministic:
         make_deterministic(settings)
     keras.utils.set_random_seed(settings.seed)
-    with devices.scope():
-        run = Run(command, info, devices, request)
-        return run.go_on()
+    with devices.scope(), explain_data_faults(info):
+        return Run(command, info, devices, request).go_on()
 
 
 def check_data(settings: TrainSettings, info: DatasetInfo) -> None:
@@ -116,7 +118,13 @@ class Run:
         )
         self.model = make_model(self.settings, len(info.categories), self.schedule, self.loss)
         self.state = load_last(self.model, self.folder) or TrainState()
-        self.log = RunLog(self.folder, self.state.epochs, writes=devices.is_chief)
+        self.log = RunLog(
+            self.folder,
+            info.categories,
+            done=self.state.epochs,
+            epochs=self.settings.epochs,
+            writes=devices.is_chief,
+        )
         self.validation = Validation(info, self.settings)
         self.predict: Callable[[Images], np.ndarray] = devices.predictor(self.model)
 
@@ -280,6 +288,11 @@ class _Clock:
 
 def _advanced(began: TrainState, steps: int, loss: float, clock: _Clock) -> TrainState:
     """The state so many steps, of this mean loss, after another within the same epoch."""
+    if not math.isfinite(loss):
+        raise InvalidInputError(
+            f"The loss became {loss} in epoch {began.epochs + 1}: training diverged. Nothing of it was saved. "
+            "Begin a new run with a lower --peak_rate or a longer --warmup_epochs."
+        )
     seconds, cpu_seconds = clock.read()
     return dataclasses.replace(
         began,

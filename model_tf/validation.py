@@ -10,7 +10,9 @@ from model_tf.dataset import make_dataset, steps_per_epoch
 from model_tf.dataset_info import DatasetInfo
 from model_tf.devices import Images
 from model_tf.losses import MaskedBinaryCrossentropy
+from model_tf.plots import Prediction
 from model_tf.scores import ScoreHistogram, mean_auc
+from model_tf.scoring import PanelCells
 from model_tf.settings import TrainSettings
 
 _SPLIT = "validation"
@@ -26,11 +28,13 @@ class ValidationResult:
         loss: The training's loss over all known entries at once.
         auc: AUC by name of category, None where it has no positives or no negatives.
         mean_auc: Mean of those that are scored, None where none is.
+        predictions: Of a few cells, to look at.
     """
 
     loss: float
     auc: dict[str, float | None]
     mean_auc: float | None
+    predictions: tuple[Prediction, ...] = dataclasses.field(default=(), repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Validation:
     settings: TrainSettings
 
     def batches(self) -> Any:
-        """Returns a `tf.data.Dataset` of (x, y), as `make_dataset` gives it, with its cardinality."""
+        """Returns a `tf.data.Dataset` of (x, y, ids), as `make_dataset` gives it, with its cardinality."""
         pairs = self.settings.pairs_per_batch
         epoch = _SAMPLE if self.settings.validation_pairs else None
         steps = steps_per_epoch(self.info, _SPLIT, pairs, epoch)
@@ -59,6 +63,7 @@ class Validation:
             statistics=self.info.statistics,
             seed=self.settings.seed,
             epoch=epoch,
+            with_ids=True,
         )
         return batches.take(steps)
 
@@ -79,12 +84,14 @@ class Validation:
             The scores; None where it was stopped.
         """
         histogram = ScoreHistogram(self.info.categories)
+        panel = PanelCells(self.info.categories, self.info.statistics)
         total = known = 0.0
-        for x, y in self.batches().as_numpy_iterator():
+        for x, y, ids in self.batches().as_numpy_iterator():
             if is_stopped():
                 return None
             logits = predict(x)
             histogram.update(logits, y)
+            panel.offer(x, y, ids, logits)
             batch_total, batch_known = loss.sums(y, logits)
             total += float(batch_total)
             known += float(batch_known)
@@ -93,4 +100,5 @@ class Validation:
             loss=total / known if known else 0.0,
             auc={name: score.auc for name, score in scores.items()},
             mean_auc=mean_auc(scores),
+            predictions=panel.predictions(),
         )

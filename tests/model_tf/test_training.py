@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_pipeline.faults import InvalidInputError
 from model_tf import training
@@ -21,7 +22,15 @@ from model_tf.run_folder import read_run
 from model_tf.settings import TrainSettings
 from model_tf.stopping import EXIT_STOPPED, StopRequest
 from model_tf.train import choose_backend, main
-from tests.model_tf.training_runs import EPOCHS, STEPS, assert_equal_runs, build_small, flags, read_log
+from tests.model_tf.training_runs import (
+    EPOCHS,
+    STEPS,
+    assert_equal_runs,
+    build_small,
+    flags,
+    read_log,
+    variables,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,7 +89,16 @@ def test_a_run_leaves_settings_checkpoints_and_logs(run, dataset_folder) -> None
     assert state["best_auc"] == float(best["validation_auc"])
     assert state["best_epoch"] == int(best["epoch"])
     assert float(log[-1]["learning_rate"]) == pytest.approx(described.settings.final_rate)
-    assert list((run / "tensorboard").glob("events*"))
+    events = [
+        value
+        for path in (run / "tensorboard").glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+    curve = [tf.make_ndarray(value.tensor) for value in events if value.tag == "epoch/validation_auc"]
+    assert curve == pytest.approx([float(row["validation_auc"]) for row in log])
+    pictures = [value.tensor.string_val[2] for value in events if value.tag == "predictions"]
+    assert [tf.io.decode_png(picture).shape[-1] for picture in pictures] == [3, 3]
     assert not list((run / "tmp").iterdir())
 
 
@@ -252,6 +270,14 @@ def test_no_dataset_is_refused(tmp_path, capsys) -> None:
     said = refusal(flags(str(tmp_path / "none"), tmp_path / "run"), capsys)
     assert "There is no" in said
     assert "dataset.json" in said
+
+
+def test_divergence_is_said_and_not_saved(dataset_folder, tmp_path, capsys) -> None:
+    output = tmp_path / "run"
+    more = ["--peak_rate", "1e30", "--warmup_epochs", "0", "--save_every", "1"]
+    said = refusal(flags(dataset_folder, output, *more), capsys)
+    assert "The loss became nan in epoch 1: training diverged" in said
+    assert all(np.isfinite(value).all() for value in variables(output / "last.keras").values())
 
 
 def test_weight_decay_acts_on_kernels_only(dataset_folder) -> None:
