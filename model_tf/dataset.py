@@ -22,6 +22,7 @@ from model_tf.decoding import (
     ids_of_images,
     label_of_images,
     padding_payload,
+    parse_example,
     standardise,
 )
 from model_tf.epoch import examples_in_order, host_shares, shuffled_cells
@@ -139,7 +140,7 @@ def _pair_tensors(
     with_ids: bool,
 ) -> tuple[tf.Tensor, ...]:
     """Decodes, checks, turns and standardises a pair; `symmetry` is (seed, epoch) or None for none."""
-    pair = decode_pair(payload)
+    pair = decode_pair(parse_example(payload))
     check_label(pair, shard, categories)
     if symmetry is not None:
         drawn = draw_symmetry(pair["cell_id"], *symmetry)

@@ -34,20 +34,32 @@ WRONG_LABEL = "must hold values of the ontology in dataset.json"
 _VALUES = 256  # of uint8
 
 
-def decode_pair(payload: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Decodes what the network sees of an example.
+def parse_example(payload: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Takes an example apart.
 
     Args:
         payload: () string, a serialised example.
 
     Returns:
+        The features that are read, by name: () int64, and () string PNGs.
+    """
+    dtypes = {"png": tf.string, "int64": tf.int64}
+    parsed: dict[str, tf.Tensor] = tf.io.parse_single_example(
+        payload, {name: tf.io.FixedLenFeature([], dtypes[FEATURES[name].kind]) for name in _READ}
+    )
+    return parsed
+
+
+def decode_pair(stored: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Decodes what the network sees of an example.
+
+    Args:
+        stored: What `parse_example` gives.
+
+    Returns:
         gsd_10 (2, 192, 192, 4) and gsd_20 (2, 96, 96, 6) uint16 DN, 0 = no data; boa_add_offset (2,) int64 DN; label
         (192, 192, 3) uint8; cell_id, year and num_images () int64.
     """
-    dtypes = {"png": tf.string, "int64": tf.int64}
-    stored = tf.io.parse_single_example(
-        payload, {name: tf.io.FixedLenFeature([], dtypes[FEATURES[name].kind]) for name in _READ}
-    )
 
     def pixels(name: str) -> tf.Tensor:
         spec = FEATURES[name]
