@@ -4,8 +4,9 @@ An epoch takes every cell once. The examples of a cell lie next to each other in
 the shard is read, with one example kept back: memory does not grow with the shard. All years are read from the disk or
 the bucket though, because a TFRecord file has no index.
 
-What is in memory: `SHUFFLE_EXAMPLES` + 2 x `SHARDS_AT_ONCE` serialised examples of about 0.55 MB and a read buffer of
-`READ_BYTES` a shard, about 350 MB in all.
+Memory does not grow with the dataset: `SHUFFLE_EXAMPLES` serialised examples of about 0.55 MB, and at most
+2 x `SHARDS_AT_ONCE` shards that are open, with a read buffer and a few examples each. That is about 400 MB, and
+`python tests/benchmarks/input_pipeline.py` measures it together with the decoded batches.
 """
 
 import dataclasses
@@ -18,8 +19,8 @@ from beam_pipeline.keyed_hash import keyed_hash
 from model_tf.dataset_info import DatasetInfo
 from model_tf.keyed_draw import draw_int64, key_pair
 
-SHARDS_AT_ONCE = 32
-"""Shards that are read in turn, so that neighbours in an epoch are of many tiles."""
+SHARDS_AT_ONCE = 16
+"""Shards that are read in turn, so that neighbours in an epoch are of many tiles. As many more are opened ahead."""
 
 SHUFFLE_EXAMPLES = 512
 """Examples that are shuffled among each other."""

@@ -13,6 +13,7 @@ from model_tf.decoding import (
     ids_of_images,
     label_of_images,
     padding_payload,
+    parse_example,
     standardise,
 )
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years
@@ -24,6 +25,10 @@ STATISTICS = BandStatistics(
     mean={band: float(RNG.uniform(0.03, 0.4)) for band in BANDS},
     variance={band: float(RNG.uniform(1e-3, 2e-2)) for band in BANDS},
 )
+
+
+def decode(payload):
+    return decode_pair(parse_example(tf.convert_to_tensor(payload)))
 
 
 def expected(image, grid):
@@ -40,7 +45,7 @@ def expected(image, grid):
 @pytest.mark.parametrize("num_images", [1, 2])
 def test_decodes_what_the_records_hold(num_images):
     made = make_cell_year(seed=num_images, num_images=num_images)  # DN and labels at random
-    pair = {name: value.numpy() for name, value in decode_pair(tf.constant(encode(made))).items()}
+    pair = {name: value.numpy() for name, value in decode(encode(made)).items()}
     for slot, image in enumerate(made.images):
         np.testing.assert_array_equal(pair["gsd_10"][slot], image.gsd_10)
         np.testing.assert_array_equal(pair["gsd_20"][slot], image.gsd_20)
@@ -53,7 +58,7 @@ def test_decodes_what_the_records_hold(num_images):
 
 
 def test_gsd_60_and_scl_are_not_decoded():
-    concrete = tf.function(decode_pair).get_concrete_function(tf.TensorSpec([], tf.string))
+    concrete = tf.function(decode).get_concrete_function(tf.TensorSpec([], tf.string))
     operations = [it.type for it in concrete.graph.get_operations()]
     assert operations.count("DecodePng") == 5  # two grids of two images, and the label
 
@@ -95,7 +100,7 @@ def test_dark_water_is_no_missing_data():
 
 def test_a_missing_image_has_no_label_and_no_id():
     made = make_cell_year(num_images=1)
-    pair = decode_pair(tf.constant(encode(made)))
+    pair = decode(encode(made))
     labels = label_of_images(pair["label"], pair["gsd_10"]).numpy()
     np.testing.assert_array_equal(labels[0], made.label)
     assert (labels[1] == 255).all()
@@ -105,7 +110,7 @@ def test_a_missing_image_has_no_label_and_no_id():
 
 
 def test_padding_is_nothing_at_all():
-    pair = decode_pair(tf.constant(padding_payload()))
+    pair = decode(padding_payload())
     assert (label_of_images(pair["label"], pair["gsd_10"]).numpy() == 255).all()
     for grid in GRID_BANDS:
         assert not standardise(pair[grid], pair["boa_add_offset"], STATISTICS, grid).numpy().any()
@@ -117,7 +122,7 @@ def test_labels_outside_the_ontology():
     categories = CategoryTable.from_ontology(ONTOLOGY)
     check = tf.function(lambda pair: check_label(pair, tf.constant("the/shard"), categories))
     (made,) = made_cell_years([8], [2020])
-    pair = decode_pair(tf.constant(encode(made)))
+    pair = decode(encode(made))
     check(pair)  # all values of all channels are there
     for channel, value in [(0, 12), (1, 0), (2, 13), (2, 253), (1, 77)]:
         wrong = made.label.copy()
