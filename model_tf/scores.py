@@ -75,6 +75,11 @@ class ScoreHistogram:
         self._cells: list[set[int]] = [set() for _ in categories.names]
         self._cells_told = True
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the counts."""
+        return sum(bins.num_bytes for bins in (*self._positives, *self._negatives))
+
     def update(
         self,
         logits: npt.NDArray[Any],

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.faults import InvalidInputError
@@ -44,7 +45,8 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
         The net.
 
     Raises:
-        InvalidInputError: There is no such checkpoint, it cannot be read, or it is of another architecture.
+        InvalidInputError: There is no such checkpoint, it cannot be read, it is of another architecture, or its
+            training diverged.
     """
     path = join(folder, _NAMED[checkpoint]) if checkpoint in _NAMED else checkpoint
     with tempfile.TemporaryDirectory() as temporary:
@@ -59,6 +61,11 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
             ) from error
     _require_architecture(path, model, run)
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise InvalidInputError(
+            f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
+            "--checkpoint, or train again with a lower --peak_rate."
+        )
     return TrainedNet(model, path, digest)
 
 

@@ -216,6 +216,18 @@ def test_a_checkpoint_of_another_net(run_folder, dataset_folder, tmp_path, capsy
     assert "Received: a Sequential" in message
 
 
+def test_a_checkpoint_that_diverged(run_folder, dataset_folder, tmp_path, capsys):
+    model = keras.saving.load_model(run_folder / "best.keras", compile=False)
+    weights = model.get_weights()
+    weights[-1][0] = np.nan
+    model.set_weights(weights)
+    model.save(tmp_path / "diverged.keras")
+    message = failure(
+        capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", tmp_path / "diverged.keras"
+    )
+    assert "must hold finite weights" in message
+
+
 def test_data_of_another_ontology(run_folder, dataset_folder, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(dataset_folder, data)
