@@ -147,6 +147,19 @@ def test_a_net_scores_what_it_predicts(run_folder, dataset_folder, evaluated):
         assert content[name]["positives"] == score.positives
 
 
+@pytest.mark.backends
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_score_the_same(backend, run_folder, dataset_folder, evaluated, tmp_path):
+    pytest.importorskip(backend)
+    flags = ["--run", run_folder, "--data", dataset_folder, "--output", tmp_path, "--backend", backend]
+    command = [sys.executable, "-m", "model_tf.evaluate", *flags]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    theirs = json.loads((tmp_path / "scores.json").read_text())["categories"]
+    ours = json.loads((evaluated[0] / "scores.json").read_text())["categories"]
+    for name, score in ours.items():
+        assert theirs[name]["auc"] == pytest.approx(score["auc"], abs=1e-5)
+
+
 def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
     """Beside the run by default; and the same checkpoint by its path gives the same again."""
     run = tmp_path / "run"
