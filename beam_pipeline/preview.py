@@ -6,7 +6,6 @@ Rows are taken from all shards in turn, so that every split is seen.
 """
 
 import argparse
-import colorsys
 import itertools
 import json
 import sys
@@ -23,55 +22,16 @@ from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.imagery.radiometry import to_reflectance
 from beam_pipeline.labels.rasterize import NONE, UNLABELED
+from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.storage import BeamFiles
-
-BRIGHTEST = 0.25
-"""The reflectance that is drawn white; most land is darker."""
-
-COLOURS = {
-    "wooded": (30, 106, 48),
-    "agricultural": (222, 200, 92),
-    "residential": (214, 112, 94),
-    "industrial": (146, 104, 170),
-    "commercial": (232, 120, 190),
-    "recreation": (140, 214, 100),
-    "airport": (118, 128, 210),
-    "quarry": (150, 116, 84),
-    "military": (120, 128, 84),
-    "desert_sand": (244, 226, 170),
-    "mountain_rock": (168, 160, 154),
-    "other_natural": (120, 176, 140),
-    "water": (48, 112, 200),
-    "road": (40, 40, 40),
-    "building": (178, 34, 34),
-}
-"""RGB of the default ontology's categories; those of another ontology get hues in turn."""
-
-NONE_COLOUR = (236, 236, 236)
-UNLABELED_COLOUR = (255, 255, 255)
 
 _SIDE = 192
 _GAP = 8
 _CAPTION = 30
 _LEGEND_COLUMNS = 6
 _LEGEND_ROW = 18
-
-
-def true_colour(image: Image) -> npt.NDArray[np.uint8]:
-    """Returns an image in true colour.
-
-    Args:
-        image: The image.
-
-    Returns:
-        (192, 192, 3) uint8 RGB of B04, B03 and B02: 0 to `BRIGHTEST` of reflectance, gamma 1/1.6.
-    """
-    reflectance = to_reflectance(image.gsd_10[..., [2, 1, 0]], image.boa_add_offset)  # (H, W, RGB)
-    scaled = np.clip(reflectance / BRIGHTEST, 0.0, 1.0) ** (1 / 1.6)
-    pixels: npt.NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
-    return pixels
 
 
 def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple[int, int, int]]]:
@@ -85,12 +45,8 @@ def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple
     """
     labels = [(value, name) for channel in channels for name, value in channel["labels"].items()]
     labels.sort()
-    chosen = {}
-    for index, (value, name) in enumerate(labels):
-        red, green, blue = colorsys.hsv_to_rgb(index / len(labels), 0.6, 0.8)
-        fallback = (round(255 * red), round(255 * green), round(255 * blue))
-        chosen[name] = (value, COLOURS.get(name.lower(), fallback))
-    return chosen
+    chosen = category_colours([name for _, name in labels])
+    return {name: (value, colour) for (value, name), colour in zip(labels, chosen, strict=True)}
 
 
 def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> PillowImage.Image:
@@ -125,7 +81,7 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         top = _GAP + row * row_height
         cell = example.cell
         pictures = [
-            (true_colour(image), f"{image.date}  bad {image.bad_percent:.0%}\n{image.item_id}")
+            (_true_colour(image), f"{image.date}  bad {image.bad_percent:.0%}\n{image.item_id}")
             for image in example.images
         ]
         pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (
@@ -152,6 +108,10 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         draw.rectangle((left, y, left + 12, y + 12), fill=colour, outline=(120, 120, 120))
         draw.text((left + 17, y), name, fill=(0, 0, 0), font=font)
     return sheet
+
+
+def _true_colour(image: Image) -> npt.NDArray[np.uint8]:
+    return true_colour(to_reflectance(image.gsd_10[..., [2, 1, 0]], image.boa_add_offset))
 
 
 def some_examples(output: str, rows: int, split: str | None = None) -> list[CellYear]:

@@ -1,0 +1,1 @@
+"""The network: a two-resolution HRNet that learns an embedding of every 10 m pixel from OpenStreetMap labels."""

@@ -1,0 +1,45 @@
+r"""Scores a trained net on a split of a dataset, as in the paper's section 5.
+
+    python model_tf/evaluate.py --run out/run --data out/sample
+
+writes into the folder of --output: scores.json, the ROC curves as figures and as numbers (roc_*.png, roc_curves.json)
+and panel.png, with probability maps of some cells. Exit codes: 0, done; 2, something given cannot be used.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    # Run as a script, Python looks in model_tf/ itself, where settings.py would be a top-level name.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from beam_pipeline.faults import InvalidInputError
+from model_tf.evaluate_flags import parse_evaluate_flags
+from model_tf.settings import TrainSettings
+from model_tf.train import choose_backend
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "")
+    try:
+        choose_backend(TrainSettings(backend=command.backend))
+        from model_tf.evaluation import evaluate  # imports Keras, which takes its backend when it is imported
+
+        evaluate(command)
+    except InvalidInputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

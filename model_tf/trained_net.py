@@ -1,0 +1,93 @@
+"""Loads the net of a training run."""
+
+import dataclasses
+import hashlib
+import tempfile
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.records.files import join
+from model_tf.hrnet import WIDTHS, HRNetSegmenter
+from model_tf.run_folder import BEST_FILE, LAST_FILE, RunInfo
+
+_NAMED = {"best": BEST_FILE, "last": LAST_FILE}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNet:
+    """A net and where it is from.
+
+    Attributes:
+        model: The net, not compiled.
+        path: Of the checkpoint.
+        sha256: Of the checkpoint's bytes.
+    """
+
+    model: HRNetSegmenter
+    path: str
+    sha256: str
+
+
+def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
+    """Loads a checkpoint of a run.
+
+    Args:
+        folder: The run's folder, local or gs://.
+        run: What the folder says of the run.
+        checkpoint: "best", "last" or the path of a `.keras` file of the same architecture.
+
+    Returns:
+        The net.
+
+    Raises:
+        InvalidInputError: There is no such checkpoint, it cannot be read, it is of another architecture, or its
+            training diverged.
+    """
+    path = join(folder, _NAMED[checkpoint]) if checkpoint in _NAMED else checkpoint
+    with tempfile.TemporaryDirectory() as temporary:
+        local = Path(temporary) / "net.keras"
+        _copy(path, local, folder)
+        digest = hashlib.sha256(local.read_bytes()).hexdigest()
+        try:
+            model = keras.saving.load_model(local, compile=False)
+        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise InvalidInputError(
+                f"{path} is damaged, or it was not written by this version of train.py "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
+            ) from error
+    _require_architecture(path, model, run)
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise InvalidInputError(
+            f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
+            "--checkpoint, or train again with a lower --peak_rate."
+        )
+    return TrainedNet(model, path, digest)
+
+
+def _copy(path: str, local: Path, folder: str) -> None:
+    if not path.endswith(".keras") or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        found = sorted(name for name in tf.io.gfile.listdir(folder) if name.endswith(".keras"))
+        raise InvalidInputError(
+            f"--checkpoint must be best, last or the path of a .keras file that is there. Received: {path}. "
+            f"{folder} holds {', '.join(found) or 'no checkpoint yet: train it first'}."
+        )
+    tf.io.gfile.copy(path, str(local))
+
+
+def _require_architecture(path: str, model: keras.Model, run: RunInfo) -> None:
+    if not isinstance(model, HRNetSegmenter):
+        raise InvalidInputError(
+            f"{path} must hold a net of train.py. Received: a {type(model).__name__}. Give another --checkpoint."
+        )
+    wanted = WIDTHS[run.settings.width]
+    if model.backbone.architecture != wanted or model.num_categories != len(run.categories):
+        raise InvalidInputError(
+            f"{path} must be of the run's architecture, --width {run.settings.width} ({wanted}) with "
+            f"{len(run.categories)} categories. Received: {model.backbone.architecture} with "
+            f"{model.num_categories} categories. Give a checkpoint of this run, or the --run of this checkpoint."
+        )

@@ -1,0 +1,64 @@
+"""Settings and presets: what is refused, what goes to JSON and back."""
+
+import json
+
+import pytest
+
+from beam_pipeline.faults import InvalidInputError
+from model_tf.settings import PRESETS, STRATEGIES, TrainSettings
+
+
+def test_the_paper_s_preset_is_the_paper_s() -> None:
+    """Source: spec, section 2."""
+    paper = PRESETS["paper"]()
+    assert (paper.width, paper.epochs, paper.warmup_epochs, paper.pairs_per_batch) == ("w18", 225, 10, 16)
+    assert (paper.momentum, paper.peak_rate, paper.final_rate) == (0.9, 0.01, 0.0001)
+    assert (paper.weight_decay, paper.class_weights, paper.augment) == (0.0, (), True)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_say_command_cost_and_expected_score(name: str) -> None:
+    text = PRESETS[name].__doc__ or ""
+    assert f"--preset {name}" in text
+    for word in ("Command:", "Cost:", "Expected:"):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trips(name: str) -> None:
+    settings = PRESETS[name]()
+    assert TrainSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    weighed = TrainSettings(class_weights=(("road", 2.0), ("building", 0.5)))
+    assert TrainSettings.from_json(json.loads(json.dumps(weighed.to_json()))) == weighed
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"width": "w64"}, "--width is one of w18, w32, w48, tiny. Received: w64"),
+        ({"epochs": 0}, "--epochs must be at least 1. Received: 0"),
+        ({"pairs_per_batch": 0}, "--pairs_per_batch"),
+        ({"epochs": 10, "warmup_epochs": 10.0}, "--warmup_epochs must be at least 0 and below 10"),
+        ({"momentum": 1.0}, "--momentum"),
+        ({"final_rate": 0.1}, "--final_rate"),
+        ({"peak_rate": float("nan")}, "--final_rate"),
+        ({"weight_decay": -1.0}, "--weight_decay"),
+        ({"class_weights": (("road", -2.0),)}, "--class_weights road"),
+        ({"precision": "float16"}, "--precision is one of float32, bfloat16"),
+        ({"backend": "theano"}, "--backend is one of"),
+        ({"strategy": "data-parallel"}, "--strategy on the tensorflow backend is one of none, mirrored"),
+        (
+            {"backend": "jax", "strategy": "mirrored"},
+            "--strategy on the jax backend is one of none, data-parallel",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        TrainSettings(**given)
+
+
+def test_every_strategy_of_every_backend_is_accepted() -> None:
+    for backend, strategies in STRATEGIES.items():
+        for strategy in strategies:
+            TrainSettings(backend=backend, strategy=strategy)

@@ -1,0 +1,299 @@
+"""Runs of train.py: what they leave behind, that they go on bit for bit, and what they refuse."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_pipeline.faults import InvalidInputError
+from model_tf import training
+from model_tf.dataset_info import load_info
+from model_tf.flags import parse_flags
+from model_tf.run_folder import read_run
+from model_tf.settings import TrainSettings
+from model_tf.stopping import EXIT_STOPPED, StopRequest
+from model_tf.train import choose_backend, main
+from tests.model_tf.training_runs import (
+    EPOCHS,
+    STEPS,
+    assert_equal_runs,
+    build_small,
+    flags,
+    read_log,
+    variables,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class AskedAt:
+    """A stop request that is made when it is looked at for the n-th time.
+
+    It is looked at after every step and before every batch of validation.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+
+    @property
+    def is_made(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+@pytest.fixture(autouse=True)
+def small_net(monkeypatch) -> None:
+    """The whole of train.py with a net that is traced in half the time of `tiny`."""
+    monkeypatch.setattr(training, "build_hrnet", build_small)
+
+
+@pytest.fixture(scope="module")
+def run(dataset_folder, tmp_path_factory) -> Path:
+    """A run that was never stopped; read only."""
+    output = tmp_path_factory.mktemp("run") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_hrnet", build_small)
+        assert main(flags(dataset_folder, output)) == 0
+    return output
+
+
+@pytest.fixture
+def begun(run, tmp_path) -> Path:
+    """A copy of the run, to be broken."""
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def test_a_run_leaves_settings_checkpoints_and_logs(run, dataset_folder) -> None:
+    info = load_info(dataset_folder)
+    described = read_run(str(run))
+    assert described.settings == parse_flags(flags(dataset_folder, run), "").settings
+    assert described.categories == info.categories
+    assert described.statistics == info.statistics
+    assert described.data_fingerprint == info.fingerprint
+    assert {"keras", "numpy", "tensorflow"} <= described.versions.keys()
+
+    state = json.loads((run / "state.json").read_text())
+    log = read_log(run)
+    assert (state["step"], state["epochs"]) == (STEPS * EPOCHS, EPOCHS)
+    assert [(row["epoch"], row["step"]) for row in log] == [("1", "6"), ("2", "12")]
+    best = max(log, key=lambda row: float(row["validation_auc"]))
+    assert state["best_auc"] == float(best["validation_auc"])
+    assert state["best_epoch"] == int(best["epoch"])
+    assert float(log[-1]["learning_rate"]) == pytest.approx(described.settings.final_rate)
+    events = [
+        value
+        for path in (run / "tensorboard").glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+    curve = [tf.make_ndarray(value.tensor) for value in events if value.tag == "epoch/validation_auc"]
+    assert curve == pytest.approx([float(row["validation_auc"]) for row in log])
+    pictures = [value.tensor.string_val[2] for value in events if value.tag == "predictions"]
+    assert [tf.io.decode_png(picture).shape[-1] for picture in pictures] == [3, 3]
+    assert not list((run / "tmp").iterdir())
+
+
+def test_it_learns_what_the_made_images_show(run) -> None:
+    losses = [float(row["loss"]) for row in read_log(run)]
+    assert losses[1] < losses[0]
+
+
+def test_checkpoints_are_plain_keras_files(run) -> None:
+    last = keras.models.load_model(run / "last.keras")
+    assert int(last.optimizer.iterations) == STEPS * EPOCHS
+    best = keras.models.load_model(run / "best.keras")
+    assert not best.compiled
+    assert len(best.weights) == len(last.weights)
+
+
+def test_a_finished_run_says_so_and_changes_nothing(run, dataset_folder, capsys) -> None:
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    assert main(flags(dataset_folder, run)) == 0
+    assert "is finished: best validation AUC" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in run.glob("*.*")} == before
+
+
+class Killed(Exception):
+    """Ends a run where nothing else would."""
+
+
+def test_a_run_goes_on_bit_for_bit_wherever_it_ended(run, dataset_folder, tmp_path, monkeypatch) -> None:
+    """At a kill after the first epoch, when best.keras is there but no log; then in the middle of the second."""
+    output = tmp_path / "pieces"
+    command = parse_flags(flags(dataset_folder, output), "")
+
+    def killed(*_, **__) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.RunLog, "add", killed)
+        with pytest.raises(Killed):
+            training.train(command, StopRequest())
+    assert (output / "best.keras").exists()
+    assert json.loads((output / "state.json").read_text())["epochs"] == 0
+
+    # It looks before each of two batches of the validation that is done again, and after each step.
+    assert training.train(command, AskedAt(looks=1 + 2 + 2)) == EXIT_STOPPED
+    state = json.loads((output / "state.json").read_text())
+    assert (state["step"], state["epochs"]) == (STEPS + 3, 1)
+    assert training.train(command, StopRequest()) == 0
+    assert_equal_runs(run, output)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(run, dataset_folder, tmp_path) -> None:
+    """A process of its own, and a real signal in the middle of the first epoch."""
+    output = tmp_path / "preempted"
+    command = [sys.executable, "-m", "tests.model_tf.training_runs", *flags(dataset_folder, output)]
+    process = subprocess.Popen(
+        [*command, "--save_every", "1"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (output / "state.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == EXIT_STOPPED
+    assert "SIGTERM: saving after this step" in said
+    step = json.loads((output / "state.json").read_text())["step"]
+    assert 0 < step < STEPS
+    assert f"stopped after {step} steps; the same command goes on" in said
+    assert main(flags(dataset_folder, output)) == 0
+    assert_equal_runs(run, output)
+
+
+def test_a_request_within_validation_ends_it_before_its_end(run, dataset_folder, tmp_path) -> None:
+    """No row, no best net; the epoch is trained and saved."""
+    info = load_info(dataset_folder)
+    settings = read_run(str(run)).settings
+    loss = training.MaskedBinaryCrossentropy(info.categories)
+    validation = training.Validation(info, settings)
+    seen = []
+
+    def predict(images: dict[str, np.ndarray]) -> np.ndarray:
+        seen.append(len(images["gsd_10"]))
+        return np.zeros((*images["gsd_10"].shape[:3], len(info.categories)), np.float32)
+
+    request = AskedAt(1)
+    assert validation.run(predict, loss, lambda: request.is_made) is None
+    assert seen == [2]
+
+
+def refusal(argv: list[str], capsys) -> str:
+    assert main(argv) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--epochs", "3"], "holds a run with --epochs 2. Received: --epochs 3"),
+        (["--seed", "1", "--width", "w18"], "with --width tiny --seed 0. Received: --width w18 --seed 1"),
+        (["--class_weights", "road=2"], "--class_weights"),
+    ],
+)
+def test_other_settings_are_refused(run, dataset_folder, capsys, more, said) -> None:
+    assert said in refusal(flags(dataset_folder, run, *more), capsys)
+
+
+def changed_dataset(folder: str, tmp_path: Path, **changes: object) -> str:
+    copy = Path(shutil.copytree(folder, tmp_path / "data"))
+    content = json.loads((copy / "dataset.json").read_text())
+    (copy / "dataset.json").write_text(json.dumps({**content, **changes}))
+    return str(copy)
+
+
+def test_other_data_are_refused(run, dataset_folder, tmp_path, capsys) -> None:
+    shards = [
+        {**shard, "sha256": "0" * 64}
+        for shard in json.loads(Path(dataset_folder, "dataset.json").read_text())["shards"]
+    ]
+    data = changed_dataset(dataset_folder, tmp_path, shards=shards)
+    assert "holds a run on other data" in refusal(flags(data, run), capsys)
+
+
+def test_other_categories_are_refused(run, dataset_folder, tmp_path, capsys) -> None:
+    ontology = json.loads(Path(dataset_folder, "dataset.json").read_text())["ontology"]
+    labels = ontology["channels"][2]["labels"]
+    labels["house"] = labels.pop("building")
+    data = changed_dataset(dataset_folder, tmp_path, ontology=ontology)
+    assert "holds a run with other categories: " in refusal(flags(data, run), capsys)
+
+
+def test_a_folder_of_something_else_is_refused(dataset_folder, capsys) -> None:
+    said = refusal(flags(dataset_folder, Path(dataset_folder)), capsys)
+    assert "has no settings.json but dataset.json" in said
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(begun, dataset_folder, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(training, "build_hrnet", lambda *given, **more: build_small(*given, **more, blocks=2))
+    said = refusal(flags(dataset_folder, begun), capsys)
+    assert "last.keras is a checkpoint of another architecture: it has blocks 1. Received: " in said
+    assert "need blocks 2. Give another --output" in said
+
+
+def test_a_damaged_checkpoint_is_refused(begun, dataset_folder, capsys) -> None:
+    path = begun / "last.keras"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "last.keras is damaged" in refusal(flags(dataset_folder, begun), capsys)
+
+
+def test_a_keras_file_of_someone_else_is_refused(begun, dataset_folder, capsys) -> None:
+    shutil.copy(begun / "best.keras", begun / "last.keras")
+    assert "last.keras is damaged, or train.py did not write it" in refusal(
+        flags(dataset_folder, begun), capsys
+    )
+
+
+def test_settings_of_another_version_are_refused(begun, dataset_folder, capsys) -> None:
+    content = json.loads((begun / "settings.json").read_text())
+    del content["settings"]["momentum"], content["categories"]
+    (begun / "settings.json").write_text(json.dumps(content))
+    assert "settings.json is not what this version writes" in refusal(flags(dataset_folder, begun), capsys)
+
+
+def test_class_weights_of_no_category_are_refused(dataset_folder, tmp_path, capsys) -> None:
+    said = refusal(flags(dataset_folder, tmp_path / "run", "--class_weights", "roads=2"), capsys)
+    assert "--class_weights must name categories of the data: wooded, " in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_dataset_is_refused(tmp_path, capsys) -> None:
+    said = refusal(flags(str(tmp_path / "none"), tmp_path / "run"), capsys)
+    assert "There is no" in said
+    assert "dataset.json" in said
+
+
+def test_divergence_is_said_and_not_saved(dataset_folder, tmp_path, capsys) -> None:
+    output = tmp_path / "run"
+    more = ["--peak_rate", "1e30", "--warmup_epochs", "0", "--save_every", "1"]
+    said = refusal(flags(dataset_folder, output, *more), capsys)
+    assert "The loss became nan in epoch 1: training diverged" in said
+    assert all(np.isfinite(value).all() for value in variables(output / "last.keras").values())
+
+
+def test_weight_decay_acts_on_kernels_only(dataset_folder) -> None:
+    settings = parse_flags(["--data", "x", "--preset", "tiny", "--weight_decay", "0.1"], "").settings
+    categories = load_info(dataset_folder).categories
+    schedule = training.make_schedule(dataclasses.replace(settings, warmup_epochs=0), 2)
+    loss = training.MaskedBinaryCrossentropy(categories)
+    model = training.make_model(settings, len(categories), schedule, loss)
+    before = [np.asarray(weight) for weight in model.trainable_variables]
+    model.optimizer.apply([keras.ops.zeros_like(weight) for weight in model.trainable_variables])
+    for weight, old in zip(model.trainable_variables, before, strict=True):
+        decays = weight.name == "kernel"
+        np.testing.assert_allclose(weight, old * (1 - 0.1 * settings.peak_rate if decays else 1), rtol=1e-6)
+
+
+def test_another_backend_in_the_same_process_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())  # put back afterwards
+    with pytest.raises(InvalidInputError, match="Keras already runs on tensorflow in this process"):
+        choose_backend(TrainSettings(backend="torch"))
