@@ -7,14 +7,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import plan
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.region import cells_in_region, is_bbox
-from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
+from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv, parse_cells_csv
 from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -24,9 +23,7 @@ from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, r
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.sample_world import default_directory, make_sample_world
-from beam_pipeline.storage import BeamFiles, header_copy
-
-CELLS_FILE = "spatial_cell_info.csv"
+from beam_pipeline.storage import BeamFiles, expand_globs, header_copy
 
 _log = logging.getLogger(__name__)
 
@@ -117,16 +114,7 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidInputError: A pattern matches nothing, or two extracts share a file name.
     """
-    paths: list[str] = []
-    for pattern in patterns:
-        try:
-            (match,) = FileSystems.match([pattern])
-        except Exception as error:
-            raise InvalidInputError(f"--osm cannot be read: {error}. Received: {pattern}") from error
-        if not match.metadata_list:
-            raise InvalidInputError(f"--osm matches no file. Received: {pattern}")
-        paths += sorted(metadata.path for metadata in match.metadata_list)
-    paths = list(dict.fromkeys(paths))
+    paths = expand_globs(patterns, "--osm")
     names = [path.rsplit("/", 1)[-1] for path in paths]
     if len(set(names)) != len(names):
         raise InvalidInputError(

@@ -10,14 +10,13 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
-def cells_of_lit(lit: Bools, window: RasterWindow, rows: range, columns: range) -> Ints:
+def cells_of_lit(lit: Bools, window: RasterWindow, first_row: int = 0) -> Ints:
     """Returns the cells that touch a lit pixel.
 
     Args:
-        lit: (len(rows), len(columns)) which pixels are lit.
+        lit: (R, W) which pixels of some rows of a file are lit.
         window: Of the whole file.
-        rows: The file's rows in `lit`.
-        columns: The file's columns in `lit`.
+        first_row: The file's row that is row 0 of `lit`.
 
     Returns:
         Ids, ascending, each once.
@@ -26,14 +25,14 @@ def cells_of_lit(lit: Bools, window: RasterWindow, rows: range, columns: range) 
     used = np.flatnonzero(lit.any(axis=1))
     if not len(used):
         return np.zeros(0, np.int64)
-    first_band, last_band = window.bands_of_rows(used + rows.start)
+    first_band, last_band = window.bands_of_rows(used + first_row)
     found = []
     for band in range(int(first_band.min()), int(last_band.max()) + 1):
         of_band = used[(first_band <= band) & (band <= last_band)]
         if not len(of_band):
             continue
         # Rows first: what is left to compute is of one row, however many touch the band.
-        lit_columns = np.flatnonzero(lit[of_band[0] : of_band[-1] + 1].any(axis=0)) + columns.start
+        lit_columns = np.flatnonzero(lit[of_band[0] : of_band[-1] + 1].any(axis=0))
         cells = int(table.cells[band])
         first, last = window.cells_of_columns(lit_columns, cells)
         touched = np.zeros(cells, bool)
@@ -43,23 +42,20 @@ def cells_of_lit(lit: Bools, window: RasterWindow, rows: range, columns: range) 
     return np.concatenate(found)
 
 
-def cells_reached(ids: Ints, band: int, window: RasterWindow) -> Bools:
-    """Tells which cells of a band touch a pixel of a raster, lit or not.
+def cells_reached(band: int, window: RasterWindow) -> range:
+    """Returns which cells of a band touch a pixel of a raster, lit or not.
 
     Args:
-        ids: (N,) ids of the band.
         band: The band.
         window: The raster's window.
 
     Returns:
-        (N,) bool.
+        Numbers within the band, each cell once; they may be below 0 and go on from the band's number of cells around
+        the Earth.
     """
-    table = grid.band_table()
-    touched = np.zeros(len(ids), bool)
     first_row, last_row = window.rows_of_bands(np.array([band]))
     if first_row[0] > last_row[0]:
-        return touched
-    numbers, cells = ids - table.first[band], int(table.cells[band])
-    for first, last in window.columns_of_cells(numbers, cells):
-        touched |= first <= last
-    return touched
+        return range(0)
+    cells = int(grid.band_table().cells[band])
+    first, last = window.cells_of_columns(np.array([0, window.columns - 1]), cells)
+    return range(int(first[0]), min(int(last[1]), int(first[0]) + cells - 1) + 1)

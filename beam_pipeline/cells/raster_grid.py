@@ -49,7 +49,9 @@ class Lattice:
         return 360 * self.half_pixels
 
 
-NIGHT_LIGHTS = Lattice("EOG VNL, 15 arc seconds, pixel centres on whole multiples", 240, -1, 36001, 86401, 33601)
+NIGHT_LIGHTS = Lattice(
+    "EOG VNL, 15 arc seconds, pixel centres on whole multiples", 240, -1, 36001, 86401, 33601
+)
 """75 N to 65 S. The first and the last column are the same ground, half of it on each side of the antimeridian.
 Source: https://eogdata.mines.edu/products/vnl/ (86401 x 33601 px, origin -180.00208333, 75.00208333)."""
 
@@ -138,8 +140,10 @@ class RasterWindow:
 @functools.cache
 def _parallels() -> Ints:
     """Returns the bands' edges in whole 1e-8 degrees."""
-    return np.rint(grid.band_table().edges * _EDGE_UNITS).astype(np.int64)
+    edges: Ints = np.rint(grid.band_table().edges * _EDGE_UNITS).astype(np.int64)
+    return edges
 
 
 def _ceil_div(dividend: Ints, divisor: Ints | int) -> Ints:
-    return -(-dividend // divisor)
+    quotient: Ints = -(-dividend // divisor)
+    return quotient

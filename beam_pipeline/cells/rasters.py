@@ -4,6 +4,7 @@ Paths are local ones or URLs that GDAL knows, such as gs://bucket/file.tif. A Ne
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyproj
 import rasterio
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from beam_pipeline.cells.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
@@ -30,8 +31,8 @@ GDAL_OPTIONS = {
     # No listing of a bucket's folder and no look for sidecar files.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    # In megabytes. Every block is read once, so more would only hold what nobody asks for again.
-    "GDAL_CACHEMAX": "64",
+    # In bytes, of the process. Every block is read once, so more would hold what nobody asks for again.
+    "GDAL_CACHEMAX": 64 << 20,
     "GDAL_HTTP_MAX_RETRY": "5",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_TIMEOUT": "60",
@@ -99,7 +100,18 @@ def is_netcdf(path: str) -> bool:
 
 
 def open_raster(path: str) -> Any:
-    """Opens a raster, to be used within `rasterio.Env(**GDAL_OPTIONS)`; of a NetCDF its `LAND_COVER_VARIABLE`."""
+    """Opens a raster for `read_rows`, to be used within `rasterio.Env(**GDAL_OPTIONS)`."""
+    if not is_netcdf(path):
+        return rasterio.open(path)
+    with warnings.catch_warnings():
+        # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes
+        # (version 2.0.7), and the HDF5 driver knows no coordinates.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}')
+
+
+def _open_header(path: str) -> Any:
+    """Opens a raster for what is known of it, its coordinates among them."""
     return rasterio.open(f'NETCDF:"{path}":{LAND_COVER_VARIABLE}' if is_netcdf(path) else path)
 
 
@@ -108,22 +120,21 @@ def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.ND
     columns = range(dataset.width) if columns is None else columns
     window = Window(columns.start, rows.start, len(columns), len(rows))
     pixels: npt.NDArray[Any] = dataset.read(1, window=window)
-    return pixels
+    return pixels.view(np.uint8) if pixels.dtype == np.int8 else pixels
 
 
-def lit_pixels(dataset: Any, file: RasterFile, rows: range, columns: range | None = None) -> Bools:
+def lit_pixels(dataset: Any, file: RasterFile, rows: range) -> Bools:
     """Reads which pixels are lit: positive and finite, and neither no data nor masked.
 
     Args:
         dataset: The open file.
         file: What `inspect_night_lights` found.
         rows: The rows to read.
-        columns: The columns to read; all by default.
 
     Returns:
-        (len(rows), len(columns)) bool.
+        (len(rows), W) bool.
     """
-    values = read_rows(dataset, rows, columns)
+    values = read_rows(dataset, rows)
     lit: Bools = values > 0  # False for NaN
     if not lit.any():
         return lit
@@ -131,8 +142,7 @@ def lit_pixels(dataset: Any, file: RasterFile, rows: range, columns: range | Non
     if file.nodata is not None and file.nodata > 0:
         lit &= values != values.dtype.type(file.nodata)
     if file.has_mask:
-        columns = range(dataset.width) if columns is None else columns
-        lit &= dataset.read_masks(1, window=Window(columns.start, rows.start, len(columns), len(rows))) > 0
+        lit &= dataset.read_masks(1, window=Window(0, rows.start, dataset.width, len(rows))) > 0
     return lit
 
 
@@ -187,7 +197,7 @@ def _spread(blocks: list[range]) -> Iterator[range]:
 
 def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(path) as dataset:
+        with rasterio.Env(**GDAL_OPTIONS), _open_header(path) as dataset:
             return _checked(dataset, path, flag, lattice, dtype)
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be opened: {error}. Received: {path}") from error
@@ -195,9 +205,12 @@ def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
 
 def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
     def refuse(what: str, wanted: Any, received: Any) -> InvalidInputError:
-        return InvalidInputError(f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}")
+        return InvalidInputError(
+            f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}"
+        )
 
-    if not _is_wgs84(dataset.crs):
+    # A NetCDF's coordinates are named; ESA's `crs` variable is none that GDAL understands.
+    if not (_is_wgs84(dataset.crs) or (is_netcdf(path) and dataset.crs is None)):
         raise refuse("CRS", "longitude and latitude on WGS84 (EPSG:4326)", dataset.crs or "none")
     if dataset.count != 1:
         raise refuse("number of bands", 1, dataset.count)
