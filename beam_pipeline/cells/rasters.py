@@ -253,7 +253,7 @@ def _window(dataset: Any, lattice: Lattice) -> RasterWindow | None:
         return None
     scale = lattice.pixels_per_degree
     west, north = transform.c, transform.f
-    east, south = transform * (dataset.width, dataset.height)
+    east, south = west + transform.a * dataset.width, north + transform.e * dataset.height
     columns = (np.array([west, east]) + 180) * scale - lattice.left / 2
     rows = lattice.top / 2 - np.array([north, south]) * scale
     column, row = round(columns[0]), round(rows[0])
