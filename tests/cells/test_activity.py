@@ -186,7 +186,9 @@ def test_rows_and_bands_are_inverse_to_each_other() -> None:
         first_band, last_band = window.bands_of_rows(np.arange(lattice.rows))
         edges = [Fraction(round(edge * 10**8), 10**8) for edge in grid.band_table().edges.tolist()]
         step = Fraction(1, 2 * lattice.pixels_per_degree)
-        for row in [*range(0, lattice.rows, 97), lattice.rows - 1]:
+        # Bands and land-cover rows share the equator.
+        equator = lattice.top // 2
+        for row in [*range(0, lattice.rows, 97), *range(equator - 2, equator + 2), lattice.rows - 1]:
             top, bottom = (lattice.top - 2 * row) * step, (lattice.top - 2 * row - 2) * step
             low, high = int(first_band[row]), int(last_band[row])
             for band in range(max(low - 1, 0), min(high + 2, grid.NUM_BANDS)):
