@@ -166,20 +166,31 @@ def _drawn(batches: Iterable[Ids], max_cells: int, seed: int) -> CellsFound:
     return CellsFound(found.cells, sum(drawn < greatest for drawn in passed))
 
 
-def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[Ids]:
-    """Yields the ids of cells whose centre lies in a polygon, each once, ascending, some bands at a time."""
+def bands_of(polygons: Sequence[BaseGeometry]) -> range:
+    """Returns the bands that polygons may have cells in."""
     bounds = np.array([polygon.bounds for polygon in polygons]).reshape(-1, 4)
     if not len(bounds):
-        return
+        return range(0)
+    return grid.bands_between(bounds[:, 1].min(), bounds[:, 3].max())
+
+
+def ids_in_band(band: int, polygons: Sequence[BaseGeometry]) -> Ids:
+    """Returns the ids of the cells of a band whose centre lies in a polygon, each once, ascending."""
+    south, north = grid.band_edges(band)
+    inside = [np.zeros(0, np.int64)]
+    for polygon in polygons:
+        west, low, east, high = polygon.bounds
+        if low <= north and high >= south:
+            ids = grid.ids_in_band(band, west, east)
+            inside.append(ids[shapely.intersects_xy(polygon, *grid.id_to_center(ids))])
+    return np.unique(np.concatenate(inside))
+
+
+def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[Ids]:
+    """Yields the ids of cells whose centre lies in a polygon, each once, ascending, some bands at a time."""
     waiting: list[Ids] = []
-    for band in grid.bands_between(bounds[:, 1].min(), bounds[:, 3].max()):
-        south, north = grid.band_edges(band)
-        inside = []
-        for row in np.flatnonzero((bounds[:, 1] <= north) & (bounds[:, 3] >= south)).tolist():
-            ids = grid.ids_in_band(band, bounds[row, 0], bounds[row, 2])
-            inside.append(ids[shapely.intersects_xy(polygons[row], *grid.id_to_center(ids))])
-        if inside:
-            waiting.append(np.unique(np.concatenate(inside)))
+    for band in bands_of(polygons):
+        waiting.append(ids_in_band(band, polygons))
         if sum(map(len, waiting)) >= _BATCH:
             yield np.concatenate(waiting)
             waiting = []

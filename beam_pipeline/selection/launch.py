@@ -17,7 +17,7 @@ from beam_pipeline.cells.rasters import (
     require_lit,
     require_water,
 )
-from beam_pipeline.cells.region import is_bbox, region_polygons
+from beam_pipeline.cells.region import bands_of, is_bbox, region_polygons
 from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.options import is_dataflow, runs_locally
 from beam_pipeline.records.files import join
@@ -80,16 +80,13 @@ def rows_to_read(settings: SelectionSettings) -> list[range]:
     blocks = file.row_blocks(settings.rows_per_task)
     if settings.region is None:
         return blocks
-    kept = []
-    bands = [
-        grid.bands_between(south, north)
-        for _, south, _, north in (polygon.bounds for polygon in region_polygons(settings.region))
-    ]
-    for block in blocks:
-        first, last = file.window.bands_of_rows(np.array([block.start, block.stop - 1]))
-        if any(first[1] < some.stop and some.start <= last[0] for some in bands):
-            kept.append(block)
-    return kept
+    bands = bands_of(region_polygons(settings.region))
+    north, south = (
+        file.window.bands_of_rows(np.array([block[0] for block in blocks]))[1],
+        file.window.bands_of_rows(np.array([block[-1] for block in blocks]))[0],
+    )
+    near = (south < bands.stop) & (bands.start <= north)
+    return [block for block, kept in zip(blocks, near.tolist(), strict=True) if kept]
 
 
 def _region(area: str | None) -> str | None:

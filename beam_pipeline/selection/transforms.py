@@ -23,7 +23,7 @@ from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
 from beam_pipeline.cells.land_cover import find_land, groups_of_bands
 from beam_pipeline.cells.mgrs_tiles import NO_TILE, tile_table
 from beam_pipeline.cells.rasters import GDAL_OPTIONS, is_netcdf, lit_pixels, open_raster
-from beam_pipeline.cells.region import region_polygons, within_any
+from beam_pipeline.cells.region import bands_of, ids_in_band, region_polygons, within_any
 from beam_pipeline.cells.sampling import EVERY_CELL, Cut, cell_hashes, draw_tiles, fraction_cut, smallest
 from beam_pipeline.selection.cell_list import Part, write_part
 from beam_pipeline.selection.options import Sampling, SelectionSettings
@@ -101,10 +101,11 @@ class CountCells(beam.PTransform):
         self._settings = settings
 
     def expand(self, start: Any) -> beam.PCollection[Count]:
-        bands = range(0, grid.NUM_BANDS, _BANDS_COUNTED)
+        region = self._settings.region
+        bands = range(grid.NUM_BANDS) if region is None else bands_of(region_polygons(region))
         return (
             start
-            | "Bands" >> beam.Create(bands, reshuffle=True)
+            | "Bands" >> beam.Create(bands[::_BANDS_COUNTED], reshuffle=True)
             | "Count" >> beam.ParDo(_CountBands(self._settings))
         )
 
@@ -116,12 +117,13 @@ class _CountBands(_Stage):
         window = self._settings.night_lights[0].window
         table = grid.band_table()
         total = within = 0
-        for band in range(first_band, min(first_band + _BANDS_COUNTED, grid.NUM_BANDS)):
+        end = grid.NUM_BANDS if self._polygons is None else bands_of(self._polygons).stop
+        for band in range(first_band, min(first_band + _BANDS_COUNTED, end)):
             reached, cells = cells_reached(band, window), int(table.cells[band])
             if self._polygons is None:
                 total, within = total + cells, within + len(reached)
                 continue
-            ids = self._within(np.arange(table.first[band], table.first[band + 1]))
+            ids = ids_in_band(band, self._polygons)
             total += len(ids)
             within += int(((ids - table.first[band] - reached.start) % cells < len(reached)).sum())
         yield "cells", total

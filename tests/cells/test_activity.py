@@ -162,12 +162,15 @@ def test_edges_are_compared_without_rounding(lattice: Lattice) -> None:
     table = grid.band_table()
     rng = np.random.default_rng(0)
     # Bands whose meridians meet the pixels' edges at many places, and others.
-    bands = np.flatnonzero(table.cells % 256 == 0)[::4].tolist() + rng.integers(0, grid.NUM_BANDS, 30).tolist()
+    bands = (
+        np.flatnonzero(table.cells % 256 == 0)[::4].tolist() + rng.integers(0, grid.NUM_BANDS, 30).tolist()
+    )
     window = RasterWindow(lattice, 0, 0, lattice.columns, lattice.rows)
     shared_edges = 0
     for band in bands:
         cells = int(table.cells[band])
-        for column in rng.integers(0, lattice.columns, 6).tolist() + [0, lattice.columns // 2, lattice.columns - 1]:
+        ends = 0, lattice.columns // 2, lattice.columns - 1
+        for column in [*ends, *rng.integers(0, lattice.columns, 6).tolist()]:
             first, last = (int(n[0]) for n in window.cells_of_columns(np.array([column]), cells))
             for number in range(first - 1, last + 2):
                 west, east, left, right = exact_edges((number, cells, band), lattice, column)
@@ -241,7 +244,9 @@ def test_cells_in_water_are_those_of_brute_force(
             return  # one coordinate alone gives no step
         path = write_netcdf(tmp_path / "lc.nc", classes, window, 16, signed=kind == "signed.nc")
     else:
-        layout = {"blockysize": 1} if kind == "strips" else {"tiled": True, "blockxsize": 16, "blockysize": 16}
+        layout = (
+            {"blockysize": 1} if kind == "strips" else {"tiled": True, "blockxsize": 16, "blockysize": 16}
+        )
         path = write_window(tmp_path / "lc.tif", classes, window, **layout)
     ids = cells_near(window)
     ids = ids[rng.random(len(ids)) < rng.choice([0.3, 1.0])]
