@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -13,7 +15,7 @@ from beam_pipeline import plan
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.region import cells_in_region, is_bbox
-from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv, parse_cells_csv
+from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv, parse_cells_csv, read_cells_csv
 from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -22,12 +24,18 @@ from beam_pipeline.labels.overpass import check_url
 from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, runs_locally
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
-from beam_pipeline.sample_world import default_directory, make_sample_world
+from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
+from beam_pipeline.selection.cell_list import SELECTION_FILE
+from beam_pipeline.selection.graph import run_selection
+from beam_pipeline.selection.launch import prepare_selection
+from beam_pipeline.selection.options import parse_selection_flags
 from beam_pipeline.storage import BeamFiles, expand_globs, header_copy
 
 _log = logging.getLogger(__name__)
 
-_INPUT_FLAGS = ("cells", "area", "stac_url", "collection", "osm")
+_LEAST_SAMPLE_CELLS = 4
+
+_INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm")
 
 
 def prepare_build(options: PipelineOptions) -> BuildSettings:
@@ -45,8 +53,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     """
     given: Any = options.view_as(BuildOptions)
     local = runs_locally(options)
-    if given.sample:
-        _use_sample(given, local)
+    sample = _use_sample(given, local) if given.sample else None
     settings = build_settings(options)
     if settings.overpass_url and not local:
         raise InvalidInputError(
@@ -55,7 +62,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
         )
     if settings.overpass_url:
         check_url(settings.overpass_url)
-    cells = find_cells(given, settings.seed)
+    cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = [_inspect(path) for path in settings.extracts]
     if extracts:
@@ -70,6 +77,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     units = plan.make_units(cells, settings.cells_per_shard)
     text = plan.units_text(units)
     write_plan(settings.output, text, cells, fingerprint(settings, text, catalogue.identity, extracts))
+    if sample:
+        BeamFiles().write_text(join(settings.output, SELECTION_FILE), sample.described)
     return settings
 
 
@@ -208,20 +217,50 @@ def write_plan(output: str, units_text: str, cells: Sequence[Cell], given: dict[
     files.write_text(path, json.dumps(given, indent=1, sort_keys=True) + "\n")
 
 
-def _use_sample(given: Any, local: bool) -> None:
+@dataclasses.dataclass(frozen=True)
+class _SampleCells:
+    """The cells that were chosen of the sample world, and the JSON that goes with their list."""
+
+    cells: list[Cell]
+    described: str
+
+
+def _use_sample(given: Any, local: bool) -> _SampleCells:
+    """Makes the sample world, points the flags to it and chooses its cells."""
     if not local:
         raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
     clashing = [f"--{name}" for name in _INPUT_FLAGS if getattr(given, name) is not None]
     if clashing:
         raise InvalidInputError(f"--sample brings its own inputs. Leave out {', '.join(clashing)}")
-    if given.sample_cells < 1:
-        raise InvalidInputError(f"--sample_cells must be at least 1. Received: {given.sample_cells}")
+    if given.sample_cells < _LEAST_SAMPLE_CELLS:
+        raise InvalidInputError(
+            f"--sample_cells must be at least {_LEAST_SAMPLE_CELLS}: fewer lie in the dark. "
+            f"Received: {given.sample_cells}"
+        )
     directory = given.sample_dir or default_directory(given.sample_cells)
     world = make_sample_world(directory, given.sample_cells)
-    given.cells = str(world.cells_csv)
     given.stac_url = str(world.stac_catalog)
     given.osm = str(world.osm_extract)
     given.years = given.years or ",".join(map(str, world.years))
+    return _select_sample(world, given.seed)
+
+
+def _select_sample(world: SampleWorld, seed: int) -> _SampleCells:
+    """Chooses the cells as `select_cells` does, on this machine, whatever runner builds the dataset."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags, options = parse_selection_flags(
+            [
+                *("--night_lights", ",".join(map(str, world.night_lights))),
+                *("--land_cover", str(world.land_cover)),
+                f"--area={world.region}",
+                f"--seed={seed}",
+                *("--expanded_dir", folder),
+                *("--output", folder),
+            ]
+        )
+        run_selection(prepare_selection(flags, options), options)
+        described = Path(folder, SELECTION_FILE).read_text()
+        return _SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)
 
 
 def _inspect(path: str) -> ExtractInfo:

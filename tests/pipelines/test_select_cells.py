@@ -13,10 +13,12 @@ import rasterio
 from affine import Affine
 from scipy import stats
 
+from beam_pipeline import build_dataset
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import COLUMNS, PUBLISHED_COLUMNS, read_cells_csv
+from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.select_cells import main
 from tests.cells.made_rasters import (
     LAND_COVER,
@@ -27,6 +29,7 @@ from tests.cells.made_rasters import (
     write_tif,
     write_window,
 )
+from tests.pipelines.conftest import CELLS
 
 # Around the corner of four tiles of two zones: 6 E and 50 N.
 MIDDLE = 6.0, 49.5
@@ -350,3 +353,28 @@ def test_too_few_cells_write_no_list(
     assert (output / "spatial_cell_info.csv").read_bytes() == before
     select(inputs, output, "--num_cells", "5")
     assert not (output / "selection_problem.json").exists()
+
+
+def test_the_sample_goes_the_whole_way(world: SampleWorld, tmp_path: Path) -> None:
+    output = tmp_path / "set"
+    assert build_dataset.main(["--sample", "--sample_cells", str(CELLS), "--output", str(output)]) == 0
+    cells, described = (
+        read_cells_csv(output / "spatial_cell_info.csv"),
+        json.loads((output / "spatial_cell_info.json").read_text()),
+    )
+    whole = read_cells_csv(world.cells_csv)
+    # Woods are dark: some cells of the place are not chosen.
+    assert set(cells) < set(whole)
+    assert described["counts"]["candidates"] == len(whole)
+    assert described["counts"]["sampled"] == len(cells)
+    dataset = json.loads((output / "dataset.json").read_text())
+    assert sum(split["cells"] for split in dataset["splits"].values()) <= len(cells)
+    assert dataset["complete"]
+    # The same cells come of select_cells itself.
+    flags = [
+        *("--night_lights", ",".join(map(str, world.night_lights)), "--land_cover", str(world.land_cover)),
+        *("--expanded_dir", str(tmp_path), f"--area={world.region}", "--output", str(tmp_path / "cells")),
+    ]
+    assert main(flags) == 0
+    for name in ("spatial_cell_info.csv", "spatial_cell_info.json"):
+        assert (tmp_path / "cells" / name).read_bytes() == (output / name).read_bytes()
