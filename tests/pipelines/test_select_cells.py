@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import rasterio
@@ -20,6 +21,9 @@ from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import COLUMNS, PUBLISHED_COLUMNS, read_cells_csv
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.select_cells import main
+from beam_pipeline.selection.graph import build_graph
+from beam_pipeline.selection.launch import prepare_selection
+from beam_pipeline.selection.options import parse_selection_flags
 from tests.cells.made_rasters import (
     LAND_COVER,
     NIGHT_LIGHTS,
@@ -30,6 +34,7 @@ from tests.cells.made_rasters import (
     write_window,
 )
 from tests.pipelines.conftest import CELLS
+from tests.pipelines.test_dataflow import DATAFLOW
 
 # Around the corner of four tiles of two zones: 6 E and 50 N.
 MIDDLE = 6.0, 49.5
@@ -378,3 +383,36 @@ def test_the_sample_goes_the_whole_way(world: SampleWorld, tmp_path: Path) -> No
     assert main(flags) == 0
     for name in ("spatial_cell_info.csv", "spatial_cell_info.json"):
         assert (tmp_path / "cells" / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_the_graph_translates_for_dataflow(inputs: Path, tmp_path: Path) -> None:
+    # Looked at on this machine, because an offline one cannot look at a bucket.
+    given, options = parse_selection_flags(flags(inputs, tmp_path, "--num_cells", "9", "--max_tiles", "2"))
+    settings = prepare_selection(given, options)
+    _, options = parse_selection_flags([*flags(inputs, tmp_path), *DATAFLOW])
+    pipeline = beam.Pipeline(options=options)
+    build_graph(pipeline, settings)
+    proto = pipeline.run().job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert {
+        "CountCells",
+        "FindLitCells",
+        "DropUnusable",
+        "DrawCells",
+        "WriteParts",
+        "CloseSelection",
+    } <= names
+    assert len(proto.SerializeToString()) < 1_000_000
+
+
+def test_what_a_cluster_cannot_do_is_refused(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags(inputs, tmp_path / "out", "--plot"), *DATAFLOW]) == 2
+    assert "--plot" in capsys.readouterr().err
+    (tmp_path / "vnl.tif.gz").write_bytes(b"")
+    assert (
+        main([*flags(inputs, tmp_path / "out", "--night_lights", str(tmp_path / "vnl.tif.gz")), *DATAFLOW])
+        == 2
+    )
+    assert "--expanded_dir is missing" in capsys.readouterr().err
