@@ -96,10 +96,10 @@ class RasterWindow:
 
     def rows_of_bands(self, bands: Ints) -> tuple[Ints, Ints]:
         """Returns the first and the last row that touch each band; first > last where none does."""
-        edges = _parallels() * self.lattice.half_pixels
+        south, north = (_parallels()[bands + side] * self.lattice.half_pixels for side in (0, 1))
         top = self.lattice.top * _EDGE_UNITS
-        first = _ceil_div(top - 2 * _EDGE_UNITS - edges[bands + 1], 2 * _EDGE_UNITS) - self.row
-        last = (top - edges[bands]) // (2 * _EDGE_UNITS) - self.row
+        first = _ceil_div(top - 2 * _EDGE_UNITS - north, 2 * _EDGE_UNITS) - self.row
+        last = (top - south) // (2 * _EDGE_UNITS) - self.row
         return np.maximum(first, 0), np.minimum(last, self.rows - 1)
 
     def cells_of_columns(self, columns: Ints, cells: int) -> tuple[Ints, Ints]:

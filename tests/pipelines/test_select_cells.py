@@ -335,7 +335,7 @@ def test_an_unwritable_output_is_refused(
     assert "--output cannot be written to" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("why", ["too many", "none left"])
+@pytest.mark.parametrize("why", ["too many", "none left", "none reached"])
 def test_too_few_cells_write_no_list(
     inputs: Path,
     tmp_path: Path,
@@ -344,7 +344,7 @@ def test_too_few_cells_write_no_list(
     why: str,
 ) -> None:
     output = tmp_path / "out"
-    more = ["--region", "6.9,49.9,6.91,49.91"]
+    more = ["--region", "6.9,49.9,6.91,49.91" if why == "none left" else "100,10,101,11"]
     if why == "too many":
         more = ["--num_cells", str(len(everything[0]) + 1)]
     select(inputs, output, "--num_cells", "5")
