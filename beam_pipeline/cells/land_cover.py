@@ -106,8 +106,11 @@ def _split_by_band(ids: Ints, window: RasterWindow) -> list[_Band]:
 def _look(bands: Sequence[_Band], found: LandFound, dataset: Any, file: RasterFile, rows: range) -> None:
     """Marks the cells that touch land in these rows of the map."""
     land = np.zeros((len(rows), file.window.columns), bool)
-    for columns in _needed(bands, found, file):
-        land[:, columns.start : columns.stop] = read_rows(dataset, rows, columns) != WATER
+    needed = list(_needed(bands, found, file))
+    for strip in file.strips(rows):
+        part = land[strip.start - rows.start : strip.stop - rows.start]
+        for columns in needed:
+            part[:, columns.start : columns.stop] = read_rows(dataset, strip, columns) != WATER
     for band in bands:
         part = land[max(band.rows.start - rows.start, 0) : max(band.rows.stop - rows.start, 0)]
         before = np.concatenate([[0], np.cumsum(part.any(axis=0))])

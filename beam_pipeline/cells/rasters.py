@@ -41,6 +41,9 @@ GDAL_OPTIONS = {
 MAX_ROWS_BYTES = 1 << 30
 """The most that one row of blocks may take in memory."""
 
+_STRIP_ROWS = 32
+"""Of a raster without tall blocks: the kernel takes longer to give fresh memory for more than GDAL to decode it."""
+
 _TOLERANCE_PX = 0.02
 """How far a corner may be off its place: EOG rounds the pixel size to 10 decimals, 0.0007 px at the far end."""
 
@@ -72,6 +75,11 @@ class RasterFile:
         """Cuts the file into ranges of about `rows` rows along the edges of its blocks, from the north."""
         step = self.block_rows * max(1, rows // self.block_rows)
         return [range(row, min(row + step, self.window.rows)) for row in range(0, self.window.rows, step)]
+
+    def strips(self, rows: range) -> list[range]:
+        """Cuts some of its rows into what is best read at a time: few rows, but no block twice."""
+        step = self.block_rows * max(1, _STRIP_ROWS // self.block_rows)
+        return [range(row, min(row + step, rows.stop)) for row in range(rows.start, rows.stop, step)]
 
 
 def inspect_night_lights(path: str) -> RasterFile:
@@ -134,6 +142,13 @@ def lit_pixels(dataset: Any, file: RasterFile, rows: range) -> Bools:
     Returns:
         (len(rows), W) bool.
     """
+    lit = np.empty((len(rows), dataset.width), bool)
+    for strip in file.strips(rows):
+        lit[strip.start - rows.start : strip.stop - rows.start] = _lit(dataset, file, strip)
+    return lit
+
+
+def _lit(dataset: Any, file: RasterFile, rows: range) -> Bools:
     values = read_rows(dataset, rows)
     lit: Bools = values > 0  # False for NaN
     if not lit.any():
@@ -171,7 +186,7 @@ def require_water(file: RasterFile, rows: int) -> None:
     """Makes sure that a land-cover map has water; see `require_lit`."""
 
     def found(dataset: Any, block: range) -> bool:
-        return bool((read_rows(dataset, block) == WATER).any())
+        return any(bool((read_rows(dataset, strip) == WATER).any()) for strip in file.strips(block))
 
     if not _anywhere(file, rows, found, "--land_cover"):
         raise InvalidInputError(
@@ -189,7 +204,7 @@ def _anywhere(file: RasterFile, rows: int, found: Callable[[Any, range], bool], 
 
 
 def _spread(blocks: list[range]) -> Iterator[range]:
-    """Yields blocks from the middle third on: half the way around there is light and water in every part of it."""
+    """Yields blocks from a third of the way on, where the whole products have both light and water."""
     start = len(blocks) // 3
     yield from blocks[start:]
     yield from blocks[:start]
