@@ -5,6 +5,10 @@ and the name of the thing, so it is the same whatever the order, the runner and 
 """
 
 import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
 
 _BITS = 64
 
@@ -20,11 +24,40 @@ def keyed_hash(seed: int, purpose: str, *whom: int | str) -> int:
     Returns:
         An integer in [0, 2**64).
     """
+    state = _state(seed)
+    state.update("".join(map(_netstring, (purpose, *whom))).encode())
+    return int.from_bytes(state.digest(), "big")
+
+
+def keyed_hashes(seed: int, purpose: str, whom: Iterable[int]) -> npt.NDArray[np.uint64]:
+    """Returns `keyed_hash(seed, purpose, one)` for each of many, about twice as fast.
+
+    Args:
+        seed: As in `keyed_hash`.
+        purpose: As in `keyed_hash`.
+        whom: N integers.
+
+    Returns:
+        (N,) uint64.
+    """
+    state = _state(seed)
+    state.update(_netstring(purpose).encode())
+    copy = state.copy
+    digests = []
+    for one in whom:
+        hashed = copy()
+        hashed.update(f"i{len(text := str(one))}:{text},".encode())
+        digests.append(hashed.digest())
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def _state(seed: int) -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=_BITS // 8, key=str(seed).encode())
+
+
+def _netstring(part: int | str) -> str:
     # Netstrings with a type mark make the key unambiguous: ("ab", "c") and ("a", "bc") differ.
-    parts = (purpose, *whom)
-    key = "".join(f"{'i' if isinstance(part, int) else 's'}{len(str(part))}:{part}," for part in parts)
-    digest = hashlib.blake2b(key.encode(), digest_size=_BITS // 8, key=str(seed).encode()).digest()
-    return int.from_bytes(digest, "big")
+    return f"{'i' if isinstance(part, int) else 's'}{len(str(part))}:{part},"
 
 
 def keyed_fraction(seed: int, purpose: str, *whom: int | str) -> float:

@@ -5,17 +5,18 @@ import dataclasses
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline import plan
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.region import cells_in_region, is_bbox
-from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
+from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv, parse_cells_csv, read_cells_csv
 from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -24,14 +25,18 @@ from beam_pipeline.labels.overpass import check_url
 from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, is_dataflow, runs_locally
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
-from beam_pipeline.sample_world import default_directory, make_sample_world
-from beam_pipeline.storage import BeamFiles, header_copy
-
-CELLS_FILE = "spatial_cell_info.csv"
+from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
+from beam_pipeline.selection.cell_list import SELECTION_FILE
+from beam_pipeline.selection.graph import run_selection
+from beam_pipeline.selection.launch import prepare_selection
+from beam_pipeline.selection.options import parse_selection_flags
+from beam_pipeline.storage import BeamFiles, expand_globs, header_copy
 
 _log = logging.getLogger(__name__)
 
-_INPUT_FLAGS = ("cells", "area", "stac_url", "collection", "osm")
+_LEAST_SAMPLE_CELLS = 4
+
+_INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm")
 
 
 def prepare_build(options: PipelineOptions) -> BuildSettings:
@@ -49,8 +54,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     """
     given: Any = options.view_as(BuildOptions)
     local = runs_locally(options)
-    if given.sample:
-        _use_sample(given, local)
+    sample = _use_sample(given, local) if given.sample else None
     settings = build_settings(options)
     if settings.overpass_url and not local:
         raise InvalidInputError(
@@ -61,7 +65,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
         check_url(settings.overpass_url)
     if not local:
         check_reach(settings, is_dataflow(options))
-    cells = find_cells(given, settings.seed)
+    cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = [_inspect(path) for path in settings.extracts]
     beyond = check_coverage(cells, extracts)
@@ -76,6 +80,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     text = plan.units_text(units)
     decided = fingerprint(settings, text, catalogue.identity, extracts)
     write_plan(settings.output, text, cells, decided, {"cells_beyond_extracts": beyond})
+    if sample:
+        BeamFiles().write_text(join(settings.output, SELECTION_FILE), sample.described)
     return settings
 
 
@@ -150,16 +156,7 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidInputError: A pattern matches nothing, or two extracts share a file name.
     """
-    paths: list[str] = []
-    for pattern in patterns:
-        try:
-            (match,) = FileSystems.match([pattern])
-        except Exception as error:
-            raise InvalidInputError(f"--osm cannot be read: {error}. Received: {pattern}") from error
-        if not match.metadata_list:
-            raise InvalidInputError(f"--osm matches no file. Received: {pattern}")
-        paths += sorted(metadata.path for metadata in match.metadata_list)
-    paths = list(dict.fromkeys(paths))
+    paths = expand_globs(patterns, "--osm")
     names = [path.rsplit("/", 1)[-1] for path in paths]
     if len(set(names)) != len(names):
         raise InvalidInputError(
@@ -268,14 +265,26 @@ def _json_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def _use_sample(given: Any, local: bool) -> None:
+@dataclasses.dataclass(frozen=True)
+class _SampleCells:
+    """The cells that were chosen of the sample world, and the JSON that goes with their list."""
+
+    cells: list[Cell]
+    described: str
+
+
+def _use_sample(given: Any, local: bool) -> _SampleCells:
+    """Makes the sample world, points the flags to it and chooses its cells."""
     if not local:
         raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
     clashing = [f"--{name}" for name in _INPUT_FLAGS if getattr(given, name) is not None]
     if clashing:
         raise InvalidInputError(f"--sample brings its own inputs. Leave out {', '.join(clashing)}")
-    if given.sample_cells < 1:
-        raise InvalidInputError(f"--sample_cells must be at least 1. Received: {given.sample_cells}")
+    if given.sample_cells < _LEAST_SAMPLE_CELLS:
+        raise InvalidInputError(
+            f"--sample_cells must be at least {_LEAST_SAMPLE_CELLS}: fewer lie in the dark. "
+            f"Received: {given.sample_cells}"
+        )
     directory = given.sample_dir or default_directory(given.sample_cells)
     try:
         world = make_sample_world(directory, given.sample_cells)
@@ -283,10 +292,28 @@ def _use_sample(given: Any, local: bool) -> None:
         raise InvalidInputError(
             f"--sample_dir cannot be written: {error}. Give a folder that can be. Received: {directory}"
         ) from error
-    given.cells = str(world.cells_csv)
     given.stac_url = str(world.stac_catalog)
     given.osm = str(world.osm_extract)
     given.years = given.years or ",".join(map(str, world.years))
+    return _select_sample(world, given.seed)
+
+
+def _select_sample(world: SampleWorld, seed: int) -> _SampleCells:
+    """Chooses the cells as `select_cells` does, on this machine, whatever runner builds the dataset."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags, options = parse_selection_flags(
+            [
+                *("--night_lights", ",".join(map(str, world.night_lights))),
+                *("--land_cover", str(world.land_cover)),
+                f"--area={world.region}",
+                f"--seed={seed}",
+                *("--expanded_dir", folder),
+                *("--output", folder),
+            ]
+        )
+        run_selection(prepare_selection(flags, options), options)
+        described = Path(folder, SELECTION_FILE).read_text()
+        return _SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)
 
 
 def _inspect(path: str) -> ExtractInfo:

@@ -23,6 +23,12 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
 OVERPASS = "overpass"
 OVERPASS_URL = "https://overpass-api.de/api"
+BEAM_FLAGS_HELP = (
+    "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
+    "--temp_location=gs://... --setup_file=./setup.py, or "
+    "--direct_running_mode=multi_processing --direct_num_workers=4: "
+    "https://beam.apache.org/documentation/runners/capability-matrix/"
+)
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
@@ -185,7 +191,7 @@ def parse_flags(argv: Sequence[str]) -> PipelineOptions:
     Raises:
         InvalidInputError: A flag is unknown, or asks for a mode that is known to lose records.
     """
-    options = PipelineOptions(_area_flags(argv))
+    options = PipelineOptions(area_flags(argv))
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
     standard.runner = _runner_name(standard.runner or "FnApiRunner")
@@ -214,14 +220,18 @@ def help_text(description: str) -> str:
     parser = argparse.ArgumentParser(
         prog="python -m beam_pipeline.build_dataset",
         description=description,
-        epilog="Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
-        "--temp_location=gs://... --setup_file=./setup.py, or "
-        "--direct_running_mode=multi_processing --direct_num_workers=4: "
-        "https://beam.apache.org/documentation/runners/capability-matrix/",
+        epilog=BEAM_FLAGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     BuildOptions._add_argparse_args(parser)
     return parser.format_help()
+
+
+def build_flag_names() -> set[str]:
+    """Returns the names of the flags of `build_dataset`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    BuildOptions._add_argparse_args(parser)
+    return {action.dest for action in parser._actions}
 
 
 def runs_locally(options: PipelineOptions) -> bool:
@@ -265,7 +275,7 @@ def _runner_name(given: str) -> str:
     return names.get(lower) or names.get(f"{lower}runner") or given
 
 
-def _area_flags(argv: Sequence[str]) -> list[str]:
+def area_flags(argv: Sequence[str]) -> list[str]:
     """Rewrites `--region AREA` to `--area=AREA`, and leaves `--region europe-west1` to Beam.
 
     argparse would take the minus of `--area -9.5,38.6,-9.0,38.9` for that of a flag.

@@ -10,7 +10,7 @@ from typing import Any
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
 
-from beam_pipeline.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 
 FileSystems: Any = _FileSystems  # carries no types
 
@@ -100,6 +100,41 @@ class BeamFiles:
                 found.append(path)
             if found:
                 FileSystems.delete(found)
+
+
+@contextlib.contextmanager
+def open_bytes(path: str) -> Iterator[Any]:
+    """Yields a file open for reading as it is, compressed or not; faults as those of `BeamFiles`."""
+    with (
+        _faults("read", path),
+        FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+    ):
+        yield file
+
+
+def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
+    """Returns the files that paths and globs name, each once.
+
+    Args:
+        patterns: Paths or globs, local or gs://.
+        flag: The flag that they were given by, for messages.
+
+    Returns:
+        Paths, sorted within each pattern.
+
+    Raises:
+        InvalidInputError: A pattern matches nothing.
+    """
+    paths: list[str] = []
+    for pattern in patterns:
+        try:
+            (match,) = FileSystems.match([pattern])
+        except Exception as error:
+            raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
+        if not match.metadata_list:
+            raise InvalidInputError(f"{flag} matches no file. Received: {pattern}")
+        paths += sorted(metadata.path for metadata in match.metadata_list)
+    return list(dict.fromkeys(paths))
 
 
 @contextlib.contextmanager

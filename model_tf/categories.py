@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.records.manifest import NONE, UNLABELED
+from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.summary import NUM_LABEL_CHANNELS
 
 

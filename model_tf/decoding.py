@@ -10,9 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.records.example_proto import Example
-from beam_pipeline.records.manifest import REFLECTANCE_SCALE, UNLABELED
 from beam_pipeline.records.png import encode_png
-from beam_pipeline.records.schema import FEATURES, NUM_SLOTS, slot_prefix
+from beam_pipeline.records.schema import FEATURES, NUM_SLOTS, REFLECTANCE_SCALE, UNLABELED, slot_prefix
 from beam_pipeline.records.summary import NUM_LABEL_CHANNELS
 from model_tf.categories import CategoryTable
 from model_tf.dataset_info import GRID_BANDS, BandStatistics

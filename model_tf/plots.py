@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
-from beam_pipeline.records.manifest import NONE
+from beam_pipeline.records.schema import NONE
 from model_tf.categories import CategoryTable
 from model_tf.dataset_info import GRID_BANDS, BandStatistics
 from model_tf.scores import ClassScore

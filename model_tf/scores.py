@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.records.manifest import UNLABELED
+from beam_pipeline.records.schema import UNLABELED
 from model_tf.categories import CategoryTable
 from model_tf.ranking import Ranking
 from model_tf.score_bins import ScoreBins, to_keys

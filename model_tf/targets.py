@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from beam_pipeline.records.manifest import UNLABELED
+from beam_pipeline.records.schema import UNLABELED
 from model_tf.categories import CategoryTable
 
 Tensor = Any

@@ -40,9 +40,13 @@ _FLATTENING = 1 / 298.257223563
 _SLOTS = 1 << 15  # of equal latitude; narrower than any band, so that a slot meets two bands at most
 
 
+EDGE_DECIMALS = 8
+"""Of a band's edges in degrees, about 1 mm: so they don't depend on a machine's sine."""
+
+
 @dataclasses.dataclass(frozen=True)
-class _Bands:
-    """Tables by band, made once.
+class BandTable:
+    """Tables by band, made once; not to be written to.
 
     Attributes:
         edges: (B + 1,) latitudes in degrees, ascending.
@@ -58,7 +62,8 @@ class _Bands:
 
 
 @functools.cache
-def _bands() -> _Bands:
+def band_table() -> BandTable:
+    """Returns the tables of all bands."""
     # Latitude as a series of the rectifying latitude, which is proportional to the meridian arc.
     # Source: Snyder, Map Projections: A Working Manual (USGS PP 1395, 1987), equation 3-26, and its next term.
     n = _FLATTENING / (2 - _FLATTENING)
@@ -71,8 +76,7 @@ def _bands() -> _Bands:
         8011 * n**5 / 2560,
     )
     phi = mu + sum(factor * np.sin(2 * k * mu) for k, factor in enumerate(series, start=1))
-    # Rounded to 1 mm, so that edges don't depend on a machine's sine.
-    north = np.round(np.degrees(phi), 8)
+    north = np.round(np.degrees(phi), EDGE_DECIMALS)
     edges = np.concatenate([-north[:0:-1], north])
 
     eccentricity2 = _FLATTENING * (2 - _FLATTENING)
@@ -84,7 +88,7 @@ def _bands() -> _Bands:
     first = np.concatenate([[0], np.cumsum(cells)])
     slots = np.arange(_SLOTS + 1) * (180.0 / _SLOTS) - 90.0
     band_of_slot = np.clip(np.searchsorted(edges, slots, side="right") - 1, 0, NUM_BANDS - 1)
-    return _Bands(edges, cells, first, band_of_slot.astype(np.int64))
+    return BandTable(edges, cells, first, band_of_slot.astype(np.int64))
 
 
 def lonlat_to_id(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Ints:
@@ -104,7 +108,7 @@ def lonlat_to_id(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Ints:
     # Written so that NaN fails too.
     if not (np.all(np.abs(lon) <= 180.0) and np.all(np.abs(lat) <= 90.0)):
         raise ValueError("Longitudes must lie in -180 to 180, latitudes in -90 to 90, and be finite")
-    bands = _bands()
+    bands = band_table()
     slot = ((lat + 90.0) * (_SLOTS / 180.0)).astype(np.int64)
     band = bands.band_of_slot[slot]
     band += (lat >= bands.edges[band + 1]) & (band < NUM_BANDS - 1)
@@ -134,7 +138,7 @@ def id_to_bounds(ids: npt.ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
     ids = np.asarray(ids, np.int64)
     if ids.size and (ids.min() < 0 or ids.max() >= NUM_CELLS):
         raise ValueError(f"Cell ids lie in 0 to {NUM_CELLS - 1}. Received: {ids.min()} to {ids.max()}")
-    bands = _bands()
+    bands = band_table()
     band = np.searchsorted(bands.first, ids, side="right") - 1
     column = ids - bands.first[band]
     cells = bands.cells[band]
@@ -149,7 +153,7 @@ def id_to_center(ids: npt.ArrayLike) -> tuple[Floats, Floats]:
 
 def bands_between(min_lat: float, max_lat: float) -> range:
     """Returns the numbers of the bands that meet latitudes in degrees, from the south."""
-    edges = _bands().edges
+    edges = band_table().edges
     first = int(np.searchsorted(edges, min_lat, side="right")) - 1
     last = int(np.searchsorted(edges, max_lat, side="right")) - 1
     return range(max(first, 0), min(last, NUM_BANDS - 1) + 1)
@@ -157,7 +161,7 @@ def bands_between(min_lat: float, max_lat: float) -> range:
 
 def ids_in_band(band: int, min_lon: float, max_lon: float) -> Ints:
     """Returns the cells of a band that meet longitudes in degrees, from the west; min_lon <= max_lon."""
-    bands = _bands()
+    bands = band_table()
     cells = bands.cells[band]
     first, last = (int(np.floor((lon + 180.0) * (cells / 360.0))) for lon in (min_lon, max_lon))
     ids: Ints = bands.first[band] + np.arange(max(first, 0), min(last, cells - 1) + 1, dtype=np.int64)
@@ -166,7 +170,7 @@ def ids_in_band(band: int, min_lon: float, max_lon: float) -> Ints:
 
 def band_edges(band: int) -> tuple[float, float]:
     """Returns the latitudes of a band's south and north edges in degrees."""
-    south, north = _bands().edges[band : band + 2].tolist()
+    south, north = band_table().edges[band : band + 2].tolist()
     return south, north
 
 

@@ -20,9 +20,9 @@ from beam_pipeline.cells import grid
 from beam_pipeline.cells.cell import Cell, Split
 from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.cells.mgrs_tiles import NO_TILE
+from beam_pipeline.cells.sampling import cell_hashes
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.keyed_hash import keyed_hash
 
 Ids = npt.NDArray[np.int64]
 
@@ -100,12 +100,39 @@ def cells_in_region(region: str, max_cells: int | None, seed: int) -> CellsFound
     """
     if max_cells is not None and not 1 <= max_cells <= MOST_CELLS:
         raise InvalidInputError(f"--max_cells must be 1 to {MOST_CELLS:,}. Received: {max_cells}")
-    polygons = _bbox_polygons(region) if is_bbox(region) else _geojson_polygons(region)
+    polygons = region_polygons(region)
     most = MOST_CELLS if max_cells is None else MOST_CELLS_DRAWN
     batches = _counted(_ids_within(polygons), most, max_cells is None)
     if max_cells is not None:
         return _drawn(batches, max_cells, seed)
     return cells_from_ids(np.concatenate([np.zeros(0, np.int64), *batches]), seed)
+
+
+def region_polygons(region: str) -> list[BaseGeometry]:
+    """Returns the polygons of a region, prepared.
+
+    Args:
+        region: As `cells_in_region` takes it.
+
+    Returns:
+        Polygons in degrees, none across the antimeridian.
+
+    Raises:
+        InvalidInputError: The region is malformed.
+    """
+    polygons = _bbox_polygons(region) if is_bbox(region) else _geojson_polygons(region)
+    for polygon in polygons:
+        shapely.prepare(polygon)
+    return polygons
+
+
+def within_any(ids: Ids, polygons: Sequence[BaseGeometry]) -> npt.NDArray[np.bool_]:
+    """Tells which cells have their centre in one of some polygons, edges included."""
+    centres = grid.id_to_center(ids)
+    inside = np.zeros(len(ids), bool)
+    for polygon in polygons:
+        inside |= shapely.intersects_xy(polygon, *centres)
+    return inside
 
 
 def _counted(batches: Iterable[Ids], most: int, all_kept: bool) -> Iterator[Ids]:
@@ -124,7 +151,7 @@ def _drawn(batches: Iterable[Ids], max_cells: int, seed: int) -> CellsFound:
     kept: list[tuple[int, int]] = []  # a heap of (-hash, -id): the greatest hash is on top
     passed: list[int] = []  # hashes of cells without tile
     for ids in batches:
-        hashes = np.array([keyed_hash(seed, "cell", cell_id) for cell_id in ids.tolist()], np.uint64)
+        hashes = cell_hashes(seed, ids)
         if len(kept) == max_cells:
             below = hashes <= np.uint64(-kept[0][0])
             ids, hashes = ids[below], hashes[below]
@@ -141,22 +168,31 @@ def _drawn(batches: Iterable[Ids], max_cells: int, seed: int) -> CellsFound:
     return CellsFound(found.cells, sum(drawn < greatest for drawn in passed))
 
 
-def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[Ids]:
-    """Yields the ids of cells whose centre lies in a polygon, each once, ascending, some bands at a time."""
-    for polygon in polygons:
-        shapely.prepare(polygon)
+def bands_of(polygons: Sequence[BaseGeometry]) -> range:
+    """Returns the bands that polygons may have cells in."""
     bounds = np.array([polygon.bounds for polygon in polygons]).reshape(-1, 4)
     if not len(bounds):
-        return
+        return range(0)
+    return grid.bands_between(bounds[:, 1].min(), bounds[:, 3].max())
+
+
+def ids_in_band(band: int, polygons: Sequence[BaseGeometry]) -> Ids:
+    """Returns the ids of the cells of a band whose centre lies in a polygon, each once, ascending."""
+    south, north = grid.band_edges(band)
+    inside = [np.zeros(0, np.int64)]
+    for polygon in polygons:
+        west, low, east, high = polygon.bounds
+        if low <= north and high >= south:
+            ids = grid.ids_in_band(band, west, east)
+            inside.append(ids[shapely.intersects_xy(polygon, *grid.id_to_center(ids))])
+    return np.unique(np.concatenate(inside))
+
+
+def _ids_within(polygons: Sequence[BaseGeometry]) -> Iterator[Ids]:
+    """Yields the ids of cells whose centre lies in a polygon, each once, ascending, some bands at a time."""
     waiting: list[Ids] = []
-    for band in grid.bands_between(bounds[:, 1].min(), bounds[:, 3].max()):
-        south, north = grid.band_edges(band)
-        inside = []
-        for row in np.flatnonzero((bounds[:, 1] <= north) & (bounds[:, 3] >= south)).tolist():
-            ids = grid.ids_in_band(band, bounds[row, 0], bounds[row, 2])
-            inside.append(ids[shapely.intersects_xy(polygons[row], *grid.id_to_center(ids))])
-        if inside:
-            waiting.append(np.unique(np.concatenate(inside)))
+    for band in bands_of(polygons):
+        waiting.append(ids_in_band(band, polygons))
         if sum(map(len, waiting)) >= _BATCH:
             yield np.concatenate(waiting)
             waiting = []

@@ -19,6 +19,11 @@ PUBLISHED_COLUMNS = ("cell_id", "MGRS_tile", "min_lon", "max_lon", "min_lat", "m
 CHIP_COLUMNS = ("epsg", "left", "bottom")
 COLUMNS = PUBLISHED_COLUMNS + CHIP_COLUMNS
 
+CSV_HEADER = ",".join(COLUMNS) + "\n"
+
+CELLS_FILE = "spatial_cell_info.csv"
+"""The published name."""
+
 # Python's numbers may have underscores and the digits of any script; a table's may not.
 _NUMBER = re.compile(r"\s*[-+.0-9eE]+\s*")
 
@@ -32,10 +37,14 @@ def format_cells_csv(cells: Iterable[Cell]) -> str:
     Returns:
         The text, sorted by cell id; the same cells give the same text. Reading it gives the same doubles.
     """
+    return CSV_HEADER + format_cells_rows(sorted(cells, key=lambda cell: cell.cell_id))
+
+
+def format_cells_rows(cells: Iterable[Cell]) -> str:
+    """Returns the lines of cells, in the order given, without the header."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in sorted(cells, key=lambda cell: cell.cell_id):
+    for cell in cells:
         bounds = (cell.min_lon, cell.max_lon, cell.min_lat, cell.max_lat)
         chip = (cell.chip.epsg, cell.chip.left, cell.chip.bottom)
         writer.writerow((cell.cell_id, cell.tile, *map(repr, map(float, bounds)), cell.split, *chip))

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m beam_pipeline.sample_world",
         description="Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC "
-        "catalogue, and an OpenStreetMap extract. Nothing in it exists.",
+        "catalogue, an OpenStreetMap extract, night lights and land cover. Nothing in it exists.",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="the folder to make (default: a cache)")
     parser.add_argument("--cells", type=int, default=50, help=f"about how many cells, up to {MAX_CELLS} (50)")
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     years = ",".join(map(str, world.years))
     print(
-        f"cells    {world.cells_csv}\nscenes   {world.stac_catalog} ({years})\nmap      {world.osm_extract}"
+        f"cells    {world.cells_csv}\nscenes   {world.stac_catalog} ({years})\nmap      {world.osm_extract}\n"
+        f"lights   {','.join(map(str, world.night_lights))}\nland     {world.land_cover}"
     )
     print(f"region   {world.region}\nseconds  {time.monotonic() - started:.1f}")
     return 0

@@ -1,4 +1,4 @@
-"""Makes the sample world: cells, images and map of a place that does not exist."""
+"""Makes the sample world: cells, images and maps of a place that does not exist."""
 
 import dataclasses
 import itertools
@@ -26,9 +26,10 @@ from beam_pipeline.sample_world.place import area_region, utm_to_plane
 from beam_pipeline.sample_world.rasters import FULL_TILE_M, Frame, write_cog
 from beam_pipeline.sample_world.scenes import render
 from beam_pipeline.sample_world.stac import CATALOG, COLLECTION, item_id, make_item, write_catalog
+from beam_pipeline.sample_world.surveys import LAND_COVER_NAME, night_lights_name, write_surveys
 from beam_pipeline.sample_world.weather import FULL_TILE_PASSES, PASSES, Pass
 
-VERSION = 1
+VERSION = 2
 """Of the generator: raise it whenever the same parameters give other files."""
 
 MAX_CELLS = 2500
@@ -49,6 +50,8 @@ class SampleWorld:
         cells_csv: The cells, in the format of `cells.table`.
         stac_catalog: A static STAC catalogue, catalog.json.
         osm_extract: The map, .osm.pbf.
+        night_lights: VIIRS composites of the same years, .tif.gz.
+        land_cover: A CCI land-cover map.
         years: The years with images, ascending.
         region: The area, "min_lon,min_lat,max_lon,max_lat" in degrees.
     """
@@ -56,6 +59,8 @@ class SampleWorld:
     cells_csv: Path
     stac_catalog: Path
     osm_extract: Path
+    night_lights: tuple[Path, ...]
+    land_cover: Path
     years: tuple[int, ...]
     region: str
 
@@ -101,11 +106,14 @@ def make_sample_world(
         raise InvalidInputError(f"A sample world has 1 to {MAX_CELLS} cells. Received: {cells}")
     directory = Path(directory).absolute()
     passes = FULL_TILE_PASSES if full_tiles else PASSES
+    years = tuple(sorted({one.year for one in passes}))
     world = SampleWorld(
         directory / _CELLS,
         directory / CATALOG,
         directory / _EXTRACT,
-        tuple(sorted({one.year for one in passes})),
+        tuple(directory / night_lights_name(year) for year in years),
+        directory / LAND_COVER_NAME,
+        years,
         area_region(cells),
     )
     parameters = {"version": VERSION, "cells": cells, "seed": seed, "full_tiles": full_tiles}
@@ -149,6 +157,13 @@ def _make(folder: Path, region: str, passes: Sequence[Pass], seed: int, full_til
     frames = [_frame(list(group), full_tiles) for group in _by_tile(cells)]
     landscape = build_landscape(_plane_bounds(frames), seed)
     write_extract(folder / _EXTRACT, landscape.features)
+    bounds = (
+        min(cell.min_lon for cell in cells),
+        min(cell.min_lat for cell in cells),
+        max(cell.max_lon for cell in cells),
+        max(cell.max_lat for cell in cells),
+    )
+    write_surveys(folder, landscape, bounds, sorted({one.year for one in passes}), seed)
     items: list[dict[str, Any]] = []
     for number, frame in enumerate(frames):
         ground = make_ground(landscape, frame.grid, seed)

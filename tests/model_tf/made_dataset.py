@@ -12,7 +12,7 @@ import numpy as np
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
 from beam_pipeline.records.example import CellYear, encode
-from beam_pipeline.records.manifest import NONE, UNLABELED, dataset_json, to_text
+from beam_pipeline.records.schema import NONE, UNLABELED, dataset_json, to_text
 from beam_pipeline.records.shards import commit_unit, shard_name
 from beam_pipeline.records.summary import summarise
 from tests.records.builders import Assembled, PlainUnit

@@ -1,6 +1,7 @@
 """The files of a tiny world: the same bytes each time, in the formats of the real ones."""
 
 import csv
+import gzip
 import hashlib
 import itertools
 import json
@@ -12,6 +13,7 @@ import pystac
 import pytest
 import rasterio
 
+from beam_pipeline.cells.rasters import inspect_land_cover, inspect_night_lights
 from beam_pipeline.cells.table import read_cells_csv
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world, world
@@ -270,3 +272,33 @@ def test_full_tiles_have_the_true_size(tmp_path: Path) -> None:
                 with rasterio.open(twin / f"{band}.tif") as other:
                     there = rasterio.windows.from_bounds(*cell.chip.bounds, other.transform)
                     assert np.array_equal(file.read(1, window=window), other.read(1, window=there))
+
+
+def test_surveys_are_windows_of_the_real_products(tiny: SampleWorld, tmp_path: Path) -> None:
+    years = []
+    for year, packed in zip(tiny.years, tiny.night_lights, strict=True):
+        assert str(year) in packed.name
+        path = tmp_path / f"{year}.tif"
+        path.write_bytes(gzip.decompress(packed.read_bytes()))
+        file = inspect_night_lights(str(path))
+        with rasterio.open(path) as dataset:
+            values = dataset.read(1)
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+        assert 0 < (values > 0).mean() < 0.5
+        years.append((file.window, values > 0))
+    assert years[0][0] == years[1][0]
+    assert (years[0][1] != years[1][1]).any()
+    file = inspect_land_cover(str(tiny.land_cover))
+    with rasterio.open(tiny.land_cover) as dataset:
+        classes = dataset.read(1)
+    assert {10, 190, 210} <= set(np.unique(classes).tolist())
+    # Around the place there is sea, and dark.
+    for edge in (classes[0], classes[-1], classes[:, 0], classes[:, -1]):
+        assert (edge == 210).all()
+    cells = read_cells_csv(tiny.cells_csv)
+    west, south, east, north = file.window.bounds
+    assert west < min(c.min_lon for c in cells) - 0.02
+    assert east > max(c.max_lon for c in cells) + 0.02
+    assert south < min(c.min_lat for c in cells) - 0.02
+    assert north > max(c.max_lat for c in cells) + 0.02
