@@ -17,7 +17,7 @@ from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.notices import ATTRIBUTION, copernicus_notice
-from beam_pipeline.records.schema import NONE, SCHEMA_VERSION, UNLABELED
+from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
 from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, read_summary
 from beam_pipeline.records.summary import (
     NUM_LABEL_CHANNELS,
@@ -26,9 +26,6 @@ from beam_pipeline.records.summary import (
     UnitSummary,
     sorted_letters,
 )
-
-REFLECTANCE_SCALE = 10_000
-"""DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
 
 _Key = TypeVar("_Key", str, int)
 

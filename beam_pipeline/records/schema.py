@@ -24,6 +24,9 @@ SCHEMA_VERSION = "1.0.0"
 NUM_SLOTS = 2
 """Image slots of an example."""
 
+REFLECTANCE_SCALE = 10_000
+"""DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
+
 NONE, UNLABELED = 254, 255
 """Label values of every channel. Source: the published dataset's README."""
 

@@ -12,7 +12,8 @@ import numpy as np
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
 from beam_pipeline.records.example import CellYear, encode
-from beam_pipeline.records.schema import NONE, UNLABELED, dataset_json, to_text
+from beam_pipeline.records.manifest import dataset_json, to_text
+from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.shards import commit_unit, shard_name
 from beam_pipeline.records.summary import summarise
 from tests.records.builders import Assembled, PlainUnit
@@ -148,6 +149,7 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
         ontology=ONTOLOGY,
         years=sorted(all_years),
         summaries=summaries,
+        dropped_from_extracts={},
     )
     files.write_text(f"{folder}/dataset.json", to_text(content))
     return folder
