@@ -234,6 +234,10 @@ def _read(path: str) -> str:
             f"There is no {path}. Give the folder that `python -m beam_pipeline.build_dataset --output` wrote. "
             f"Received: {path.rpartition('/')[0]}"
         ) from error
+    except tf.errors.OpError as error:
+        raise InvalidInputError(
+            f"Cannot read {path}: {error.message}. See that the folder exists and that you may read it."
+        ) from error
     return text
 
 

@@ -1,18 +1,16 @@
-"""How a batch is spread over devices: one process's view of `--strategy`."""
+"""Where a run computes: on one device, or on what Keras spreads a batch over by itself.
+
+Whatever the strategy, a step follows the gradient of the mean loss over the known entries of the *whole* batch.
+"""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-
-from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.records.schema import NUM_SLOTS
-from model_tf.settings import TrainSettings
-from model_tf.targets import Tensor
 
 MakeDataset = Callable[[int, int], tf.data.Dataset]
 """(hosts, host) -> the batches of that host, of all its replicas together."""
@@ -21,7 +19,7 @@ Images = Mapping[str, npt.NDArray[np.float32]]
 
 
 class Devices:
-    """One device, or what Keras spreads a batch over by itself. The base of the others.
+    """One device. The base of the others.
 
     Attributes:
         replicas: Parts that a batch is split into.
@@ -34,21 +32,42 @@ class Devices:
     is_chief = True
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Returns the context in which a net is built, compiled, loaded and trained."""
+        """Returns the context in which a net is built, compiled and loaded."""
         return contextlib.nullcontext()
 
-    @property
-    def sum_over_replicas(self) -> Callable[[Tensor], Tensor] | None:
-        """Adds up a scalar over the replicas, inside a step; None where a step sees the whole batch."""
-        return None
+    def fit(
+        self,
+        model: keras.Model,
+        make: MakeDataset,
+        *,
+        pairs_per_batch: int,
+        steps: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+    ) -> float:
+        """Trains some steps, unless a callback sets `model.stop_training` before.
 
-    def feed(self, make: MakeDataset, pairs_per_batch: int) -> Any:
-        """Returns what `model.fit` takes: the batches of `make`, dealt to hosts and replicas."""
+        Args:
+            model: Compiled with a `MaskedBinaryCrossentropy`, its optimizer built.
+            make: Makes the batches; there must be at least `steps`.
+            pairs_per_batch: Pairs in a batch of all hosts.
+            steps: Number of steps.
+            callbacks: Their `on_train_batch_end` gets the mean loss of the steps so far as "loss".
+
+        Returns:
+            The mean loss of the steps done.
+        """
         del pairs_per_batch
-        return make(1, 0)
+        history = model.fit(
+            make(1, 0),
+            steps_per_epoch=steps,
+            callbacks=list(callbacks),
+            shuffle=False,  # the batches come shuffled
+            verbose=0,
+        )
+        return float(history.history["loss"][-1])
 
     def any_host(self, here: bool) -> bool:
-        """Tells whether it is so on any host; every host must ask in the same step."""
+        """Tells whether it is so on any host; every host must ask as often."""
         return here
 
     def predictor(self, model: keras.Model) -> Callable[[Images], npt.NDArray[np.float32]]:
@@ -61,7 +80,7 @@ class Devices:
 
 
 class DataParallelDevices(Devices):
-    """All devices of this process under JAX, by `keras.distribution`. A step sees the whole batch."""
+    """All devices of this process under JAX, by `keras.distribution`. A step is one program over the whole batch."""
 
     def __init__(self) -> None:
         self.replicas = len(keras.distribution.list_devices())
@@ -83,125 +102,3 @@ class DataParallelDevices(Devices):
             )
 
         return spread
-
-
-class TensorFlowDevices(Devices):
-    """A `tf.distribute` strategy: the replicas of all hosts.
-
-    Args:
-        strategy: The strategy.
-    """
-
-    def __init__(self, strategy: Any) -> None:
-        self._strategy = strategy
-        self.replicas = strategy.num_replicas_in_sync
-        # One process leads all hosts of a TPU; of several workers each is led by its own.
-        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            resolver = strategy.cluster_resolver
-            jobs = resolver.cluster_spec().as_dict()
-            self.hosts = max(1, len(jobs.get("chief", [])) + len(jobs.get("worker", [])))
-            chief_job = "chief" if "chief" in jobs else "worker"
-            self.is_chief = self.hosts == 1 or (resolver.task_type, resolver.task_id) == (chief_job, 0)
-
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """See `Devices`."""
-        scope: contextlib.AbstractContextManager[Any] = self._strategy.scope()
-        return scope
-
-    @property
-    def sum_over_replicas(self) -> Callable[[Tensor], Tensor] | None:
-        """See `Devices`."""
-        return _sum_over_replicas if self.replicas > 1 else None
-
-    def feed(self, make: MakeDataset, pairs_per_batch: int) -> Any:
-        """See `Devices`."""
-        # Every replica gets whole pairs, and the same number of rows in every step: the last batch is padded.
-        rows = NUM_SLOTS * pairs_per_batch // self.replicas
-
-        def of_host(context: Any) -> tf.data.Dataset:
-            batches = make(context.num_input_pipelines, context.input_pipeline_id)
-            return batches.rebatch(rows, drop_remainder=True)
-
-        return self._strategy.distribute_datasets_from_function(of_host)
-
-    def any_host(self, here: bool) -> bool:
-        """See `Devices`."""
-        if self.hosts == 1:
-            return here
-        votes = self._strategy.run(tf.identity, args=(tf.constant(float(here)),))
-        return bool(self._strategy.reduce(tf.distribute.ReduceOp.SUM, votes, axis=None) > 0)
-
-    def predictor(self, model: keras.Model) -> Callable[[Images], npt.NDArray[np.float32]]:
-        """See `Devices`."""
-        local = self.replicas // self.hosts
-
-        @tf.function
-        def forward(images: Any) -> Any:
-            return self._strategy.run(lambda x: model(x, training=False), args=(images,))
-
-        def predict(images: Images) -> npt.NDArray[np.float32]:
-            def part(context: Any) -> dict[str, Any]:
-                index = context.replica_id_in_sync_group % local
-                return {name: tf.constant(np.array_split(x, local)[index]) for name, x in images.items()}
-
-            parts = self._strategy.experimental_distribute_values_from_function(part)
-            logits = self._strategy.experimental_local_results(forward(parts))
-            return np.concatenate([np.asarray(of_replica, np.float32) for of_replica in logits])
-
-        return predict
-
-
-def make_devices(settings: TrainSettings, tpu: str = "") -> Devices:
-    """Makes the devices of a run; to be called before anything is computed.
-
-    Args:
-        settings: Names the strategy.
-        tpu: Name of the TPU for `--strategy tpu`, "" for that of this machine.
-
-    Returns:
-        The devices.
-
-    Raises:
-        InvalidInputError: There is no such TPU, or a batch cannot be divided among the replicas.
-    """
-    if settings.backend != "tensorflow":
-        # tf.data feeds the other backends too: it needs no GPU and must leave its memory to them.
-        tf.config.set_visible_devices([], "GPU")
-    devices = _make(settings, tpu)
-    if settings.pairs_per_batch % devices.replicas:
-        raise InvalidInputError(
-            f"--pairs_per_batch must be a multiple of the {devices.replicas} devices of --strategy "
-            f"{settings.strategy}. Received: {settings.pairs_per_batch}"
-        )
-    return devices
-
-
-def _make(settings: TrainSettings, tpu: str) -> Devices:
-    if settings.strategy == "data-parallel":
-        return DataParallelDevices()
-    if settings.strategy == "mirrored":
-        return TensorFlowDevices(tf.distribute.MirroredStrategy(_logical_devices()))
-    if settings.strategy == "multi-worker":
-        return TensorFlowDevices(tf.distribute.MultiWorkerMirroredStrategy())
-    if settings.strategy == "tpu":
-        try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
-        except (ValueError, tf.errors.OpError) as error:
-            raise InvalidInputError(
-                f"--strategy tpu found no TPU: {error}. Run on a TPU VM with --tpu local, or give the name of a TPU "
-                f"node. Received: --tpu {tpu!r}"
-            ) from error
-        return TensorFlowDevices(tf.distribute.TPUStrategy(resolver))
-    return Devices()
-
-
-def _logical_devices() -> list[str]:
-    """GPUs, or CPUs where there are none: a CPU may be split into logical devices to try things out."""
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name for device in devices]
-
-
-def _sum_over_replicas(value: Tensor) -> Tensor:
-    context = tf.distribute.get_replica_context()
-    # Outside of a replica Keras only asks for shapes.
-    return value if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, value)

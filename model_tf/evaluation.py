@@ -12,7 +12,7 @@ from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.files import join
 from model_tf.categories import CategoryTable
 from model_tf.dataset_info import DatasetInfo, load_info
-from model_tf.devices import make_devices
+from model_tf.distributed import make_devices
 from model_tf.evaluate_flags import EvaluateCommand
 from model_tf.plots import panel_figure, roc_figure, to_png
 from model_tf.run_folder import RunInfo, read_run
@@ -83,7 +83,7 @@ def write_results(
     files = {"panel.png": to_png(panel_figure(scored.predictions, scored.histogram.categories))}
     for group in report.groups:
         scores = [report.scores[name] for name in group.names]
-        title = f"{group.title}, {command.split} split"
+        title = f"{group.title} ({command.split} split)"
         files[f"roc_{group.key}.png"] = to_png(roc_figure(scores, title))
     files["roc_curves.json"] = json.dumps(report.curves()).encode()
     files["scores.json"] = (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()

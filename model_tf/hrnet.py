@@ -111,8 +111,15 @@ class HRNetBackbone(keras.Model):
         Raises:
             InvalidInputError: A side is known and no multiple of 4, or gsd_20 is not half of gsd_10.
         """
-        check_sizes({name: tuple(x.shape) for name, x in inputs.items()})
+        _check_inputs(inputs)
         return super().call(inputs, training=training, mask=mask)
+
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor], training: bool | None = None, mask: Any = None
+    ) -> Tensor:
+        """Does what `call` does, of shapes alone."""
+        _check_inputs(inputs)
+        return super().compute_output_spec(inputs, training=training, mask=mask)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -215,6 +222,10 @@ def check_sizes(shapes: Mapping[str, tuple[int | None, ...]]) -> None:
                 f"The {side} of gsd_20 must be half of gsd_10's: they must cover the same ground. "
                 f"Received: gsd_10 of shape {shapes[GSD_10]}, gsd_20 of shape {shapes[GSD_20]}"
             )
+
+
+def _check_inputs(inputs: Mapping[str, Tensor]) -> None:
+    check_sizes({name: tuple(x.shape) for name, x in inputs.items()})
 
 
 def _inputs(policy: keras.DTypePolicy) -> dict[str, Tensor]:

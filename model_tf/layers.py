@@ -184,11 +184,14 @@ class Units:
         """
         full = [branches[0]]
         for index, x in enumerate(branches[1:], start=1):
-            full.append(
-                keras.layers.UpSampling2D(
-                    2**index, interpolation="bilinear", dtype=self.dtype, name=f"{name}_up{index}"
-                )(x)
+            # In float32 under mixed precision too: XLA refuses TensorFlow's gradient of a bfloat16 resize.
+            up = keras.layers.UpSampling2D(
+                2**index,
+                interpolation="bilinear",
+                dtype=self.dtype.variable_dtype,
+                name=f"{name}_up{index}",
             )
+            full.append(up(x))
         return keras.layers.Concatenate(dtype=self.dtype, name=name)(full)
 
     def logits(self, x: Tensor, channels: int, name: str) -> Tensor:

@@ -1,6 +1,6 @@
 """The loss: binary cross-entropy over what the map knows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -20,35 +20,15 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
     category's weight, 1 unless `class_weights` says otherwise. Where nothing is known it is 0, and so is
     every gradient.
 
-    Under a `tf.distribute` strategy each replica sees its part of the batch and Keras averages the replicas'
-    losses. A mean of means would weigh an entry more where its replica knows little. So sum(w) is added up
-    over the replicas first, and the replicas' average is again the mean over the whole batch.
-
     Args:
         categories: The categories, in the order of the logits.
         class_weights: Weight by name of category; 1 for those left out. They must not be negative.
-        replicas: The number of replicas the batch is split over.
-        sum_over_replicas: Adds up a scalar over the replicas; may be left out with one replica.
     """
 
-    def __init__(
-        self,
-        categories: CategoryTable,
-        class_weights: Mapping[str, float] | None = None,
-        *,
-        replicas: int = 1,
-        sum_over_replicas: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, categories: CategoryTable, class_weights: Mapping[str, float] | None = None) -> None:
         super().__init__(name="masked_binary_crossentropy")
-        if (replicas > 1) != (sum_over_replicas is not None):
-            raise ValueError(
-                "sum_over_replicas goes with more than one replica. "
-                f"Received: replicas={replicas}, sum_over_replicas={sum_over_replicas}"
-            )
         self._categories = categories
         self._weights = [float((class_weights or {}).get(name, 1.0)) for name in categories.names]
-        self._replicas = replicas
-        self._sum_over_replicas = sum_over_replicas
 
     def call(self, label: Tensor, logits: Tensor) -> Tensor:
         """Returns the scalar loss.
@@ -57,13 +37,10 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
             label: (N, H, W, channels), any dtype; 254 = none, 255 = unknown.
             logits: (N, H, W, C) float32.
         """
-        total, count = self.sums(label, logits)
-        if self._sum_over_replicas is not None:
-            count = self._sum_over_replicas(count)
-        return self._replicas * total / ops.where(count > 0, count, 1.0)
+        return mean_of_sums(*self.sums(label, logits))
 
     def sums(self, label: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns sum(w e) and sum(w), two scalars, of what `call` takes; of several batches they may be added up."""
+        """Returns sum(w e) and sum(w), two scalars, of what `call` takes; those of several batches can be added up."""
         positive, known = targets_of_label(label, self._categories)
         # log(1 + exp(z)) for a negative entry and log(1 + exp(-z)) for a positive one. Logits of unknown
         # entries are replaced before, not after: a NaN times 0 would be a NaN in the gradient.
@@ -72,7 +49,7 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
         return ops.sum(weights * ops.softplus(signed)), ops.sum(weights)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the categories and their weights; replicas are a matter of the run that trains."""
+        """Returns the arguments."""
         return {
             "categories": self._categories.to_json(),
             "class_weights": dict(zip(self._categories.names, self._weights, strict=True)),
@@ -80,5 +57,10 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MaskedBinaryCrossentropy":
-        """Makes the loss from what `get_config` gave, for one replica."""
+        """Makes the loss from what `get_config` gave."""
         return cls(CategoryTable.from_json(config["categories"]), config["class_weights"])
+
+
+def mean_of_sums(total: Tensor, count: Tensor) -> Tensor:
+    """Returns total / count, and 0 where nothing was counted."""
+    return total / ops.where(count > 0, count, 1.0)

@@ -16,7 +16,8 @@ from model_tf.checkpoints import TrainState, load_last, save_best, save_last
 from model_tf.data_faults import explain_data_faults
 from model_tf.dataset import make_dataset, steps_per_epoch
 from model_tf.dataset_info import DatasetInfo, load_info
-from model_tf.devices import Devices, Images, make_devices
+from model_tf.devices import Devices, Images
+from model_tf.distributed import make_devices
 from model_tf.flags import TrainCommand
 from model_tf.hrnet import build_hrnet
 from model_tf.losses import MaskedBinaryCrossentropy
@@ -52,7 +53,7 @@ def train(command: TrainCommand, request: StopRequest) -> int:
     if settings.deterministic:
         make_deterministic(settings)
     keras.utils.set_random_seed(settings.seed)
-    with devices.scope(), explain_data_faults(info):
+    with explain_data_faults(info):
         return Run(command, info, devices, request).go_on()
 
 
@@ -93,7 +94,7 @@ class Run:
     Args:
         command: What to do.
         info: The data.
-        devices: Where to compute. Their scope must be entered.
+        devices: Where to compute.
         request: Ends the run early when it is made.
     """
 
@@ -110,14 +111,10 @@ class Run:
             info, "training", self.settings.pairs_per_batch, epoch=0, hosts=devices.hosts
         )
         self.schedule = make_schedule(self.settings, self.steps)
-        self.loss = MaskedBinaryCrossentropy(
-            info.categories,
-            dict(self.settings.class_weights),
-            replicas=devices.replicas if devices.sum_over_replicas else 1,
-            sum_over_replicas=devices.sum_over_replicas,
-        )
-        self.model = make_model(self.settings, len(info.categories), self.schedule, self.loss)
-        self.state = load_last(self.model, self.folder) or TrainState()
+        self.loss = MaskedBinaryCrossentropy(info.categories, dict(self.settings.class_weights))
+        with devices.scope():
+            self.model = make_model(self.settings, len(info.categories), self.schedule, self.loss)
+            self.state = load_last(self.model, self.folder) or TrainState()
         self.log = RunLog(
             self.folder,
             info.categories,
@@ -168,18 +165,16 @@ class Run:
                 )
             )
             callbacks.append(StepScalars(self.log.writer, began.step, self.schedule))
-        history = self.model.fit(
-            self.devices.feed(lambda hosts, host: self.batches(epoch, first, hosts, host), self.pairs),
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            steps_per_epoch=self.steps - first,
+        loss = self.devices.fit(
+            self.model,
+            lambda hosts, host: self.batches(epoch, first, hosts, host),
+            pairs_per_batch=self.settings.pairs_per_batch,
+            steps=self.steps - first,
             callbacks=callbacks,
-            shuffle=False,  # the batches come shuffled
-            verbose=0,
         )
         if checkpointer.stopped:
             return False
-        save(self.steps - first, float(history.history["loss"][-1]))
+        save(self.steps - first, loss)
         return True
 
     def close_epoch(self) -> bool:
@@ -214,17 +209,12 @@ class Run:
         self.say(record.line(settings.epochs))
         return True
 
-    @property
-    def pairs(self) -> int:
-        """Pairs in a batch of all hosts."""
-        return self.settings.pairs_per_batch
-
     def batches(self, epoch: int, first: int, hosts: int, host: int) -> tf.data.Dataset:
         """Returns the training batches of an epoch from a step on, those of one host."""
         return make_dataset(
             self.info,
             "training",
-            pairs_per_batch=self.pairs,
+            pairs_per_batch=self.settings.pairs_per_batch,
             statistics=self.info.statistics,
             seed=self.settings.seed,
             epoch=epoch,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_pipeline.faults import InvalidInputError
 from model_tf.dataset_info import BandStatistics, load_info
@@ -125,6 +126,15 @@ def test_folder_without_a_dataset(tmp_path):
     (tmp_path / "dataset.json").write_text('{"name": ')
     with pytest.raises(InvalidInputError, match=r"dataset\.json is no JSON"):
         load_info(str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_read(monkeypatch):
+    def refuse(path):
+        raise tf.errors.PermissionDeniedError(None, None, "no credentials")
+
+    monkeypatch.setattr(tf.io.gfile, "GFile", refuse)
+    with pytest.raises(InvalidInputError, match=r"Cannot read gs://b/set/dataset\.json: no credentials"):
+        load_info("gs://b/set")
 
 
 def test_missing_or_cut_off_shards(dataset_folder, tmp_path):

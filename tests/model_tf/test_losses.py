@@ -89,24 +89,15 @@ def test_padding_changes_nothing() -> None:
     assert float(loss(padded, np.concatenate([logits, logits]))) == pytest.approx(float(loss(label, logits)))
 
 
-def test_replicas_average_to_the_loss_of_the_whole_batch() -> None:
-    """Two replicas that know very different shares; Keras averages what they give."""
+def test_sums_of_parts_add_up_to_the_whole_batch() -> None:
+    """Parts that know very different shares: a mean of their means would be another number."""
     label = np.concatenate([random_label(11, unknown=0.05), random_label(12, unknown=0.9)])
     logits = random_logits(13, label)
-    known = brute_force(label, CATEGORIES)[1].sum()
-    halves = [
-        MaskedBinaryCrossentropy(
-            CATEGORIES, replicas=2, sum_over_replicas=lambda count: 0 * count + float(known)
-        )(label[part], logits[part])
-        for part in (slice(0, 3), slice(3, 6))
-    ]
-    whole = MaskedBinaryCrossentropy(CATEGORIES)(label, logits)
-    assert float(sum(halves)) / 2 == pytest.approx(float(whole), rel=1e-6)
-
-
-def test_replicas_without_their_sum_are_refused() -> None:
-    with pytest.raises(ValueError, match="replicas=2"):
-        MaskedBinaryCrossentropy(CATEGORIES, replicas=2)
+    loss = MaskedBinaryCrossentropy(CATEGORIES, {"road": 3.0})
+    parts = [loss.sums(label[part], logits[part]) for part in (slice(0, 3), slice(3, 6))]
+    totals, counts = (sum(map(float, values)) for values in zip(*parts, strict=True))
+    assert totals / counts == pytest.approx(float(loss(label, logits)), rel=1e-6)
+    assert sum(float(total / count) for total, count in parts) / 2 != pytest.approx(totals / counts, rel=1e-3)
 
 
 def test_config_round_trips_through_json() -> None:

@@ -169,3 +169,15 @@ def test_memory_is_bounded():
         bins.add(to_keys(rng.normal(-4, 2, 100_000).astype(np.float32)))
     assert bins.total == 4_000_000
     assert bins.num_bytes < 12e6
+
+
+def test_thousands_of_scores_are_exact():
+    """Below 1 / CROWDED of either no two different scores share a slot, in one batch or in many."""
+    rng = np.random.default_rng(0)
+    size = int(1 / CROWDED) - 1
+    truth = np.repeat([True, False], size)
+    scores = (-3 + 1e-5 * (rng.normal(size=2 * size) + truth)).astype(np.float32)
+    for batch in (2 * size, 97):
+        ours = ranking(truth, scores, batch)
+        assert ours.auc() == pytest.approx(metrics.roc_auc_score(truth, scores), abs=1e-12)
+        assert ours.auc_error() < 1e-12

@@ -2,10 +2,11 @@
 
     python -m tests.model_tf.training_runs FLAGS
 
-is train.py with the small net.
+is train.py with the small net; the environment's LOGICAL_CPUS splits the CPU into so many devices of TensorFlow.
 """
 
 import csv
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from model_tf import train, training
 from model_tf.hrnet import HRNetBackbone, HRNetSegmenter
@@ -94,5 +96,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
+    parts = [tf.config.LogicalDeviceConfiguration()] * int(os.environ.get("LOGICAL_CPUS", "1"))
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     training.build_hrnet = build_small
     sys.exit(train.main())
