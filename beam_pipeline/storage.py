@@ -19,6 +19,9 @@ HEADER_BYTES = 1 << 20
 
 _COPY_BYTES = 1 << 20
 
+_CLIENTS = ("google", "botocore", "azure")
+"""Packages of the cloud clients under Beam's file systems."""
+
 
 class BeamFiles:
     """The `records.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
@@ -213,6 +216,8 @@ def _faults(action: str, path: str) -> Iterator[None]:
         # Cloud clients raise classes of their own, with the HTTP status in `code`.
         if getattr(error, "code", None) == 404:
             raise PermanentFault("not_found", f"cannot {action} {path}: {error}") from error
-        if not isinstance(error, OSError) and not hasattr(error, "code"):
+        # Some of theirs have none: google.api_core's RetryError, google.auth's, botocore's.
+        of_a_client = type(error).__module__.partition(".")[0] in _CLIENTS
+        if not isinstance(error, OSError) and not hasattr(error, "code") and not of_a_client:
             raise
         raise TransientFault("storage", f"cannot {action} {path}: {error}") from error

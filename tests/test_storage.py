@@ -5,6 +5,7 @@ import pickle
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
+from beam_pipeline import storage
 from beam_pipeline.faults import PermanentFault, TransientFault
 from beam_pipeline.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
 
@@ -228,3 +229,14 @@ def test_copies_of_remote_files(monkeypatch):
 
 def test_it_pickles():
     assert isinstance(pickle.loads(pickle.dumps(BeamFiles())), BeamFiles)
+
+
+def test_a_client_error_without_a_status_may_pass(monkeypatch):
+    from google.api_core.exceptions import RetryError
+
+    def out_of_time(*_args, **_kwargs):
+        raise RetryError("deadline exceeded", None)
+
+    monkeypatch.setattr(storage.FileSystems, "exists", out_of_time)
+    with pytest.raises(TransientFault, match="deadline exceeded"):
+        BeamFiles().exists("gs://bucket/x")
