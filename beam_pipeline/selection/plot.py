@@ -54,7 +54,9 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     west, south, east, north = _extent(np.concatenate(list(points.values())))
     middle = np.cos(np.radians((south + north) / 2))
     shape = (north - south) / ((east - west) * middle)
-    figure, axes = pyplot.subplots(figsize=(_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 0.8, 4.0, 12.0))), dpi=_DPI)
+    figure, axes = pyplot.subplots(
+        figsize=(_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 0.8, 4.0, 12.0))), dpi=_DPI
+    )
     for line in coastlines():
         axes.plot(*line.T, color="#9a9a9a", linewidth=0.5, zorder=1)
     step = max(east - west, north - south) / _PIXELS
