@@ -30,6 +30,7 @@ MIN_LAT, MAX_LAT = -80.0, 84.0
 """UTM ends there, and with it the chips, although ESA's tiles reach to 84 S."""
 
 _FARTHEST_ZONE = 4  # at 81 N a tile reaches 13.2 degrees beyond its central meridian
+_NEAR_ZONES_LAT = 56.0  # below, no tile reaches 5 degrees from its meridian; a zone but one away begins at 9
 _HALF = CHIP_SIZE_M // 2
 
 
@@ -88,10 +89,12 @@ def choose_chips(lon: npt.ArrayLike, lat: npt.ArrayLike) -> ChosenChips:
 
     rest = np.flatnonzero(usable & (tiles == NO_TILE))
     nearest = np.full(len(rest), np.iinfo(np.int64).max)  # squares of metres
+    far = np.flatnonzero(np.abs(lat[rest]) >= _NEAR_ZONES_LAT)
     for step in range(-_FARTHEST_ZONE, _FARTHEST_ZONE + 1):
-        zones_here = (zones[rest] - 1 + step) % NUM_ZONES + 1
+        looking = np.arange(len(rest)) if abs(step) <= 1 else far
+        zones_here = (zones[rest[looking]] - 1 + step) % NUM_ZONES + 1
         for zone in np.unique(zones_here).tolist():
-            chosen = np.flatnonzero(zones_here == zone)
+            chosen = looking[zones_here == zone]
             rows = rest[chosen]
             left, bottom = _snapped(lon[rows], lat[rows], zone)
             column, row = (left + _HALF) // SQUARE_M, (bottom + _HALF) // SQUARE_M

@@ -110,7 +110,8 @@ def _look(bands: Sequence[_Band], found: LandFound, dataset: Any, file: RasterFi
     for strip in file.strips(rows):
         part = land[strip.start - rows.start : strip.stop - rows.start]
         for columns in needed:
-            part[:, columns.start : columns.stop] = read_rows(dataset, strip, columns) != WATER
+            pixels = read_rows(dataset, strip, columns)
+            np.not_equal(pixels, WATER, out=part[:, columns.start : columns.stop])
     for band in bands:
         part = land[max(band.rows.start - rows.start, 0) : max(band.rows.stop - rows.start, 0)]
         before = np.concatenate([[0], np.cumsum(part.any(axis=0))])

@@ -144,21 +144,20 @@ def lit_pixels(dataset: Any, file: RasterFile, rows: range) -> Bools:
     """
     lit = np.empty((len(rows), dataset.width), bool)
     for strip in file.strips(rows):
-        lit[strip.start - rows.start : strip.stop - rows.start] = _lit(dataset, file, strip)
+        _find_lit(dataset, file, strip, lit[strip.start - rows.start : strip.stop - rows.start])
     return lit
 
 
-def _lit(dataset: Any, file: RasterFile, rows: range) -> Bools:
+def _find_lit(dataset: Any, file: RasterFile, rows: range, lit: Bools) -> None:
     values = read_rows(dataset, rows)
-    lit: Bools = values > 0  # False for NaN
+    np.greater(values, 0, out=lit)  # False for NaN
     if not lit.any():
-        return lit
+        return
     lit &= values < np.inf
     if file.nodata is not None and file.nodata > 0:
         lit &= values != values.dtype.type(file.nodata)
     if file.has_mask:
         lit &= dataset.read_masks(1, window=Window(0, rows.start, dataset.width, len(rows))) > 0
-    return lit
 
 
 def require_lit(file: RasterFile, rows: int) -> None:

@@ -105,7 +105,7 @@ def selection_parser(description: str) -> argparse.ArgumentParser:
         "--plot", action="store_true", help="draw a map of the cells by split beside them (.png)"
     )
     out.add_argument(
-        "--rows_per_task", type=int, default=512, help="rows of a raster that a worker reads at a time (512)"
+        "--rows_per_task", type=int, default=1024, help="rows of a raster that one task has (1024)"
     )
     return parser
 

@@ -22,7 +22,7 @@ from beam_pipeline.cells.activity import cells_of_lit, cells_reached
 from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
 from beam_pipeline.cells.land_cover import find_land, groups_of_bands
 from beam_pipeline.cells.mgrs_tiles import NO_TILE, tile_table
-from beam_pipeline.cells.rasters import GDAL_OPTIONS, is_netcdf, lit_pixels, open_raster
+from beam_pipeline.cells.rasters import GDAL_OPTIONS, RasterFile, is_netcdf, lit_pixels, open_raster
 from beam_pipeline.cells.region import bands_of, ids_in_band, region_polygons, within_any
 from beam_pipeline.cells.sampling import EVERY_CELL, Cut, cell_hashes, draw_tiles, fraction_cut, smallest
 from beam_pipeline.selection.cell_list import Part, write_part
@@ -35,7 +35,7 @@ Count = tuple[str, int]
 COUNTS = "counts"
 """The tag of (name, number) pairs that are added up for the list's JSON."""
 
-_PACK_CELLS = 1 << 17
+_PACK_CELLS = 1 << 18
 _BANDS_COUNTED = 64
 
 
@@ -159,10 +159,9 @@ class _ReadNightLights(_RasterStage):
         rows = range(*bounds)
         files = self._settings.night_lights
         window = files[0].window
-        lit = np.zeros((len(rows), window.columns), bool)
-        for file in files:  # a pixel that is lit in any year
-            with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as opened:
-                lit |= lit_pixels(opened, file, rows)
+        lit = self._lit(files[0], rows)
+        for file in files[1:]:  # a pixel that is lit in any year
+            lit |= self._lit(file, rows)
         ids = self._within(cells_of_lit(lit, window, rows.start))
         bands = np.searchsorted(grid.band_table().first, ids, side="right") - 1
         groups = self._groups[bands]
@@ -172,6 +171,11 @@ class _ReadNightLights(_RasterStage):
         yield pvalue.TaggedOutput(COUNTS, ("pixels", lit.size))
         yield pvalue.TaggedOutput(COUNTS, ("lit_pixels", int(np.count_nonzero(lit))))
         self._done(started)
+
+    @staticmethod
+    def _lit(file: RasterFile, rows: range) -> npt.NDArray[np.bool_]:
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as opened:
+            return lit_pixels(opened, file, rows)
 
 
 class DropUnusable(beam.PTransform):
