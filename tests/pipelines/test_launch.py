@@ -103,7 +103,7 @@ def test_what_cannot_be_used_is_named_before_launch(
 
 
 def test_the_sample_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--sample", "--sample_cells=1", "--output", str(tmp_path / "set")]
+    given = ["--sample", "--sample_cells=4", "--output", str(tmp_path / "set")]
     assert main([*given, "--sample_dir", "/proc/nope/world"]) == 2
     assert "--sample_dir cannot be written" in capsys.readouterr().err
 

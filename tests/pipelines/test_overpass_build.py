@@ -31,14 +31,14 @@ def test_both_sources_of_features_give_the_same_shards(world: SampleWorld, tmp_p
 def test_an_overpass_that_is_down_costs_labels_and_says_so(
     world: SampleWorld, tmp_path: Path, monkeypatch
 ) -> None:
-    from beam_pipeline import transforms
+    from beam_pipeline import label_transforms
     from beam_pipeline.faults import TransientFault
 
     def down(*_: object) -> None:
         raise TransientFault("server_error", "504 Gateway Timeout")
 
     # The real back-off waits for minutes.
-    monkeypatch.setattr(transforms, "features_of_chip", down)
+    monkeypatch.setattr(label_transforms, "features_of_chip", down)
     output = tmp_path / "set"
     code = main([*flags(world, output), "--osm", "overpass", "--overpass_url", "http://127.0.0.1:9/api"])
     assert code == 1
