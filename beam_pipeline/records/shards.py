@@ -153,12 +153,28 @@ def read_shard(files: Files, path: str) -> Iterator[bytes]:
     Raises:
         PermanentFault: "corrupt_shard" (names the record and the byte) or "not_found".
     """
-    data = memoryview(files.read_bytes(path))
+    yield from parse_shard(files.read_bytes(path), path)
+
+
+def parse_shard(content: bytes, name: str) -> Iterator[bytes]:
+    """Splits a shard's content into payloads, as `read_shard`.
+
+    Args:
+        content: The whole shard.
+        name: Its name, for messages.
+
+    Yields:
+        The serialised examples, in order.
+
+    Raises:
+        PermanentFault: "corrupt_shard"; names the record and the byte.
+    """
+    data = memoryview(content)
     position = 0
     record = 0
 
     def fault(what: str) -> PermanentFault:
-        return PermanentFault("corrupt_shard", f"{path}: record {record}, at byte {position}, {what}")
+        return PermanentFault("corrupt_shard", f"{name}: record {record}, at byte {position}, {what}")
 
     while position < len(data):
         if position + _HEAD_BYTES > len(data):
