@@ -163,7 +163,7 @@ def _scene_list(
                 raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
             parsed.append(parse_item(item, tile, base_href))
         except PermanentFault as fault:
-            refused.append(SceneNote(item_id, fault.reason, fault.detail))
+            refused.append(SceneNote.of(item_id, fault))
     latest, duplicates = deduplicate(parsed)
     clear = [scene for scene in latest if not _too_cloudy(scene, max_scene_cloud)]
     return SceneList(
@@ -190,7 +190,10 @@ def _of_collection(items: Iterable[StaticItem], collection: str) -> list[StaticI
 
 def _local_path(url: str) -> str | None:
     """Returns the path of a catalogue on disk, None for the URL of an API."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InvalidInputError(f"This is no URL: {error}. Received: {url}") from error
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
             raise InvalidInputError(f"The URL of a STAC API needs a host. Received: {url}")

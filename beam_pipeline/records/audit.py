@@ -89,7 +89,11 @@ def audit_dataset(
         on_unit()
     if dataset is not None:
         _check_description(dataset, dataset_file, units, fingerprint, summaries, findings)
-    letters = manifest.dead_letters_jsonl(summaries)
+    try:
+        letters = manifest.dead_letters_jsonl(summaries)
+    except TypeError as error:
+        findings.differ("dead_letters", SUMMARIES_FOLDER, f"hold what is no dead letter: {error}")
+        return
     path = join(output, dead_letters_file)
     if not files.exists(path):
         findings.differ("dead_letters", dead_letters_file, "is missing")
@@ -256,8 +260,8 @@ def _read_summary(
         return None
     try:
         summary = read_summary(files, output, unit.name)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        findings.differ("summary", name, f"cannot be read: {type(error).__name__}: {error}")
+    except ValueError as error:
+        findings.differ("summary", name, f"cannot be read: {error}")
         return None
     failed = summary.status == "failed"
     of_plan = {
@@ -322,7 +326,7 @@ def _check_description(
             summaries=summaries,
             dropped_from_extracts=dataset["dropped_from_extracts"],
         )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         findings.differ("dataset", name, f"is no description of a dataset: {type(error).__name__}: {error}")
         return
     again = json.loads(manifest.to_text(again))

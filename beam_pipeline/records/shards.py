@@ -61,7 +61,7 @@ def is_committed(files: Files, output: str, name: str) -> bool:
         return False
     try:
         summary = read_summary(files, output, name)
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return False  # damaged too
     return summary.status == "written" and summary.num_bytes == size
 
@@ -109,7 +109,12 @@ def commit_unit(
 
 
 def read_summary(files: Files, output: str, name: str) -> UnitSummary:
-    """Returns the summary of a unit that is done or failed."""
+    """Returns the summary of a unit that is done or failed.
+
+    Raises:
+        ValueError: It is damaged, or of another version.
+        PermanentFault: "not_found".
+    """
     return UnitSummary.from_json(files.read_text(summary_path(output, name)))
 
 

@@ -131,20 +131,37 @@ class UnitSummary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads what `to_json` wrote."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["bands"] = {band: BandSums(**sums) for band, sums in fields["bands"].items()}
-        fields["label_pixels"] = tuple(
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: It is no summary, or one of another version.
+        """
+        try:
+            return cls(**_typed(json.loads(text)))
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"this is no summary of a unit: {type(error).__name__}: {error}") from error
+
+
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Gives the fields of a summary, read from JSON, their types."""
+    letters = [DeadLetter(**letter) for letter in fields["dead_letters"]]
+    for letter in letters:
+        if not all(isinstance(it, int | None) for it in (letter.cell_id, letter.year)):
+            raise TypeError(f"{letter} is no dead letter")
+    return {
+        **fields,
+        "bands": {band: BandSums(**sums) for band, sums in fields["bands"].items()},
+        "label_pixels": tuple(
             {int(value): count for value, count in channel.items()} for channel in fields["label_pixels"]
-        )
-        fields["rejections"] = {
+        ),
+        "rejections": {
             reason: tuple((int(cell_id), int(year)) for cell_id, year in rejected)
             for reason, rejected in fields["rejections"].items()
-        }
-        fields["years_without_items"] = tuple(fields["years_without_items"])
-        fields["notes"] = tuple(fields["notes"])
-        fields["dead_letters"] = tuple(DeadLetter(**letter) for letter in fields["dead_letters"])
-        return cls(**fields)
+        },
+        "years_without_items": tuple(fields["years_without_items"]),
+        "notes": tuple(fields["notes"]),
+        "dead_letters": tuple(letters),
+    }
 
 
 class PlannedUnit(Protocol):
