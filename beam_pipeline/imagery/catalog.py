@@ -1,10 +1,11 @@
 """Finding the scenes of a tile and year in a STAC API or in a static catalogue on disk."""
 
+import contextlib
 import dataclasses
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pystac
@@ -141,7 +142,8 @@ def find_scenes(
         items = _of_collection(read_static(path)[1], collection)
     else:
         client = _open(url, retry or RetryPolicy())
-        items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
+        with _no_stac_is_a_fault():
+            items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
     return _scene_list(items, tile, year, seed, max_scene_cloud)
 
 
@@ -211,17 +213,27 @@ def _local_path(url: str) -> str | None:
 
 
 def _open(url: str, retry: RetryPolicy) -> Client:
-    try:
+    with _no_stac_is_a_fault():
         io = RetryingStacIO(retry)
         client = Client.open(url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
-    except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError) as error:
-        raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
     if not searchable:
         raise PermanentFault(
             "no_item_search", "it does not offer item search; a static catalogue must be downloaded first"
         )
     return client
+
+
+@contextlib.contextmanager
+def _no_stac_is_a_fault() -> Iterator[None]:
+    """Turns what pystac-client trips over in a malformed landing page into a fault."""
+    try:
+        yield
+    except (
+        *(pystac.STACError, ClientTypeError, NotImplementedError),  # what pystac-client means to raise
+        *(LookupError, TypeError, ValueError, AttributeError),  # and what it does not
+    ) as error:
+        raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
 
 
 def _search(

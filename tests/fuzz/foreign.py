@@ -66,9 +66,9 @@ def damaged(draw: st.DrawFn, document: Any) -> Any:
         if action == "remove":
             del container[key]
         elif action == "replace":
-            container[key] = draw(values)
+            container[key] = copy.deepcopy(draw(values))
         elif isinstance(container, list):
-            container.insert(key, draw(values))
+            container.insert(key, copy.deepcopy(draw(values)))
         else:
-            container[draw(st.text(max_size=10))] = draw(values)
+            container[draw(st.text(max_size=10))] = copy.deepcopy(draw(values))
     return document
