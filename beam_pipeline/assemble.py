@@ -14,7 +14,7 @@ from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.scenes import SceneList, SceneNote
 from beam_pipeline.plan import Unit
 from beam_pipeline.records.example import CellYear
-from beam_pipeline.records.summary import DeadLetter
+from beam_pipeline.records.summary import CellYearId, DeadLetter
 
 Failure = tuple[str, str]
 """(reason, detail) of something that did not work."""
@@ -71,7 +71,7 @@ class AssembledUnit:
         unit: The unit.
         years: How many years were asked for.
         cell_years: What is to be written, sorted by cell and year.
-        rejections: Cell-years that the data refused, by reason.
+        rejections: Cell-years that the data refused, (cell_id, year), by reason.
         scene_rejections: Looks at a scene of a chip that the filters refused, by reason.
         dropped_geometries: OSM geometries that could not be drawn, by reason.
         years_without_items: Years in which the catalogue has no item of the tile.
@@ -82,7 +82,7 @@ class AssembledUnit:
     unit: Unit
     years: int
     cell_years: tuple[CellYear, ...]
-    rejections: dict[str, int]
+    rejections: dict[str, list[CellYearId]]
     scene_rejections: dict[str, int]
     dropped_geometries: dict[str, int]
     years_without_items: tuple[int, ...]
@@ -119,7 +119,7 @@ def assemble_unit(
         raise ValueError(f"{len(labels)} labels arrived for the {len(unit.cells)} cells of {unit.name}")
 
     cell_years: list[CellYear] = []
-    rejections: collections.Counter[str] = collections.Counter()
+    rejections: dict[str, list[CellYearId]] = {}
     scene_rejections: collections.Counter[str] = collections.Counter()
     dropped: collections.Counter[str] = collections.Counter()
     years_without_items: list[int] = []
@@ -156,14 +156,14 @@ def assemble_unit(
                 continue
             reason = _rejection(len(chip.images), scene_list, allow_single)
             if reason is not None:
-                rejections[reason] += 1
+                rejections.setdefault(reason, []).append((cell.cell_id, year))
                 continue
             cell_years.append(CellYear(cell, year, chip.images, by_cell[cell.cell_id].unpack()))
     return AssembledUnit(
         unit=unit,
         years=len(years),
         cell_years=tuple(sorted(cell_years, key=lambda example: (example.cell.cell_id, example.year))),
-        rejections=dict(rejections),
+        rejections=rejections,
         scene_rejections=dict(scene_rejections),
         dropped_geometries=dict(dropped),
         years_without_items=tuple(years_without_items),

@@ -4,9 +4,9 @@ r"""Builds a dataset: cells -> Sentinel-2 pairs and OpenStreetMap labels in shar
     python -m beam_pipeline.build_dataset --region 6.0,49.6,6.2,49.8 --years 2019-2020 \
         --osm luxembourg.osm.pbf --output out/luxembourg
 
-A run that was stopped goes on where it was when the same command is given again. Exit codes: 0, every
-cell-year is written or rejected; 1, some are dead letters, or nothing at all was written; 2, the input cannot be
-used: nothing was launched.
+A run that was stopped goes on where it was when the same command is given again. A local run ends with
+`beam_pipeline.verify`. Exit codes: 0, every cell-year is written or rejected; 1, some are dead letters, nothing at
+all was written, or what was written is not what it must be; 2, the input cannot be used: nothing was launched.
 """
 
 import logging
@@ -19,10 +19,18 @@ from beam_pipeline.closing import add_stage_metrics
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.label_transforms import MakeLabels
 from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import BuildSettings, help_text, is_dataflow, make_pipeline, parse_flags
+from beam_pipeline.options import (
+    BuildSettings,
+    help_text,
+    is_dataflow,
+    make_pipeline,
+    parse_flags,
+    runs_locally,
+)
 from beam_pipeline.progress import closing_table, progress_bar
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
+from beam_pipeline.verify import verify_dataset
 
 
 def build_graph(pipeline: beam.Pipeline, settings: BuildSettings) -> None:
@@ -70,6 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_stage_metrics(BeamFiles(), settings.output, result.metrics().query())
     table, complete = closing_table(BeamFiles(), settings.output)
     print(table)
+    if runs_locally(options):
+        findings = verify_dataset(BeamFiles(), settings.output)
+        print(f"verified: {findings.line()}")
+        if findings.kinds:
+            print(findings.table())
+            return 1
     return 0 if complete else 1
 
 

@@ -1,6 +1,7 @@
 """The file system of a run: Beam's, so that local folders and gs:// are the same to everyone."""
 
 import contextlib
+import itertools
 import os
 import tempfile
 import uuid
@@ -11,6 +12,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
 
 from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.records.files import PARTIAL_SUFFIX
 
 FileSystems: Any = _FileSystems  # carries no types
 
@@ -58,11 +60,18 @@ class BeamFiles:
 
     def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
         """Writes a file of all chunks in turn, over an old one, and makes the folders it needs."""
+        chunks = iter(chunks)
+        # Found here, so that what the first chunk takes to make is not taken for a fault of the storage.
+        first = next((chunk for chunk in chunks if chunk), b"")
+        if not first and path.startswith("s3://"):
+            with _faults("write", path):
+                _write_empty_s3(path)
+            return
         with (
             _faults("write", path),
             FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
         ):
-            for chunk in chunks:
+            for chunk in itertools.chain([first], chunks):
                 file.write(chunk)
             if _is_local(path):
                 # A rename may outlive a power cut that the data before it does not.
@@ -72,7 +81,7 @@ class BeamFiles:
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
         # uuid4 names the file only while it grows; two writers of one path never meet in it.
-        aside = f"{path}.{uuid.uuid4().hex}.part"
+        aside = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
         self.write_bytes(aside, [text.encode()])
         self.rename(aside, path)
 
@@ -197,6 +206,15 @@ def _copy(path: str, limit: int | None) -> Iterator[str]:
             # The padding is a hole: it takes no space.
             target.truncate(match.metadata_list[0].size_in_bytes)
         yield local
+
+
+def _write_empty_s3(path: str) -> None:
+    """Writes an empty object, which Beam cannot: it uploads in parts, and S3 refuses an upload without any."""
+    from apache_beam.io.aws import s3io
+
+    bucket, name = s3io.parse_s3_path(path)
+    filesystem = FileSystems.get_filesystem(path)
+    s3io.S3IO(options=filesystem._options).client.client.put_object(Bucket=bucket, Key=name, Body=b"")
 
 
 def _is_local(path: str) -> bool:

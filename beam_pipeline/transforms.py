@@ -248,8 +248,8 @@ class _ReadChips(_UnitStage):
         Metrics.counter(self.stage, "examples").inc(len(done.cell_years))
         Metrics.counter(self.stage, "images").inc(sum(len(example.images) for example in done.cell_years))
         Metrics.counter(self.stage, "dead_letters").inc(len(done.dead_letters))
-        for reason, count in done.rejections.items():
-            Metrics.counter(self.stage, f"rejected_{reason}").inc(count)
+        for reason, rejected in done.rejections.items():
+            Metrics.counter(self.stage, f"rejected_{reason}").inc(len(rejected))
         for reason, count in done.scene_rejections.items():
             Metrics.counter(self.stage, f"scene_{reason}").inc(count)
         return done

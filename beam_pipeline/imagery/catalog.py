@@ -1,10 +1,11 @@
 """Finding the scenes of a tile and year in a STAC API or in a static catalogue on disk."""
 
+import contextlib
 import dataclasses
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pystac
@@ -141,7 +142,8 @@ def find_scenes(
         items = _of_collection(read_static(path)[1], collection)
     else:
         client = _open(url, retry or RetryPolicy())
-        items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
+        with _no_stac_is_a_fault():
+            items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
     return _scene_list(items, tile, year, seed, max_scene_cloud)
 
 
@@ -163,7 +165,7 @@ def _scene_list(
                 raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
             parsed.append(parse_item(item, tile, base_href))
         except PermanentFault as fault:
-            refused.append(SceneNote(item_id, fault.reason, fault.detail))
+            refused.append(SceneNote.of(item_id, fault))
     latest, duplicates = deduplicate(parsed)
     clear = [scene for scene in latest if not _too_cloudy(scene, max_scene_cloud)]
     return SceneList(
@@ -190,7 +192,10 @@ def _of_collection(items: Iterable[StaticItem], collection: str) -> list[StaticI
 
 def _local_path(url: str) -> str | None:
     """Returns the path of a catalogue on disk, None for the URL of an API."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InvalidInputError(f"This is no URL: {error}. Received: {url}") from error
     if parts.scheme in ("http", "https"):
         if not parts.hostname:
             raise InvalidInputError(f"The URL of a STAC API needs a host. Received: {url}")
@@ -208,17 +213,27 @@ def _local_path(url: str) -> str | None:
 
 
 def _open(url: str, retry: RetryPolicy) -> Client:
-    try:
+    with _no_stac_is_a_fault():
         io = RetryingStacIO(retry)
         client = Client.open(url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
-    except (pystac.STACError, ClientTypeError, KeyError, TypeError, AttributeError) as error:
-        raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
     if not searchable:
         raise PermanentFault(
             "no_item_search", "it does not offer item search; a static catalogue must be downloaded first"
         )
     return client
+
+
+@contextlib.contextmanager
+def _no_stac_is_a_fault() -> Iterator[None]:
+    """Turns what pystac-client trips over in a malformed landing page into a fault."""
+    try:
+        yield
+    except (
+        *(pystac.STACError, ClientTypeError, NotImplementedError),  # what pystac-client means to raise
+        *(LookupError, TypeError, ValueError, AttributeError),  # and what it does not
+    ) as error:
+        raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
 
 
 def _search(

@@ -52,8 +52,11 @@ class Asset:
         Raises:
             PermanentFault: "unreadable_href" for another scheme.
         """
-        parts = urllib.parse.urlsplit(href)
         shown = _clean(href)
+        try:
+            parts = urllib.parse.urlsplit(href)
+        except ValueError as error:
+            raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {shown}") from error
         if parts.scheme in ("http", "https"):
             return cls(href, f"/vsicurl/{href}", shown)
         if parts.scheme == "gs":

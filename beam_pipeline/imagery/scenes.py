@@ -1,5 +1,6 @@
 """Sentinel-2 scenes: read from STAC items, freed of duplicates, and brought into walking order."""
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -54,6 +55,7 @@ Source: the hrefs and `storage:*` properties of Earth Search's items.
 _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
 _DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
+_NOTE_CHARS = 500
 _EXTENSIONS = (".tif", ".tiff")
 
 
@@ -117,6 +119,11 @@ class SceneNote:
     reason: str
     detail: str
 
+    @classmethod
+    def of(cls, item_id: str, fault: PermanentFault) -> "SceneNote":
+        """Notes a fault; of what a foreign item says, only printable text is kept, and not without end."""
+        return cls(_printable(item_id), fault.reason, _printable(fault.detail))
+
 
 @dataclasses.dataclass(frozen=True)
 class SceneList:
@@ -178,7 +185,7 @@ def tile_of_item(item: Mapping[str, Any]) -> str | None:
     Returns:
         Five characters, or None where the item does not say.
     """
-    properties = item.get("properties") or {}
+    properties = _properties(item)
     names = [properties.get("grid:code"), properties.get("s2:mgrs_tile")]
     for prefix in ("mgrs", "sentinel"):
         parts = [properties.get(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
@@ -186,14 +193,15 @@ def tile_of_item(item: Mapping[str, Any]) -> str | None:
     match = _TILE_IN_ID.search(str(item.get("id", "")))
     names.append(match[1] if match else None)
     for name in names:
-        if isinstance(name, str) and _TILE.match(name.upper()):
-            return normalise_tile(name)
+        if isinstance(name, str):
+            with contextlib.suppress(ValueError):
+                return normalise_tile(name)
     return None
 
 
 def sensing_time(item: Mapping[str, Any]) -> str:
     """Returns the sensing time of a STAC item, ISO 8601 in UTC with microseconds; "" where it has none."""
-    properties = item.get("properties") or {}
+    properties = _properties(item)
     return _utc(properties.get("datetime") or properties.get("start_datetime"))
 
 
@@ -219,6 +227,10 @@ def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str 
     item_id, properties, assets = item.get("id"), item.get("properties"), item.get("assets")
     if not isinstance(item_id, str) or not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
         raise PermanentFault("bad_item", "a STAC item has an id, properties and assets")
+    platform = properties.get("platform", "")
+    # Both are stored; what no file can hold as text must not get that far.
+    if not item_id.isprintable() or not isinstance(platform, str) or not platform.isprintable():
+        raise PermanentFault("bad_item", "id and platform must be printable text")
     if tile_of_item(item) != tile:
         raise PermanentFault("other_tile", f"the item is of tile {tile_of_item(item)}, not {tile}")
     sensed = sensing_time(item)
@@ -231,7 +243,7 @@ def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str 
         tile=tile,
         datetime=sensed,
         datastrip_start=_datastrip_start(properties, sensed),
-        platform=str(properties.get("platform", "")).lower(),
+        platform=platform.lower(),
         baseline=find_baseline(properties, item_id),
         generated=next(
             (
@@ -262,8 +274,13 @@ def readable_href(href: str, base_href: str) -> str:
         PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another
             scheme, or a relative href of an item that does not say where it is.
     """
-    url = urllib.parse.urlsplit(href)
     shown = href.partition("?")[0]
+    if not href.isprintable():
+        raise PermanentFault("unreadable_href", f"it holds control characters. Received: {shown!r}")
+    try:
+        url, base = urllib.parse.urlsplit(href), urllib.parse.urlsplit(base_href)
+    except ValueError as error:
+        raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {shown}") from error
     if not url.path.lower().endswith(_EXTENSIONS):
         raise PermanentFault("unreadable_href", f"a GeoTIFF ends in .tif or .tiff. Received: {shown}")
     if url.scheme in ("http", "https"):
@@ -280,7 +297,6 @@ def readable_href(href: str, base_href: str) -> str:
         raise PermanentFault("unreadable_href", f"only http, https, s3 and file are read. Received: {shown}")
     if os.path.isabs(href):
         return href
-    base = urllib.parse.urlsplit(base_href)
     if base.scheme in ("http", "https"):
         return urllib.parse.urljoin(base_href, href)
     if base.scheme == "file":
@@ -359,6 +375,10 @@ def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> li
     return [scene for in_turn in rounds for scene in in_turn if scene is not None]
 
 
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:_NOTE_CHARS])
+
+
 def _by_time(scene: Scene) -> tuple[str, str]:
     return scene.datetime, scene.item_id
 
@@ -367,11 +387,12 @@ def _utc(value: object) -> str:
     """Returns ISO 8601 in UTC with microseconds, or "" for what is no time."""
     try:
         when = datetime.datetime.fromisoformat(str(value))
-    except ValueError:
+        if when.tzinfo is None:  # STAC demands a zone; where it is missing UTC is what is meant
+            when = when.replace(tzinfo=datetime.UTC)
+        # Not strftime, which writes the year 999 with three digits.
+        return when.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    except (ValueError, OverflowError):  # the latter where a zone leads out of the years 1 to 9999
         return ""
-    if when.tzinfo is None:  # STAC demands a zone; where it is missing UTC is what is meant
-        when = when.replace(tzinfo=datetime.UTC)
-    return when.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _datastrip_start(properties: Mapping[str, Any], sensed: str) -> str:
@@ -386,12 +407,24 @@ def _cloud_cover(properties: Mapping[str, Any]) -> float | None:
     if properties.get("sentinel:valid_cloud_cover") is False:
         return None
     cover = properties.get("eo:cloud_cover")
-    return float(cover) if isinstance(cover, int | float) else None
+    if isinstance(cover, bool) or not isinstance(cover, int | float) or not 0 <= cover <= 100:
+        return None
+    return float(cover)
 
 
 def _self_href(item: Mapping[str, Any]) -> str:
-    links = item.get("links") or ()
-    return next((str(link.get("href", "")) for link in links if link.get("rel") == "self"), "")
+    return next((str(link.get("href", "")) for link in links_of(item) if link.get("rel") == "self"), "")
+
+
+def links_of(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the links of anything STAC that are links."""
+    links = content.get("links")
+    return [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
+
+
+def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = item.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
 
 
 def _asset_hrefs(assets: Mapping[str, Any], base_href: str) -> dict[str, str]:
@@ -401,4 +434,11 @@ def _asset_hrefs(assets: Mapping[str, Any], base_href: str) -> dict[str, str]:
     missing = [keys[band] for band in BANDS if keys[band] not in assets]
     if missing:
         raise PermanentFault("missing_asset", f"assets that are missing: {', '.join(missing)}")
-    return {band: readable_href(str(assets[keys[band]].get("href", "")), base_href) for band in (*BANDS, SCL)}
+    hrefs = {}
+    for band in (*BANDS, SCL):
+        asset = assets[keys[band]]
+        href = asset.get("href") if isinstance(asset, Mapping) else None
+        if not isinstance(href, str):
+            raise PermanentFault("bad_item", f"the asset {keys[band]} has no href")
+        hrefs[band] = readable_href(href, base_href)
+    return hrefs

@@ -11,6 +11,7 @@ import requests
 from pystac_client.stac_api_io import StacApiIO
 
 from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.imagery.scenes import links_of
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy
 
 TIMEOUT_S = (10.0, 60.0)
@@ -45,7 +46,7 @@ class RetryingStacIO(StacApiIO):
         def read_once() -> dict[str, Any]:
             try:
                 answer = super(RetryingStacIO, self).read_json(source, *args, **kwargs)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON: {error}") from error
             if not isinstance(answer, dict):
                 raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON object")
@@ -98,7 +99,7 @@ class RetryingStacIO(StacApiIO):
         seen: set[str] = set()
         while True:
             features = page.get("features")
-            if not isinstance(features, list):
+            if not isinstance(features, list) or not all(isinstance(item, dict) for item in features):
                 raise TransientFault("bad_answer", f"{_shown(url)} gave no list of features")
             ids = {str(feature.get("id")) for feature in features}
             if ids and ids <= seen:
@@ -106,10 +107,12 @@ class RetryingStacIO(StacApiIO):
             seen |= ids
             if ids:
                 yield page
-            following = next((link for link in page.get("links", ()) if link.get("rel") == "next"), None)
+            following = next((link for link in links_of(page) if link.get("rel") == "next"), None)
             if following is None:
                 return
-            page = self.read_json(pystac.Link.from_dict(following), parameters=parameters)
+            if not isinstance(following.get("href"), str):
+                raise TransientFault("bad_answer", f"{_shown(url)} gave a next page without an href")
+            page = self.read_json(pystac.Link.from_dict(dict(following)), parameters=parameters)
 
 
 def _raise_for_status(answer: requests.Response, where: str) -> None:

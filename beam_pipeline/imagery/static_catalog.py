@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_pipeline.faults import InvalidInputError, PermanentFault
-from beam_pipeline.imagery.scenes import readable_href
+from beam_pipeline.imagery.scenes import links_of, readable_href
 
 _ROOTS = ("catalog.json", "collection.json")
 
@@ -69,8 +69,9 @@ def digest_items(items: Iterable[StaticItem], path: str) -> str:
 
 def _canonical(item: Mapping[str, Any], file: str, root: str) -> list[Any]:
     hrefs = {}
-    for key, asset in (item.get("assets") or {}).items():
-        href = str(asset.get("href", ""))
+    assets = item.get("assets")
+    for key, asset in assets.items() if isinstance(assets, Mapping) else ():
+        href = str(asset.get("href", "") if isinstance(asset, Mapping) else "")
         try:
             href = readable_href(href, file)
         except PermanentFault:
@@ -86,7 +87,7 @@ def _load(file: Path) -> dict[str, Any]:
         raise InvalidInputError(
             f"The STAC file cannot be read: {error.strerror}. Received: {file}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"The STAC file is no JSON: {error}. Received: {file}") from error
     if not isinstance(content, dict) or content.get("type") not in (
         "Catalog",
@@ -115,7 +116,7 @@ def _items_of(file: Path, content: dict[str, Any]) -> Iterator[StaticItem]:
 def _walk(file: Path, content: dict[str, Any], seen: set[Path]) -> Iterator[StaticItem]:
     """Follows the child and item links; a file that is linked twice is read once."""
     seen.add(file.resolve())
-    for link in content.get("links") or ():
+    for link in links_of(content):
         if link.get("rel") not in ("child", "item"):
             continue
         target = _linked(file, str(link.get("href", "")))
@@ -130,7 +131,12 @@ def _walk(file: Path, content: dict[str, Any], seen: set[Path]) -> Iterator[Stat
 
 
 def _linked(file: Path, href: str) -> Path:
-    url = urllib.parse.urlsplit(href)
+    try:
+        url = urllib.parse.urlsplit(href)
+    except ValueError as error:
+        raise InvalidInputError(f"{file} links to what is no URL: {error}. Received: {href}") from error
+    if not href.isprintable():
+        raise InvalidInputError(f"{file} links to control characters. Received: {href!r}")
     if url.scheme == "file":
         return Path(urllib.request.url2pathname(url.path))
     if url.scheme:

@@ -304,8 +304,8 @@ def _list(path: str, part: object) -> list[Any]:
 
 
 def _string(path: str, part: object) -> str:
-    if not isinstance(part, str) or not part or part != part.strip():
-        _fail(path, "this must be a text without spaces around it", part, 'Write "..."')
+    if not isinstance(part, str) or not part or part != part.strip() or not part.isprintable():
+        _fail(path, "this must be a printable text without spaces around it", part, 'Write "..."')
     return part
 
 

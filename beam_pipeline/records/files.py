@@ -8,6 +8,9 @@ from typing import Protocol
 TEMPORARY_FOLDER = "tmp"
 """Folder below the output in which shards grow before they are renamed; no glob for results looks there."""
 
+PARTIAL_SUFFIX = ".part"
+"""Ends the name of a text while it grows beside its own name; no glob for results finds it."""
+
 
 class Files(Protocol):
     """A file system. Paths are strings: local ones, or URLs such as gs://bucket/folder.
@@ -58,3 +61,6 @@ def aside_path(output: str) -> str:
 def delete_leftovers(files: Files, output: str) -> None:
     """Deletes what killed attempts left aside; to be called when nobody writes any more."""
     files.delete(join(output, TEMPORARY_FOLDER))
+    for pattern in (f"*{PARTIAL_SUFFIX}", f"*/*{PARTIAL_SUFFIX}"):
+        for path in files.glob(join(output, pattern)):
+            files.delete(path)

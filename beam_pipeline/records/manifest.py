@@ -108,7 +108,7 @@ def dataset_json(
         "splits": {split: _split_counts(split, units, done) for split in SPLITS},
         "bands": _band_statistics(summary for summary in written if summary.split == "training"),
         "labels": _label_statistics(ontology, written),
-        "rejections": _add(summary.rejections for summary in done),
+        "rejections": _add(summary.rejection_counts for summary in done),
         "scene_rejections": _add(summary.scene_rejections for summary in done),
         "dropped_geometries": _add(summary.dropped_geometries for summary in done),
         "dropped_from_extracts": dropped_from_extracts,
@@ -167,7 +167,7 @@ def _split_counts(split: Split, units: Iterable[PlannedUnit], done: Iterable[Uni
         "singles": sum(summary.singles for summary in written),
         "images": sum(summary.images for summary in written),
         "num_bytes": sum(summary.num_bytes for summary in written),
-        "rejected_cell_years": sum(sum(summary.rejections.values()) for summary in of_split),
+        "rejected_cell_years": sum(sum(summary.rejection_counts.values()) for summary in of_split),
         "dead_letters": sum(len(summary.dead_letters) for summary in of_split),
     }
 

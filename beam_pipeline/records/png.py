@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from beam_pipeline.faults import PermanentFault
 
+_MOST_BYTES = 1 << 24
+"""Samples of the largest image that is read; ours have 300 kB. A small file may unpack to any size."""
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: gray, gray + alpha, RGB, RGBA
 _NO_FILTER, _UP = 0, 2
@@ -80,9 +83,16 @@ def decode_png(data: bytes) -> Pixels:
         dtype: np.dtype[Any] = np.dtype({8: np.uint8, 16: np.uint16}[bits])
         if interlaced:
             raise ValueError("interlaced")
-        rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, -1)
-        if rows.shape[1] != 1 + width * channels * dtype.itemsize:
-            raise ValueError(f"{width} x {channels} samples do not fill rows of {rows.shape[1]} bytes")
+        row_bytes = 1 + width * channels * dtype.itemsize
+        if not 0 < height * row_bytes <= _MOST_BYTES:
+            raise ValueError(f"{height} x {width} pixels")
+        unpacker = zlib.decompressobj()
+        unpacked = unpacker.decompress(body, height * row_bytes)
+        if len(unpacked) != height * row_bytes or unpacker.decompress(unpacker.unconsumed_tail, 1):
+            raise ValueError(f"the samples are not {height} rows of {row_bytes} bytes")
+        if not unpacker.eof:
+            raise ValueError("the samples are cut off")
+        rows = np.frombuffer(unpacked, np.uint8).reshape(height, row_bytes)
         filters = set(rows[:, 0].tolist())
         if filters == {_UP}:
             raw = np.add.accumulate(rows[:, 1:], axis=0, dtype=np.uint8)

@@ -61,7 +61,7 @@ def is_committed(files: Files, output: str, name: str) -> bool:
         return False
     try:
         summary = read_summary(files, output, name)
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return False  # damaged too
     return summary.status == "written" and summary.num_bytes == size
 
@@ -109,7 +109,12 @@ def commit_unit(
 
 
 def read_summary(files: Files, output: str, name: str) -> UnitSummary:
-    """Returns the summary of a unit that is done or failed."""
+    """Returns the summary of a unit that is done or failed.
+
+    Raises:
+        ValueError: It is damaged, or of another version.
+        PermanentFault: "not_found".
+    """
     return UnitSummary.from_json(files.read_text(summary_path(output, name)))
 
 
@@ -153,12 +158,28 @@ def read_shard(files: Files, path: str) -> Iterator[bytes]:
     Raises:
         PermanentFault: "corrupt_shard" (names the record and the byte) or "not_found".
     """
-    data = memoryview(files.read_bytes(path))
+    yield from parse_shard(files.read_bytes(path), path)
+
+
+def parse_shard(content: bytes, name: str) -> Iterator[bytes]:
+    """Splits a shard's content into payloads, as `read_shard`.
+
+    Args:
+        content: The whole shard.
+        name: Its name, for messages.
+
+    Yields:
+        The serialised examples, in order.
+
+    Raises:
+        PermanentFault: "corrupt_shard"; names the record and the byte.
+    """
+    data = memoryview(content)
     position = 0
     record = 0
 
     def fault(what: str) -> PermanentFault:
-        return PermanentFault("corrupt_shard", f"{path}: record {record}, at byte {position}, {what}")
+        return PermanentFault("corrupt_shard", f"{name}: record {record}, at byte {position}, {what}")
 
     while position < len(data):
         if position + _HEAD_BYTES > len(data):

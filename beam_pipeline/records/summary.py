@@ -19,6 +19,9 @@ NUM_LABEL_CHANNELS = 3
 Status = Literal["written", "failed"]
 """A unit is "written" when it has a shard, "failed" when it has none."""
 
+CellYearId = tuple[int, int]
+"""(cell id, year)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:
@@ -86,7 +89,7 @@ class UnitSummary:
         num_bytes: The shard's size.
         bands: Sums of each band over the images in the shard, no data left out.
         label_pixels: Per channel, the pixels of each value, 254 and 255 among them; a cell counts once.
-        rejections: Cell-years left out, by reason.
+        rejections: The cell-years left out, (cell_id, year) sorted, by reason.
         scene_rejections: Scenes that cell-years passed over, by reason.
         dropped_geometries: OSM geometries that could not be drawn, by reason.
         years_without_items: Years in which the catalogue has no item at all of the tile.
@@ -110,12 +113,17 @@ class UnitSummary:
     num_bytes: int = 0
     bands: Mapping[str, BandSums] = dataclasses.field(default_factory=dict)
     label_pixels: tuple[Mapping[int, int], ...] = ({},) * NUM_LABEL_CHANNELS
-    rejections: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    rejections: Mapping[str, tuple[CellYearId, ...]] = dataclasses.field(default_factory=dict)
     scene_rejections: Mapping[str, int] = dataclasses.field(default_factory=dict)
     dropped_geometries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     years_without_items: tuple[int, ...] = ()
     notes: tuple[Mapping[str, str], ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+
+    @property
+    def rejection_counts(self) -> dict[str, int]:
+        """Number of cell-years left out, by reason."""
+        return {reason: len(rejected) for reason, rejected in self.rejections.items()}
 
     def to_json(self) -> str:
         """Returns JSON; equal summaries give equal text."""
@@ -123,16 +131,37 @@ class UnitSummary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads what `to_json` wrote."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["bands"] = {band: BandSums(**sums) for band, sums in fields["bands"].items()}
-        fields["label_pixels"] = tuple(
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: It is no summary, or one of another version.
+        """
+        try:
+            return cls(**_typed(json.loads(text)))
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"this is no summary of a unit: {type(error).__name__}: {error}") from error
+
+
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Gives the fields of a summary, read from JSON, their types."""
+    letters = [DeadLetter(**letter) for letter in fields["dead_letters"]]
+    for letter in letters:
+        if not all(isinstance(it, int | None) for it in (letter.cell_id, letter.year)):
+            raise TypeError(f"{letter} is no dead letter")
+    return {
+        **fields,
+        "bands": {band: BandSums(**sums) for band, sums in fields["bands"].items()},
+        "label_pixels": tuple(
             {int(value): count for value, count in channel.items()} for channel in fields["label_pixels"]
-        )
-        fields["years_without_items"] = tuple(fields["years_without_items"])
-        fields["notes"] = tuple(fields["notes"])
-        fields["dead_letters"] = tuple(DeadLetter(**letter) for letter in fields["dead_letters"])
-        return cls(**fields)
+        ),
+        "rejections": {
+            reason: tuple((int(cell_id), int(year)) for cell_id, year in rejected)
+            for reason, rejected in fields["rejections"].items()
+        },
+        "years_without_items": tuple(fields["years_without_items"]),
+        "notes": tuple(fields["notes"]),
+        "dead_letters": tuple(letters),
+    }
 
 
 class PlannedUnit(Protocol):
@@ -187,8 +216,8 @@ class AssembledUnit(Protocol):
         """What goes into the shard."""
 
     @property
-    def rejections(self) -> Mapping[str, int]:
-        """Cell-years left out, by reason."""
+    def rejections(self) -> Mapping[str, Sequence[CellYearId]]:
+        """The cell-years left out, by reason."""
 
     @property
     def scene_rejections(self) -> Mapping[str, int]:
@@ -211,6 +240,46 @@ class AssembledUnit(Protocol):
         """Unexpected failures."""
 
 
+class ShardContent:
+    """Adds up what a shard holds, one cell-year at a time."""
+
+    def __init__(self) -> None:
+        self._examples: collections.Counter[int] = collections.Counter()  # by number of images
+        self._bands = dict.fromkeys(BANDS, BandSums())
+        self._cells: set[int] = set()
+        self._unlabeled = 0
+        self._labels = np.zeros((NUM_LABEL_CHANNELS, 256), np.int64)
+
+    def add(self, cell_year: CellYear) -> None:
+        """Counts a cell-year in."""
+        self._examples[len(cell_year.images)] += 1
+        for image in cell_year.images:
+            for band, sums in band_sums(image).items():
+                self._bands[band] += sums
+        # The labels of a cell are the same in all years.
+        if cell_year.cell.cell_id not in self._cells:
+            self._cells.add(cell_year.cell.cell_id)
+            self._unlabeled += bool((cell_year.label == UNLABELED).all())
+            for channel in range(NUM_LABEL_CHANNELS):
+                self._labels[channel] += np.bincount(cell_year.label[..., channel].ravel(), minlength=256)
+
+    def counts(self) -> dict[str, Any]:
+        """Returns the fields of a `UnitSummary` that follow from the shard alone, but for hash and size."""
+        return {
+            "cells_with_examples": len(self._cells),
+            "cells_unlabeled": self._unlabeled,
+            "examples": self._examples.total(),
+            "pairs": self._examples[2],
+            "singles": self._examples[1],
+            "images": sum(images * examples for images, examples in self._examples.items()),
+            "bands": dict(self._bands),
+            "label_pixels": tuple(
+                {int(value): int(channel[value]) for value in np.flatnonzero(channel)}
+                for channel in self._labels
+            ),
+        }
+
+
 def summarise(assembled: AssembledUnit) -> UnitSummary:
     """Adds up a unit that is about to be written.
 
@@ -221,14 +290,9 @@ def summarise(assembled: AssembledUnit) -> UnitSummary:
         The summary; `shards.commit_unit` fills in the shard's hash and size.
     """
     unit = assembled.unit
-    images = collections.Counter(len(cell_year.images) for cell_year in assembled.cell_years)
-    bands = dict.fromkeys(BANDS, BandSums())
+    content = ShardContent()
     for cell_year in assembled.cell_years:
-        for image in cell_year.images:
-            for band, sums in band_sums(image).items():
-                bands[band] += sums
-    # The labels of a cell are the same in all years.
-    labels = {cell_year.cell.cell_id: cell_year.label for cell_year in assembled.cell_years}
+        content.add(cell_year)
     notes = {(note.item_id, note.reason, note.detail) for note in assembled.notes}
     return UnitSummary(
         name=unit.name,
@@ -237,15 +301,11 @@ def summarise(assembled: AssembledUnit) -> UnitSummary:
         status="written",
         cells=len(unit.cells),
         cell_years=len(unit.cells) * assembled.years,
-        cells_with_examples=len(labels),
-        cells_unlabeled=sum(bool((label == UNLABELED).all()) for label in labels.values()),
-        examples=images.total(),
-        pairs=images[2],
-        singles=images[1],
-        images=sum(count * examples for count, examples in images.items()),
-        bands=bands,
-        label_pixels=_label_pixels(labels.values()),
-        rejections=_sorted(assembled.rejections),
+        rejections={
+            reason: tuple(sorted(rejected))
+            for reason, rejected in sorted(assembled.rejections.items())
+            if rejected
+        },
         scene_rejections=_sorted(assembled.scene_rejections),
         dropped_geometries=_sorted(assembled.dropped_geometries),
         years_without_items=tuple(sorted(set(assembled.years_without_items))),
@@ -254,6 +314,7 @@ def summarise(assembled: AssembledUnit) -> UnitSummary:
             for item_id, reason, detail in sorted(notes)
         ),
         dead_letters=sorted_letters(assembled.dead_letters),
+        **content.counts(),
     )
 
 
@@ -307,15 +368,6 @@ def band_sums(image: Image) -> dict[str, BandSums]:
         for band, total, square in zip(bands, valid.sum(axis=0).tolist(), squares.tolist(), strict=True):
             sums[band] = BandSums(len(valid), total, square)
     return sums
-
-
-def _label_pixels(labels: Iterable[npt.NDArray[np.uint8]]) -> tuple[dict[int, int], ...]:
-    """Counts the pixels of each value, per channel."""
-    counts = np.zeros((NUM_LABEL_CHANNELS, 256), np.int64)
-    for label in labels:
-        for channel in range(NUM_LABEL_CHANNELS):
-            counts[channel] += np.bincount(label[..., channel].ravel(), minlength=256)
-    return tuple({int(value): int(channel[value]) for value in np.flatnonzero(channel)} for channel in counts)
 
 
 def _sorted(counts: Mapping[str, int]) -> dict[str, int]:

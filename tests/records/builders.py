@@ -70,7 +70,7 @@ class Assembled:
     unit: PlainUnit
     years: int = 1
     cell_years: tuple[CellYear, ...] = ()
-    rejections: dict[str, int] = dataclasses.field(default_factory=dict)
+    rejections: dict[str, Any] = dataclasses.field(default_factory=dict)
     scene_rejections: dict[str, int] = dataclasses.field(default_factory=dict)
     dropped_geometries: dict[str, int] = dataclasses.field(default_factory=dict)
     years_without_items: tuple[int, ...] = ()

@@ -26,7 +26,7 @@ ASSEMBLED = Assembled(
         SECOND,
         dataclasses.replace(SECOND, year=2020, images=SECOND.images[:1]),
     ),
-    rejections={"one_clear_date": 1, "no_items": 0, "no_clear_date": 1},
+    rejections={"one_clear_date": [(3, 2019)], "no_items": [], "no_clear_date": [(1, 2020)]},
     scene_rejections={"clouds": 7},
     dropped_geometries={"invalid": 2},
     years_without_items=(2020, 2018, 2020),
@@ -95,7 +95,8 @@ def test_counts():
     )
     assert (summary.cells, summary.cell_years, summary.cells_with_examples) == (3, 6, 2)
     assert (summary.examples, summary.pairs, summary.singles, summary.images) == (3, 2, 1, 5)
-    assert summary.rejections == {"no_clear_date": 1, "one_clear_date": 1}
+    assert summary.rejections == {"no_clear_date": ((1, 2020),), "one_clear_date": ((3, 2019),)}
+    assert summary.rejection_counts == {"no_clear_date": 1, "one_clear_date": 1}
     assert summary.years_without_items == (2018, 2020)
     assert [note["item_id"] for note in summary.notes] == ["a", "b"]
     assert [letter.stage for letter in summary.dead_letters] == ["labels", "read"]
@@ -139,9 +140,16 @@ def test_the_order_in_which_things_come_does_not_matter():
 
 
 def test_an_empty_unit():
-    summary = summarise(Assembled(UNIT, years=4, rejections={"no_items": 12}))
+    summary = summarise(
+        Assembled(
+            UNIT,
+            years=4,
+            rejections={"no_items": [(cell, year) for cell in (3, 1, 2) for year in range(2020, 2016, -1)]},
+        )
+    )
     assert (summary.examples, summary.images, summary.cells_with_examples) == (0, 0, 0)
     assert set(summary.bands.values()) == {BandSums()}
+    assert summary.rejections["no_items"][:2] == ((1, 2017), (1, 2018))
     assert UnitSummary.from_json(summary.to_json()) == summary
 
 

@@ -1,0 +1,65 @@
+"""A build that is killed, -9, again and again and at any step, ends as one that never was."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_pipeline.sample_world import SampleWorld
+from tests.pipelines.conftest import Built, flags
+
+MANY_SEEDS = 8
+
+
+def killed_build(
+    world: SampleWorld, output: Path | str, *more: str, **environment: str
+) -> list[dict[str, Any]]:
+    """The attempts of `killed_build`, the last of which was left alone or outlived its steps."""
+    own = [argument for argument in flags(world, Path("x")) if argument not in ("--output", "x")]
+    command = [sys.executable, "-m", "tests.pipelines.killed_build", *own, "--output", str(output), *more]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env={**os.environ, **environment}, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"died"')]
+
+
+def check(attempts: Sequence[dict[str, Any]], folder: Path, built: Built) -> None:
+    """Compares what lies in the folder with the uninterrupted build, and the work with what was left to do."""
+    again = Built(folder, 0)
+    assert again.shards == built.shards
+    same = ("dataset.json", "dead_letters.jsonl", "dataset_info.json", "spatial_cell_info.csv")
+    for name in (*same, "plan/units.jsonl", "plan/fingerprint.json"):
+        assert (folder / name).read_bytes() == (built.folder / name).read_bytes(), name
+    for before, after in itertools.pairwise(attempts):
+        assert set(before["done_before"]) <= set(after["done_before"])
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    done = len(attempts[-1]["done_before"])
+    # Finished units are not read again.
+    assert stages["plan"].get("units_committed_before", 0) == done
+    assert stages.get("read_chips", {}).get("milliseconds", {"count": 0})["count"] == len(built.shards) - done
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert left == {str(path.relative_to(built.folder)) for path in built.folder.rglob("*")}
+
+
+def test_a_killed_build_goes_on_where_it_was(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    attempts = killed_build(world, tmp_path / "set", "--kill_seed=3", "--most_steps=80", "--most_kills=4")
+    assert len(attempts) > 2
+    check(attempts, tmp_path / "set", built)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(MANY_SEEDS))
+def test_many_kill_points(
+    built: Built, world: SampleWorld, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempts = killed_build(world, tmp_path / "set", f"--kill_seed={seed}", "--most_steps=14")
+    check(attempts, tmp_path / "set", built)
+    with capsys.disabled():
+        print(f"\nseed {seed}: killed {len(attempts) - 1} times, then byte-identical; lost 0")

@@ -1,0 +1,339 @@
+"""Every kind of damage is found, and named as what it is."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline import plan
+from beam_pipeline.records.example_proto import Example
+from beam_pipeline.records.findings import MOST_SHOWN, Findings
+from beam_pipeline.records.shards import record_failure
+from beam_pipeline.records.summary import DeadLetter
+from beam_pipeline.verify import main, verify_dataset
+from tests.records import audited
+from tests.records.audited import FILES, FIRST, SECOND, TESTING, edit_json, forge, rewrite
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audited") / "set"
+    audited.make_dataset(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(clean, tmp_path):
+    return Path(shutil.copytree(clean, tmp_path / "set"))
+
+
+def test_a_whole_dataset_has_no_difference(clean, capsys):
+    findings = verify_dataset(FILES, str(clean))
+    assert dict(findings.kinds) == {}
+    checked = dict(findings.checked)
+    size = sum(path.stat().st_size for path in clean.glob("opensentinelmap-*"))
+    assert checked == {
+        "units": 3,
+        "shards": 3,
+        "bytes": size,
+        "records": len(audited.WRITTEN),
+        "cell_years_planned": len(audited.CELLS) * len(audited.YEARS),
+        "examples": len(audited.WRITTEN),
+        "rejected": len(audited.REJECTED),
+        "dead_letters": len(audited.DEAD),
+    }
+    assert main([str(clean) + "/"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["differences", "0"]
+
+
+def summary(folder, name=FIRST):
+    return folder / "summaries" / f"{name}.summary.json"
+
+
+def flip(folder):
+    data = bytearray((folder / FIRST).read_bytes())
+    data[5000] ^= 1
+    (folder / FIRST).write_bytes(data)
+
+
+def cut(folder):
+    data = (folder / FIRST).read_bytes()
+    (folder / FIRST).write_bytes(data[:-10])
+
+
+def swap_shards(folder):
+    (folder / FIRST).rename(folder / "x")
+    (folder / SECOND).rename(folder / FIRST)
+    (folder / "x").rename(folder / SECOND)
+
+
+def edit_plan(edit):
+    def mutate(folder):
+        path = folder / plan.UNITS_FILE
+        units = [json.loads(line) for line in path.read_text().splitlines()]
+        edit(units)
+        path.write_text("".join(json.dumps(unit) + "\n" for unit in units))
+
+    return mutate
+
+
+def move_planned_chip(folder):
+    """The builder put a cell off the lattice, in the plan and in the shard."""
+    edit_plan(lambda units: units[-1]["cells"][0].__setitem__(2, 334090))(folder)
+    forge(
+        folder,
+        TESTING,
+        each(
+            lambda e: replace_cell(
+                e, chip=dataclasses.replace(e.cell.chip, left=e.cell.chip.left // 60 * 60 + 10)
+            )
+        ),
+    )
+
+
+def each(change, only=0):
+    """Changes the examples, or the one of that number."""
+    return lambda examples: [
+        change(example) if index == only else example for index, example in enumerate(examples)
+    ]
+
+
+def replace_cell(example, **changes):
+    return dataclasses.replace(example, cell=dataclasses.replace(example.cell, **changes))
+
+
+def replace_image(slot, **changes):
+    def change(example):
+        images = list(example.images)
+        images[slot] = dataclasses.replace(images[slot], **changes)
+        return dataclasses.replace(example, images=tuple(images))
+
+    return change
+
+
+def wrong_label(example):
+    label = example.label.copy()
+    label[100, 50, 1] = 14  # a value of another channel
+    return dataclasses.replace(example, label=label)
+
+
+def other_label(example):
+    label = example.label.copy()
+    label[0, 0, 2] = {14: 254}.get(int(label[0, 0, 2]), 14)
+    return dataclasses.replace(example, label=label)
+
+
+def unknown_feature(records):
+    message = Example.FromString(records[0])
+    message.features.feature["more"].int64_list.value.append(1)
+    return [message.SerializeToString(), *records[1:]]
+
+
+def edit_summary(name, **changes):
+    return lambda folder: edit_json(summary(folder, name), lambda content: content.update(changes))
+
+
+def dataset(edit):
+    return lambda folder: edit_json(folder / "dataset.json", edit)
+
+
+MUTATIONS = {
+    # What lies in the shard is not what was written.
+    "flip a bit": (flip, {"sha256", "corrupt_shard", "unaccounted"}),
+    "cut the end off": (cut, {"size", "sha256", "corrupt_shard", "unaccounted"}),
+    "empty a shard": (
+        lambda folder: (folder / FIRST).write_bytes(b""),
+        {"size", "sha256", "summary", "unaccounted"},
+    ),
+    "drop a record": (
+        lambda folder: rewrite(folder, FIRST, lambda records: records[:-1]),
+        {"size", "sha256", "summary", "unaccounted"},
+    ),
+    "write a record twice": (
+        lambda folder: rewrite(folder, FIRST, lambda records: [records[0], *records]),
+        {"size", "sha256", "summary", "double"},
+    ),
+    "swap two records": (
+        lambda folder: rewrite(folder, FIRST, lambda records: [records[1], records[0], *records[2:]]),
+        {"sha256", "order"},
+    ),
+    "add a feature": (
+        lambda folder: rewrite(folder, FIRST, unknown_feature),
+        {"size", "sha256", "schema", "unaccounted"},
+    ),
+    "swap two shards": (
+        swap_shards,
+        {"size", "sha256", "summary", "unaccounted", "unplanned"},
+    ),
+    # Files that are missing or too many.
+    "lose a shard": (lambda folder: (folder / FIRST).unlink(), {"missing_shard", "unaccounted"}),
+    "lose a summary": (
+        lambda folder: summary(folder, SECOND).unlink(),
+        {"missing_summary", "unaccounted", "dataset", "dead_letters"},
+    ),
+    "stray shard": (
+        lambda folder: shutil.copy(folder / FIRST, folder / FIRST.replace("00002", "00003")),
+        {"stray_shard"},
+    ),
+    "stray summary": (
+        lambda folder: shutil.copy(summary(folder), summary(folder, FIRST.replace("00002", "00003"))),
+        {"stray_summary"},
+    ),
+    # A builder that makes no mistake in its sums, but in its examples.
+    "wrong year": (
+        lambda folder: forge(folder, FIRST, each(replace_image(0, datetime="2018-12-31T23:59:59.000000Z"))),
+        {"year"},
+    ),
+    "one date twice": (
+        lambda folder: forge(folder, FIRST, each(replace_image(1, datetime="2019-02-19T23:00:00.000000Z"))),
+        {"dates"},
+    ),
+    "later image first": (
+        lambda folder: forge(folder, FIRST, each(lambda e: dataclasses.replace(e, images=e.images[::-1]))),
+        {"dates"},
+    ),
+    "one image": (
+        lambda folder: forge(folder, FIRST, each(lambda e: dataclasses.replace(e, images=e.images[:1]))),
+        {"pair"},
+    ),
+    "wrong offset": (
+        lambda folder: forge(folder, FIRST, each(replace_image(0, boa_add_offset=1000))),
+        {"offset"},
+    ),
+    "label of another channel": (lambda folder: forge(folder, TESTING, each(wrong_label)), {"label"}),
+    "labels differ by year": (lambda folder: forge(folder, FIRST, each(other_label, 1)), {"label"}),
+    "moved chip": (
+        lambda folder: forge(
+            folder,
+            FIRST,
+            each(lambda e: replace_cell(e, chip=dataclasses.replace(e.cell.chip, left=334140))),
+        ),
+        {"chip"},
+    ),
+    "chip off the lattice": (move_planned_chip, {"plan", "chip"}),
+    "other split": (
+        lambda folder: forge(folder, FIRST, each(lambda e: replace_cell(e, split="testing"))),
+        {"cell"},
+    ),
+    "other bounds": (
+        lambda folder: forge(folder, FIRST, each(lambda e: replace_cell(e, min_lon=151.3))),
+        {"cell"},
+    ),
+    "sorted wrongly": (
+        lambda folder: forge(folder, FIRST, lambda examples: examples[::-1]),
+        {"order"},
+    ),
+    "cell of another unit": (
+        lambda folder: forge(folder, FIRST, each(lambda e: replace_cell(e, cell_id=4), 2)),
+        {"unplanned", "unaccounted"},
+    ),
+    # Accounts that do not add up.
+    "written and rejected": (
+        lambda folder: forge(
+            folder, FIRST, lambda examples: examples, rejections={"no_clear_date": ((2, 2019), (2, 2020))}
+        ),
+        {"double"},
+    ),
+    "rejection forgotten": (
+        lambda folder: forge(folder, FIRST, lambda examples: examples, rejections={}),
+        {"unaccounted"},
+    ),
+    "dead letter forgotten": (
+        lambda folder: forge(folder, SECOND, lambda examples: examples, dead_letters=()),
+        {"unaccounted"},
+    ),
+    "rejection of no planned year": (
+        lambda folder: forge(
+            folder, FIRST, lambda examples: examples, rejections={"no_items": ((2, 2020), (2, 2021))}
+        ),
+        {"unplanned"},
+    ),
+    # Descriptions that say something else.
+    "edit a summary": (edit_summary(FIRST, examples=2), {"summary", "dataset"}),
+    "edit a summary's hash": (edit_summary(FIRST, sha256="0" * 64), {"sha256", "dataset"}),
+    "edit a summary's tile": (edit_summary(FIRST, tile="33TWN"), {"summary"}),
+    "summary says failed": (edit_summary(SECOND, status="failed"), {"summary", "dataset"}),
+    "cut a summary": (
+        lambda folder: summary(folder).write_text("{"),
+        {"summary", "unaccounted", "dataset"},
+    ),
+    "old summary": (
+        edit_summary(FIRST, rejections={"no_clear_date": 1}),
+        {"summary", "unaccounted", "dataset"},
+    ),
+    "plan lacks a cell": (
+        edit_plan(lambda units: units[0]["cells"].pop()),
+        {"plan", "unplanned", "summary", "dataset"},
+    ),
+    "plan lacks a unit": (
+        edit_plan(lambda units: units.pop()),
+        {"plan", "stray_shard", "stray_summary", "dataset"},
+    ),
+    "plan has a cell twice": (
+        edit_plan(lambda units: units[2]["cells"].append(units[0]["cells"][0])),
+        {"plan", "unaccounted", "summary", "dataset"},
+    ),
+    "plan is damaged": (lambda folder: (folder / plan.UNITS_FILE).write_text("{}\n"), {"plan"}),
+    "no dataset.json": (lambda folder: (folder / "dataset.json").unlink(), {"dataset"}),
+    "dataset.json is cut": (lambda folder: (folder / "dataset.json").write_text("{"), {"dataset"}),
+    "dataset.json is a list": (lambda folder: (folder / "dataset.json").write_text("[]"), {"dataset"}),
+    "dataset.json lacks a part": (dataset(lambda content: content.pop("grid")), {"dataset"}),
+    "dataset.json: another hash": (
+        dataset(lambda content: content["shards"][0].update(sha256="0" * 64)),
+        {"dataset"},
+    ),
+    "dataset.json: another mean": (
+        dataset(lambda content: content["bands"]["B02"].update(mean=0.1)),
+        {"dataset"},
+    ),
+    "dataset.json: complete": (dataset(lambda content: content.update(complete=True)), {"dataset"}),
+    "dataset.json: another ontology": (
+        dataset(lambda content: content["ontology"].update(sha256="cd")),
+        {"dataset"},
+    ),
+    "no dead_letters.jsonl": (lambda folder: (folder / "dead_letters.jsonl").unlink(), {"dead_letters"}),
+    "empty dead_letters.jsonl": (
+        lambda folder: (folder / "dead_letters.jsonl").write_text(""),
+        {"dead_letters"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_mutation_is_found_as_what_it_is(folder, name):
+    mutate, kinds = MUTATIONS[name]
+    mutate(folder)
+    findings = verify_dataset(FILES, str(folder))
+    assert set(findings.kinds) == kinds, findings.table()
+    assert all(f"\n{kind}:\n" in findings.table() for kind in kinds)
+
+
+def test_a_difference_ends_in_exit_code_1_and_names_file_and_record(folder, capsys):
+    forge(folder, TESTING, each(wrong_label))
+    assert main([str(folder)]) == 1
+    assert f"label:\n  {TESTING}, record 0: cell 5, channel 1: no label has [14]" in capsys.readouterr().out
+
+
+def test_a_unit_that_failed_is_accounted_for_as_dead_letters(folder):
+    (folder / SECOND).unlink()
+    record_failure(FILES, str(folder), DeadLetter(SECOND, None, None, "read_chips", "unexpected", "x"))
+    audited.describe(folder)
+    findings = verify_dataset(FILES, str(folder))
+    assert dict(findings.kinds) == {}
+    assert findings.checked["dead_letters"] == 4
+
+
+@pytest.mark.parametrize("name", ["plan/units.jsonl", "plan/fingerprint.json"])
+def test_what_is_no_dataset_is_told_apart(folder, name, capsys):
+    (folder / name).unlink()
+    assert main([str(folder)]) == 2
+    assert f"There is no {name}: this is no dataset" in capsys.readouterr().err
+
+
+def test_only_the_first_few_of_a_kind_are_shown():
+    findings = Findings()
+    for number in range(MOST_SHOWN + 2):
+        findings.differ("label", "shard", f"wrong {number}", number)
+    assert f"  shard, record {MOST_SHOWN - 1}: wrong {MOST_SHOWN - 1}\n  and 2 more" in findings.table()
