@@ -9,7 +9,7 @@ from apache_beam import pvalue
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.options import is_dataflow
+from beam_pipeline.options import is_dataflow, make_pipeline
 from beam_pipeline.records.files import join
 from beam_pipeline.selection.cell_list import PROBLEM_FILE, SELECTION_FILE, Part, close_selection
 from beam_pipeline.selection.launch import rows_to_read
@@ -70,9 +70,10 @@ def run_selection(settings: SelectionSettings, options: PipelineOptions) -> Mapp
         The content of the list's JSON; None from Dataflow, whose jobs outlive their launcher.
 
     Raises:
-        InvalidInputError: Too few cells are left; no list was written, and `PROBLEM_FILE` has the counts.
+        InvalidInputError: Beam's flags cannot be used, or too few cells are left; then no list was written, and
+            `PROBLEM_FILE` has the counts.
     """
-    pipeline = beam.Pipeline(options=options)
+    pipeline = make_pipeline(options)
     build_graph(pipeline, settings)
     result = pipeline.run()
     if is_dataflow(options):

@@ -143,6 +143,7 @@ def parse_selection_flags(argv: Sequence[str]) -> tuple[Any, PipelineOptions]:
         ("num_cells", 1, NUM_CELLS),
         ("max_tiles", 1, NUM_CELLS),
         ("rows_per_task", 1, _MOST_ROWS),
+        ("seed", -(2**63), 2**63 - 1),
     ):
         value = getattr(given, name)
         if value is not None and not low <= value <= high:

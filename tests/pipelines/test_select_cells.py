@@ -305,6 +305,8 @@ def test_bad_rasters_are_refused_before_launch(
         (["--num_cells", "0"], "--num_cells"),
         (["--num_cells", "5", "--fraction", "0.5"], "--num_cells and --fraction"),
         (["--fraction", "1.5"], "--fraction"),
+        (["--seed", "9" * 65], "--seed"),
+        (["--runner", "Nope"], "--runner"),
         (["--num_cells", "100000"], "larger than the number of cells that the night lights reach"),
         (["--night_lights", "no/such_*.tif"], "--night_lights matches no file"),
         (["--land_cover", "no/such.tif"], "--land_cover matches no file"),
