@@ -39,6 +39,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
         years=settings.years,
         summaries=summaries,
         dropped_from_extracts=_dropped_by_extract(files, output),
+        cells_beyond_extracts=seen_at_launch["cells_beyond_extracts"],
     )
 
     def write(name: str, text: str) -> None:
@@ -53,7 +54,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     write(RUN_FILE, manifest.to_text({"started": started, "finished": finished}))
     delete_leftovers(files, output)
     # Last: a folder with a dataset.json is described wholly.
-    write(DATASET_FILE, manifest.to_text({**dataset, **seen_at_launch}))
+    write(DATASET_FILE, manifest.to_text(dataset))
 
 
 def record_extract(files: Files, output: str, path: str, dropped: Mapping[str, int]) -> None:

@@ -22,7 +22,14 @@ from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.features import cells_within
 from beam_pipeline.labels.overpass import check_url
-from beam_pipeline.options import BuildOptions, BuildSettings, build_settings, is_dataflow, runs_locally
+from beam_pipeline.options import (
+    BuildOptions,
+    BuildSettings,
+    build_settings,
+    is_dataflow,
+    make_pipeline,
+    runs_locally,
+)
 from beam_pipeline.records.files import join
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
@@ -311,7 +318,7 @@ def _select_sample(world: SampleWorld, seed: int) -> _SampleCells:
                 *("--output", folder),
             ]
         )
-        run_selection(prepare_selection(flags, options), options)
+        run_selection(make_pipeline(options), prepare_selection(flags, options))
         described = Path(folder, SELECTION_FILE).read_text()
         return _SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from beam_pipeline.cells.table import CELLS_FILE
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.options import make_pipeline
 from beam_pipeline.records.files import join
 from beam_pipeline.selection.cell_list import selection_table
 from beam_pipeline.selection.graph import run_selection
@@ -38,19 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     try:
         given, options = parse_selection_flags(argv)
-        settings = prepare_selection(given, options)
-        described = run_selection(settings, options)
+        pipeline = make_pipeline(options)
+        described = run_selection(pipeline, prepare_selection(given, options))
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if described is None:
         return 0
     print(selection_table(described))
-    print(join(settings.output, CELLS_FILE))
+    print(join(given.output, CELLS_FILE))
     if given.plot:
         from beam_pipeline.selection.plot import plot_selection  # matplotlib takes a second to import
 
-        print(plot_selection(settings.output))
+        print(plot_selection(given.output))
     return 0
 
 

@@ -325,6 +325,7 @@ def _check_description(
             years=fingerprint["years"],
             summaries=summaries,
             dropped_from_extracts=dataset["dropped_from_extracts"],
+            cells_beyond_extracts=dataset["cells_beyond_extracts"],
         )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         findings.differ("dataset", name, f"is no description of a dataset: {type(error).__name__}: {error}")

@@ -78,6 +78,7 @@ def dataset_json(
     years: Sequence[int],
     summaries: Iterable[UnitSummary],
     dropped_from_extracts: Mapping[str, Mapping[str, int]],
+    cells_beyond_extracts: int | None,
 ) -> dict[str, Any]:
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
@@ -89,6 +90,7 @@ def dataset_json(
         years: The years asked for.
         summaries: Of the units that are done or failed, in any order.
         dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
+        cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
 
     Returns:
         What `dataset.json` holds; `to_text` writes it.
@@ -112,6 +114,7 @@ def dataset_json(
         "scene_rejections": _add(summary.scene_rejections for summary in done),
         "dropped_geometries": _add(summary.dropped_geometries for summary in done),
         "dropped_from_extracts": dropped_from_extracts,
+        "cells_beyond_extracts": cells_beyond_extracts,
         "unusable_scenes": _notes(done),
         "tile_years_without_items": [
             {"tile": tile, "year": year}

@@ -6,10 +6,9 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam import pvalue
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.options import is_dataflow, make_pipeline
+from beam_pipeline.options import is_dataflow
 from beam_pipeline.records.files import join
 from beam_pipeline.selection.cell_list import PROBLEM_FILE, SELECTION_FILE, Part, close_selection
 from beam_pipeline.selection.launch import rows_to_read
@@ -59,24 +58,22 @@ def _close(_: None, settings: SelectionSettings, parts: Iterable[Part], counts: 
     close_selection(BeamFiles(), settings, parts, counts)
 
 
-def run_selection(settings: SelectionSettings, options: PipelineOptions) -> Mapping[str, Any] | None:
+def run_selection(pipeline: beam.Pipeline, settings: SelectionSettings) -> Mapping[str, Any] | None:
     """Runs a selection.
 
     Args:
+        pipeline: An empty pipeline.
         settings: From `prepare_selection`.
-        options: Beam's options.
 
     Returns:
         The content of the list's JSON; None from Dataflow, whose jobs outlive their launcher.
 
     Raises:
-        InvalidInputError: Beam's flags cannot be used, or too few cells are left; then no list was written, and
-            `PROBLEM_FILE` has the counts.
+        InvalidInputError: Too few cells are left; no list was written, and `PROBLEM_FILE` has the counts.
     """
-    pipeline = make_pipeline(options)
     build_graph(pipeline, settings)
     result = pipeline.run()
-    if is_dataflow(options):
+    if is_dataflow(pipeline.options):
         return None
     result.wait_until_finish()
     files = BeamFiles()

@@ -150,6 +150,7 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
         years=sorted(all_years),
         summaries=summaries,
         dropped_from_extracts={},
+        cells_beyond_extracts=0,
     )
     files.write_text(f"{folder}/dataset.json", to_text(content))
     return folder

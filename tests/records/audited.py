@@ -90,6 +90,7 @@ def describe(folder: Path) -> None:
         years=fingerprint["years"],
         summaries=summaries,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        cells_beyond_extracts=0,
     )
     FILES.write_text(f"{folder}/{DATASET_FILE}", manifest.to_text(dataset))
     FILES.write_text(f"{folder}/{DEAD_LETTERS_FILE}", manifest.dead_letters_jsonl(summaries))

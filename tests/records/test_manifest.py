@@ -75,6 +75,7 @@ def describe(summaries=SUMMARIES, units=UNITS):
         years=[2019, 2020],
         summaries=summaries,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        cells_beyond_extracts=0,
     )
 
 
