@@ -25,7 +25,7 @@ from beam_pipeline.imagery.radiometry import to_reflectance
 from beam_pipeline.labels.rasterize import NONE, UNLABELED
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.storage import BeamFiles, use_default_options
 
 BRIGHTEST = 0.25
 """The reflectance that is drawn white; most land is darker."""
@@ -189,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("training", "validation", "testing"), help="only of this split")
     given = parser.parse_args(argv)
     output = given.dataset.rstrip("/")
+    use_default_options()
     files = BeamFiles()
     try:
         if not files.exists(f"{output}/dataset.json"):
