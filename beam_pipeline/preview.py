@@ -25,7 +25,7 @@ from beam_pipeline.labels.rasterize import NONE, UNLABELED
 from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.storage import BeamFiles, use_default_options
 
 _SIDE = 192
 _GAP = 8
@@ -149,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("training", "validation", "testing"), help="only of this split")
     given = parser.parse_args(argv)
     output = given.dataset.rstrip("/")
+    use_default_options()
     files = BeamFiles()
     try:
         if given.rows < 1:

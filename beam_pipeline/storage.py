@@ -10,6 +10,7 @@ from typing import Any
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.records.files import PARTIAL_SUFFIX
@@ -112,6 +113,14 @@ class BeamFiles:
                 found.append(path)
             if found:
                 FileSystems.delete(found)
+
+
+def use_default_options() -> None:
+    """Readies Beam's file systems in a program that makes no pipeline, which would have done so.
+
+    Without options s3:// cannot be opened at all; where it lies is then taken from the environment of boto3.
+    """
+    FileSystems.set_options(PipelineOptions([]))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.records.audit import audit_dataset
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.findings import Findings
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.storage import BeamFiles, use_default_options
 
 
 def verify_dataset(files: Files, output: str) -> Findings:
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", help="a folder that build_dataset wrote, local or gs://")
     output = parser.parse_args(argv).dataset.rstrip("/")
+    use_default_options()
     try:
         findings = verify_dataset(BeamFiles(), output)
     except (InvalidInputError, Fault) as error:

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
-from beam_pipeline.faults import Fault, PermanentFault
+from beam_pipeline.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M, Block, Grid, checked_grid, runs_of_blocks
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
@@ -49,6 +49,9 @@ GDAL_OPTIONS = {
 
 _COARSE_M = 20
 """Pixel size in metres of which a coarse answer's is a multiple, whatever the asset's own."""
+
+FRESH_COPIES = 4
+"""How often what cannot be used is fetched before it is called corrupt: the network flips bits too."""
 
 _NEVER_CACHED = "/vsicurl/:/vsigs/"
 """Every remote file. Set on re-opening: vsicurl remembers short answers, and after a 503 "does not exist"."""
@@ -174,6 +177,18 @@ def _join(bands: Sequence[str], answers: Sequence[Pixels | Fault]) -> ChipBands 
     return next((fault for fault in faults if isinstance(fault, PermanentFault)), faults[0])
 
 
+class _CannotOpen(Exception):
+    """The retries of opening are used up: those of reading must not begin anew.
+
+    Attributes:
+        fault: What happened last.
+    """
+
+    def __init__(self, fault: TransientFault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
 class _Opened:
     """An asset that is opened when it is first needed, and again, with nothing cached, after a fault."""
 
@@ -195,26 +210,36 @@ class _Opened:
             What the step returned.
 
         Raises:
-            PermanentFault: "corrupt" when what was read could not be decoded twice, the second time from a
-                fresh copy, and what `fault_of_open` and `fault_of_read` find.
-            TransientFault: The retries are used up.
+            PermanentFault: When every one of `FRESH_COPIES` could not be decoded ("corrupt"), or the step refused
+                it, and what `fault_of_open` and `fault_of_read` find.
+            TransientFault: The retries of opening or of reading are used up.
         """
 
         def attempt() -> _T:
-            dataset = self._open()
+            # Reading begins with an open file. Were opening a part of the same try, a network that loses every fifth
+            # request would fail twice as many of them.
+            try:
+                dataset = self._retry.call(self._open)
+            except TransientFault as fault:
+                raise _CannotOpen(fault) from fault
             try:
                 return step(dataset)
+            except PermanentFault as fault:
+                self._drop()  # a bit that flipped on the way looks like another grid
+                raise Undecodable(fault.reason, fault.detail) from fault
             except RasterioError as error:
                 self._drop()
                 raise fault_of_read(self.asset, error, needs_bytes, self._timeout_s) from error
 
-        try:
-            return self._retry.call(attempt)
-        except Undecodable:
+        for copy in range(FRESH_COPIES):
             try:
                 return self._retry.call(attempt)
+            except _CannotOpen as error:
+                raise error.fault from error
             except Undecodable as fault:
-                raise PermanentFault("corrupt", fault.detail) from fault
+                if copy + 1 == FRESH_COPIES:
+                    raise PermanentFault(fault.reason, fault.detail) from fault
+        raise AssertionError("FRESH_COPIES is at least 1")
 
     def _open(self) -> Any:
         if self._dataset is None:

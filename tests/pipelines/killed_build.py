@@ -19,7 +19,7 @@ from typing import Any
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.records.shards import DATASET_NAME
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.storage import BeamFiles, use_default_options
 
 
 class Fuse:
@@ -92,6 +92,7 @@ def run() -> int:
     draw = random.Random(given.kill_seed)
     argv = [*rest, "--output", given.output]
     kills = 0
+    use_default_options()
     while True:
         done = [path.rpartition("/")[2] for path in BeamFiles().glob(f"{given.output}/{DATASET_NAME}-*")]
         steps = draw.randint(1, given.most_steps) if kills < given.most_kills else 0

@@ -1,56 +1,25 @@
 """The sample world behind a STAC API and an HTTP server, calm and in trouble."""
 
 import copy
-import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import pystac
 import pytest
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
-from tests.imagery.range_server import Injected, RangeServer
-from tests.imagery.stac_server import Fault, StacServer
+from tests.imagery.range_server import Injected
+from tests.imagery.stac_server import Fault
 from tests.pipelines.conftest import Built, flags
+from tests.pipelines.hosts import Hosts, serving
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
-@dataclasses.dataclass(frozen=True)
-class Hosts:
-    """The two servers, and where each asset lies on the second."""
-
-    api: StacServer
-    files: RangeServer
-    collection: str
-    paths: dict[tuple[str, str], str]
-
-    def build(self, world: SampleWorld, output: Path, *more: str) -> Built:
-        own = ["--stac_url", self.api.url, "--collection", self.collection]
-        return Built(output, main([*flags(world, output), *own, *more]))
-
-
 @pytest.fixture
 def hosts(world: SampleWorld) -> Iterator[Hosts]:
-    root = world.stac_catalog.parent
-    catalogue = pystac.Catalog.from_file(str(world.stac_catalog))
-    with RangeServer(root) as files:
-        items, paths = [], {}
-        for item in catalogue.get_items(recursive=True):
-            content = copy.deepcopy(json.loads(Path(item.self_href).read_text()))
-            content["links"] = []
-            for key, asset in item.assets.items():
-                path = str(Path(asset.get_absolute_href()).relative_to(root))
-                paths[item.id, key] = path
-                content["assets"][key]["href"] = files.url(path)
-            items.append(content)
-        collection = items[0].setdefault("collection", "sentinel-2-l2a")
-        for content in items:
-            content["collection"] = collection
-        with StacServer(items) as api:
-            yield Hosts(api, files, collection, paths)
+    with serving(world) as served:
+        yield served
 
 
 def test_the_same_bytes_come_over_http(

@@ -1,0 +1,118 @@
+"""Servers that fail at random, but in the same way for the same seed.
+
+Whether a request fails is drawn for what it asks and how often that was asked before.
+"""
+
+import collections
+import json
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+from beam_pipeline.keyed_hash import keyed_fraction, keyed_hash
+from tests.imagery.range_server import Injected, RangeServer
+from tests.imagery.stac_server import Item, StacServer
+
+FILE_FAULTS = (
+    *("status 500", "status 502", "status 503", "status 429", "status 408", "status 403"),
+    *("truncate", "reset", "garble", "stall"),
+)
+API_FAULTS = ("500", "502", "503", "429", "403", "408", "425", "cut", "garbage", "reset")
+
+
+class Chaos:
+    """Decides which requests fail.
+
+    Attributes:
+        requests: How many requests came.
+        injected: How many of them failed, by fault.
+    """
+
+    def __init__(self, seed: int, rate: float) -> None:
+        self._seed = seed
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._asked: collections.Counter[str] = collections.Counter()
+        self.requests = 0
+        self.injected: collections.Counter[str] = collections.Counter()
+
+    def draw(self, what: str, faults: tuple[str, ...]) -> str | None:
+        """Returns the fault of a request, or None for a calm answer."""
+        with self._lock:
+            self._asked[what] += 1
+            self.requests += 1
+            key = f"{what} {self._asked[what]}"
+            if keyed_fraction(self._seed, "fails", key) >= self._rate:
+                return None
+            fault = faults[keyed_hash(self._seed, "fault", key) % len(faults)]
+            self.injected[fault] += 1
+            return fault
+
+
+class ChaosFiles(RangeServer):
+    """A range server that fails by chance, beside what is injected by path."""
+
+    def __init__(self, root: Path, chaos: Chaos) -> None:
+        super().__init__(root)
+        self._chaos = chaos
+
+    def fault_for(self, method: str, path: str, start: int, stop: int) -> Injected | None:
+        fault = super().fault_for(method, path, start, stop)
+        if fault is not None:
+            return fault
+        drawn = self._chaos.draw(f"{method} {path} {start}", FILE_FAULTS)
+        if drawn is None:
+            return None
+        kind, _, status = drawn.partition(" ")
+        return Injected(kind, status=int(status or 0), seconds=0.02)  # type: ignore[arg-type]
+
+
+class ChaosApi(StacServer):
+    """A STAC API that fails by chance."""
+
+    def __init__(self, items: list[Item], chaos: Chaos) -> None:
+        super().__init__(items)
+        self._chaos = chaos
+
+    def _send(
+        self,
+        handler: BaseHTTPRequestHandler,
+        status: int,
+        body: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        asked = json.dumps(self.requests[-1], sort_keys=True)
+        drawn = self._chaos.draw(f"{handler.command} {handler.path} {asked}", API_FAULTS)
+        if drawn is None:
+            super()._send(handler, status, body, headers)
+        elif drawn == "reset":
+            handler.close_connection = True
+            handler.connection.close()
+        elif drawn == "cut":
+            self._cut(handler, body)
+        elif drawn == "garbage":
+            super()._send(handler, 200, body[: len(body) // 2])
+        else:
+            # Retry-After in seconds: 0, so that nobody waits for a test.
+            super()._send(handler, int(drawn), '{"message": "Forbidden"}', {"Retry-After": "0"})
+
+    @staticmethod
+    def _cut(handler: BaseHTTPRequestHandler, body: str) -> None:
+        """Announces the whole answer and closes in the middle of it."""
+        content = body.encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[: len(content) // 2])
+        handler.close_connection = True
+
+
+def report(seed: int, chaos: Chaos, calm_requests: int, dead_letters: list[Any]) -> str:
+    """Says what a run bore."""
+    faults = ", ".join(f"{fault} {count}" for fault, count in sorted(chaos.injected.items()))
+    return (
+        f"seed {seed}: {chaos.injected.total()} faults injected into {chaos.requests} requests "
+        f"({chaos.injected.total() / chaos.requests:.0%}); {chaos.requests - calm_requests} requests more than "
+        f"when calm; cell-years lost {len(dead_letters)}\n  {faults}"
+    )

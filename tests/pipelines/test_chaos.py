@@ -1,0 +1,74 @@
+"""Every fifth request fails, and nothing is lost and nothing changes.
+
+`python -m pytest -m slow tests/pipelines/test_chaos.py` tries many seeds and prints what each run bore.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.sample_world import SampleWorld
+from tests.imagery.range_server import Injected
+from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, report
+from tests.pipelines.conftest import Built
+from tests.pipelines.hosts import serving
+
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
+RATE = 0.2
+MANY_SEEDS = 12
+
+
+def survive(seed: int, built: Built, world: SampleWorld, output: Path) -> Chaos:
+    """Builds with failing servers and compares with the calm build."""
+    chaos = Chaos(seed, RATE)
+    with serving(world, lambda root: ChaosFiles(root, chaos), lambda items: ChaosApi(items, chaos)) as hosts:
+        stormy = hosts.build(world, output)
+    assert stormy.dead_letters == []
+    assert stormy.code == 0
+    assert stormy.dataset["unusable_scenes"] == built.dataset["unusable_scenes"]
+    assert stormy.shards == built.shards
+    assert chaos.injected.total() > RATE / 2 * chaos.requests
+    return chaos
+
+
+def test_every_fifth_request_fails_and_nothing_changes(
+    built: Built, world: SampleWorld, tmp_path: Path
+) -> None:
+    survive(1, built, world, tmp_path / "set")
+
+
+@pytest.mark.slow
+def test_many_seeds(
+    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(world) as calm:
+        assert calm.build(world, tmp_path / "calm").code == 0
+        needed = len(calm.files.requests) + len(calm.api.requests)
+    for seed in range(100, 100 + MANY_SEEDS):
+        chaos = survive(seed, built, world, tmp_path / str(seed))
+        with capsys.disabled():
+            print(f"\n{report(seed, chaos, needed, [])}")
+
+
+def test_what_fails_for_good_costs_exactly_its_date(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    """In the storm as in the calm."""
+    before = {(example.cell.cell_id, example.year): example for example in built.examples()}
+    victim = next(iter(before.values())).images[0].item_id
+    hit = {key for key, example in before.items() if victim in {image.item_id for image in example.images}}
+    chaos = Chaos(2, RATE)
+    with serving(world, lambda root: ChaosFiles(root, chaos), lambda items: ChaosApi(items, chaos)) as hosts:
+        hosts.files.inject(hosts.paths[victim, "green"], Injected("status", 404))
+        after = hosts.build(world, tmp_path / "set")
+    assert after.dead_letters == []
+    now = {(example.cell.cell_id, example.year): example for example in after.examples()}
+    assert {key: now[key] for key in now.keys() - hit} == {key: before[key] for key in before.keys() - hit}
+    rejected = after.dataset["rejections"].get("one_clear_date", 0)
+    assert len(now) + rejected - built.dataset["rejections"].get("one_clear_date", 0) == len(before)
+    for key in now.keys() & hit:
+        others = {image.item_id for image in before[key].images} - {victim}
+        taken = {image.item_id for image in now[key].images}
+        assert victim not in taken
+        assert others <= taken  # only the date that cannot be read is replaced
+    noted = [note for note in after.dataset["unusable_scenes"] if note["item_id"] == victim]
+    assert [note["reason"] for note in noted] == ["not_found"]

@@ -1,0 +1,78 @@
+"""A build whose output lies in an S3 bucket: moto's server stands in for the store."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_pipeline.sample_world import SampleWorld
+from beam_pipeline.storage import BeamFiles, use_default_options
+from beam_pipeline.verify import main as verify
+from tests.pipelines.conftest import Built
+from tests.pipelines.test_kill import check, killed_build
+
+boto3 = pytest.importorskip("boto3", reason="needs apache-beam[aws]: pip install -r tests/requirements.txt")
+moto = pytest.importorskip("moto.server", reason="needs moto[server]: pip install -r tests/requirements.txt")
+
+BUCKET = "datasets"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    use_default_options()
+    yield client
+    server.stop()
+
+
+def download(client: Any, folder: Path) -> Path:
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for found in page["Contents"]:
+            target = folder / found["Key"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(BUCKET, found["Key"], str(target))
+    return folder / "set"
+
+
+def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
+    files, folder = BeamFiles(), f"s3://{BUCKET}/set"
+    assert not files.exists(f"{folder}/a")
+    assert files.size(f"{folder}/a") is None
+    files.write_bytes(f"{folder}/empty", [])
+    files.write_bytes(f"{folder}/none", [b"", b""])
+    files.write_bytes(f"{folder}/tmp/a", [b"", b"x" * (6 << 20), b"y"])
+    assert files.read_bytes(f"{folder}/empty") == files.read_bytes(f"{folder}/none") == b""
+    files.rename(f"{folder}/tmp/a", f"{folder}/a")
+    assert files.size(f"{folder}/a") == (6 << 20) + 1
+    files.write_text(f"{folder}/a", "anew")
+    assert files.read_text(f"{folder}/a") == "anew"
+    files.write_bytes(f"{folder}/tmp/b", [b"left over"])
+    files.delete(f"{folder}/tmp")
+    assert files.glob(f"{folder}/*") == [f"{folder}/{name}" for name in ("a", "empty", "none")]
+    assert files.glob(f"{folder}/*/*") == []
+
+
+@pytest.mark.slow  # Beam makes a client for each operation, so a build takes minutes
+def test_a_build_on_s3_that_is_killed_goes_on(
+    built: Built, world: SampleWorld, bucket: Any, tmp_path: Path
+) -> None:
+    attempts = killed_build(
+        world, f"s3://{BUCKET}/set", "--kill_seed=5", "--most_steps=110", "--most_kills=2"
+    )
+    assert [json.dumps(attempt["code"]) for attempt in attempts] == ["null", "null", "0"]
+    check(attempts, download(bucket, tmp_path), built)
+    assert verify([f"s3://{BUCKET}/set"]) == 0
