@@ -104,7 +104,13 @@ def tiny() -> TrainSettings:
     Expected: to be measured.
     """
     return TrainSettings(
-        width="tiny", epochs=10, warmup_epochs=0.5, peak_rate=0.1, final_rate=0.001, pairs_per_batch=4
+        width="tiny",
+        epochs=20,
+        warmup_epochs=0.5,
+        peak_rate=0.2,
+        final_rate=0.002,
+        pairs_per_batch=1,
+        validation_pairs=32,
     )
 
 
