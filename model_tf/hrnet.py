@@ -20,6 +20,7 @@ import keras
 
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.schema import FEATURES
+from model_tf.architecture_summary import summary_table
 from model_tf.layers import Tensor, Units
 
 NUM_BRANCHES = 3
@@ -69,11 +70,11 @@ class HRNetBackbone(keras.Model):
     of 4. Output: (N, H, W, E) in the compute dtype, E the sum of the branches' widths.
 
     Args:
-        branch_widths: See `Architecture`, like the next four.
-        stem_width: ...
-        bottlenecks: ...
-        modules: ...
-        blocks: ...
+        branch_widths: As in `Architecture`.
+        stem_width: As in `Architecture`.
+        bottlenecks: As in `Architecture`.
+        modules: As in `Architecture`.
+        blocks: As in `Architecture`.
         seed: Of the initial weights.
         dtype: Dtype policy of every layer, e.g. "mixed_bfloat16"; None is Keras' global one.
         **kwargs: Of keras.Model.
@@ -279,8 +280,6 @@ def _module(branches: list[Tensor], blocks: int, name: str, units: Units) -> lis
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what `--summary` asks for; returns the exit code."""
-    from model_tf.architecture_summary import summary_table
-
     parser = argparse.ArgumentParser(description="The network's sizes and costs.")
     parser.add_argument("--summary", action="store_true", required=True, help="print a table of all widths")
     parser.add_argument("--num_categories", type=int, default=15, help="logits a pixel (default: 15)")

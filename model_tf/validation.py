@@ -1,6 +1,7 @@
 """Scores a net on the validation split while it is trained."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,8 +50,9 @@ class Validation:
     info: DatasetInfo
     settings: TrainSettings
 
+    @functools.cached_property
     def batches(self) -> Any:
-        """Returns a `tf.data.Dataset` of (x, y, ids), as `make_dataset` gives it, with its cardinality."""
+        """A `tf.data.Dataset` of (x, y, ids), as `make_dataset` gives it, with its cardinality."""
         pairs = self.settings.pairs_per_batch
         epoch = _SAMPLE if self.settings.validation_pairs else None
         steps = steps_per_epoch(self.info, _SPLIT, pairs, epoch)
@@ -86,7 +88,7 @@ class Validation:
         histogram = ScoreHistogram(self.info.categories)
         panel = PanelCells(self.info.categories, self.info.statistics)
         total = known = 0.0
-        for x, y, ids in self.batches().as_numpy_iterator():
+        for x, y, ids in self.batches.as_numpy_iterator():
             if is_stopped():
                 return None
             logits = predict(x)

@@ -293,6 +293,26 @@ def test_weight_decay_acts_on_kernels_only(dataset_folder) -> None:
         np.testing.assert_allclose(weight, old * (1 - 0.1 * settings.peak_rate if decays else 1), rtol=1e-6)
 
 
+def test_bfloat16_computes_so_and_keeps_weights_and_loss_in_float32(dataset_folder) -> None:
+    settings = parse_flags(["--data", "x", "--preset", "tiny", "--precision", "bfloat16"], "").settings
+    info = load_info(dataset_folder)
+    schedule = training.make_schedule(dataclasses.replace(settings, warmup_epochs=0), 10)
+    model = training.make_model(
+        settings, len(info.categories), schedule, training.MaskedBinaryCrossentropy(info.categories)
+    )
+    assert {layer.compute_dtype for layer in model.backbone.layers if "conv" in layer.name} == {"bfloat16"}
+    assert {weight.dtype for weight in [*model.weights, *model.optimizer.variables[2:]]} == {"float32"}
+    draw = np.random.default_rng(0)
+    images = {
+        "gsd_10": draw.normal(size=(2, 32, 32, 4)).astype(np.float32),
+        "gsd_20": draw.normal(size=(2, 16, 16, 6)).astype(np.float32),
+    }
+    label = draw.choice([0, 1, 254, 255], (2, 32, 32, 3)).astype(np.uint8)
+    losses = [float(model.train_on_batch(images, label)) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert model.predict_on_batch(images).dtype == np.float32
+
+
 def test_another_backend_in_the_same_process_is_refused(monkeypatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())  # put back afterwards
     with pytest.raises(InvalidInputError, match="Keras already runs on tensorflow in this process"):

@@ -1,0 +1,57 @@
+"""The copy with shuffled labels, on which nothing may be learnt."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from beam_pipeline.records.example import decode
+from model_tf.dataset import make_dataset
+from model_tf.dataset_info import load_info
+from tests.benchmarks.shuffled_labels import write_shuffled
+from tests.model_tf.made_dataset import made_cell_years, write_dataset
+
+
+def read(folder: Path, split: str) -> list:
+    paths = load_info(str(folder)).shards[split]
+    return [
+        decode(payload) for path in paths for payload in tf.data.TFRecordDataset(path).as_numpy_iterator()
+    ]
+
+
+def test_labels_go_to_other_cells_of_the_split_and_images_stay(tmp_path) -> None:
+    years = (2019, 2020)
+    shards = {
+        "training": [made_cell_years((1, 2, 3), years), made_cell_years((4, 5), years)],
+        "validation": [made_cell_years((7, 8), years, "validation")],
+        "testing": [made_cell_years((9, 10, 11), years, "testing")],
+    }
+    source = Path(write_dataset(tmp_path / "set", shards))
+    for seed in (0, 1):
+        write_shuffled(source, tmp_path / f"shuffled_{seed}", seed)
+    copy = tmp_path / "shuffled_0"
+    for split in shards:
+        before, after = read(source, split), read(copy, split)
+        labels = {it.label.tobytes(): it.cell.cell_id for it in before}
+        takes = {}
+        for old, new in zip(before, after, strict=True):
+            assert (old.cell, old.year) == (new.cell, new.year)
+            for image, its_image in zip(old.images, new.images, strict=True):
+                np.testing.assert_array_equal(image.gsd_10, its_image.gsd_10)
+            takes.setdefault(new.cell.cell_id, set()).add(labels[new.label.tobytes()])
+        assert all(len(given) == 1 for given in takes.values())
+        taken = {cell: given.pop() for cell, given in takes.items()}
+        assert sorted(taken) == sorted(taken.values())
+        assert all(cell != given for cell, given in taken.items())
+    assert load_info(str(copy)).fingerprint != load_info(str(source)).fingerprint
+    other = json.loads((tmp_path / "shuffled_1" / "dataset.json").read_text())
+    assert other["shards"] != json.loads((copy / "dataset.json").read_text())["shards"]
+
+
+def test_the_copy_can_be_trained_on(tmp_path, dataset_folder) -> None:
+    write_shuffled(Path(dataset_folder), tmp_path / "copy", 0)
+    info = load_info(str(tmp_path / "copy"))
+    batches = make_dataset(info, "training", pairs_per_batch=6, statistics=info.statistics, epoch=0)
+    x, y = next(batches.as_numpy_iterator())
+    assert x["gsd_10"].shape[0] == y.shape[0] == 12
