@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.storage import BeamFiles, use_default_options
@@ -32,6 +33,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
+    # moto keeps its objects for the process, not for the server.
+    requests.post(f"http://127.0.0.1:{port}/moto-api/reset", timeout=10).raise_for_status()
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
     use_default_options()
