@@ -136,6 +136,7 @@ PAGE = {
 LAST = {"type": "FeatureCollection", "features": [{**ITEM, "id": "other"}], "links": []}
 
 
+@pytest.mark.filterwarnings("ignore::pystac_client.warnings.PystacClientWarning")
 @given(st.sampled_from(["landing", "page", "last"]), st.data())
 @patient
 def test_a_stac_api_is_understood_or_refused(

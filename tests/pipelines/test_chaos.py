@@ -19,7 +19,7 @@ RATE = 0.2
 MANY_SEEDS = 12
 
 
-def survive(seed: int, built: Built, world: SampleWorld, output: Path) -> Chaos:
+def survive(seed: int, built: Built, world: SampleWorld, output: Path) -> tuple[Chaos, Built]:
     """Builds with failing servers and compares with the calm build."""
     chaos = Chaos(seed, RATE)
     with serving(world, lambda root: ChaosFiles(root, chaos), lambda items: ChaosApi(items, chaos)) as hosts:
@@ -29,7 +29,7 @@ def survive(seed: int, built: Built, world: SampleWorld, output: Path) -> Chaos:
     assert stormy.dataset["unusable_scenes"] == built.dataset["unusable_scenes"]
     assert stormy.shards == built.shards
     assert chaos.injected.total() > RATE / 2 * chaos.requests
-    return chaos
+    return chaos, stormy
 
 
 def test_every_fifth_request_fails_and_nothing_changes(
@@ -46,9 +46,9 @@ def test_many_seeds(
         assert calm.build(world, tmp_path / "calm").code == 0
         needed = len(calm.files.requests) + len(calm.api.requests)
     for seed in range(100, 100 + MANY_SEEDS):
-        chaos = survive(seed, built, world, tmp_path / str(seed))
+        chaos, stormy = survive(seed, built, world, tmp_path / str(seed))
         with capsys.disabled():
-            print(f"\n{report(seed, chaos, needed, [])}")
+            print(f"\n{report(seed, chaos, needed, stormy.dead_letters)}")
 
 
 def test_what_fails_for_good_costs_exactly_its_date(built: Built, world: SampleWorld, tmp_path: Path) -> None:
