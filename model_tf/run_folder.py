@@ -11,6 +11,7 @@
 
 import dataclasses
 import json
+import logging
 import posixpath
 from collections.abc import Mapping
 from importlib import metadata
@@ -30,6 +31,8 @@ BEST_FILE = "best.keras"
 STATE_FILE = "state.json"
 LOG_FILE = "log.csv"
 EVENTS_FOLDER = "tensorboard"
+
+_LOG = logging.getLogger(__name__)
 
 _PACKAGES = ("keras", "numpy", "tensorflow")
 _BACKEND_PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
@@ -125,7 +128,15 @@ def claim(folder: str, run: RunInfo) -> bool:
             )
         write_text(join(folder, SETTINGS_FILE), json.dumps(run.to_json(), indent=2) + "\n")
         return False
-    _require_same(folder, read_run(folder), run)
+    there = read_run(folder)
+    _require_same(folder, there, run)
+    if there.versions != run.versions:
+        _LOG.warning(
+            "%s was begun with %s, it goes on with %s: not bit for bit",
+            folder,
+            _listed(there.versions),
+            _listed(run.versions),
+        )
     return True
 
 
@@ -150,6 +161,10 @@ def _read_text(path: str) -> str:
     with tf.io.gfile.GFile(path) as file:
         text: str = file.read()
     return text
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _require_same(folder: str, there: RunInfo, wanted: RunInfo) -> None:

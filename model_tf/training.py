@@ -244,7 +244,7 @@ def make_schedule(settings: TrainSettings, steps: int) -> WarmupCosine:
     return WarmupCosine(
         settings.peak_rate,
         settings.final_rate,
-        round(settings.warmup_epochs * steps),
+        int(settings.warmup_epochs * steps),
         settings.epochs * steps,
     )
 

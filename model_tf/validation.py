@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from beam_pipeline.faults import InvalidInputError
 from model_tf.dataset import make_dataset, steps_per_epoch
 from model_tf.dataset_info import DatasetInfo
 from model_tf.devices import Images
@@ -84,6 +85,9 @@ class Validation:
 
         Returns:
             The scores; None where it was stopped.
+
+        Raises:
+            InvalidInputError: Training diverged.
         """
         histogram = ScoreHistogram(self.info.categories)
         panel = PanelCells(self.info.categories, self.info.statistics)
@@ -92,6 +96,11 @@ class Validation:
             if is_stopped():
                 return None
             logits = predict(x)
+            if np.isnan(logits).any():
+                raise InvalidInputError(
+                    "The net's logits became NaN: training diverged. Begin a new run with a lower --peak_rate or a "
+                    "longer --warmup_epochs."
+                )
             histogram.update(logits, y)
             panel.offer(x, y, ids, logits)
             batch_total, batch_known = loss.sums(y, logits)

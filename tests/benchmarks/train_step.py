@@ -66,7 +66,7 @@ class Row:
         backend: Of Keras.
         preset: The net.
         precision: Of the computation.
-        xla: Whether the step was compiled.
+        xla: Whether XLA compiled the step.
         result: What the worker printed, or {"error": ...}.
     """
 
@@ -116,7 +116,7 @@ def loss_difference(losses: Sequence[float], reference: Sequence[float]) -> floa
 
 
 def configurations(given: argparse.Namespace) -> list[tuple[str, str, str, bool]]:
-    """Returns (backend, preset, precision, compiled) of all that is to be measured."""
+    """Returns (backend, preset, precision, XLA) of all that is to be measured."""
     chosen = []
     for preset in sorted(given.presets, key=PRESETS.index):
         for precision in given.precision:
@@ -124,8 +124,9 @@ def configurations(given: argparse.Namespace) -> list[tuple[str, str, str, bool]
                 if importlib.util.find_spec(backend) is None:
                     print(f"{backend} is not installed and is left out", file=sys.stderr)
                     continue
-                # JAX knows no step that is not compiled.
-                compiled = [True] if backend == "jax" else [mode == "on" for mode in given.xla]
+                # JAX always compiles with XLA, PyTorch never does.
+                fixed = {"jax": [True], "torch": [False]}
+                compiled = fixed.get(backend) or [mode == "on" for mode in given.xla]
                 chosen += [(backend, preset, precision, mode) for mode in compiled]
     return chosen
 
@@ -197,7 +198,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backends", type=several(*BACKENDS), default=["tensorflow", "jax"])
     parser.add_argument("--presets", type=several(*PRESETS), default=["tiny", "w18", "w48"])
     parser.add_argument("--precision", type=several("float32", "bfloat16"), default=["float32"])
-    parser.add_argument("--xla", type=several("off", "on"), default=["off"])
+    parser.add_argument("--xla", type=several("off", "on"), default=["off"], help="TensorFlow only")
     parser.add_argument("--batch", type=int, help="images a step (default: 2 on a CPU, 32 on an accelerator)")
     parser.add_argument("--size", type=int, default=192, help="side of the images in 10 m pixels")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds")

@@ -52,7 +52,7 @@ class Configuration:
     Attributes:
         preset: A net's name.
         precision: "float32" or "bfloat16".
-        xla: TensorFlow: compile the step with XLA. PyTorch: with torch.compile. JAX always compiles.
+        xla: Compile the step with XLA: always on JAX, never on PyTorch.
         batch: Images a step; None takes 2 on a CPU and 32, the paper's 16 pairs, on an accelerator.
         size: Side of the images, 10 m pixels.
         rounds: Timed rounds.
@@ -120,7 +120,7 @@ def make_net(given: Configuration) -> HRNetSegmenter:
     net.compile(
         optimizer=keras.optimizers.SGD(0.01, momentum=0.9),
         loss=MaskedBinaryCrossentropy(CATEGORIES),
-        jit_compile=given.xla or keras.backend.backend() == "jax",
+        jit_compile=given.xla,
     )
     return net
 

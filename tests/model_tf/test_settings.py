@@ -1,6 +1,7 @@
 """Settings and presets: what is refused, what goes to JSON and back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,21 @@ def test_presets_say_command_cost_and_expected_score(name: str) -> None:
     assert f"--preset {name}" in text
     for word in ("Command:", "Cost:", "Expected:"):
         assert word in text
+
+
+def test_the_documented_presets_are_the_presets() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+    table = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in table}
+    for column, name in enumerate(("paper", "tiny")):
+        preset = PRESETS[name]()
+        documented = {head: cells[column] for head, cells in rows.items() if len(cells) == 2}
+        assert documented["network ([network.md](network.md))"] == preset.width
+        assert documented["epochs, of them warm-up"] == f"{preset.epochs}, {preset.warmup_epochs:g}"
+        rates = f"{preset.peak_rate:g} to {preset.final_rate:g}"
+        assert documented["learning rate, peak to final"] == rates
+        assert documented["pairs a step"] == str(preset.pairs_per_batch)
+        assert documented["validated on"] == f"{preset.validation_pairs} cells, one year each"
 
 
 @pytest.mark.parametrize("name", PRESETS)

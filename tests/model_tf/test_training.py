@@ -260,6 +260,22 @@ def test_settings_of_another_version_are_refused(begun, dataset_folder, capsys) 
     assert "settings.json is not what this version writes" in refusal(flags(dataset_folder, begun), capsys)
 
 
+def test_other_versions_are_said(begun, dataset_folder, caplog) -> None:
+    content = json.loads((begun / "settings.json").read_text())
+    content["versions"]["keras"] = "3.0.0"
+    (begun / "settings.json").write_text(json.dumps(content))
+    assert main(flags(dataset_folder, begun)) == 0
+    assert "was begun with keras 3.0.0" in caplog.text
+
+
+def test_nan_logits_are_divergence(run, dataset_folder) -> None:
+    info = load_info(dataset_folder)
+    validation = training.Validation(info, read_run(str(run)).settings)
+    loss = training.MaskedBinaryCrossentropy(info.categories)
+    with pytest.raises(InvalidInputError, match="logits became NaN: training diverged"):
+        validation.run(lambda x: np.full((*x["gsd_10"].shape[:3], 15), np.nan, np.float32), loss)
+
+
 def test_class_weights_of_no_category_are_refused(dataset_folder, tmp_path, capsys) -> None:
     said = refusal(flags(dataset_folder, tmp_path / "run", "--class_weights", "roads=2"), capsys)
     assert "--class_weights must name categories of the data: wooded, " in said

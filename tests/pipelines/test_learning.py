@@ -9,8 +9,8 @@ from beam_pipeline.build_dataset import main as build_dataset
 from model_tf.evaluate import main as evaluate
 from model_tf.train import main as train
 
-LEAST_AUC = {"wooded": 0.75, "water": 0.65}
-"""Far above chance, which is 0.5, and below what any run so far has had."""
+LEAST_AUC = {"wooded": 0.8, "water": 0.7}
+"""Far above chance, which is 0.5. Seeds 0, 1 and 2 had 0.91 and more for wooded, 0.84 and more for water."""
 
 
 @pytest.fixture(scope="module")
