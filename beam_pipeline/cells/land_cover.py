@@ -105,16 +105,19 @@ def _split_by_band(ids: Ints, window: RasterWindow) -> list[_Band]:
 
 def _look(bands: Sequence[_Band], found: LandFound, dataset: Any, file: RasterFile, rows: range) -> None:
     """Marks the cells that touch land in these rows of the map."""
-    land = np.zeros((len(rows), file.window.columns), bool)
+    # Rows first: by band, the columns in which one of its rows is land. The rows themselves are not kept.
+    land = np.zeros((len(bands), file.window.columns), bool)
     needed = list(_needed(bands, found, file))
     for strip in file.strips(rows):
-        part = land[strip.start - rows.start : strip.stop - rows.start]
         for columns in needed:
-            pixels = read_rows(dataset, strip, columns)
-            np.not_equal(pixels, WATER, out=part[:, columns.start : columns.stop])
-    for band in bands:
-        part = land[max(band.rows.start - rows.start, 0) : max(band.rows.stop - rows.start, 0)]
-        before = np.concatenate([[0], np.cumsum(part.any(axis=0))])
+            on_land = read_rows(dataset, strip, columns) != WATER
+            for of_band, band in zip(land, bands, strict=True):
+                part = on_land[max(band.rows.start - strip.start, 0) : max(band.rows.stop - strip.start, 0)]
+                if len(part):
+                    of_band[columns.start : columns.stop] |= part.any(axis=0)
+    before = np.zeros(file.window.columns + 1, np.int32)
+    for of_band, band in zip(land, bands, strict=True):
+        np.cumsum(of_band, out=before[1:])
         for first, last in band.columns:
             touched = np.flatnonzero(first <= last)
             hits = before[last[touched] + 1] > before[first[touched]]

@@ -172,7 +172,7 @@ def require_lit(file: RasterFile, rows: int) -> None:
     """
 
     def found(dataset: Any, block: range) -> bool:
-        return bool(lit_pixels(dataset, file, block).any())
+        return any(bool(lit_pixels(dataset, file, strip).any()) for strip in file.strips(block))
 
     if not _anywhere(file, rows, found, "--night_lights"):
         raise InvalidInputError(

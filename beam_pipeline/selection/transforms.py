@@ -213,7 +213,7 @@ class _ReadLandCover(_RasterStage):
         started = time.monotonic()
         group, packed = element
         # Rows of two tasks may touch one cell.
-        ids = np.unique(np.concatenate([np.frombuffer(part, np.uint32) for part in packed])).astype(np.int64)
+        ids = self._united(packed)
         with rasterio.Env(**GDAL_OPTIONS), open_raster(self._path) as opened:
             found = find_land(ids, opened, self._settings.land_cover, self._blocks[group])
         counts = {
@@ -231,6 +231,14 @@ class _ReadLandCover(_RasterStage):
         for count in counts.items():
             yield pvalue.TaggedOutput(COUNTS, count)
         self._done(started)
+
+    @staticmethod
+    def _united(packed: Iterable[bytes]) -> Ints:
+        ids = np.concatenate([np.frombuffer(part, np.uint32) for part in packed]).astype(np.int64)
+        ids.sort(kind="stable")  # merges what is sorted in parts; np.unique takes 25 times as long
+        first = np.ones(len(ids), bool)
+        first[1:] = ids[1:] != ids[:-1]
+        return ids[first]
 
     def _pack(self, ids: Ints, counts: dict[str, int]) -> CellPack:
         lon, lat = grid.id_to_center(ids)
@@ -314,8 +322,8 @@ class _FindCut(beam.CombineFn):
         return smallest(hashes, ids, self._num_cells)
 
     def extract_output(self, drawn: _Drawn) -> Cut:
-        hashes, ids = smallest(*drawn, self._num_cells)
-        return Cut(int(hashes[-1]), int(ids[-1])) if len(ids) == self._num_cells else EVERY_CELL
+        hashes, ids = drawn
+        return Cut.behind(hashes, ids) if len(ids) == self._num_cells else EVERY_CELL
 
 
 class WriteParts(beam.PTransform):

@@ -56,7 +56,8 @@ def test_samples_are_exact_and_nested(ids: np.ndarray) -> None:
     order = sorted(zip(hashes.tolist(), ids.tolist(), strict=True))
     for most in (1, 2, 999, N - 1, N, N + 1):
         kept = smallest(hashes, ids, most)
-        assert list(zip(*(part.tolist() for part in kept), strict=True)) == order[:most]
+        assert sorted(zip(*(part.tolist() for part in kept), strict=True)) == order[:most]
+        assert Cut.behind(*kept) == Cut(*order[:most][-1])
 
 
 def test_hashes_that_are_equal_are_told_apart_by_id() -> None:
@@ -64,8 +65,8 @@ def test_hashes_that_are_equal_are_told_apart_by_id() -> None:
     ids = np.array([40, 10, 30, 99, 20, 50, 0])
     for most in range(1, 8):
         kept_hashes, kept = smallest(hashes, ids, most)
-        assert kept.tolist() == [99, 10, 20, 30, 40, 50, 0][:most]
-        cut = Cut(int(kept_hashes[-1]), int(kept[-1]))
+        assert sorted(kept.tolist()) == sorted([99, 10, 20, 30, 40, 50, 0][:most])
+        cut = Cut.behind(kept_hashes, kept)
         assert sorted(ids[cut.takes(hashes, ids)].tolist()) == sorted(kept.tolist())
 
 
