@@ -268,8 +268,9 @@ class DrawCells(beam.PTransform):
             packs = packs | "InTiles" >> beam.Map(_in_tiles, pvalue.AsSingleton(tiles))
         if sampling.num_cells is None:
             return packs | "Take" >> beam.Map(_take, fraction_cut(sampling.fraction))
-        cut = packs | "Cut" >> beam.CombineGlobally(_FindCut(sampling.num_cells))
-        return packs | "Take" >> beam.Map(_take, pvalue.AsSingleton(cut))
+        near = packs | "DropFar" >> beam.ParDo(_DropFar(sampling.num_cells))
+        cut = near | "Cut" >> beam.CombineGlobally(_FindCut(sampling.num_cells))
+        return near | "Take" >> beam.Map(_take, pvalue.AsSingleton(cut))
 
 
 def _in_tiles(pack: CellPack, tiles: npt.NDArray[np.int32]) -> CellPack:
@@ -303,6 +304,21 @@ class _DrawTiles(beam.CombineFn):
 
 
 _Drawn = tuple[npt.NDArray[np.uint64], Ints]
+
+
+class _DropFar(beam.DoFn):
+    """Drops cells behind N others of one bundle: no sample of N holds them, and they need not travel."""
+
+    def __init__(self, num_cells: int) -> None:
+        self._find = _FindCut(num_cells)
+
+    # Not of the DoFn's whole life: a bundle that is tried again must not be counted twice.
+    def start_bundle(self) -> None:
+        self._drawn = self._find.create_accumulator()
+
+    def process(self, pack: CellPack) -> Iterator[CellPack]:
+        self._drawn = self._find.add_input(self._drawn, pack)
+        yield _take(pack, self._find.extract_output(self._drawn))
 
 
 class _FindCut(beam.CombineFn):
