@@ -5,13 +5,16 @@ r"""Chooses cells over areas of human activity: night lights + land cover -> spa
     python -m beam_pipeline.build_dataset --cells out/cells/spatial_cell_info.csv ...
 
 A cell is kept when it touches a pixel that is lit in any of the composites, and a land-cover pixel that is not
-water. Of those a uniform sample is drawn, and split by Sentinel-2 tile. Exit codes: 0, the list is written; 2, the
-input cannot be used, or too few cells are left: no list is written.
+water. Of those a uniform sample is drawn, and split by Sentinel-2 tile. Exit codes: 0, the list is written; 1, the
+job failed, e.g. at a block that cannot be decoded; 2, the input cannot be used, or too few cells are left. With 1 and
+2 no list is written.
 """
 
 import logging
 import sys
 from collections.abc import Sequence
+
+from rasterio.errors import RasterioError
 
 from beam_pipeline.cells.table import CELLS_FILE
 from beam_pipeline.faults import InvalidInputError
@@ -44,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RasterioError as error:
+        print(f"error: the job failed, and no list was written: {error}", file=sys.stderr)
+        return 1
     if described is None:
         return 0
     print(selection_table(described))

@@ -1,10 +1,14 @@
 """Cells of human activity: those that touch a lit pixel of a night-light composite."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.raster_grid import RasterWindow
+from beam_pipeline.cells.region import ids_in_band
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -59,3 +63,24 @@ def cells_reached(band: int, window: RasterWindow) -> range:
     cells = int(grid.band_table().cells[band])
     first, last = window.cells_of_columns(np.array([0, window.columns - 1]), cells)
     return range(int(first[0]), min(int(last[1]), int(first[0]) + cells - 1) + 1)
+
+
+def count_reached(
+    band: int, window: RasterWindow, polygons: Sequence[BaseGeometry] | None = None
+) -> tuple[int, int]:
+    """Counts the cells of a band.
+
+    Args:
+        band: The band.
+        window: The raster's window.
+        polygons: Of a region; None for the whole band.
+
+    Returns:
+        How many cells there are, and how many of them touch a pixel of the raster.
+    """
+    reached, cells = cells_reached(band, window), int(grid.band_table().cells[band])
+    if polygons is None:
+        return cells, len(reached)
+    ids = ids_in_band(band, polygons)
+    numbers = ids - grid.band_table().first[band]
+    return len(ids), int(((numbers - reached.start) % cells < len(reached)).sum())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyproj
 import rasterio
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from beam_pipeline.cells.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
@@ -124,10 +124,20 @@ def _open_header(path: str) -> Any:
 
 
 def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.NDArray[Any]:
-    """Returns the pixels (len(rows), len(columns)) of an open raster; all columns by default."""
+    """Returns the pixels (len(rows), len(columns)) of an open raster; all columns by default.
+
+    Raises:
+        RasterioIOError: They cannot be read; names file and rows.
+    """
     columns = range(dataset.width) if columns is None else columns
     window = Window(columns.start, rows.start, len(columns), len(rows))
-    pixels: npt.NDArray[Any] = dataset.read(1, window=window)
+    try:
+        pixels: npt.NDArray[Any] = dataset.read(1, window=window)
+    except RasterioError as error:
+        # Its own message only points to its cause.
+        raise RasterioIOError(
+            f"Rows {rows.start} to {rows.stop - 1} of {dataset.name} cannot be read: {error.__cause__ or error}"
+        ) from error
     return pixels.view(np.uint8) if pixels.dtype == np.int8 else pixels
 
 

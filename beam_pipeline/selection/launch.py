@@ -8,7 +8,7 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells import grid
-from beam_pipeline.cells.activity import cells_reached
+from beam_pipeline.cells.activity import count_reached
 from beam_pipeline.cells.rasters import (
     RasterFile,
     inspect_land_cover,
@@ -114,6 +114,8 @@ def _require_writable(output: str) -> None:
 def _night_lights(given: Any, local: bool) -> list[RasterFile]:
     folder = given.expanded_dir or (default_folder() if local else "")
     paths = expand_globs([part for part in given.night_lights.split(",") if part], "--night_lights")
+    if not paths:
+        raise InvalidInputError(f"--night_lights names no file. Received: {given.night_lights!r}")
     if not folder and any(path.endswith(".gz") for path in paths):
         raise InvalidInputError(
             "--expanded_dir is missing: a folder that all workers see, for what the .tif.gz expand to"
@@ -145,14 +147,19 @@ def _land_cover(path: str) -> RasterFile:
 
 
 def _require_enough(settings: SelectionSettings) -> None:
-    """Refuses a number that the night lights cannot reach, however much of them is lit."""
+    """Refuses a number that there are not so many cells for, however much of them is lit."""
     wanted = settings.sampling.num_cells
-    if wanted is None or settings.region is not None:
+    if wanted is None:
         return
     window = settings.night_lights[0].window
-    most = sum(len(cells_reached(band, window)) for band in range(grid.NUM_BANDS))
-    if most < wanted:
-        raise InvalidInputError(
-            f"--num_cells is larger than the number of cells that the night lights reach, {most:,}. "
-            f"Received: {wanted}"
-        )
+    polygons = None if settings.region is None else region_polygons(settings.region)
+    most = 0
+    for band in range(grid.NUM_BANDS) if polygons is None else bands_of(polygons):
+        most += count_reached(band, window, polygons)[1]
+        if most >= wanted:
+            return
+    of_region = "" if polygons is None else " in the region"
+    raise InvalidInputError(
+        f"--num_cells is larger than the number of cells that the night lights reach{of_region}, {most:,}. "
+        f"Received: {wanted}"
+    )

@@ -18,12 +18,12 @@ from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.cells import grid
-from beam_pipeline.cells.activity import cells_of_lit, cells_reached
+from beam_pipeline.cells.activity import cells_of_lit, count_reached
 from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
 from beam_pipeline.cells.land_cover import find_land, groups_of_bands
 from beam_pipeline.cells.mgrs_tiles import NO_TILE, tile_table
 from beam_pipeline.cells.rasters import GDAL_OPTIONS, RasterFile, is_netcdf, lit_pixels, open_raster
-from beam_pipeline.cells.region import bands_of, ids_in_band, region_polygons, within_any
+from beam_pipeline.cells.region import bands_of, region_polygons, within_any
 from beam_pipeline.cells.sampling import EVERY_CELL, Cut, cell_hashes, draw_tiles, fraction_cut, smallest
 from beam_pipeline.selection.cell_list import Part, write_part
 from beam_pipeline.selection.options import Sampling, SelectionSettings
@@ -115,17 +115,11 @@ class _CountBands(_Stage):
 
     def process(self, first_band: int) -> Iterator[Count]:
         window = self._settings.night_lights[0].window
-        table = grid.band_table()
         total = within = 0
         end = grid.NUM_BANDS if self._polygons is None else bands_of(self._polygons).stop
         for band in range(first_band, min(first_band + _BANDS_COUNTED, end)):
-            reached, cells = cells_reached(band, window), int(table.cells[band])
-            if self._polygons is None:
-                total, within = total + cells, within + len(reached)
-                continue
-            ids = ids_in_band(band, self._polygons)
-            total += len(ids)
-            within += int(((ids - table.first[band] - reached.start) % cells < len(reached)).sum())
+            cells, reached = count_reached(band, window, self._polygons)
+            total, within = total + cells, within + reached
         yield "cells", total
         yield "beyond_night_lights", total - within
         yield "candidates", within

@@ -308,6 +308,11 @@ def test_bad_rasters_are_refused_before_launch(
         (["--seed", "9" * 65], "--seed"),
         (["--runner", "Nope"], "--runner"),
         (["--num_cells", "100000"], "larger than the number of cells that the night lights reach"),
+        (
+            ["--num_cells", "50", "--region", "6.0,49.5,6.05,49.55"],
+            "the night lights reach in the region, 6. Received: 50",
+        ),
+        (["--night_lights", ","], "--night_lights names no file"),
         (["--night_lights", "no/such_*.tif"], "--night_lights matches no file"),
         (["--land_cover", "no/such.tif"], "--land_cover matches no file"),
         (["--region", "1,2,3"], "bounding box"),
@@ -327,6 +332,34 @@ def test_flags_are_checked_before_launch(
     monkeypatch.setattr("beam_pipeline.select_cells.run_selection", lambda *_: pytest.fail("was launched"))
     assert main(flags(inputs, tmp_path / "out", *more)) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["night lights", "land cover"])
+def test_a_raster_that_breaks_in_the_midst_is_named(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    select(inputs, tmp_path / "out", "--num_cells", "5")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    flag, source = (
+        ("--night_lights", "vnl_2019.tif") if what == "night lights" else ("--land_cover", "land.tif")
+    )
+    broken = tmp_path / "broken.tif"
+    content = bytearray((inputs / source).read_bytes())
+    # The looks before the launch find what they look for in the first rows that they read, far from here.
+    with rasterio.open(inputs / source) as file:
+        rows, columns = file.block_shapes[0]
+        block = f"{file.width // 2 // columns}_{file.height * 4 // 5 // rows}"
+        offset, size = (
+            int(file.get_tag_item(f"BLOCK_{name}_{block}", "TIFF", 1)) for name in ("OFFSET", "SIZE")
+        )
+    content[offset : offset + size] = b"\xff" * size
+    broken.write_bytes(content)
+    assert main(flags(inputs, tmp_path / "out", flag, str(broken), "--rows_per_task", "16")) == 1
+    error = capsys.readouterr().err
+    assert "no list was written: Rows " in error
+    assert f"of {broken} cannot be read: " in error
+    # An earlier list stays, and no piece of a new one.
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 def test_an_unwritable_output_is_refused(
