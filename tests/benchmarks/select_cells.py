@@ -6,12 +6,16 @@ the lights are made up, 3 % of the pixels in clusters on land, with random value
 the products: LZW strips of one row; the NetCDF in deflated chunks of 2025 x 2025. --size 0.1 takes a window of a tenth
 of each side. The floor is reading the blocks of both rasters with rasterio and doing nothing else. CPU seconds are
 those of all processes, their start among them: Beam is imported once by the default runner, in one process, and three
-times with two worker processes. Every bound holds for both; with --check it exits 1 when one is missed.
+times with two worker processes. A busy machine makes the same work cost more, so the floor is measured before and
+after each run, and the run is set beside the mean of the two. Minutes and memory are bounded for both runs, CPU for
+the one process only: the floor is one process too, while two workers also pay for two more starts of Beam and for
+moving cells between processes; their figure is printed. With --check it exits 1 when a bound is missed.
 """
 
 import argparse
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -343,9 +347,9 @@ def whole(folder: Path, size: float, suffix: str) -> list[tuple[str, bool, str]]
     """Measures the Earth."""
     paths = made(folder, size, LIT, suffix)
     print(f"{'':34}{'wall s':>9}{'CPU s':>9}{'GiB':>8}")
-    lights_only, both = floor(paths[:1]), floor(paths)
-    row("floor, night lights", lights_only)
-    row("floor, both rasters", both)
+    row("floor, night lights", floor(paths[:1]))
+    before = floor(paths)
+    row("floor, both rasters", before)
     wanted = max(1, round(NUM_CELLS * size**2 / 4))
     number = f"--num_cells={NUM_CELLS if size == 1 else wanted}"
     checks = []
@@ -360,6 +364,11 @@ def whole(folder: Path, size: float, suffix: str) -> list[tuple[str, bool, str]]
             f"{pixels / cost.wall / 1e6:.0f} million night-light pixels a second",
             f"{counts['lit'] / cost.wall:,.0f} lit cells a second",
         )
+        after = floor(paths)
+        row("floor, both rasters", after)
+        times = 2 * cost.cpu / (before.cpu + after.cpu)
+        before = after
+        bound = MAX_TIMES_FLOOR if not how else math.inf
         checks += [
             (
                 f"{name}: {cost.wall / 60:.1f} minutes",
@@ -372,9 +381,9 @@ def whole(folder: Path, size: float, suffix: str) -> list[tuple[str, bool, str]]
                 f"at most {MAX_GIB:g}",
             ),
             (
-                f"{name}: {cost.cpu / both.cpu:.2f} times the CPU of the floor",
-                cost.cpu <= MAX_TIMES_FLOOR * both.cpu,
-                f"at most {MAX_TIMES_FLOOR:g}",
+                f"{name}: {times:.2f} times the CPU of the floor",
+                times <= bound,
+                "not bounded" if math.isinf(bound) else f"at most {bound:g}",
             ),
         ]
     print(json.dumps(counts))
