@@ -117,7 +117,10 @@ def _dataflow_workers(options: PipelineOptions, flag: str) -> int:
 
 
 def _processes_of_a_worker(options: PipelineOptions, flag: str) -> int:
-    """Dataflow starts one Python process for each vCPU. Source: docs of `use_multiple_sdk_containers`."""
+    """Dataflow starts a Python process for each vCPU unless told not to.
+
+    Source: https://cloud.google.com/dataflow/docs/guides/troubleshoot-oom.
+    """
     if _ONE_CONTAINER in (options.view_as(DebugOptions).experiments or []):
         return 1
     machine = str(options.view_as(WorkerOptions).machine_type or "").rpartition("/")[2]

@@ -24,6 +24,7 @@ from beam_pipeline.traffic import Traffic
 HEADER_BYTES = 32768
 """What is read of a file on opening it."""
 
+_CONNECT_S = 10.0
 _THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
@@ -134,10 +135,11 @@ class Asset:
             if not self.url:
                 return None
             headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+            silence = min(_CONNECT_S, timeout_s), timeout_s
             traffic.turn()
             with (
                 bounded_session(timeout_s) as session,
-                session.get(self.url, headers=headers, timeout=timeout_s, stream=True) as answer,
+                session.get(self.url, headers=headers, timeout=silence, stream=True) as answer,
             ):
                 partial = answer.status_code == http.HTTPStatus.PARTIAL_CONTENT
                 total = _TOTAL.search(answer.headers.get("Content-Range", ""))
