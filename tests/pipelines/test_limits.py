@@ -12,7 +12,8 @@ import pytest
 
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import RangeServer
-from tests.imagery.stac_server import Item, StacServer
+from tests.imagery.stac_server import Fault, Item, StacServer
+from tests.pipelines.chaos import retried
 from tests.pipelines.conftest import Built, build
 from tests.pipelines.hosts import Hosts, serving
 
@@ -99,8 +100,10 @@ def check(processes: int, world: SampleWorld, calm: Built, output: Path, *more: 
     """Builds within limits, and looks at what the hosts saw."""
     limits = (f"--max_requests_per_second={RATE}", f"--max_requests_in_flight={IN_FLIGHT * processes}")
     with metered(world) as (hosts, meter):
+        hosts.api.faults += [Fault("/search", 503)]
         limited = hosts.build(world, output, *more, *limits)
     assert limited.code == 0
+    assert retried(limited.run["stages"]) == {"server_error": 1}, "counted in whichever process it was"
     assert any(calm.shards.values())
     assert limited.shards == calm.shards
     assert (limited.folder / "plan/fingerprint.json").read_text().count("max_requests") == 0
