@@ -33,6 +33,7 @@ setup(
         "requests>=2.31",
         "shapely>=2.0",
         "tqdm>=4.66",  # the progress bar of local runs
+        "urllib3>=2.0",  # below requests; how long an answer may take is set there
     ],
     extras_require={
         "train": [

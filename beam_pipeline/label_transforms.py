@@ -170,5 +170,8 @@ class _LabelsFromOverpass(_LabelStage):
                 self._ontology,
                 self.settings.overpass_url,
                 self.settings.overpass_cache,
+                traffic=self.traffic,
             )
-            yield name, self._label(cell_id, chip, ask)
+            label = self._label(cell_id, chip, ask)
+            self.count_retried()
+            yield name, label

@@ -38,6 +38,7 @@ from beam_pipeline.selection.graph import run_selection
 from beam_pipeline.selection.launch import prepare_selection
 from beam_pipeline.selection.options import parse_selection_flags
 from beam_pipeline.storage import BeamFiles, expand_globs, header_copy
+from beam_pipeline.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     extracts = [_inspect(path) for path in settings.extracts]
     beyond = check_coverage(cells, extracts)
     try:
-        catalogue = check_catalog(settings.stac_url, settings.collection)
+        traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+        catalogue = check_catalog(settings.stac_url, settings.collection, traffic=traffic)
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.worker_processes import share_in_flight, share_per_second
 
 EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
 OVERPASS = "overpass"
@@ -101,7 +102,15 @@ class BuildOptions(PipelineOptions):
         )
         images.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
         images.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
-        images.add_argument("--reads_in_flight", type=int, default=8, help="assets read at once a worker (8)")
+        images.add_argument(
+            "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
+        )
+
+        hosts = parser.add_argument_group("limits of the whole job, divided among its worker processes")
+        hosts.add_argument(
+            "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
+        )
+        hosts.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
 
         labels = parser.add_argument_group("labels")
         labels.add_argument(
@@ -147,7 +156,8 @@ class BuildSettings:
         max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
         filters: What makes a chip unusable.
         allow_single: Whether a cell-year with one clear date is kept.
-        reads_in_flight: How many assets a worker reads at once.
+        reads_in_flight: How many requests a worker process has open at once.
+        requests_per_second: How many it sends a second; None for no limit.
         extracts: Paths of .osm.pbf files; empty with Overpass.
         overpass_url: The Overpass API, "" with extracts.
         overpass_cache: Folder of cached Overpass answers, "" for the default.
@@ -166,6 +176,7 @@ class BuildSettings:
     filters: FilterSettings
     allow_single: bool
     reads_in_flight: int
+    requests_per_second: float | None
     extracts: tuple[str, ...]
     overpass_url: str
     overpass_cache: str
@@ -340,7 +351,8 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
             allow_nodata=given.allow_nodata,
         ),
         allow_single=given.allow_single,
-        reads_in_flight=given.reads_in_flight,
+        reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
+        requests_per_second=share_per_second(options, given.max_requests_per_second),
         extracts=() if overpass else tuple(part for part in given.osm.split(",") if part),
         overpass_url=given.overpass_url if overpass else "",
         overpass_cache=given.overpass_cache or "",

@@ -1,5 +1,6 @@
 """What a person sees of a local run: a progress bar while it goes on, a table when it is done."""
 
+import collections
 import contextlib
 import json
 import threading
@@ -11,9 +12,10 @@ from tqdm import tqdm
 
 from beam_pipeline import plan
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.closing import DATASET_FILE, DEAD_LETTERS_FILE
+from beam_pipeline.closing import DATASET_FILE, DEAD_LETTERS_FILE, RUN_FILE
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.shards import DATASET_NAME
+from beam_pipeline.stages import RETRIED
 
 _LOOK_EVERY_S = 0.5
 _COLUMNS = ("units_written", "cells", "examples", "images", "rejected_cell_years", "dead_letters")
@@ -79,6 +81,7 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     ]
     lines += _reasons("rejected cell-years", dataset["rejections"])
     lines += _reasons("scenes passed over, a chip each", dataset["scene_rejections"])
+    lines += _reasons("requests tried again", _retried(files, output))
     lines += _reasons("OSM geometries dropped", dataset["dropped_geometries"])
     for name, dropped in sorted(dataset["dropped_from_extracts"].items()):
         lines += _reasons(f"left out of {name}", dropped)
@@ -104,6 +107,17 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset['complete'] else 'NOT COMPLETE'}: {join(output, DATASET_FILE)}")
     return "\n".join(lines), bool(dataset["complete"]) and not empty
+
+
+def _retried(files: Files, output: str) -> Mapping[str, int]:
+    """What this run asked of other machines once more, by reason; runners tell it of local runs only."""
+    run = json.loads(files.read_text(join(output, RUN_FILE)))
+    retried: collections.Counter[str] = collections.Counter()
+    for counts in run.get("stages", {}).values():
+        for name, count in counts.items():
+            if name.startswith(RETRIED):
+                retried[name.removeprefix(RETRIED)] += count
+    return retried
 
 
 def _reasons(title: str, counts: Mapping[str, int]) -> list[str]:

@@ -1,6 +1,8 @@
 """One retry policy for everything that is asked of another machine."""
 
 import dataclasses
+import datetime
+import email.utils
 import random
 import time
 from collections.abc import Callable
@@ -80,3 +82,24 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise ValueError(f"attempts must be at least 1. Received: {self.attempts}")
+
+
+def retry_after_s(header: str | None) -> float:
+    """Reads a `Retry-After` header, which holds seconds or a date.
+
+    Args:
+        header: Its text; None or "" where there is none.
+
+    Returns:
+        Seconds from now, at least 0; 0 where it says nothing that can be understood.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=datetime.UTC)
+    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())

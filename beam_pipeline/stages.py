@@ -10,8 +10,12 @@ from beam_pipeline.assemble import Failure
 from beam_pipeline.faults import Fault
 from beam_pipeline.options import BuildSettings
 from beam_pipeline.storage import BeamFiles
+from beam_pipeline.traffic import Traffic
 
 _log = logging.getLogger(__name__)
+
+RETRIED = "retried_"
+"""Begins the names of the counters of what was asked of a host once more, by reason."""
 
 FAILED = "failed"
 """The tag of what a stage could not do."""
@@ -37,7 +41,16 @@ class Stage(beam.DoFn):
 
     def setup(self) -> None:
         self.files = BeamFiles()
+        self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
 
     def done(self, started: float) -> None:
         """Measures the latency of an element whose work began then, by `time.monotonic`."""
         self._milliseconds.update(int(1000 * (time.monotonic() - started)))
+
+    def count_retried(self) -> None:
+        """Counts what was asked once more since the last call.
+
+        Metrics exist in the thread of the DoFn only, and much is asked in others.
+        """
+        for reason, times in self.traffic.take_retried().items():
+            Metrics.counter(self.stage, f"{RETRIED}{reason}").inc(times)

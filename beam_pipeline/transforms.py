@@ -74,6 +74,8 @@ class _UnitStage(Stage):
             self.failures.inc()
             yield pvalue.TaggedOutput(FAILED, (self.name_of(element), self.stage, describe(error)))
             return
+        finally:
+            self.count_retried()
         self.done(started)
         yield done
 
@@ -146,7 +148,7 @@ class _FindScenes(Stage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(self.settings.reads_in_flight)
+        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
 
     def teardown(self) -> None:
         self._reader.close()
@@ -165,6 +167,7 @@ class _FindScenes(Stage):
         except Exception as error:
             failure = describe(error)
             self.failures.inc()
+        self.count_retried()
         self.done(started)
         for name in names:
             yield name, SceneListRef(year, path, failure)
@@ -179,6 +182,7 @@ class _FindScenes(Stage):
             tile_bounds=tile_lonlat_bounds(tile),
             seed=settings.seed,
             max_scene_cloud=settings.max_scene_cloud,
+            traffic=self.traffic,
         )
         found = refuse_contradicted(found, self._reader)
         if not found.scenes:
@@ -223,7 +227,7 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(self.settings.reads_in_flight)
+        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
 
     def teardown(self) -> None:
         self._reader.close()

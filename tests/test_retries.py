@@ -1,9 +1,11 @@
+import datetime
+import email.utils
 import pickle
 
 import pytest
 
 from beam_pipeline.faults import PermanentFault, TransientFault
-from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
 
 
 class Flaky:
@@ -60,3 +62,28 @@ def test_faults_survive_pickling() -> None:
 def test_no_attempts_is_refused() -> None:
     with pytest.raises(ValueError, match="Received: 0"):
         RetryPolicy(attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (" 120 ", 120.0),
+        ("0", 0.0),
+        (None, 0.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-3", 0.0),
+        ("1.5", 0.0),
+    ],
+)
+def test_seconds_of_retry_after(header: str | None, seconds: float) -> None:
+    assert retry_after_s(header) == seconds
+
+
+def test_dates_of_retry_after() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    ahead = now + datetime.timedelta(seconds=90)
+    assert 85 < retry_after_s(email.utils.format_datetime(ahead, usegmt=True)) <= 90
+    assert 85 < retry_after_s(ahead.strftime("%a, %d %b %Y %H:%M:%S")) <= 90
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0

@@ -27,6 +27,7 @@ from beam_pipeline.imagery.scenes import (
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.imagery.static_catalog import StaticItem, digest_items, read_static
 from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.traffic import Traffic
 
 PAGE_SIZE = 100
 """Items a page. Source: larger pages get HTTP 500 and 502 from Earth Search."""
@@ -54,13 +55,16 @@ class CatalogInfo:
     identity: str
 
 
-def check_catalog(url: str, collection: str, retry: RetryPolicy | None = None) -> CatalogInfo:
+def check_catalog(
+    url: str, collection: str, retry: RetryPolicy | None = None, traffic: Traffic | None = None
+) -> CatalogInfo:
     """Looks at a catalogue before a run.
 
     Args:
         url: URL of a STAC API, or path of a catalogue, folder of items, item collection or item on disk.
         collection: Its collection of Sentinel-2 L2A.
         retry: How often an API is asked.
+        traffic: Paces the requests.
 
     Returns:
         What the run must know of it.
@@ -82,7 +86,7 @@ def check_catalog(url: str, collection: str, retry: RetryPolicy | None = None) -
             )
         return CatalogInfo("static", collection, f"static:{name}:{collection}:{digest_items(chosen, path)}")
     try:
-        client = _open(url, retry or RetryPolicy())
+        client = _open(url, retry or RetryPolicy(), traffic)
     except PermanentFault as fault:
         raise InvalidInputError(
             f"It is no STAC API that can be searched: {fault}. Received: {url}"
@@ -111,6 +115,7 @@ def find_scenes(
     max_scene_cloud: float | None = None,
     retry: RetryPolicy | None = None,
     tile_bounds: TileBounds | None = None,
+    traffic: Traffic | None = None,
 ) -> SceneList:
     """Finds the scenes of a tile and year, in the order in which every cell of the tile walks them.
 
@@ -127,6 +132,7 @@ def find_scenes(
         max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; one that does not say is kept.
         retry: How often each request is tried.
         tile_bounds: (west, south, east, north) of the tile in degrees, west > east across the antimeridian.
+        traffic: Paces the requests and counts those that were sent again.
 
     Returns:
         The list; it is empty where the catalogue has nothing.
@@ -141,7 +147,7 @@ def find_scenes(
     if path is not None:
         items = _of_collection(read_static(path)[1], collection)
     else:
-        client = _open(url, retry or RetryPolicy())
+        client = _open(url, retry or RetryPolicy(), traffic)
         with _no_stac_is_a_fault():
             items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
     return _scene_list(items, tile, year, seed, max_scene_cloud)
@@ -212,9 +218,9 @@ def _local_path(url: str) -> str | None:
     return path
 
 
-def _open(url: str, retry: RetryPolicy) -> Client:
+def _open(url: str, retry: RetryPolicy, traffic: Traffic | None) -> Client:
     with _no_stac_is_a_fault():
-        io = RetryingStacIO(retry)
+        io = RetryingStacIO(retry, traffic=traffic)
         client = Client.open(url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
     if not searchable:

@@ -24,6 +24,7 @@ from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M, Block, Grid, checked_
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.traffic import Traffic
 
 Pixels: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 ChipBands: TypeAlias = dict[str, Pixels]
@@ -53,6 +54,12 @@ _COARSE_M = 20
 FRESH_COPIES = 4
 """How often what cannot be used is fetched before it is called corrupt: the network flips bits too."""
 
+OPEN_REQUESTS = 2
+"""What opening costs a host: the file's size, and its header."""
+
+_REPEATED = 2
+"""About as many requests does GDAL send again by itself within an opening or a reading that fails."""
+
 _NEVER_CACHED = "/vsicurl/:/vsigs/"
 """Every remote file. Set on re-opening: vsicurl remembers short answers, and after a 503 "does not exist"."""
 
@@ -69,6 +76,7 @@ class SceneReader:
         retry: How often each single read is tried.
         timeout_s: Longest time in seconds that one request may take.
         connect_timeout_s: Longest time in seconds that a connection may take.
+        traffic: Paces and caps the requests and counts what is read again.
     """
 
     def __init__(
@@ -77,9 +85,11 @@ class SceneReader:
         retry: RetryPolicy | None = None,
         timeout_s: float = 60.0,
         connect_timeout_s: float = 10.0,
+        traffic: Traffic | None = None,
     ) -> None:
         self._retry = RetryPolicy() if retry is None else retry
         self._timeout_s = timeout_s
+        self._traffic = traffic or Traffic()
         self._options = {
             **GDAL_OPTIONS,
             "GDAL_HTTP_TIMEOUT": f"{timeout_s:g}",
@@ -157,7 +167,8 @@ class SceneReader:
 
     def _read_whole(self, band: str, href: str | None, side: int) -> Pixels:
         with self._opened(band, href) as opened:
-            return opened.run(functools.partial(_read_overview, pixel_m=PIXEL_SIZE_M[band], side=side))
+            step = functools.partial(_read_overview, pixel_m=PIXEL_SIZE_M[band], side=side)
+            return opened.run(step, requests=1)
 
     @contextlib.contextmanager
     def _opened(self, band: str, href: str | None) -> Iterator["_Opened"]:
@@ -165,7 +176,11 @@ class SceneReader:
             raise PermanentFault("missing_asset", f"the scene has no asset {band}")
         asset = Asset.of_href(href)
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
-        with rasterio.Env(**self._options), _Opened(asset, self._retry, self._timeout_s) as opened:
+        with (
+            self._traffic.slot(),
+            rasterio.Env(**self._options),
+            _Opened(asset, self._retry, self._timeout_s, self._traffic) as opened,
+        ):
             yield opened
 
 
@@ -192,19 +207,21 @@ class _CannotOpen(Exception):
 class _Opened:
     """An asset that is opened when it is first needed, and again, with nothing cached, after a fault."""
 
-    def __init__(self, asset: Asset, retry: RetryPolicy, timeout_s: float) -> None:
+    def __init__(self, asset: Asset, retry: RetryPolicy, timeout_s: float, traffic: Traffic) -> None:
         self.asset = asset
         self._retry = retry
         self._timeout_s = timeout_s
+        self._traffic = traffic
         self._dataset: Any = None
         self._fresh = False
 
-    def run(self, step: Callable[[Any], _T], needs_bytes: int = 0) -> _T:
+    def run(self, step: Callable[[Any], _T], needs_bytes: int = 0, requests: int = 0) -> _T:
         """Calls `step` with the open dataset until it passes.
 
         Args:
             step: Reads from the dataset.
             needs_bytes: Size that the file must have for the step to pass.
+            requests: How many requests the step sends when all goes well.
 
         Returns:
             What the step returned.
@@ -219,9 +236,11 @@ class _Opened:
             # Reading begins with an open file. Were opening a part of the same try, a network that loses every fifth
             # request would fail twice as many of them.
             try:
-                dataset = self._retry.call(self._open)
+                dataset = self._retry.call(self._open, on_retry=self._traffic.retried)
             except TransientFault as fault:
                 raise _CannotOpen(fault) from fault
+            if requests and not self.asset.is_local:
+                self._traffic.turn(requests)
             try:
                 return step(dataset)
             except PermanentFault as fault:
@@ -229,28 +248,37 @@ class _Opened:
                 raise Undecodable(fault.reason, fault.detail) from fault
             except RasterioError as error:
                 self._drop()
-                raise fault_of_read(self.asset, error, needs_bytes, self._timeout_s) from error
+                self._charge_repeated()
+                raise fault_of_read(self.asset, error, needs_bytes, self._timeout_s, self._traffic) from error
 
         for copy in range(FRESH_COPIES):
             try:
-                return self._retry.call(attempt)
+                return self._retry.call(attempt, on_retry=self._traffic.retried)
             except _CannotOpen as error:
                 raise error.fault from error
             except Undecodable as fault:
                 if copy + 1 == FRESH_COPIES:
                     raise PermanentFault(fault.reason, fault.detail) from fault
+                self._traffic.retried(fault)
         raise AssertionError("FRESH_COPIES is at least 1")
 
     def _open(self) -> Any:
         if self._dataset is None:
             options = {"CPL_VSIL_CURL_NON_CACHED": _NEVER_CACHED} if self._fresh else {}
+            if not self.asset.is_local:
+                self._traffic.turn(OPEN_REQUESTS)
             try:
                 with rasterio.Env(**options):
                     self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff")
             except RasterioError as error:
                 self._drop()
-                raise fault_of_open(self.asset, error, self._timeout_s) from error
+                self._charge_repeated()
+                raise fault_of_open(self.asset, error, self._timeout_s, self._traffic) from error
         return self._dataset
+
+    def _charge_repeated(self) -> None:
+        if not self.asset.is_local:
+            self._traffic.charge(_REPEATED)
 
     def _drop(self) -> None:
         self._fresh = True
@@ -333,7 +361,9 @@ def _copy_run(
     left, right = min(part[2] for part in parts), max(part[3] for part in parts)
     window = Window(left, top, right - left, bottom - top)
     pixels = opened.run(
-        lambda dataset: dataset.read(1, window=window), max(block.offset + block.size for block in run)
+        lambda dataset: dataset.read(1, window=window),
+        needs_bytes=max(block.offset + block.size for block in run),
+        requests=1,
     )
     for ((row, column), out), (top_part, bottom_part, left_part, right_part) in zip(
         chips, parts, strict=True

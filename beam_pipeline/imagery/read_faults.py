@@ -5,21 +5,27 @@ without GDAL: does it end too early, and is its header a TIFF's?
 """
 
 import dataclasses
-import http.client
+import http
 import re
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import rasterio
+import requests
+import urllib3
 from rasterio.errors import RasterioError
 
 from beam_pipeline.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.http_session import bounded_session
+from beam_pipeline.retries import RetryAfterFault, retry_after_s
+from beam_pipeline.traffic import Traffic
 
 HEADER_BYTES = 32768
 """What is read of a file on opening it."""
 
+_CONNECT_S = 10.0
+_THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
 _QUERY = re.compile(r"\?[^\s'`\"]*")
@@ -29,6 +35,35 @@ _TOTAL = re.compile(r"/(\d+)\Z")
 
 class Undecodable(Fault):
     """What was read is not what it must be; the copy may be bad, or the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peek:
+    """What a file's host answered to a request for some of its bytes.
+
+    Attributes:
+        status: The HTTP status: 206 for bytes, 416 beyond the end; those of a local file likewise.
+        body: The bytes, as many as there are.
+        size: Of the whole file in bytes; None where the answer does not say.
+        retry_after_s: What `Retry-After` says, 0 without.
+    """
+
+    status: int
+    body: bytes = b""
+    size: int | None = None
+    retry_after_s: float = 0.0
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the host asks for fewer requests."""
+        return self.status in _THROTTLED
+
+    @property
+    def is_of_the_file(self) -> bool:
+        """Whether it says what the file is."""
+        return self.status == http.HTTPStatus.PARTIAL_CONTENT or (
+            self.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self.size is not None
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,56 +114,65 @@ class Asset:
         """Whether it is a file on this machine."""
         return isinstance(self.gdal_path, Path)
 
-    def peek(self, start: int, stop: int, timeout_s: float) -> tuple[bytes, int | None] | None:
-        """Reads bytes without GDAL.
+    def peek(self, start: int, stop: int, timeout_s: float, traffic: Traffic) -> Peek | None:
+        """Asks for bytes without GDAL.
 
         Args:
             start: First byte.
             stop: One past the last byte.
-            timeout_s: Longest silence in seconds.
+            timeout_s: Most seconds that it may take.
+            traffic: Paces the request.
 
         Returns:
-            (the bytes, as many as there are; size of the whole file, None where the server does not say), or
-            None where that cannot be told: no answer, or a bucket that needs an account.
+            The answer; None where there is none, or for a bucket that needs an account.
         """
         try:
             if self.is_local:
                 with open(self.gdal_path, "rb") as file:
                     file.seek(start)
-                    return file.read(stop - start), Path(self.gdal_path).stat().st_size
+                    size = Path(self.gdal_path).stat().st_size
+                    return Peek(http.HTTPStatus.PARTIAL_CONTENT, file.read(stop - start), size)
             if not self.url:
                 return None
-            request = urllib.request.Request(self.url, headers={"Range": f"bytes={start}-{stop - 1}"})  # noqa: S310
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-                if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
-                    return None
-                body = answer.read()
+            headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+            silence = min(_CONNECT_S, timeout_s), timeout_s
+            traffic.turn()
+            with (
+                bounded_session(timeout_s) as session,
+                session.get(self.url, headers=headers, timeout=silence, stream=True) as answer,
+            ):
+                partial = answer.status_code == http.HTTPStatus.PARTIAL_CONTENT
                 total = _TOTAL.search(answer.headers.get("Content-Range", ""))
-                return body, int(total[1]) if total else None
-        except urllib.error.HTTPError as error:
-            with error:
-                total = _TOTAL.search(error.headers.get("Content-Range", ""))
-                past_the_end = error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-                return (b"", int(total[1])) if past_the_end and total else None
-        except (OSError, http.client.HTTPException):
+                return Peek(
+                    answer.status_code,
+                    answer.raw.read(stop - start) if partial else b"",
+                    int(total[1]) if total else None,
+                    retry_after_s(answer.headers.get("Retry-After")),
+                )
+        except (OSError, requests.RequestException, urllib3.exceptions.HTTPError):
             return None
 
 
-def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float) -> Fault:
+def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic: Traffic) -> Fault:
     """Tells what a failure to open an asset means.
 
     Args:
         asset: The asset.
         error: What rasterio raised.
-        timeout_s: Longest silence in seconds if the file is asked once more.
+        timeout_s: Most seconds that it may take if the file is asked once more.
+        traffic: Paces that request.
 
     Returns:
         A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401), a `TransientFault` ("forbidden" for
-        403, "throttled" for 429 and 503, "server_error", "timeout", "connection"), or `Undecodable` where the
-        header is no TIFF's.
+        403, "throttled" for 429 and 503 with what `Retry-After` says, "server_error", "timeout", "connection"), or
+        `Undecodable` where the header is no TIFF's.
     """
     message = _message(asset, error)
     status = _STATUS.search(message)
+    if status is not None and int(status[1]) in _THROTTLED:
+        # GDAL keeps the headers to itself, and honours no Retry-After of its own.
+        peeked = asset.peek(0, 1, timeout_s, traffic)
+        return _throttled(asset, int(status[1]), 0.0 if peeked is None else peeked.retry_after_s)
     if status is not None:
         return _fault_of_status(asset, int(status[1]))
     if "CURL error" in message:
@@ -138,35 +182,46 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float) -> Fault
         return PermanentFault("not_found", f"{asset.shown}: there is no such file")
     if "Permission denied" in message:
         return PermanentFault("forbidden", f"{asset.shown}: {message}")
-    peeked = asset.peek(0, HEADER_BYTES, timeout_s)
-    if peeked is None or _is_sound_header(*peeked):
+    peeked = asset.peek(0, HEADER_BYTES, timeout_s, traffic)
+    if peeked is not None and peeked.throttled:
+        return _throttled(asset, peeked.status, peeked.retry_after_s)
+    if peeked is None or not peeked.is_of_the_file or _is_sound_header(peeked.body, peeked.size):
         return TransientFault("connection", f"{asset.shown}: the header could not be read: {message}")
     return Undecodable("corrupt", f"{asset.shown}: {message}")
 
 
-def fault_of_read(asset: Asset, error: RasterioError, needs_bytes: int, timeout_s: float) -> Fault:
+def fault_of_read(
+    asset: Asset, error: RasterioError, needs_bytes: int, timeout_s: float, traffic: Traffic
+) -> Fault:
     """Tells what a failure to read pixels means.
 
     Args:
         asset: The asset.
         error: What rasterio raised.
         needs_bytes: Size that the file must have to hold what was read.
-        timeout_s: Longest silence in seconds if the file is asked once more.
+        timeout_s: Most seconds that it may take if the file is asked once more.
+        traffic: Paces that request.
 
     Returns:
         `PermanentFault` "corrupt" where the file ends too early, `TransientFault` "truncated" where the bytes
-        did not come, or `Undecodable`.
+        did not come, or "throttled" if the host says so; or `Undecodable`.
     """
     message = _message(asset, error)
     if _SHORT.search(message) is None:
         return Undecodable("corrupt", f"{asset.shown}: {message}")
-    peeked = asset.peek(max(0, needs_bytes - 1), max(1, needs_bytes), timeout_s)
-    size = None if peeked is None else peeked[1]
+    peeked = asset.peek(max(0, needs_bytes - 1), max(1, needs_bytes), timeout_s, traffic)
+    if peeked is not None and peeked.throttled:
+        return _throttled(asset, peeked.status, peeked.retry_after_s)
+    size = peeked.size if peeked is not None and peeked.is_of_the_file else None
     if size is not None and size < needs_bytes:
         return PermanentFault(
             "corrupt", f"{asset.shown} must have {needs_bytes} bytes or more. Received: {size}"
         )
     return TransientFault("truncated", f"{asset.shown}: {message}")
+
+
+def _throttled(asset: Asset, status: int, wait_s: float) -> RetryAfterFault:
+    return RetryAfterFault("throttled", f"{asset.shown}: HTTP {status}", wait_s)
 
 
 def _fault_of_status(asset: Asset, status: int) -> Fault:
@@ -180,7 +235,7 @@ def _fault_of_status(asset: Asset, status: int) -> Fault:
     if status == 403:
         return TransientFault("forbidden", detail)
     # Anything else may be the mood of a proxy: a dead letter is seen, a wrongly skipped scene is not.
-    return TransientFault("throttled" if status in (429, 503) else "server_error", detail)
+    return TransientFault("server_error", detail)
 
 
 def _is_sound_header(header: bytes, size: int | None) -> bool:

@@ -1,7 +1,5 @@
 """How a STAC API is asked: every request retried by our own policy, every failure told apart."""
 
-import datetime
-import email.utils
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +9,16 @@ import requests
 from pystac_client.stac_api_io import StacApiIO
 
 from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.http_session import bound_session, is_timeout
 from beam_pipeline.imagery.scenes import links_of
-from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.traffic import Traffic
 
 TIMEOUT_S = (10.0, 60.0)
-"""Seconds to connect, and between two bytes of an answer; a page of 100 items is about 2.5 MB."""
+"""Seconds to connect, and between two bytes of an answer."""
+
+ANSWER_S = 180.0
+"""Seconds in which an answer must be whole; a page of 100 items is about 2.5 MB."""
 
 _SHOWN_CHARS = 200
 
@@ -28,11 +31,20 @@ class RetryingStacIO(StacApiIO):
 
     Attributes:
         retry: The policy; every request has its own tries.
+        traffic: Paces and counts the requests.
     """
 
-    def __init__(self, retry: RetryPolicy, timeout: tuple[float, float] = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        retry: RetryPolicy,
+        timeout: tuple[float, float] = TIMEOUT_S,
+        answer_s: float = ANSWER_S,
+        traffic: Traffic | None = None,
+    ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
+        bound_session(self.session, answer_s)
         self.retry = retry
+        self.traffic = traffic or Traffic()
 
     def read_json(self, source: pystac.link.HREF, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Reads a JSON object.
@@ -52,7 +64,7 @@ class RetryingStacIO(StacApiIO):
                 raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON object")
             return answer
 
-        return self.retry.call(read_once)
+        return self.retry.call(read_once, on_retry=self.traffic.retried)
 
     def request(
         self,
@@ -66,17 +78,21 @@ class RetryingStacIO(StacApiIO):
         payload: dict[str, Any] = {"json" if method == "POST" else "params": parameters}
         where = f"{method} {_shown(href)}"
         try:
-            answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
-        except requests.Timeout as error:
-            raise TransientFault("timeout", f"{where}: no answer in time") from error
+            with self.traffic.slot():
+                self.traffic.turn()
+                answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
         except (
             requests.ConnectionError,
+            requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
             requests.exceptions.ContentDecodingError,
         ) as error:
+            if is_timeout(error):
+                raise TransientFault("timeout", f"{where}: no answer in time") from error
             raise TransientFault("unreachable", f"{where}: {type(error).__name__}") from error
         except requests.RequestException as error:
             raise PermanentFault("bad_request", f"{where}: {type(error).__name__}") from error
+        self.traffic.charge(len(answer.history))  # redirects, sent by requests itself
         if answer.ok and answer.request.method != method:
             # A redirect turns POST into GET and loses the search: everything would be found.
             raise PermanentFault(
@@ -123,26 +139,12 @@ def _raise_for_status(answer: requests.Response, where: str) -> None:
     # Earth Search's gateway says this, and not 429, to a client that asks too often.
     forbidden = status == 403 and '"message":"Forbidden"' in answer.text.replace(" ", "")
     if status == 429 or forbidden:
-        raise RetryAfterFault("throttled", detail, _retry_after_s(answer))
+        raise RetryAfterFault("throttled", detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (408, 425) or status >= 500:
-        raise RetryAfterFault("server_error", detail, _retry_after_s(answer))
+        raise RetryAfterFault("server_error", detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (404, 410):
         raise PermanentFault("not_found", detail)
     raise PermanentFault("refused" if status in (401, 403) else "bad_request", detail)
-
-
-def _retry_after_s(answer: requests.Response) -> float:
-    """Returns the seconds of a `Retry-After` header, which may hold a date; 0 without one."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=datetime.UTC)
-    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 def _shown(source: object) -> str:

@@ -8,7 +8,9 @@ For small runs: public servers bear about 10,000 queries a day, one at a time.
 """
 
 import contextlib
+import dataclasses
 import fcntl
+import functools
 import gzip
 import hashlib
 import json
@@ -32,11 +34,13 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.http_session import BoundedAdapter, bounded_session, is_timeout
 from beam_pipeline.labels.extract import drawn_keys, features_of_cells
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.retries import RetryAfterFault, RetryPolicy
+from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.traffic import Traffic
 
 USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
 """What servers are told about who asks. Source: https://operations.osmfoundation.org/policies/api/"""
@@ -46,6 +50,11 @@ RETRY = RetryPolicy(attempts=6, base_s=15.0, cap_s=300.0)
 
 TIMEOUT_S = 180
 """Seconds that a server may work on a query. Source: Overpass' own default."""
+
+ANSWER_S = 2.0 * TIMEOUT_S
+"""Seconds in which an answer must be whole, the server's work included."""
+
+_STATUS_S = 10.0
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -81,6 +90,8 @@ def features_of_chip(
     *,
     retry: RetryPolicy = RETRY,
     sleep: Callable[[float], object] = time.sleep,
+    answer_s: float = ANSWER_S,
+    traffic: Traffic | None = None,
 ) -> list[Feature]:
     """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
 
@@ -94,6 +105,8 @@ def features_of_chip(
             folder.
         retry: How often and how long a busy server is asked again.
         sleep: Waits that many seconds; a test passes its own.
+        answer_s: Seconds in which an answer must be whole.
+        traffic: Paces the queries and counts those that were sent again.
 
     Returns:
         The features in metres of the chip's UTM zone, sorted by type and id; empty where nothing is mapped.
@@ -104,13 +117,37 @@ def features_of_chip(
         TransientFault: It was busy, slow or out of reach to the last try.
     """
     check_url(url)
+    cache = Path(cache_dir or _default_cache())
+    server = _Server(url, cache, retry, sleep, answer_s, traffic or Traffic())
     answers: list[Element] = []
     for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
-        answers += _elements(query_box, ontology, url, Path(cache_dir or _default_cache()), retry, sleep)
+        answers += _elements(query_box, ontology, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
         _write_extract(answers, extract)
         return deduplicate(feature for _, feature in features_of_cells(extract, {0: chip}, ontology))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Server:
+    """How a server is asked; see `features_of_chip`."""
+
+    url: str
+    cache: Path
+    retry: RetryPolicy
+    sleep: Callable[[float], object]
+    answer_s: float
+    traffic: Traffic
+
+    @property
+    def host(self) -> str:
+        """Its name, for messages."""
+        return urlsplit(self.url).hostname or self.url
+
+    def on_retry(self, fault: TransientFault) -> None:
+        """Says and counts what is asked once more."""
+        _log.warning(fault)
+        self.traffic.retried(fault)
 
 
 def _default_cache() -> Path:
@@ -128,22 +165,18 @@ def _query_boxes(chip: ChipWindow, margin_m: float) -> list[Bounds]:
     return [(west, south, _ANTIMERIDIAN, north), (-_ANTIMERIDIAN, south, east - 360.0, north)]
 
 
-def _elements(
-    box: Bounds,
-    ontology: Ontology,
-    url: str,
-    cache: Path,
-    retry: RetryPolicy,
-    sleep: Callable[[float], object],
-) -> list[Element]:
+def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     """The elements of an answer, from the cache or from the server."""
-    question = json.dumps([url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
-    kept = cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
-    cache.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time, (cache / "lock").open("w") as lock:
+    question = json.dumps([server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
+    kept = server.cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
+    server.cache.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time, (server.cache / "lock").open("w") as lock:
+        # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            elements = retry.call(lambda: _ask(box, ontology, url), sleep=sleep, on_retry=_log.warning)
+            elements = server.retry.call(
+                lambda: _ask(box, ontology, server), sleep=server.sleep, on_retry=server.on_retry
+            )
             # Written aside: a run that is killed leaves no half answer.
             aside = kept.with_suffix(".part")
             aside.write_bytes(gzip.compress(json.dumps(elements).encode(), mtime=0))
@@ -153,7 +186,7 @@ def _elements(
     return answer
 
 
-def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
+def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     """Sends one query and returns the elements of the answer."""
     # OSMnx brings geopandas and more along: workers that read extracts do without.
     import osmnx
@@ -163,10 +196,11 @@ def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
 
     def check(response: requests.Response, **_: object) -> None:
         if not response.is_redirect:
-            elements.extend(_checked(response, url))
+            with response:
+                elements.extend(_checked(response, server))
 
     settings: dict[str, Any] = {
-        "overpass_url": url,
+        "overpass_url": server.url,
         "overpass_settings": "[out:json][timeout:{timeout}]{maxsize}" + _areas_around(box, ontology),
         # OSMnx waits without end for servers that have no /status, and resends without end on 429 and 504.
         # Here a refusal comes out as a fault and the retry policy waits.
@@ -180,11 +214,20 @@ def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
         "cache_only_mode": True,  # OSMnx stops behind the download
     }
     tags: dict[str, bool | str | list[str]] = dict.fromkeys(drawn_keys(ontology), True)
+    # OSMnx makes a session of its own, and its time-out holds between two bytes only.
+    adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, server.answer_s)}
     try:
-        with _borrowed(osmnx.settings, settings), contextlib.suppress(CacheOnlyInterruptError):
+        with (
+            server.traffic.slot(),
+            _borrowed(osmnx.settings, settings),
+            _borrowed(requests.sessions, adapter),
+            contextlib.suppress(CacheOnlyInterruptError),
+        ):
+            server.traffic.turn()
             osmnx.features.features_from_polygon(shapely.box(*box), tags)
     except (requests.exceptions.RequestException, OSError) as error:
-        raise TransientFault("unreachable", f"{_host(url)}: {type(error).__name__}") from error
+        reason = "timeout" if is_timeout(error) else "unreachable"
+        raise TransientFault(reason, f"{server.host}: {type(error).__name__}") from error
     return elements
 
 
@@ -205,7 +248,7 @@ def _areas_around(box: Bounds, ontology: Ontology) -> str:
 
 @contextlib.contextmanager
 def _borrowed(module: Any, settings: dict[str, Any]) -> Iterator[None]:
-    """Sets OSMnx's settings, which are global, and afterwards puts back what they and `socket` were."""
+    """Sets names of a module, which are global, and afterwards puts back what they and `socket` were."""
     before = {name: getattr(module, name) for name in settings}
     getaddrinfo = socket.getaddrinfo
     try:
@@ -218,13 +261,15 @@ def _borrowed(module: Any, settings: dict[str, Any]) -> Iterator[None]:
         socket.getaddrinfo = getaddrinfo
 
 
-def _checked(response: requests.Response, url: str) -> list[Element]:
+def _checked(response: requests.Response, server: _Server) -> list[Element]:
     """Returns the elements of an answer, or raises what speaks against it."""
-    host, status = _host(url), response.status_code
+    host, status = server.host, response.status_code
+    stated_s = retry_after_s(response.headers.get("Retry-After"))
     if status == 429:
-        raise RetryAfterFault("throttled", f"{host} has no free slot", _seconds_to_wait(response, url))
+        wait_s = stated_s or _seconds_to_a_slot(server)
+        raise RetryAfterFault("throttled", f"{host} has no free slot", wait_s)
     if status >= 500:
-        raise RetryAfterFault("server_error", f"{host} answered {status}", _retry_after(response))
+        raise RetryAfterFault("server_error", f"{host} answered {status}", stated_s)
     if status != 200:
         reason = {400: "refused_query", 403: "forbidden", 404: "not_found"}.get(status, "refused")
         raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
@@ -241,24 +286,17 @@ def _checked(response: requests.Response, url: str) -> list[Element]:
     return elements
 
 
-def _seconds_to_wait(response: requests.Response, url: str) -> float:
+def _seconds_to_a_slot(server: _Server) -> float:
     """Asks a server that has refused a query when it would take one; 0 where it does not say."""
-    if stated := _retry_after(response):
-        return stated
+    server.traffic.turn()
     try:
-        status = requests.get(f"{url.rstrip('/')}/status", headers={"User-Agent": USER_AGENT}, timeout=10)
+        with bounded_session(_STATUS_S) as session:
+            status = session.get(
+                f"{server.url.rstrip('/')}/status", headers={"User-Agent": USER_AGENT}, timeout=_STATUS_S
+            )
     except requests.exceptions.RequestException:
         return 0.0
     return max(0.0, min((float(seconds) for seconds in _SLOT_FREE.findall(status.text)), default=0.0))
-
-
-def _retry_after(response: requests.Response) -> float:
-    stated = response.headers.get("Retry-After", "")
-    return float(stated) if stated.isdigit() else 0.0
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
 
 
 def _write_extract(elements: list[Element], path: Path) -> None:

@@ -56,15 +56,16 @@ class Injected:
 
     Attributes:
         kind: "status" answers `status`; "truncate" announces the whole body, sends half and closes; "reset" resets
-            the connection; "stall" waits `seconds` before it answers; "garble" flips bits in the body.
+            the connection; "stall" waits `seconds` before it answers; "garble" flips bits in the body; "trickle" sends
+            a byte of the body every `seconds`, "trickle header" one of a header that has no end.
         status: The status of "status".
         times: How many requests are hit; None for all.
         overlaps: Only GETs that ask for a byte of this range [start, stop) are hit; None for every request.
-        seconds: How long "stall" waits.
+        seconds: How long "stall" waits, and each byte of "trickle".
         headers: More headers of a "status" answer.
     """
 
-    kind: Literal["status", "truncate", "reset", "stall", "garble"]
+    kind: Literal["status", "truncate", "reset", "stall", "garble", "trickle", "trickle header"]
     status: int = 503
     times: int | None = None
     overlaps: tuple[int, int] | None = None
@@ -139,6 +140,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault is not None and fault.kind == "status":
             self._refuse(path, start, stop, fault.status, fault.headers)
+        elif fault is not None and fault.kind == "trickle header":
+            self._log(path, start, stop, 0, 0)
+            self._trickle(b"HTTP/1.1 206 Partial Content\r\nX-Slow: " + b"." * 50_000, fault.seconds)
         elif size < 0:
             self._refuse(path, start, stop, 404, {})
         elif start >= size:
@@ -178,6 +182,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if partial:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.end_headers()
+        if fault is not None and fault.kind == "trickle":
+            self._trickle(body, fault.seconds)
+            return
         sent, rest = 0, memoryview(body)
         try:
             while sent < len(body):
@@ -187,6 +194,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.requests[entry] = dataclasses.replace(self.server.requests[entry], sent=sent)
+
+    def _trickle(self, content: bytes, seconds: float) -> None:
+        """Sends byte after byte until the client hangs up."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            for position in range(len(content)):
+                self.connection.send(content[position : position + 1])
+                time.sleep(seconds)
 
     def _log(self, path: str, start: int, stop: int, status: int, sent: int) -> int:
         with self.server.lock:

@@ -1,13 +1,17 @@
 import copy
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
+from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.traffic import Traffic
+from tests.imagery.range_server import Injected, RangeServer
 from tests.imagery.stac_server import Fault, StacServer
 from tests.shared_data import shared
 
@@ -135,6 +139,48 @@ def test_troubles_that_stay_are_transient_faults() -> None:
         server.faults[:] = [Fault("/search", 400, '{"description": "no"}')] * 50
         with pytest.raises(PermanentFault):
             find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Injected("trickle", seconds=0.02),
+        Injected("trickle header", seconds=0.02),
+        Injected("stall", seconds=30.0),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_an_answer_is_waited_for_within_limits(tmp_path: Path, fault: Injected) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"type": "Catalog", "id": "x" * 1000}))
+    traffic = Traffic()
+    io = RetryingStacIO(RetryPolicy(attempts=2, base_s=0.0), answer_s=0.4, traffic=traffic)
+    with RangeServer(tmp_path) as server:
+        server.inject("a.json", fault)
+        started = time.monotonic()
+        with pytest.raises(TransientFault) as caught:
+            io.read_json(server.url("a.json"))
+        assert 0.8 <= time.monotonic() - started < 4
+        assert caught.value.reason == "timeout"
+        assert traffic.take_retried() == {"timeout": 1}
+        server.heal()
+        assert io.read_json(server.url("a.json"))["id"] == "x" * 1000
+
+
+def test_every_request_has_its_turn_and_what_is_sent_again_is_counted() -> None:
+    class Told(Traffic):
+        turns = 0
+
+        def turn(self, requests: int = 1) -> None:
+            self.turns += requests
+
+    told = Told()
+    quick = RetryPolicy(attempts=4, base_s=0.0)
+    with StacServer(many(30), page_size=7) as server:
+        server.faults += [Fault("/search", 429), Fault("/search", 502), Fault("/v1", 503)]
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, None, quick, BOUNDS_33TWN, told)
+    assert found.found == 30
+    assert told.turns == len(server.requests)
+    assert told.take_retried() == {"throttled": 1, "server_error": 2}
 
 
 def test_nothing_found_is_an_empty_list() -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import BANDS, SCL
+from beam_pipeline.imagery.read_faults import Asset, Peek
 from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.traffic import Traffic
 from tests.imagery.made_cogs import EPSG, LEFT, SIDE_M, TOP, FolderServer, write_cog
 from tests.imagery.range_server import Injected
 from tests.shared_data import shared
@@ -142,28 +145,92 @@ def test_order_of_results_does_not_depend_on_which_asset_is_slow(
     assert list(answer) == ["B02", "B05", "B03"]
 
 
+class Watch(FolderServer):
+    """Says how many requests it ever answered at once."""
+
+    now = most = 0
+    watch = threading.Lock()
+
+    def fault_for(self, *args: object) -> None:
+        with self.watch:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        threading.Event().wait(0.02)
+        with self.watch:
+            self.now -= 1
+
+
 def test_reads_in_flight_is_the_bound(tmp_path: Path) -> None:
-    hrefs = {}
     for band in BANDS[:6]:
         write_cog(tmp_path / f"{band}.tif", band)
-
-    class Watch(FolderServer):
-        now = most = 0
-        watch = threading.Lock()
-
-        def fault_for(self, *args: object) -> None:
-            with self.watch:
-                self.now += 1
-                self.most = max(self.most, self.now)
-            threading.Event().wait(0.02)
-            with self.watch:
-                self.now -= 1
-
     with Watch(tmp_path) as server, SceneReader(2, QUICK) as reader:
         hrefs = {band: server.url(f"{band}.tif") for band in BANDS[:6]}
         (answer,) = reader.read(hrefs, BANDS[:6], CHIPS[:1])
     assert not isinstance(answer, Fault)
     assert server.most == 2
+
+
+def test_readers_of_one_process_share_the_bound(tmp_path: Path) -> None:
+    bands = BANDS[:4]
+    for band in bands:
+        write_cog(tmp_path / f"{band}.tif", band)
+    faults: list[object] = []
+
+    def read(server: FolderServer) -> None:
+        hrefs = {band: server.url(f"{band}.tif?{threading.get_ident()}") for band in bands}
+        with SceneReader(8, QUICK, traffic=Traffic.of_process(None, 3)) as reader:
+            faults.extend(answer for answer in reader.read(hrefs, bands, CHIPS) if isinstance(answer, Fault))
+
+    with Watch(tmp_path) as server:
+        threads = [threading.Thread(target=read, args=(server,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not faults
+    assert server.most == 3
+
+
+class Told(Traffic):
+    """Traffic that adds up the requests that it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests = 0
+
+    def turn(self, requests: int = 1) -> None:
+        self.requests += requests
+
+    charge = turn
+
+
+@pytest.mark.parametrize("block", [128, 512, 1024])
+def test_every_request_has_its_turn(tmp_path: Path, server: FolderServer, block: int) -> None:
+    for band in ("B02", "B05", "B09", SCL):
+        write_cog(tmp_path / f"{band}.tif", band, block=block)
+    told = Told()
+    with SceneReader(2, QUICK, traffic=told) as reader:
+        for bands, chips in ((("B02", "B05", "B09", SCL), CHIPS), (("B02",), CHIPS[:1])):
+            hrefs = {band: server.url(f"{band}.tif?{len(bands)}") for band in bands}
+            assert not any(isinstance(answer, Fault) for answer in reader.read(hrefs, bands, chips))
+        reader.read_coarse({"B02": server.url("B02.tif?coarse")}, ("B02",), 300)
+        reader.read({"B02": str(tmp_path / "B02.tif")}, ("B02",), CHIPS)  # costs no host anything
+    assert len(server.requests) == told.requests
+
+
+@pytest.mark.parametrize("kind", ["status", "truncate", "reset"])
+def test_requests_that_gdal_repeats_are_charged(tmp_path: Path, server: FolderServer, kind: str) -> None:
+    told = Told()
+    with SceneReader(1, RetryPolicy(attempts=8, base_s=0.001), traffic=told) as reader:
+        for place in ("header", "block"):
+            path = tmp_path / f"{place}.tif"
+            write_cog(path)
+            offset, _ = blocks_of(path, CHIPS[1])[0]
+            overlaps = (0, 1) if place == "header" else (offset, offset + 1)
+            server.inject(path.name, Injected(kind, 503, overlaps=overlaps))  # type: ignore[arg-type]
+            reader.read({"B02": server.url(path.name)}, ("B02",), CHIPS[1:2])
+    # As docs/running.md says: about right, not exact.
+    assert 0.75 * len(server.requests) <= told.requests <= 1.5 * len(server.requests)
 
 
 def test_southern_lattice_is_measured_from_the_equator(tmp_path: Path, reader: SceneReader) -> None:
@@ -276,6 +343,79 @@ def test_outages_of_a_block_and_of_the_header_are_transient(
         answer = reader.read({"B02": server.url("a.tif")}, ("B02",), CHIPS[:1])[0]
         # GDAL asks for the missing half of a truncated answer until it has it all, or has too little left.
         assert isinstance(answer, TransientFault) or (kind == "truncate" and not isinstance(answer, Fault))
+
+
+@pytest.mark.parametrize(
+    ("status", "place"), [(429, "file"), (503, "file"), (429, "header"), (503, "blocks")]
+)
+def test_retry_after_is_honoured_within_the_cap(
+    tmp_path: Path, server: FolderServer, status: int, place: str
+) -> None:
+    """GDAL says the status, or not even that, and never the header."""
+    path = tmp_path / "a.tif"
+    write_cog(path)
+    overlaps = {"file": None, "header": (0, 1), "blocks": (40_000, 1 << 30)}[place]
+    times = {"file": 2, "header": 3, "blocks": 4}[
+        place
+    ]  # GDAL's requests in one try, and ours for the header
+
+    def read(url: str, retry_after: str, cap_s: float) -> float:
+        server.heal()
+        server.inject(
+            path.name, Injected("status", status, times, overlaps, headers={"Retry-After": retry_after})
+        )
+        traffic, started = Traffic(), time.monotonic()
+        with SceneReader(1, RetryPolicy(8, 0.001, cap_s), timeout_s=5, traffic=traffic) as reader:
+            (answer,) = reader.read({"B02": url}, ("B02",), CHIPS[1:2])
+        assert not isinstance(answer, Fault), answer
+        np.testing.assert_array_equal(answer["B02"], plain_read(path, CHIPS[1]))
+        retried = traffic.take_retried()
+        assert retried.pop("throttled") >= 1
+        assert retried.keys() <= {"truncated", "connection"}  # when the host was well again for the peek
+        return time.monotonic() - started
+
+    assert read(server.url("a.tif?1"), "1", cap_s=60.0) >= 1.0
+    assert read(server.url("a.tif?2"), "86400", cap_s=0.01) < 5.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("trickle", "file"),
+        ("trickle header", "file"),
+        ("stall", "file"),
+        ("trickle", "block"),
+        ("stall", "block"),
+    ],
+)
+def test_nothing_waits_for_ever(tmp_path: Path, server: FolderServer, kind: str, place: str) -> None:
+    path = tmp_path / "a.tif"
+    write_cog(path)
+    offset, size = blocks_of(path, CHIPS[1])[0]
+    overlaps = None if place == "file" else (offset, offset + size)
+    seconds = 30.0 if kind == "stall" else 0.02
+    server.inject(path.name, Injected(kind, overlaps=overlaps, seconds=seconds))  # type: ignore[arg-type]
+    started = time.monotonic()
+    with SceneReader(1, RetryPolicy(2, 0.001), timeout_s=0.2) as reader:
+        fault = only_fault(reader, server.url("a.tif"))
+    assert isinstance(fault, TransientFault)
+    # Two tries of up to 4 requests of GDAL and one of ours.
+    assert time.monotonic() - started < 2 * 5 * 0.2 + 2
+
+
+@pytest.mark.parametrize("fault", [Injected("trickle", seconds=0.02), Injected("stall", seconds=30.0)])
+def test_a_peek_waits_within_limits(tmp_path: Path, server: FolderServer, fault: Injected) -> None:
+    (tmp_path / "a.tif").write_bytes(bytes(1000))
+    asset = Asset.of_href(server.url("a.tif"))
+    server.inject("a.tif", fault)
+    started = time.monotonic()
+    assert asset.peek(0, 1000, 0.3, Traffic()) is None
+    assert time.monotonic() - started < 2
+    server.heal()
+    assert asset.peek(990, 1010, 5.0, Traffic()) == Peek(206, bytes(10), 1000)
+    beyond = asset.peek(1000, 1010, 5.0, Traffic())
+    assert beyond == Peek(416, b"", 1000)
+    assert beyond.is_of_the_file
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden")])

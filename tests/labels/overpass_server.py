@@ -5,9 +5,11 @@ It knows the query language as far as OSMnx and `overpass.py` use it, and follow
 relations are areas only if they have a name. Geometry is shapely's throughout, not pyosmium's.
 """
 
+import contextlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,6 +116,7 @@ class OverpassServer(ThreadingHTTPServer):
         refusals: (status, headers, body) of answers that are given first, one after the other.
         status_text: What /status says; None for 404.
         most_at_once: How many queries were ever worked on at once.
+        byte_s: Seconds before each byte of an answer; None for none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,6 +129,7 @@ class OverpassServer(ThreadingHTTPServer):
         self.status_text: str | None = None
         self.most_at_once = 0
         self.at_once = 0
+        self.byte_s: float | None = None
 
     def __enter__(self) -> "OverpassServer":
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -169,7 +173,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
-        self.wfile.write(body.encode())
+        if self.server.byte_s is None:
+            self.wfile.write(body.encode())
+            return
+        with contextlib.suppress(OSError):  # until the client hangs up
+            for byte in body.encode():
+                time.sleep(self.server.byte_s)
+                self.wfile.write(bytes([byte]))
 
     def log_message(self, *_: object) -> None:
         pass

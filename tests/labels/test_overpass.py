@@ -1,10 +1,12 @@
 import json
 import socket
 import threading
+import time
 
 import numpy as np
 import osmnx
 import pytest
+import requests
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
@@ -14,6 +16,7 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import USER_AGENT, features_of_chip
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.traffic import Traffic
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OverpassServer
 from tests.shared_data import shared
@@ -78,6 +81,7 @@ def server(made_up):
     server.queries.clear()
     server.status_text = None
     server.most_at_once = 0
+    server.byte_s = None
     return server
 
 
@@ -208,6 +212,25 @@ def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):
         )
     assert caught.value.reason == "unreachable"
     assert len(clock.waits) == 1
+
+
+@pytest.mark.parametrize("byte_s", [0.05, 30.0], ids=["trickling", "silent"])
+def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
+    adapter = requests.sessions.HTTPAdapter
+    traffic = Traffic()
+    server.byte_s = byte_s
+    started = time.monotonic()
+    with pytest.raises(TransientFault) as caught:
+        features_of_chip(
+            *(CHIP, ONTOLOGY, server.url, tmp_path),
+            **{"retry": RetryPolicy(attempts=2), "sleep": Clock(), "answer_s": 0.5, "traffic": traffic},
+        )
+    assert 1.0 <= time.monotonic() - started < 5
+    assert caught.value.reason == "timeout"
+    assert traffic.take_retried() == {"timeout": 1}
+    assert requests.sessions.HTTPAdapter is adapter
+    server.byte_s = None
+    assert len(features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path)) > 10
 
 
 @pytest.mark.parametrize("url", ["overpass-api.de/api", "ftp://overpass-api.de/api", "http:///api", ""])

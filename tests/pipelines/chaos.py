@@ -69,11 +69,21 @@ class ChaosFiles(RangeServer):
 
 
 class ChaosApi(StacServer):
-    """A STAC API that fails by chance."""
+    """A STAC API that fails by chance.
+
+    Attributes:
+        committed: Path and fault of every request, None for a calm answer.
+    """
 
     def __init__(self, items: list[Item], chaos: Chaos) -> None:
         super().__init__(items)
         self._chaos = chaos
+        self.committed: list[tuple[str, str | None]] = []
+
+    def faults_of_the_job(self) -> collections.Counter[str]:
+        """What it committed after the launch, whose last request is for the collection."""
+        launch = max(n for n, (path, _) in enumerate(self.committed) if "/collections/" in path)
+        return collections.Counter(fault for _, fault in self.committed[launch + 1 :] if fault is not None)
 
     def _send(
         self,
@@ -84,6 +94,7 @@ class ChaosApi(StacServer):
     ) -> None:
         asked = json.dumps(self.requests[-1], sort_keys=True)
         drawn = self._chaos.draw(f"{handler.command} {handler.path} {asked}", API_FAULTS)
+        self.committed.append((handler.path, drawn))
         if drawn is None:
             super()._send(handler, status, body, headers)
         elif drawn == "reset":
@@ -108,11 +119,31 @@ class ChaosApi(StacServer):
         handler.close_connection = True
 
 
-def report(seed: int, chaos: Chaos, calm_requests: int, dead_letters: list[Any]) -> str:
+def retried(stages: dict[str, dict[str, Any]]) -> collections.Counter[str]:
+    """What a run says that it asked once more, by reason, from the stages of its `run.json`."""
+    total: collections.Counter[str] = collections.Counter()
+    for counts in stages.values():
+        total.update(
+            {
+                name.removeprefix("retried_"): count
+                for name, count in counts.items()
+                if name.startswith("retried_")
+            }
+        )
+    return total
+
+
+def report(
+    seed: int,
+    chaos: Chaos,
+    calm_requests: int,
+    tried_again: collections.Counter[str],
+    dead_letters: list[Any],
+) -> str:
     """Says what a run bore."""
     faults = ", ".join(f"{fault} {count}" for fault, count in sorted(chaos.injected.items()))
     return (
         f"seed {seed}: {chaos.injected.total()} faults injected into {chaos.requests} requests "
         f"({chaos.injected.total() / chaos.requests:.0%}); {chaos.requests - calm_requests} requests more than "
-        f"when calm; cell-years lost {len(dead_letters)}\n  {faults}"
+        f"when calm; tried again by us {tried_again.total()}; cell-years lost {len(dead_letters)}\n  {faults}"
     )

@@ -32,6 +32,10 @@ class Built:
         return json.loads((self.folder / "dataset.json").read_text())
 
     @property
+    def run(self) -> dict[str, Any]:
+        return json.loads((self.folder / "run.json").read_text())
+
+    @property
     def shards(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.folder.glob("opensentinelmap-*"))}
 

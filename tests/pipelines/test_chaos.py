@@ -3,13 +3,14 @@
 `python -m pytest -m slow tests/pipelines/test_chaos.py` tries many seeds and prints what each run bore.
 """
 
+import collections
 from pathlib import Path
 
 import pytest
 
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import Injected
-from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, report
+from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, report, retried
 from tests.pipelines.conftest import Built
 from tests.pipelines.hosts import serving
 
@@ -29,13 +30,38 @@ def survive(seed: int, built: Built, world: SampleWorld, output: Path) -> tuple[
     assert stormy.dataset["unusable_scenes"] == built.dataset["unusable_scenes"]
     assert stormy.shards == built.shards
     assert chaos.injected.total() > RATE / 2 * chaos.requests
+    assert isinstance(hosts.api, ChaosApi)
+    check_reported(stormy, chaos, hosts.api)
     return chaos, stormy
 
 
+def check_reported(stormy: Built, chaos: Chaos, api: ChaosApi) -> None:
+    """Compares what the run says that it asked once more with what the servers did to it."""
+    said = retried(stormy.run["stages"])
+    of_api = api.faults_of_the_job()
+    # Each request to the API that fails is one to be sent again; two reasons are only ever its own.
+    assert said["unreachable"] == of_api["reset"] + of_api["cut"]
+    assert said["bad_answer"] == of_api["garbage"]
+    assert retried({"": stormy.run["stages"]["find_scenes"]}).total() >= of_api.total()
+    # GDAL bears some faults of a file by itself, in up to 4 requests a read; none that we bear comes of nothing.
+    of_files = chaos.injected - collections.Counter(fault for _, fault in api.committed if fault)
+    del of_files["stall"]  # too short a delay to be a fault
+    assert of_files.total() / 5 <= said.total() - of_api.total() <= of_files.total()
+    assert said["forbidden"] <= of_files["status 403"]
+    assert (
+        said["throttled"] <= of_files["status 429"] + of_files["status 503"] + of_api["429"] + of_api["403"]
+    )
+
+
 def test_every_fifth_request_fails_and_nothing_changes(
-    built: Built, world: SampleWorld, tmp_path: Path
+    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    survive(1, built, world, tmp_path / "set")
+    _, stormy = survive(1, built, world, tmp_path / "set")
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("requests tried again: ")
+    ]
+    told = dict(part.rsplit(" ", 1) for part in line.partition(": ")[2].split(", "))
+    assert {reason: int(count) for reason, count in told.items()} == retried(stormy.run["stages"])
 
 
 @pytest.mark.slow
@@ -48,7 +74,8 @@ def test_many_seeds(
     for seed in range(100, 100 + MANY_SEEDS):
         chaos, stormy = survive(seed, built, world, tmp_path / str(seed))
         with capsys.disabled():
-            print(f"\n{report(seed, chaos, needed, stormy.dead_letters)}")
+            said = retried(stormy.run["stages"])
+            print(f"\n{report(seed, chaos, needed, said, stormy.dead_letters)}")
 
 
 def test_what_fails_for_good_costs_exactly_its_date(built: Built, world: SampleWorld, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_an_overpass_that_is_down_costs_labels_and_says_so(
     from beam_pipeline import label_transforms
     from beam_pipeline.faults import TransientFault
 
-    def down(*_: object) -> None:
+    def down(*_: object, **__: object) -> None:
         raise TransientFault("server_error", "504 Gateway Timeout")
 
     # The real back-off waits for minutes.
