@@ -41,7 +41,7 @@ from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.records.example import decode
 from beam_pipeline.records.schema import NONE, UNLABELED
-from beam_pipeline.records.shards import read_shard, read_summary
+from beam_pipeline.records.shards import read_summary
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.verify import main as verify
@@ -52,13 +52,6 @@ from tests.pipelines.damage import Catalogue, MapAdditions, Usable, expected_dat
 CellYearKey = tuple[int, int]
 RECREATION, BUILDING = 5, 14
 MANY = 50_000
-
-
-def records(built: Built) -> dict[CellYearKey, bytes]:
-    """The serialised examples by cell and year."""
-    payloads = [one for name in built.shards for one in read_shard(BeamFiles(), str(built.folder / name))]
-    examples = [decode(payload) for payload in payloads]
-    return {(it.cell.cell_id, it.year): payload for it, payload in zip(examples, payloads, strict=True)}
 
 
 def rejected(built: Built) -> dict[CellYearKey, str]:
@@ -176,7 +169,7 @@ def test_broken_images_cost_exactly_their_dates(
         ("23SQD", 2021),
     }
     cells = cells_of(world)
-    now, before = records(after), records(built)
+    now, before = after.records(), built.records()
     for year in world.years:
         for tile in {cell.tile for cell in cells.values()}:
             keys = {(cell.cell_id, year) for cell in cells.values() if cell.tile == tile}
@@ -255,7 +248,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     cells = cells_of(broken_world)
     assert sorted(cells) == few
     added = MapAdditions()
-    before = {key: decode(payload) for key, payload in records(built).items()}
+    before = {key: decode(payload) for key, payload in built.records().items()}
     label = {cell_id: example.label for (cell_id, _), example in before.items()}
     expected = dict(label)
     rows, columns = np.mgrid[:192, :192] + 0.5
@@ -333,7 +326,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     assert after.dataset["dropped_geometries"] == {}
     sound = {cell_id for cell_id in few if cell_id not in lost}
     assert rejected(after) == {key: reason for key, reason in rejected(built).items() if key[0] in sound}
-    now, old = records(after), records(built)
+    now, old = after.records(), built.records()
     assert now.keys() == {key for key in old if key[0] in sound}
     changed = {crossing, long, dense}
     for (cell_id, year), payload in now.items():
