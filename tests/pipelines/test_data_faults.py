@@ -12,13 +12,12 @@ Where else each is shown; what a build could add nothing to is shown there alone
 | missing band: the asset | images | the file: test_bad_input.py, test_chaos.py |
 | jp2 and s3:// hrefs | images | test_scenes.py::test_hrefs_that_cannot_be_read |
 | SCL absent | images | test_bad_input.py |
-| footprint that claims the world | | test_real_servers.py (a build), test_catalog.py |
-| antimeridian | | test_features.py, test_overpass.py, test_catalog.py: the sample world lies elsewhere |
-| items of another tile | images (its rasters) | its items: test_real_servers.py (a build), test_catalog.py |
+| footprint that claims the world | | test_antimeridian.py, test_real_servers.py (builds), test_catalog.py |
+| items of another tile | its rasters | its items: test_antimeridian.py, test_real_servers.py, test_catalog.py |
 | two granules of one datatake | images | test_scenes.py, test_chips.py::test_two_scenes_of_one_date_are_never_a_pair |
 | self-crossing polygon | map | test_extract.py::test_self_crossing_closed_ways_are_repaired |
 | relation or way cut at the edge | map | test_extract.py::test_what_is_incomplete_or_broken_is_... |
-| tags of 10 kB, keys that no ontology knows | map | |
+| tags of 10 kB, keys that no ontology knows | map | test_extract.py::test_a_tag_of_10_kb_is_said_to_be_too_long |
 | unknown keys in an ontology | ontology | test_ontology.py::test_a_bad_file_is_refused_where_it_is_bad |
 | a cell with 50,000 features | map | tests/benchmarks/rasterize_labels.py: time by number |
 """
