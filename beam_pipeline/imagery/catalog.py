@@ -71,7 +71,7 @@ def check_catalog(
 
     Raises:
         InvalidInputError: The URL is malformed or is no STAC API with item search, the path is missing or
-            holds no STAC, or there is no such collection.
+            holds no STAC, or it has no such collection or no item in it.
         TransientFault: The API cannot be reached, or is out of order.
     """
     path = _local_path(url)
@@ -101,6 +101,15 @@ def check_catalog(
         found = None
     if found is None:
         raise InvalidInputError(f"The STAC API {url} has no such collection. Received: {collection!r}")
+    try:
+        empty = _is_empty(client, collection)
+    except PermanentFault as fault:
+        raise InvalidInputError(f"The STAC API cannot be searched: {fault}. Received: {url}") from fault
+    if empty:
+        # Of a tile and year that is no error, so a server that finds nothing ever must be found out here.
+        raise InvalidInputError(
+            f"The STAC API {url} finds no item of that collection. Received: {collection!r}"
+        )
     parts = urllib.parse.urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
     return CatalogInfo("api", collection, f"{address} {collection}")
@@ -242,12 +251,18 @@ def _no_stac_is_a_fault() -> Iterator[None]:
         raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
 
 
+def _is_empty(client: Client, collection: str) -> bool:
+    """Whether a search for any item of a collection finds none."""
+    with _no_stac_is_a_fault():
+        search = client.search(method=_method(client), collections=[collection], limit=1)
+        return next(search.pages_as_dicts(), None) is None
+
+
 def _search(
     client: Client, collection: str, tile: str, year: int, tile_bounds: TileBounds | None
 ) -> list[dict[str, Any]]:
-    methods = {link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"}
     common: dict[str, Any] = {
-        "method": "POST" if "POST" in methods else "GET",
+        "method": _method(client),
         "collections": [collection],
         "datetime": f"{year}-01-01T00:00:00Z/{year + 1}-01-01T00:00:00Z",
         "limit": PAGE_SIZE,
@@ -270,6 +285,11 @@ def _search(
         for page in client.search(**common, bbox=bbox).pages_as_dicts()
         for item in page["features"]
     ]
+
+
+def _method(client: Client) -> str:
+    methods = {link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"}
+    return "POST" if "POST" in methods else "GET"
 
 
 def _tile_query(collection: str, tile: str) -> dict[str, dict[str, int | str]]:

@@ -169,7 +169,10 @@ def read_features(
         if "out of order" in text:
             raise _unsorted(name, text) from error
         reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
-        raise PermanentFault(reason, f"{name}: {text}; download or make it again") from error
+        advice = "download or make it again"
+        if "overlong" in text:
+            advice = f"a key or value has 255 characters at most in OpenStreetMap; {advice}"
+        raise PermanentFault(reason, f"{name}: {text}; {advice}") from error
 
 
 class _Reading:

@@ -30,6 +30,7 @@ class Fault:
         body: The body.
         headers: Further headers.
         stall_s: Seconds before the answer.
+        passing: How many such requests are answered as they should be before that.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Fault:
     body: str = "{}"
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     stall_s: float = 0.0
+    passing: int = 0
 
 
 class StacServer:
@@ -96,15 +98,17 @@ class StacServer:
 
     @property
     def searches(self) -> list[dict[str, Any]]:
-        """The parameters of every search."""
-        return [parameters for _, path, parameters in self.requests if path == "/v1/search"]
+        """The parameters of every search for a year."""
+        return [it for _, path, it in self.requests if path == "/v1/search" and "datetime" in it]
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         url = urllib.parse.urlsplit(handler.path)
         parameters = body or _from_query_string(url.query)
         self.requests.append((handler.command, url.path, parameters))
         fault = next((fault for fault in self.faults if url.path.endswith(fault.path)), None)
-        if fault is not None:
+        if fault is not None and fault.passing:
+            fault.passing -= 1
+        elif fault is not None:
             self.faults.remove(fault)
             time.sleep(fault.stall_s)
             if fault.status:
@@ -179,7 +183,7 @@ class StacServer:
         return {"type": "FeatureCollection", "features": page, "links": links}
 
     def _matching(self, parameters: dict[str, Any]) -> Iterator[Item]:
-        first, last = parameters["datetime"].split("/")
+        first, last = parameters.get("datetime", "0/9").split("/")
         for item in self.items:
             if item["collection"] not in parameters["collections"]:
                 continue

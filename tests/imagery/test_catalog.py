@@ -196,11 +196,38 @@ def test_check_says_what_is_wrong_with_an_api() -> None:
         assert info.identity == f"{server.url} {V1}"
         with pytest.raises(InvalidInputError, match="no such collection"):
             check_catalog(server.url, "landsat", QUICK)
+        server.faults += [Fault("/search", 401)]
+        with pytest.raises(InvalidInputError, match="cannot be searched: refused"):
+            check_catalog(server.url, V1, QUICK)
         server.faults += [Fault("/v1", 200, '{"hello": "world"}')] * 10
         with pytest.raises(InvalidInputError, match="no STAC API"):
             check_catalog(server.url, V1, QUICK)
     with pytest.raises(TransientFault):
         check_catalog("http://127.0.0.1:9/v1", V1, QUICK)
+
+
+def test_an_api_that_finds_nothing_ever_is_found_out(items) -> None:
+    with StacServer(many(1), query="empty") as server:
+        check_catalog(server.url, V1, QUICK)  # the launch does not ask by query
+        server.faults += [Fault("/search", 200, '{"type": "FeatureCollection", "features": []}')]
+        with pytest.raises(InvalidInputError, match="finds no item of that collection"):
+            check_catalog(server.url, V1, QUICK)
+
+
+@pytest.mark.parametrize("query", ["absent", "ignored"])
+def test_items_of_other_tiles_and_footprints_of_the_whole_world(query) -> None:
+    mine, others = many(12), many(12)
+    for item in others:
+        item["id"] = item["id"].replace("33TWN", "01CCV")
+        item["properties"]["grid:code"] = "MGRS-1CCV"
+        item["bbox"] = [-180.0, -90.0, 180.0, 90.0]
+    with StacServer([*others, *mine], query=query, page_size=5) as server:
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+        across = (179.0, -73.0, -178.0, -72.0)  # each half finds them all
+        antarctic = find_scenes(server.url, V1, "01CCV", 2020, 0, retry=QUICK, tile_bounds=across)
+    assert {scene.item_id for scene in found.scenes} == {item["id"] for item in mine}
+    assert sorted(scene.item_id for scene in antarctic.scenes) == sorted(item["id"] for item in others)
+    assert (found.found, antarctic.found, found.refused) == (12, 12, ())
 
 
 @pytest.mark.parametrize("url", ["http://", "ftp://host/stac", "no/such/folder", ""])

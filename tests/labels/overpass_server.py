@@ -6,6 +6,7 @@ relations are areas only if they have a name. Geometry is shapely's throughout, 
 """
 
 import contextlib
+import itertools
 import json
 import re
 import threading
@@ -18,6 +19,26 @@ from urllib.parse import parse_qs
 
 import osmium
 import shapely
+
+
+def error_page(text: str) -> str:
+    """What Overpass answers in place of data, whatever the format that was asked for."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<html><head><title>OSM3S Response</title></head><body>\n'
+        f'<p><strong style="color:#FF0000">Error</strong>: {text} </p>\n</body></html>\n'
+    )
+
+
+_DISPATCHER = "runtime error: open64: 0 Success /osm3s_osm_base Dispatcher_Client::request_read_and_idx::"
+
+RATE_LIMITED = error_page(
+    f"{_DISPATCHER}rate_limited. Please check /api/status for the quota of your IP address."
+)
+TOO_BUSY = error_page(f"{_DISPATCHER}timeout. The server is probably too busy to handle your request.")
+PARSE_ERROR = error_page('line 1: parse error: Unknown type "nodes"')
+TIMED_OUT = 'runtime error: Query timed out in "query" at line 1 after 180 seconds.'
+NO_MEMORY = 'runtime error: Query run out of memory in "recurse" at line 1 using about 2048 MB of RAM.'
+"""Texts as servers give them. Source: issues 229, 291, 447 of https://github.com/drolbr/Overpass-API."""
 
 _SEARCH = re.compile(r"\((node|way|relation)\['([^']+)'\]\(poly:'([^']+)'\);\(\._;>;\);\);")
 _IS_IN = re.compile(r'is_in\(([-\d.]+),([-\d.]+)\).*?\[~"\^\(([^)]*)\)\$"~"\."\]')
@@ -43,6 +64,10 @@ class OsmData:
             if len(entity.tags):
                 element["tags"] = dict(entity.tags)
             self.elements[element["type"], entity.id] = element
+        self._tagged: dict[tuple[str, str], list[Key]] = {}  # by kind and tag
+        for key, element in self.elements.items():
+            for tag in element.get("tags", {}):
+                self._tagged.setdefault((key[0], tag), []).append(key)
         self._lines = {key: line for key in self.elements if (line := self._line(key)) is not None}
         self._line_keys = list(self._lines)
         self._tree = shapely.STRtree([self._lines[key] for key in self._line_keys])
@@ -58,17 +83,16 @@ class OsmData:
 
     def search(self, kind: str, tag: str, polygon: Any) -> Iterator[Key]:
         met = {self._line_keys[row] for row in self._tree.query(polygon, predicate="intersects")}
-        for key, element in self.elements.items():
-            if key[0] == kind and tag in element.get("tags", {}):
-                members = {(m["type"], m["ref"]) for m in element.get("members", [])}
-                if key in met or met & members:
-                    yield key
+        for key in self._tagged.get((kind, tag), ()):
+            members = {(m["type"], m["ref"]) for m in self.elements[key].get("members", [])}
+            if key in met or met & members:
+                yield key
 
     def around(self, point: Any, tags: set[str]) -> Iterator[Key]:
-        for key, element in self.elements.items():
-            own = element.get("tags", {})
-            if not tags & own.keys():
-                continue
+        areas = (self._tagged.get((kind, tag), ()) for kind in ("way", "relation") for tag in tags)
+        for key in dict.fromkeys(itertools.chain.from_iterable(areas)):
+            element = self.elements[key]
+            own = element["tags"]
             if key[0] == "way" and element["nodes"][0] == element["nodes"][-1] and len(element["nodes"]) > 3:
                 if shapely.Polygon(self._lines[key].coords).buffer(0).contains(point):
                     yield key

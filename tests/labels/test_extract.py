@@ -16,6 +16,7 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.polygon_rules import is_area
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OsmData
+from tests.labels.raw_pbf import write_raw_pbf
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
@@ -262,6 +263,19 @@ def test_truncated_and_corrupt_files(tmp_path):
     with pytest.raises(PermanentFault) as caught:
         list(features_of_cells(tmp_path / "none.osm.pbf", {1: CHIP}, ONTOLOGY))
     assert caught.value.reason == "missing_extract"
+
+
+@pytest.mark.parametrize("tags", [{"building": "y" * 10_240}, {"building": "yes", "k" * 10_240: "v"}])
+def test_a_tag_of_10_kb_is_said_to_be_too_long(tmp_path, tags):
+    path = tmp_path / "a.osm.pbf"
+    write_raw_pbf(path, square(LON, LAT, 0.001), {"building": "y" * 255}, (9.0, 47.0, 10.0, 48.0))
+    assert len(list(features_of_cells(path, {1: CHIP}, ONTOLOGY))) == 1
+    write_raw_pbf(path, square(LON, LAT, 0.001), tags, (9.0, 47.0, 10.0, 48.0))
+    assert check_extract(path).bounds == (9.0, 47.0, 10.0, 48.0)
+    with pytest.raises(PermanentFault, match="255 characters") as caught:
+        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+    assert caught.value.reason == "corrupt_extract"
+    assert len(caught.value.detail) < 300
 
 
 def test_check_extract_reads_the_header():

@@ -18,7 +18,14 @@ from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.traffic import Traffic
 from tests.labels.osm_file import OsmFile, square
-from tests.labels.overpass_server import OverpassServer
+from tests.labels.overpass_server import (
+    NO_MEMORY,
+    PARSE_ERROR,
+    RATE_LIMITED,
+    TIMED_OUT,
+    TOO_BUSY,
+    OverpassServer,
+)
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
@@ -146,21 +153,20 @@ def test_nothing_mapped_is_an_answer(server, tmp_path):
 
 
 PARTIAL = {"version": 0.6, "elements": [{"type": "node", "id": 1, "lat": LAT, "lon": LON}]}
-TIMED_OUT = 'runtime error: Query timed out in "query" at line 1 after 180 seconds.'
-NO_MEMORY = 'runtime error: Query run out of memory in "recurse" at line 1 using about 2048 MB of RAM.'
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "reason"),
     [
-        ((429, {}, ""), TransientFault, "throttled"),
-        ((504, {}, "<html>busy</html>"), TransientFault, "server_error"),
+        ((429, {}, RATE_LIMITED), TransientFault, "throttled"),
+        ((504, {}, TOO_BUSY), TransientFault, "server_error"),
         ((500, {}, ""), TransientFault, "server_error"),
-        ((200, {}, "<html>The server is probably too busy</html>"), TransientFault, "malformed_answer"),
+        ((200, {}, TOO_BUSY), TransientFault, "malformed_answer"),
+        ((200, {}, json.dumps(PARTIAL)[:-9]), TransientFault, "malformed_answer"),
         ((200, {}, "[]"), TransientFault, "malformed_answer"),
         ((200, {}, json.dumps(PARTIAL | {"remark": TIMED_OUT})), TransientFault, "overpass_remark"),
         ((200, {}, json.dumps(PARTIAL | {"remark": NO_MEMORY})), PermanentFault, "overpass_remark"),
-        ((400, {}, "<html>parse error</html>"), PermanentFault, "refused_query"),
+        ((400, {}, PARSE_ERROR), PermanentFault, "refused_query"),
         ((403, {}, ""), PermanentFault, "forbidden"),
     ],
 )

@@ -44,12 +44,17 @@ class Built:
         lines = (self.folder / "dead_letters.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
+    def payloads(self) -> list[bytes]:
+        return [one for name in self.shards for one in read_shard(BeamFiles(), str(self.folder / name))]
+
     def examples(self) -> list[CellYear]:
-        return [
-            decode(payload)
-            for name in self.shards
-            for payload in read_shard(BeamFiles(), str(self.folder / name))
-        ]
+        return [decode(payload) for payload in self.payloads()]
+
+    def records(self) -> dict[tuple[int, int], bytes]:
+        """The serialised examples by cell and year."""
+        payloads = self.payloads()
+        keys = [(example.cell.cell_id, example.year) for example in map(decode, payloads)]
+        return dict(zip(keys, payloads, strict=True))
 
 
 @pytest.fixture(scope="session")

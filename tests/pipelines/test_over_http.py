@@ -1,6 +1,8 @@
 """The sample world behind a STAC API and an HTTP server, calm and in trouble."""
 
+import collections
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import pytest
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
+from beam_pipeline.verify import main as verify
 from tests.imagery.range_server import Injected
 from tests.imagery.stac_server import Fault
 from tests.pipelines.conftest import Built, flags
 from tests.pipelines.hosts import Hosts, serving
+from tests.pipelines.test_resume import state
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -26,7 +30,7 @@ def test_the_same_bytes_come_over_http(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
     # A few hiccups of every kind on the way, each of which another try saves.
-    hosts.api.faults += [Fault("/search", 500), Fault("/search", 403, '{"message": "Forbidden"}')]
+    hosts.api.faults += [Fault("/search", 500, passing=1), Fault("/search", 403, '{"message": "Forbidden"}')]
     for number, (_, path) in enumerate(sorted(hosts.paths.items())[::40]):
         kinds = [Injected("status", 503, times=1), Injected("truncate", times=1), Injected("reset", times=1)]
         hosts.files.inject(path, kinds[number % 3])
@@ -44,7 +48,9 @@ def test_the_same_bytes_come_over_http(
 def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    victim = next(image.item_id for example in built.examples() for image in example.images)
+    # Of a tile of several units, and used by few: some units of the tile are sound.
+    used = collections.Counter(image.item_id for example in built.examples() for image in example.images)
+    victim = min((item_id for item_id in used if "_24STJ_2021" in item_id), key=used.__getitem__)
     hosts.files.inject(hosts.paths[victim, "green"], Injected("status", 503))
     output = tmp_path / "set"
     hit = hosts.build(world, output)
@@ -61,11 +67,31 @@ def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
     before = {(example.cell.cell_id, example.year): example for example in built.examples()}
     assert kept == {key: example for key, example in before.items() if key not in lost}
 
+    redone = {letter["unit"] for letter in hit.dead_letters}
     hosts.files.heal()
+    hosts.files.requests.clear()
+    hosts.api.requests.clear()
+    before_retry = state(output)
     assert hosts.build(world, output).code == 1  # dead letters stay until they are retried
+    assert hosts.files.requests == []
+
     mended = hosts.build(world, output, "--retry_dead_letters")
+
     assert mended.code == 0
+    assert verify([str(output)]) == 0
     assert mended.shards == built.shards
+    described = (output / "dataset.json").read_text()
+    own, static = (it.dataset["fingerprint"]["catalogue"] for it in (mended, built))
+    assert described.replace(own, static) == (built.folder / "dataset.json").read_text()
+    # The units that held dead letters were done again, and only they.
+    assert 0 < len(redone) < sum("24STJ" in line for line in (output / "plan/units.jsonl").open())
+    after_retry = state(output)
+    assert {name for name in after_retry if after_retry[name] != before_retry[name]} == redone
+    stages = json.loads((output / "run.json").read_text())["stages"]
+    assert stages["plan"]["units_committed_before"] == len(built.shards) - len(redone)
+    assert stages["read_chips"]["milliseconds"]["count"] == len(redone)
+    assert {request.path.split("_")[1] for request in hosts.files.requests} == {"24STJ"}
+    assert hosts.api.searches == []  # it walks the list that it walked before
 
 
 def test_a_host_that_forbids_changes_no_date(
@@ -101,7 +127,8 @@ def test_an_api_that_finds_nothing_is_asked_again(
 def test_a_catalogue_that_goes_away_is_no_silent_gap(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    hosts.api.faults += [Fault("/search", 503)] * 1000
+    # The first search is that of the launch.
+    hosts.api.faults += [Fault("/search", 503, passing=1), *([Fault("/search", 503)] * 1000)]
     output = tmp_path / "set"
     gone = hosts.build(world, output)
     assert gone.code == 1
