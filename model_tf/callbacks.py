@@ -42,8 +42,8 @@ class ProgressBar(keras.callbacks.Callback):
             rate = self._rate(self._first_step + batch)
             self._bar.set_postfix(loss=f"{float(logs['loss']):.4f}", rate=f"{rate:.2g}", refresh=False)
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Takes the bar away; the line of the epoch follows."""
+    def close(self) -> None:
+        """Takes the bar away; what is said next begins a line."""
         self._bar.close()
 
 

@@ -104,6 +104,9 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
             with zipfile.ZipFile(local) as archive:
                 config = json.loads(archive.read("config.json"))
                 state = TrainState(**json.loads(archive.read(STATE_FILE)))
+                broken = archive.testzip()
+            if broken:
+                raise zipfile.BadZipFile(f"{broken} has another checksum")
         except (zipfile.BadZipFile, KeyError, TypeError) as error:
             raise InvalidInputError(
                 f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "

@@ -173,8 +173,9 @@ def _make(settings: TrainSettings, tpu: str) -> Devices:
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
         except (ValueError, tf.errors.OpError) as error:
+            found = str(error).rstrip(".")
             raise InvalidInputError(
-                f"--strategy tpu found no TPU: {error}. Run on a TPU VM with --tpu local, or give the name of a TPU "
+                f"--strategy tpu found no TPU: {found}. Run on a TPU VM with --tpu local, or give the name of a TPU "
                 f"node. Received: --tpu {tpu!r}"
             ) from error
         return TensorFlowDevices(tf.distribute.TPUStrategy(resolver))

@@ -135,8 +135,10 @@ def one_year_a_cell(records: tf.data.Dataset, seed: int, epoch: int) -> tf.data.
         return kept, (is_complete & (cell != _NO_CELL), payload)
 
     nothing = (tf.constant(_NO_CELL, tf.int64), tf.constant(0, tf.int64), tf.constant(""))
-    # A last element of no cell completes the last cell.
-    drawn = records.map(with_draw).concatenate(tf.data.Dataset.from_tensors(nothing))
+    # A last element of no cell completes the last cell. Not `from_tensors`: where operations are deterministic,
+    # TensorFlow takes that for one that is not, and makes the whole pipeline serial.
+    end = tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda part: part[None], nothing))
+    drawn = records.map(with_draw).concatenate(end)
     completed = drawn.scan(nothing, keep_largest)
     return completed.filter(lambda is_complete, _: is_complete).map(lambda _, payload: payload)
 

@@ -70,4 +70,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str) -> EvaluateComma
 
 
 def _cells(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part)
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be ids of cells, like 11,12. Received: {text}") from None

@@ -15,7 +15,7 @@ from model_tf.dataset_info import DatasetInfo, load_info
 from model_tf.distributed import make_devices
 from model_tf.evaluate_flags import EvaluateCommand
 from model_tf.plots import panel_figure, roc_figure, to_png
-from model_tf.run_folder import RunInfo, read_run
+from model_tf.run_folder import RunInfo, read_run, tidy
 from model_tf.score_report import ScoreReport
 from model_tf.scoring import SplitScores, require_cells, score_split
 from model_tf.trained_net import load_net
@@ -45,6 +45,7 @@ def evaluate(command: EvaluateCommand) -> None:
     )
     devices = make_devices(settings)
     net = load_net(command.run, run, command.checkpoint)
+    tidy(command.output)
     scored = score_split(
         devices.predictor(net.model),
         info,

@@ -284,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--summary", action="store_true", required=True, help="print a table of all widths")
     parser.add_argument("--num_categories", type=int, default=15, help="logits a pixel (default: 15)")
     given = parser.parse_args(arguments)
+    if given.num_categories < 1:
+        parser.error(f"--num_categories must be at least 1. Received: {given.num_categories}")
     nets = {width: build_hrnet(width, given.num_categories) for width in WIDTHS}
     print(summary_table(nets))
     return 0

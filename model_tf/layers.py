@@ -1,7 +1,7 @@
 """The units the network is made of: convolution with group normalisation, residual blocks, exchange units.
 
 Arrays are channels last, (N, H, W, C). Everything is made of Keras layers, one plain graph without nested
-blocks, so that the graph can be walked (`receptive_field.py`, `flops.py`) and runs on every backend.
+blocks, so that the graph can be walked (`receptive_field.py`, `architecture_summary.py`) and runs on every backend.
 """
 
 import dataclasses

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ _LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 """Told apart by people with any kind of colour blindness. Source: Okabe and Ito 2008, without the pale yellow."""
 
 _LINE_STYLES = ("-", "--", ":", "-.")
+
+_LOOKS = [(colour, style) for style in _LINE_STYLES for colour in _LINE_COLOURS]
+"""Of the categories in their order; from the 29th on they are met again."""
 
 _ROWS = 4
 """Rows of a panel: the image and its three label channels stand above each other."""
@@ -90,10 +94,7 @@ def roc_figure(scores: Sequence[ClassScore], title: str) -> Figure:
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     # The look of a line goes by the order of the categories, so that a run's figure can be laid beside another's.
-    looks = {
-        score.name: (_LINE_COLOURS[index % len(_LINE_COLOURS)], _LINE_STYLES[index // len(_LINE_COLOURS)])
-        for index, score in enumerate(scores)
-    }
+    looks = dict(zip((score.name for score in scores), itertools.cycle(_LOOKS), strict=False))
     for score in sorted(scores, key=lambda score: -(score.auc or 0.0)):
         if score.roc is None:
             axes.plot([], [], " ", label=f"{readable(score.name)} (not scored: {_briefly(score)})")

@@ -9,18 +9,20 @@
 | `log.csv`, `tensorboard/` | one row an epoch, and the same as events with pictures |
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 import posixpath
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
 
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.records.files import aside_path, join
+from beam_pipeline.records.files import TEMPORARY_FOLDER, aside_path, join
 from model_tf.categories import CategoryTable
 from model_tf.dataset_info import BandStatistics, DatasetInfo
 from model_tf.settings import TrainSettings
@@ -103,7 +105,7 @@ def read_run(folder: str) -> RunInfo:
         raise InvalidInputError(
             f"There is no {path}. Give the folder that `python model_tf/train.py --output` wrote. Received: {folder}"
         ) from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(
             f"{path} is not what this version writes ({type(error).__name__}: {error}). Train again with another "
             "--output, or use the version that trained it."
@@ -117,10 +119,41 @@ def claim(folder: str, run: RunInfo) -> bool:
         Whether the same run was begun here before.
 
     Raises:
-        InvalidInputError: It holds another run, or something that is no run.
+        InvalidInputError: It holds another run, or something that is no run, or it cannot be written.
     """
+    with _explained(folder):
+        return _claim(folder, run)
+
+
+def tidy(folder: str) -> None:
+    """Deletes what killed attempts left aside; to be called when nobody writes, and before long work.
+
+    Args:
+        folder: That of a run or of an evaluation; it is made if it is not there.
+
+    Raises:
+        InvalidInputError: It cannot be written.
+    """
+    with _explained(folder):
+        probe = aside_path(folder)
+        aside = posixpath.dirname(probe)
+        tf.io.gfile.makedirs(aside)
+        with tf.io.gfile.GFile(probe, "w") as file:
+            file.write("")
+        # Named as `aside_path` does: should the folder be someone else's, nothing of theirs is deleted.
+        names = tf.io.gfile.listdir(aside)
+        ours = [name for name in names if re.fullmatch("[0-9a-f]{32}", name)]
+        for name in ours:
+            tf.io.gfile.remove(join(aside, name))
+        if len(ours) == len(names) and tf.io.gfile.isdir(aside):
+            tf.io.gfile.rmtree(aside)
+
+
+def _claim(folder: str, run: RunInfo) -> bool:
     if not tf.io.gfile.exists(join(folder, SETTINGS_FILE)):
-        held = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.exists(folder) else []
+        names = tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else []
+        # A kill before the first file has its name leaves nothing but this.
+        held = sorted(name for name in names if name.rstrip("/") != TEMPORARY_FOLDER)
         if held:
             raise InvalidInputError(
                 f"--output must be a new or empty folder, or that of the run to go on with. Received: {folder}, which "
@@ -155,6 +188,17 @@ def publish(local: str, path: str) -> None:
     tf.io.gfile.makedirs(posixpath.dirname(aside))
     tf.io.gfile.copy(local, aside)
     tf.io.gfile.rename(aside, path, overwrite=True)
+
+
+@contextlib.contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise InvalidInputError(
+            f"--output must be a folder that can be read and written: {error.message}. Received: {folder}. Give "
+            "another --output, or see that you may write there."
+        ) from error
 
 
 def _read_text(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.files import join
 from model_tf.categories import CategoryTable
 from model_tf.plots import panel_figure, to_pixels
@@ -77,7 +78,7 @@ class RunLog:
         self._epochs = epochs
         self._path = join(folder, LOG_FILE)
         self._writes = writes
-        self._rows = [row for row in _read_rows(self._path) if int(row["epoch"]) <= done]
+        self._rows = _read_rows(self._path, done)
         self.writer = (
             tf.summary.create_file_writer(join(folder, EVENTS_FOLDER))
             if writes
@@ -104,8 +105,15 @@ class RunLog:
         self.writer.flush()
 
 
-def _read_rows(path: str) -> list[Mapping[str, Any]]:
+def _read_rows(path: str, done: int) -> list[Mapping[str, Any]]:
     if not tf.io.gfile.exists(path):
         return []
     with tf.io.gfile.GFile(path) as file:
-        return list(csv.DictReader(io.StringIO(file.read())))
+        rows = list(csv.DictReader(io.StringIO(file.read())))
+    try:
+        return [row for row in rows if int(row["epoch"]) <= done]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{path} must have the number of an epoch in every row. Received: {type(error).__name__}: {error}. "
+            "Something else wrote to it: take it away, and its rows are lost, but the run goes on."
+        ) from error

@@ -1,6 +1,7 @@
 """What is said of the scores of a split: `scores.json`, a table for people, and which categories share a figure."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,12 +53,17 @@ def groups_of(categories: CategoryTable) -> tuple[Group, ...]:
     first = tuple(categories.names[index] for index in categories.of_channel(0))
     others = tuple(name for name in categories.names if name not in first)
     title = readable(categories.channel_names[0])
-    groups = [Group(title.replace(" ", "_"), title.capitalize(), first)]
+    groups = [Group(_key(title), title.capitalize(), first)]
     if len(others) <= _MOST_NAMES:
-        groups.append(Group("_".join(others), ", ".join(map(readable, others)).capitalize(), others))
+        groups.append(Group(_key("_".join(others)), ", ".join(map(readable, others)).capitalize(), others))
     else:
         groups.append(Group("other", "Other categories", others))
     return tuple(group for group in groups if group.names)
+
+
+def _key(text: str) -> str:
+    # Part of a file's name: what an ontology calls its channels must not lead to another folder.
+    return re.sub(r"\W+", "_", text)
 
 
 class ScoreReport:

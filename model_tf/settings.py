@@ -66,8 +66,12 @@ class TrainSettings:
         _at_least("pairs_per_batch", self.pairs_per_batch, 1)
         _at_least("validation_pairs", self.validation_pairs, 0)
         _at_least("weight_decay", self.weight_decay, 0)
+        _between("seed", self.seed, 0, 2**32)  # what numpy takes
         for name, weight in self.class_weights:
             _at_least(f"class_weights {name}", weight, 0)
+        if len(dict(self.class_weights)) < len(self.class_weights):
+            given = ",".join(f"{name}={weight:g}" for name, weight in self.class_weights)
+            raise InvalidInputError(f"--class_weights must name a category once. Received: {given}")
         _between("warmup_epochs", self.warmup_epochs, 0, self.epochs)
         _between("momentum", self.momentum, 0, 1)
         if not 0 < self.final_rate <= self.peak_rate < math.inf:

@@ -7,6 +7,7 @@ The same command goes on with a run that was stopped. Exit codes: 0, the run is 
 be used; 75, SIGTERM or Ctrl-C stopped it, all is saved and the same command goes on.
 """
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -48,8 +49,13 @@ def choose_backend(settings: TrainSettings) -> None:
     """Sets what Keras and its backends read from the environment when they are imported.
 
     Raises:
-        InvalidInputError: Keras is imported already, with another backend.
+        InvalidInputError: The backend is not installed, or Keras is imported already with another one.
     """
+    if importlib.util.find_spec(settings.backend) is None:
+        raise InvalidInputError(
+            f"--backend {settings.backend} needs the package {settings.backend}, which is not installed. Install it "
+            "with pip, or give another --backend."
+        )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if settings.backend == "jax" and settings.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")

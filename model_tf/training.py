@@ -1,5 +1,6 @@
 """Trains: epochs of steps, each followed by a validation, a log line and a checkpoint."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -21,7 +22,7 @@ from model_tf.distributed import make_devices
 from model_tf.flags import TrainCommand
 from model_tf.hrnet import build_hrnet
 from model_tf.losses import MaskedBinaryCrossentropy
-from model_tf.run_folder import BEST_FILE, RunInfo, claim
+from model_tf.run_folder import BEST_FILE, RunInfo, claim, tidy
 from model_tf.run_log import EpochRecord, RunLog
 from model_tf.schedules import WarmupCosine
 from model_tf.settings import TrainSettings
@@ -77,6 +78,7 @@ def claim_or_wait(folder: str, run: RunInfo, devices: Devices) -> None:
     """Makes the output folder the run's. The chief does so; the others meet it before they look."""
     if devices.is_chief:
         claim(folder, run)
+        tidy(folder)
     devices.any_host(False)
     if not devices.is_chief:
         claim(folder, run)
@@ -157,21 +159,24 @@ class Run:
 
         checkpointer = Checkpointer(self.is_stopped, save, self.save_every)
         callbacks = [checkpointer]
-        if self.devices.is_chief:
-            title = f"epoch {epoch + 1}/{self.settings.epochs}"
-            callbacks.append(
-                ProgressBar(
-                    title, first, self.steps, lambda step: float(self.schedule(epoch * self.steps + step))
+        with contextlib.ExitStack() as until_done:
+            if self.devices.is_chief:
+                bar = ProgressBar(
+                    f"epoch {epoch + 1}/{self.settings.epochs}",
+                    first,
+                    self.steps,
+                    lambda step: float(self.schedule(epoch * self.steps + step)),
                 )
+                # However the epoch ends: an error's message begins on a line of its own.
+                until_done.callback(bar.close)
+                callbacks += [bar, StepScalars(self.log.writer, began.step, self.schedule)]
+            loss = self.devices.fit(
+                self.model,
+                lambda hosts, host: self.batches(epoch, first, hosts, host),
+                pairs_per_batch=self.settings.pairs_per_batch,
+                steps=self.steps - first,
+                callbacks=callbacks,
             )
-            callbacks.append(StepScalars(self.log.writer, began.step, self.schedule))
-        loss = self.devices.fit(
-            self.model,
-            lambda hosts, host: self.batches(epoch, first, hosts, host),
-            pairs_per_batch=self.settings.pairs_per_batch,
-            steps=self.steps - first,
-            callbacks=callbacks,
-        )
         if checkpointer.stopped:
             return False
         save(self.steps - first, loss)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.example import CellYear
@@ -216,6 +217,31 @@ def test_reads_through_gfile(cell_years):
     info = load_info(write_dataset("ram://bucket/set", cell_years, RamFiles()))
     assert len(images_of(batches(info, pairs_per_batch=4))) == 23
     assert len(batches(info, pairs_per_batch=4, epoch=0, hosts=2, host=1)) == 2
+
+
+@pytest.mark.parametrize(("epoch", "augment"), [(None, False), (0, True)])
+def test_deterministic_operations_leave_it_parallel(info, epoch, augment):
+    """`enable_op_determinism` makes a pipeline serial, without prefetch, for one stateful operation in its functions.
+
+    But for these. Source: tensorflow/core/grappler/optimizers/data/make_deterministic.cc.
+    """
+    harmless = {
+        "TFRecordDatasetV2",
+        "TFRecordDataset",
+        "TensorSliceDataset",
+        "Assert",
+        "If",
+        "StatefulPartitionedCall",
+    }
+    dataset = make_dataset(
+        info, "training", pairs_per_batch=4, statistics=info.statistics, epoch=epoch, augment=augment
+    )
+    graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
+    operations = {node.op for function in graph.library.function for node in function.node_def}
+    functions = {function.signature.name for function in graph.library.function}
+    assert {"DecodePng", "TFRecordDatasetV2"} & operations
+    stateful = {name for name in operations - functions if op_def_registry.get(name).is_stateful}
+    assert stateful <= harmless
 
 
 def test_one_cell_is_enough(tmp_path):

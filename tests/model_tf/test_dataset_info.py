@@ -80,6 +80,11 @@ def test_fingerprint_follows_the_content(dataset_folder, tmp_path):
         (("shards", ...), "shards must be there"),
         (("ontology", ...), "ontology must be there"),
         (("ontology", "channels", []), "ontology.channels"),
+        (("shards", 1, "examples", ...), r"shards\[1\]: examples must be there. Received: None. Copy"),
+        (("shards", 0, "name", "shard-1"), r"shards\[0\]: A shard is named like .*Received: shard-1. Copy"),
+        (("shards", 0, "sales"), r"shards\[0\]: name must be there"),
+        (("splits", "testing", ...), "splits: testing must be there. Received: None"),
+        (("splits", "training", "cells", ...), r"splits\.training: cells must be there. Received: None"),
     ],
 )
 def test_bad_description_is_refused(broken, change, said):
@@ -124,6 +129,9 @@ def test_folder_without_a_dataset(tmp_path):
         ):
             load_info(str(folder))
     (tmp_path / "dataset.json").write_text('{"name": ')
+    with pytest.raises(InvalidInputError, match=r"dataset\.json is no JSON"):
+        load_info(str(tmp_path))
+    (tmp_path / "dataset.json").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInputError, match=r"dataset\.json is no JSON"):
         load_info(str(tmp_path))
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from model_tf import evaluate
+from model_tf import evaluate, evaluation
 from model_tf.dataset_info import load_info
 from model_tf.hrnet import WIDTHS, HRNetBackbone, HRNetSegmenter, build_hrnet
-from model_tf.run_folder import RunInfo
+from model_tf.run_folder import RunInfo, read_run
 from model_tf.settings import TrainSettings
+from model_tf.trained_net import load_net
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, write_dataset
 
 SETTINGS = TrainSettings(width="tiny", pairs_per_batch=3)
@@ -161,11 +162,10 @@ def test_other_backends_score_the_same(backend, run_folder, dataset_folder, eval
 
 
 def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
-    """Beside the run by default; and the same checkpoint by its path gives the same again."""
+    """Beside the run by default; and the same checkpoint by its path is the same net."""
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)
     build_hrnet("tiny", 15, seed=2).save(run / "last.keras")
-    shutil.copy(run / "last.keras", tmp_path / "copy.keras")
     flags = ["--run", str(run), "--data", dataset_folder, "--split", "validation", "--cells", "9,7"]
     assert evaluate.main([*flags, "--checkpoint", "last", "--pairs_per_batch", "2"]) == 0
     content = json.loads((run / "evaluation" / "scores.json").read_text())
@@ -173,13 +173,13 @@ def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
     assert content["settings"]["pairs_per_batch"] == 2
     assert content["data"]["cells"] == 4
     assert content["checkpoint"]["path"] == str(run / "last.keras")
-    by_path = ["--checkpoint", str(tmp_path / "copy.keras"), "--pairs_per_batch", "2"]
-    assert evaluate.main([*flags, *by_path, "--output", str(tmp_path / "out")]) == 0
-    again = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert again["checkpoint"]["sha256"] == content["checkpoint"]["sha256"]
-    assert again["categories"] == content["categories"]
-    for name in FILES - {"scores.json"}:
-        assert (tmp_path / "out" / name).read_bytes() == (run / "evaluation" / name).read_bytes()
+    copy = shutil.copy(run / "last.keras", tmp_path / "copy.keras")
+    by_path = load_net(str(run), read_run(str(run)), str(copy))
+    assert by_path.sha256 == content["checkpoint"]["sha256"]
+    for weights, its in zip(
+        by_path.model.get_weights(), build_hrnet("tiny", 15, seed=2).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weights, its)
 
 
 def test_a_folder_that_is_no_run(tmp_path, dataset_folder, capsys):
@@ -259,10 +259,19 @@ def test_a_split_without_examples(run_folder, tmp_path, capsys):
     assert "training, validation, testing" in message
 
 
+def test_an_output_that_cannot_be_written(run_folder, dataset_folder, capsys, monkeypatch):
+    """Before anything is scored."""
+    monkeypatch.setattr(evaluation, "score_split", None)
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--output", __file__)
+    assert "--output must be a folder that can be read and written" in message
+    assert f"Received: {__file__}" in message
+
+
 def test_unknown_cells(run_folder, dataset_folder, capsys):
     message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--cells", "11,1,500")
     assert "Received: 1, 500" in message
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["--run", str(run_folder), "--data", dataset_folder, "--cells", "a,b"])
+    assert "--cells: must be ids of cells, like 11,12. Received: a,b" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["--run", "r", "--data", "d", "--pairs_per_batch", "0"])

@@ -267,6 +267,12 @@ def test_docs_show_the_summary_as_it_is(capsys):
     assert summary in (ROOT / "docs" / "network.md").read_text()
 
 
+def test_a_summary_of_no_categories_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--summary", "--num_categories", "0"])
+    assert "--num_categories must be at least 1. Received: 0" in capsys.readouterr().err
+
+
 def test_widths_differ_in_nothing_else():
     big = [dataclasses.replace(WIDTHS[name], branch_widths=(1, 2, 4)) for name in ("w18", "w32", "w48")]
     assert big[0] == big[1] == big[2]

@@ -75,6 +75,11 @@ def test_lines_of_twelve_categories_differ_and_keep_their_looks():
     assert looks(roc_figure(changed, "")) == first
 
 
+def test_an_ontology_may_have_more_categories_than_there_are_looks():
+    figure = roc_figure([made_score(f"crop_{index}") for index in range(40)], "")
+    assert len(figure.axes[0].lines) == 1 + 40
+
+
 def test_the_panel_shows_image_labels_and_probabilities():
     prediction = made_prediction()
     figure = panel_figure([prediction], CATEGORIES)

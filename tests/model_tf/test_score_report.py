@@ -69,3 +69,6 @@ def test_groups_of_another_ontology():
     assert [(group.key, len(group.names)) for group in groups] == [("crops", 1), ("other", 5)]
     groups = groups_of(CategoryTable.from_ontology({"channels": [channels[0], channels[2], channels[2]]}))
     assert [group.key for group in groups] == ["crops"]
+    channels = [{**channels[0], "name": "../crops"}, {"name": "b", "labels": {"/a b": 1}}, channels[2]]
+    groups = groups_of(CategoryTable.from_ontology({"channels": channels}))
+    assert [group.key for group in groups] == ["_crops", "_a_b"]  # parts of file names

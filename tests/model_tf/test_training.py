@@ -1,6 +1,7 @@
 """Runs of train.py: what they leave behind, that they go on bit for bit, and what they refuse."""
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 import signal
@@ -13,12 +14,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from beam_pipeline.faults import InvalidInputError
-from model_tf import training
+from model_tf import run_log, training
 from model_tf.dataset_info import load_info
+from model_tf.devices import Devices
 from model_tf.flags import parse_flags
-from model_tf.run_folder import read_run
+from model_tf.run_folder import RunInfo, read_run
 from model_tf.settings import TrainSettings
 from model_tf.stopping import EXIT_STOPPED, StopRequest
 from model_tf.train import choose_backend, main
@@ -126,36 +129,10 @@ class Killed(Exception):
     """Ends a run where nothing else would."""
 
 
-def test_a_run_goes_on_bit_for_bit_wherever_it_ended(run, dataset_folder, tmp_path, monkeypatch) -> None:
-    """At a kill after the first epoch, when best.keras is there but no log; then in the middle of the second."""
-    output = tmp_path / "pieces"
-    command = parse_flags(flags(dataset_folder, output), "")
-
-    def killed(*_, **__) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.RunLog, "add", killed)
-        with pytest.raises(Killed):
-            training.train(command, StopRequest())
-    assert (output / "best.keras").exists()
-    assert json.loads((output / "state.json").read_text())["epochs"] == 0
-
-    # It looks before each of two batches of the validation that is done again, and after each step.
-    assert training.train(command, AskedAt(looks=1 + 2 + 2)) == EXIT_STOPPED
-    state = json.loads((output / "state.json").read_text())
-    assert (state["step"], state["epochs"]) == (STEPS + 3, 1)
-    assert training.train(command, StopRequest()) == 0
-    assert_equal_runs(run, output)
-
-
-def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(run, dataset_folder, tmp_path) -> None:
-    """A process of its own, and a real signal in the middle of the first epoch."""
-    output = tmp_path / "preempted"
-    command = [sys.executable, "-m", "tests.model_tf.training_runs", *flags(dataset_folder, output)]
-    process = subprocess.Popen(
-        [*command, "--save_every", "1"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def preempt(argv: list[str], output: Path) -> None:
+    """Begins a run in a process of its own, and stops it by a real signal in the middle of the first epoch."""
+    command = [sys.executable, "-m", "tests.model_tf.training_runs", *argv, "--save_every", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (output / "state.json").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -166,7 +143,32 @@ def test_sigterm_saves_and_the_same_command_goes_on_bit_for_bit(run, dataset_fol
     step = json.loads((output / "state.json").read_text())["step"]
     assert 0 < step < STEPS
     assert f"stopped after {step} steps; the same command goes on" in said
-    assert main(flags(dataset_folder, output)) == 0
+
+
+def test_a_run_goes_on_bit_for_bit_wherever_it_ended(run, dataset_folder, tmp_path, monkeypatch) -> None:
+    """At SIGTERM within the first epoch; at a kill after it; then in the middle of the second."""
+    output = tmp_path / "pieces"
+    command = parse_flags(flags(dataset_folder, output), "")
+    preempt(flags(dataset_folder, output), output)
+    # `run` shows that pictures are drawn, which takes as long as an epoch.
+    monkeypatch.setattr(run_log, "panel_figure", lambda *_: Figure(figsize=(1, 1)))
+
+    def killed(*_, **__) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.RunLog, "add", killed)
+        with pytest.raises(Killed):
+            training.train(command, StopRequest())
+    # best.keras is there, but no log.
+    assert (output / "best.keras").exists()
+    assert json.loads((output / "state.json").read_text())["epochs"] == 0
+
+    # It looks before each of two batches of the validation that is done again, and after each step.
+    assert training.train(command, AskedAt(looks=1 + 2 + 2)) == EXIT_STOPPED
+    state = json.loads((output / "state.json").read_text())
+    assert (state["step"], state["epochs"]) == (STEPS + 3, 1)
+    assert training.train(command, StopRequest()) == 0
     assert_equal_runs(run, output)
 
 
@@ -242,8 +244,40 @@ def test_a_checkpoint_of_another_architecture_is_refused(begun, dataset_folder, 
 
 def test_a_damaged_checkpoint_is_refused(begun, dataset_folder, capsys) -> None:
     path = begun / "last.keras"
-    path.write_bytes(path.read_bytes()[:-1000])
-    assert "last.keras is damaged" in refusal(flags(dataset_folder, begun), capsys)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # within the weights
+    for held in (whole[:-1000], flipped):
+        path.write_bytes(held)
+        assert "last.keras is damaged" in refusal(flags(dataset_folder, begun), capsys)
+
+
+def test_a_damaged_log_is_refused(begun, dataset_folder, capsys) -> None:
+    (begun / "log.csv").write_text("epoch,loss\nfirst,0.5\n")
+    said = refusal(flags(dataset_folder, begun), capsys)
+    assert "log.csv must have the number of an epoch in every row. Received: ValueError" in said
+
+
+@pytest.mark.parametrize("output", ["/proc/run", __file__])
+def test_an_output_that_cannot_be_written_is_refused(output, dataset_folder, capsys) -> None:
+    said = refusal(flags(dataset_folder, Path(output)), capsys)
+    assert "--output must be a folder that can be read and written: " in said
+    assert f"Received: {output}. Give another --output" in said
+
+
+def test_what_a_killed_attempt_left_aside_is_tidied(begun, dataset_folder, tmp_path) -> None:
+    """Also where it was killed before its first file had its name; and what is not its own stays."""
+    fresh = tmp_path / "fresh"
+    for folder in (begun, fresh):
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        (folder / "tmp" / ("0a" * 16)).write_bytes(b"half a checkpoint")
+    (begun / "tmp" / "notes").write_text("mine")
+    info = load_info(dataset_folder)
+    run = RunInfo.of(parse_flags(flags(dataset_folder, fresh), "").settings, info)
+    for folder in (begun, fresh):
+        training.claim_or_wait(str(folder), run, Devices())
+    assert [path.name for path in (begun / "tmp").iterdir()] == ["notes"]
+    assert [path.name for path in fresh.iterdir()] == ["settings.json"]
 
 
 def test_a_keras_file_of_someone_else_is_refused(begun, dataset_folder, capsys) -> None:
@@ -292,7 +326,12 @@ def test_divergence_is_said_and_not_saved(dataset_folder, tmp_path, capsys) -> N
     output = tmp_path / "run"
     more = ["--peak_rate", "1e30", "--warmup_epochs", "0", "--save_every", "1"]
     said = refusal(flags(dataset_folder, output, *more), capsys)
-    assert "The loss became nan in epoch 1: training diverged" in said
+    # On a line of its own, not behind the progress bar.
+    assert (
+        said.replace("\r", "\n")
+        .split("\n")[-2]
+        .startswith("error: The loss became nan in epoch 1: training diverged")
+    )
     assert all(np.isfinite(value).all() for value in variables(output / "last.keras").values())
 
 
@@ -329,7 +368,14 @@ def test_bfloat16_computes_so_and_keeps_weights_and_loss_in_float32(dataset_fold
     assert model.predict_on_batch(images).dtype == np.float32
 
 
+def test_a_backend_that_is_not_installed_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInputError, match="--backend torch needs the package torch, which is not inst"):
+        choose_backend(TrainSettings(backend="torch"))
+
+
 def test_another_backend_in_the_same_process_is_refused(monkeypatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())  # put back afterwards
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # as if it were installed
     with pytest.raises(InvalidInputError, match="Keras already runs on tensorflow in this process"):
         choose_backend(TrainSettings(backend="torch"))
