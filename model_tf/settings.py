@@ -104,8 +104,8 @@ def tiny() -> TrainSettings:
     """Minutes on a CPU, for the sample and for first steps.
 
     Command: python model_tf/train.py --data out/sample --preset tiny
-    Cost: about a CPU second for four images.
-    Expected: docs/training.md, "It learns".
+    Cost: a CPU second for five images; about 600 for the sample of 840 cells and --epochs 3.
+    Expected: there, a mean testing AUC of 0.93, of a made-up place: docs/training.md, "It learns".
     """
     return TrainSettings(
         width="tiny",

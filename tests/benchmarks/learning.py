@@ -1,7 +1,7 @@
 """Shows that the preset tiny learns from the sample world, and that it learns nothing where there is nothing.
 
-    python -m beam_pipeline.build_dataset --sample --sample_cells 720 --output out/sample720
-    python -m tests.benchmarks.learning --data out/sample720 [--shuffles 3] [--check]
+    python -m beam_pipeline.build_dataset --sample --sample_cells 840 --output out/sample840
+    python -m tests.benchmarks.learning --data out/sample840 [--shuffles 3] [--check]
 
 It runs train.py and evaluate.py as anybody would, on the data and on copies whose labels are dealt to other cells of
 the same split, and prints the AUC on the testing split. Under --check the exit code is 1 when a bound is missed.
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="a sample of 720 cells or more")
+    parser.add_argument("--data", type=Path, required=True, help="a sample of 840 cells or more")
     parser.add_argument("--epochs", default="3", help="of every training (%(default)s)")
     parser.add_argument("--shuffles", type=int, default=3, help="copies with shuffled labels (%(default)s)")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a bound is missed")
