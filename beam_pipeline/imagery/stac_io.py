@@ -10,7 +10,9 @@ import pystac
 import requests
 from pystac_client.stac_api_io import StacApiIO
 
+from beam_pipeline.answers import read_body
 from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.foreign_text import without_secrets
 from beam_pipeline.imagery.scenes import links_of
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy
 
@@ -32,6 +34,7 @@ class RetryingStacIO(StacApiIO):
 
     def __init__(self, retry: RetryPolicy, timeout: tuple[float, float] = TIMEOUT_S) -> None:
         super().__init__(max_retries=None, timeout=timeout)
+        self.session.hooks["response"].append(read_body)
         self.retry = retry
 
     def read_json(self, source: pystac.link.HREF, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -54,6 +57,17 @@ class RetryingStacIO(StacApiIO):
 
         return self.retry.call(read_once)
 
+    def read_text(self, source: pystac.link.HREF, *args: Any, **kwargs: Any) -> str:
+        """Reads text; other than its base class nothing but the web, where an API's links may lead anywhere.
+
+        Raises:
+            PermanentFault: "refused_link", and what `read_json` says.
+        """
+        href = str(source.href if isinstance(source, pystac.Link) else source)
+        if not href.startswith(("https://", "http://")):
+            raise PermanentFault("refused_link", f"an API must not lead to {href}")
+        return super().read_text(source, *args, **kwargs)
+
     def request(
         self,
         href: str,
@@ -67,6 +81,9 @@ class RetryingStacIO(StacApiIO):
         where = f"{method} {_shown(href)}"
         try:
             answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
+        except requests.exceptions.SSLError as error:
+            # Whoever it is, it is not who it should be: nothing is asked again, and nothing sent.
+            raise PermanentFault("untrusted", f"{where}: {error}") from error
         except requests.Timeout as error:
             raise TransientFault("timeout", f"{where}: no answer in time") from error
         except (
@@ -146,5 +163,5 @@ def _retry_after_s(answer: requests.Response) -> float:
 
 
 def _shown(source: object) -> str:
-    """Returns an address without its query, which may hold a key."""
-    return str(source.href if isinstance(source, pystac.Link) else source).partition("?")[0]
+    """Returns an address without what may be a key."""
+    return without_secrets(str(source.href if isinstance(source, pystac.Link) else source))

@@ -30,6 +30,7 @@ import shapely
 from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import __version__
+from beam_pipeline.answers import read_body
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.labels.extract import drawn_keys, features_of_cells
@@ -162,6 +163,7 @@ def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
     elements: list[Element] = []
 
     def check(response: requests.Response, **_: object) -> None:
+        read_body(response)
         if not response.is_redirect:
             elements.extend(_checked(response, url))
 
@@ -183,6 +185,8 @@ def _ask(box: Bounds, ontology: Ontology, url: str) -> list[Element]:
     try:
         with _borrowed(osmnx.settings, settings), contextlib.suppress(CacheOnlyInterruptError):
             osmnx.features.features_from_polygon(shapely.box(*box), tags)
+    except requests.exceptions.SSLError as error:
+        raise PermanentFault("untrusted", f"{_host(url)}: {error}") from error
     except (requests.exceptions.RequestException, OSError) as error:
         raise TransientFault("unreachable", f"{_host(url)}: {type(error).__name__}") from error
     return elements
@@ -258,7 +262,7 @@ def _retry_after(response: requests.Response) -> float:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+    return urlsplit(url).hostname or "the server"
 
 
 def _write_extract(elements: list[Element], path: Path) -> None:
