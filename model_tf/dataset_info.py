@@ -27,6 +27,8 @@ GRID_BANDS = {"gsd_10": BANDS_10, "gsd_20": BANDS_20}
 
 _REQUESTS_AT_ONCE = 16
 
+_COPY_AGAIN = "Copy dataset.json again from where the dataset was built."
+
 
 @dataclasses.dataclass(frozen=True)
 class BandStatistics:
@@ -144,12 +146,13 @@ def load_info(folder: str) -> DatasetInfo:
         What the dataset holds.
 
     Raises:
-        InvalidInputError: There is no dataset, it has another schema, no shards, or a shard is missing or cut off.
+        InvalidInputError: There is no dataset, it has another schema, no shards, a field is missing, or a shard is
+            missing or cut off.
     """
     path = join(folder, DATASET_JSON)
     try:
         content = json.loads(_read(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"{path} is no JSON: {error}. Copy it again from where the dataset was built."
         ) from error
@@ -160,6 +163,8 @@ def load_info(folder: str) -> DatasetInfo:
             f"{path}: shards must list the dataset's shards. Received: []. The build wrote none: see `rejections` "
             "and `dead_letters` there, and build again."
         )
+    for index, shard in enumerate(shards):
+        _require_shard(f"{path}: shards[{index}]", shard)
     _require_files(folder, {shard["name"]: shard["num_bytes"] for shard in shards})
     by_split = {
         split: sorted(
@@ -169,13 +174,17 @@ def load_info(folder: str) -> DatasetInfo:
         for split in SPLITS
     }
     splits = _field(path, content, "splits", dict)
+    cells: dict[str, int] = {
+        split: _field(f"{path}: splits.{split}", _field(f"{path}: splits", splits, split, dict), "cells", int)
+        for split in SPLITS
+    }
     digest = hashlib.sha256("".join(f"{shard['name']} {shard['sha256']}\n" for shard in shards).encode())
     return DatasetInfo(
         folder=folder,
         categories=CategoryTable.from_ontology(_field(path, content, "ontology", dict), path),
         shards={split: tuple(join(folder, it["name"]) for it in by_split[split]) for split in SPLITS},
         shard_examples={split: tuple(it["examples"] for it in by_split[split]) for split in SPLITS},
-        cells={split: splits[split]["cells"] for split in SPLITS},
+        cells=cells,
         fingerprint=digest.hexdigest(),
         bands=_field(path, content, "bands", dict),
     )
@@ -200,6 +209,17 @@ def _require_schema(path: str, content: Any) -> None:
             f"{path}: schema_version must be {SCHEMA_VERSION.partition('.')[0]}.x.x, which is what this version "
             f"reads. Received: {version!r}. Build the dataset with this version, or use the version that built it."
         )
+
+
+def _require_shard(path: str, shard: Any) -> None:
+    """Checks that an entry of `shards` has what is read of it."""
+    name = _field(path, shard, "name", str)
+    try:
+        parse_shard_name(name)
+    except ValueError as error:
+        raise InvalidInputError(f"{path}: {error}. {_COPY_AGAIN}") from error
+    for field, kind in (("examples", int), ("num_bytes", int), ("sha256", str)):
+        _field(path, shard, field, kind)
 
 
 def _require_files(folder: str, sizes: Mapping[str, int]) -> None:
@@ -244,8 +264,5 @@ def _read(path: str) -> str:
 def _field(path: str, content: Any, name: str, kind: type) -> Any:
     value = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(value, kind):
-        raise InvalidInputError(
-            f"{path}: {name} must be there. Received: {value!r}. Copy dataset.json again from where the dataset "
-            "was built."
-        )
+        raise InvalidInputError(f"{path}: {name} must be there. Received: {value!r}. {_COPY_AGAIN}")
     return value
