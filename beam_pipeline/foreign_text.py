@@ -17,10 +17,13 @@ _MOST_CHARS = 2000
 # Those that print a URL at some level, or pass on what GDAL says of one.
 _LOGGERS_THAT_SHOW_URLS = (
     "pystac_client.stac_api_io",
+    "rasterio._base",
     "rasterio._env",
     "rasterio._err",
     "rasterio._io",
     "rasterio._vsiopener",
+    "rasterio.env",
+    "rasterio.session",
     "urllib3.connection",
     "urllib3.connectionpool",
     "urllib3.poolmanager",
