@@ -172,7 +172,7 @@ def test_credentials_go_to_the_api_and_to_nobody_else() -> None:
     assert access.url == "https://api.example.org/v1"
     own = prepared(access, "https://API.example.org:443/v1/search?limit=1")
     assert own.headers["Authorization"] == "Basic dXNlcjpwQHNz"
-    assert own.url == "https://API.example.org:443/v1/search?limit=1&key=secret"
+    assert own.url == "https://api.example.org:443/v1/search?limit=1&key=secret"
     for url in (
         "https://other.example.org/v1",
         "http://api.example.org/v1",
