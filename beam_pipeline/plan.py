@@ -62,11 +62,22 @@ class Unit:
             raise ValueError(f"{fields['name']} is no unit of the split {fields['split']!r}")
         if _TILE.fullmatch(fields["tile"]) is None:
             raise ValueError(f"{fields['tile']!r} is no MGRS tile")
-        cells = tuple(
-            Cell(cell_id, fields["tile"], fields["split"], ChipWindow(epsg, left, bottom), *bounds)
-            for cell_id, epsg, left, bottom, *bounds in fields["cells"]
+        return cls(
+            fields["name"], split, fields["tile"], tuple(_cell(row, fields) for row in fields["cells"])
         )
-        return cls(fields["name"], fields["split"], fields["tile"], cells)
+
+
+def _cell(row: Sequence[Any], unit: Mapping[str, Any]) -> Cell:
+    """Reads a cell of a unit, whose row is as `Unit.to_json` writes it.
+
+    Raises:
+        ValueError: It is not.
+    """
+    cell_id, epsg, left, bottom, *bounds = row
+    whole = all(type(value) is int for value in (cell_id, epsg, left, bottom))
+    if not whole or len(bounds) != 4 or not all(type(value) in (int, float) for value in bounds):
+        raise ValueError(f"{row!r} is no cell of {unit['name']}")
+    return Cell(cell_id, unit["tile"], unit["split"], ChipWindow(epsg, left, bottom), *bounds)
 
 
 def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
