@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.example import encode
@@ -207,7 +208,7 @@ def test_names_are_drawn_as_they_stand(name) -> None:
     assert readable(name) in texts[0].get_text().replace(r"\$", "$").replace(r"\\$", r"\$")
 
 
-@given(...)
+@given(text=st.text())
 @patient
 def test_text_that_is_no_description(tmp_path: Path, text: str) -> None:
     (tmp_path / "dataset.json").write_text(text, errors="surrogatepass")
