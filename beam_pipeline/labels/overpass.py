@@ -37,6 +37,7 @@ from beam_pipeline.labels.extract import drawn_keys, features_of_cells
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.overpass_answer import Element, checked_elements
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy
 
 USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
@@ -53,8 +54,6 @@ _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
 _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
 _SLOT_FREE = re.compile(r"Slot available after: .*, in (-?\d+) seconds")
-
-Element = dict[str, Any]
 
 
 def check_url(url: str) -> None:
@@ -234,8 +233,8 @@ def _checked(response: requests.Response, url: str) -> list[Element]:
         raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
     try:
         answer = response.json()
-        elements: list[Element] = answer["elements"]
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError) as error:
+        elements = checked_elements(answer)
+    except (ValueError, RecursionError) as error:
         raise TransientFault("malformed_answer", f"{host} answered 200 with no Overpass JSON") from error
     # Overpass finds out that it cannot finish when it has said 200 already: what came is only a part.
     if "remark" in answer:
