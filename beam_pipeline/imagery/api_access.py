@@ -4,6 +4,7 @@ import urllib.parse
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_netrc_auth
 
 from beam_pipeline.faults import PermanentFault
 from beam_pipeline.foreign_text import without_secrets
@@ -46,6 +47,9 @@ class ApiAccess(AuthBase):
                 request.prepare_url(url, self._query)
             if self._basic is not None:
                 self._basic(request)
+        elsewhere = get_netrc_auth(url)  # which requests leaves out where a session has access of its own
+        if elsewhere is not None and "Authorization" not in request.headers:
+            HTTPBasicAuth(*elsewhere)(request)
         return request
 
 

@@ -162,7 +162,6 @@ def test_an_api_does_not_lead_to_files(links: dict[str, str]) -> None:
 
 def prepared(access: ApiAccess, url: str) -> requests.PreparedRequest:
     session = requests.Session()
-    session.trust_env = False
     session.auth = access
     return session.prepare_request(requests.Request("GET", url))
 
@@ -184,6 +183,17 @@ def test_credentials_go_to_the_api_and_to_nobody_else() -> None:
         assert "Authorization" not in foreign.headers
     with pytest.raises(PermanentFault, match="refused_link"):
         prepared(access, "http://169.254.169.254/latest")
+
+
+def test_netrc_holds_for_its_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine api.example.org login user password p@ss\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    access = ApiAccess("https://api.example.org/v1")
+    assert prepared(access, "https://api.example.org/v1").headers["Authorization"] == "Basic dXNlcjpwQHNz"
+    assert "Authorization" not in prepared(access, "https://other.example.org/v1").headers
+    other = ApiAccess("https://me:x@api.example.org/v1")
+    assert prepared(other, "https://api.example.org/v1").headers["Authorization"] == "Basic bWU6eA=="
 
 
 def catalogue(folder: Path, links: list[dict[str, str]]) -> str:
