@@ -117,7 +117,7 @@ def open_raster(path: str) -> Any:
         # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes
         # (version 2.0.7), and the HDF5 driver knows no coordinates.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}', driver="HDF5")
+        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}', driver="HDF5Image")
 
 
 def _open_header(path: str) -> Any:
