@@ -17,6 +17,7 @@ import apache_beam as beam
 
 from beam_pipeline.closing import add_stage_metrics
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.foreign_text import hide_secrets_in_logs
 from beam_pipeline.label_transforms import MakeLabels
 from beam_pipeline.launch import prepare_build
 from beam_pipeline.options import (
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(help_text(__doc__ or ""))
         return 0
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    hide_secrets_in_logs()
     try:
         options = parse_flags(argv)
         pipeline = make_pipeline(options)

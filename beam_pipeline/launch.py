@@ -18,6 +18,7 @@ from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.region import cells_in_region, is_bbox
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv, parse_cells_csv, read_cells_csv
 from beam_pipeline.faults import Fault, InvalidInputError
+from beam_pipeline.foreign_text import without_secrets
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.features import cells_within
@@ -238,7 +239,7 @@ def fingerprint(
         "ontology_sha256": settings.ontology.sha256,
         "none_labels": settings.none_labels,
         "osm": [{"name": info.name, "bytes": info.size, "timestamp": info.timestamp} for info in extracts]
-        or settings.overpass_url,
+        or without_secrets(settings.overpass_url),
     }
 
 

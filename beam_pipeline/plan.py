@@ -8,17 +8,20 @@ folder and workers read it from there: a job graph must not hold 137,045 cells.
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
 from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.records.shards import shard_name
+from beam_pipeline.records.shards import parse_shard_name, shard_name
 
 UNITS_FILE = "plan/units.jsonl"
 FINGERPRINT_FILE = "plan/fingerprint.json"
 LAUNCH_FILE = "plan/launch.json"
 """What the launcher saw that decides nothing: {"cells_beyond_extracts": number of cells, null if unknown}."""
+
+_TILE = re.compile(r"[0-9]{2}[A-Z]{3}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +51,33 @@ class Unit:
 
     @classmethod
     def from_json(cls, line: str) -> "Unit":
-        """Reads a line of `UNITS_FILE`."""
+        """Reads a line of `UNITS_FILE`.
+
+        Raises:
+            ValueError: It is none. Name and tile become those of files, so both are checked.
+        """
         fields = json.loads(line)
-        cells = tuple(
-            Cell(cell_id, fields["tile"], fields["split"], ChipWindow(epsg, left, bottom), *bounds)
-            for cell_id, epsg, left, bottom, *bounds in fields["cells"]
+        split, _, _ = parse_shard_name(fields["name"])
+        if fields["split"] != split:
+            raise ValueError(f"{fields['name']} is no unit of the split {fields['split']!r}")
+        if _TILE.fullmatch(fields["tile"]) is None:
+            raise ValueError(f"{fields['tile']!r} is no MGRS tile")
+        return cls(
+            fields["name"], split, fields["tile"], tuple(_cell(row, fields) for row in fields["cells"])
         )
-        return cls(fields["name"], fields["split"], fields["tile"], cells)
+
+
+def _cell(row: Sequence[Any], unit: Mapping[str, Any]) -> Cell:
+    """Reads a cell of a unit, whose row is as `Unit.to_json` writes it.
+
+    Raises:
+        ValueError: It is not.
+    """
+    cell_id, epsg, left, bottom, *bounds = row
+    whole = all(type(value) is int for value in (cell_id, epsg, left, bottom))
+    if not whole or len(bounds) != 4 or not all(type(value) in (int, float) for value in bounds):
+        raise ValueError(f"{row!r} is no cell of {unit['name']}")
+    return Cell(cell_id, unit["tile"], unit["split"], ChipWindow(epsg, left, bottom), *bounds)
 
 
 def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
@@ -104,7 +127,7 @@ def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any],
     ]
     if differences:
         raise InvalidInputError(
-            f"{output} holds another dataset; a run goes on only with the settings it began with:\n"
-            + "\n".join(differences)
-            + "\nChoose another --output, or give the settings that it began with."
+            f"{output} holds another dataset; a run goes on only with the settings it began with:",
+            *differences,
+            "Choose another --output, or give the settings that it began with.",
         )

@@ -18,18 +18,21 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.faults import Fault, InvalidInputError
+from beam_pipeline.foreign_text import one_line
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.imagery.radiometry import to_reflectance
 from beam_pipeline.labels.rasterize import NONE, UNLABELED
 from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
 from beam_pipeline.records.example import CellYear, decode
-from beam_pipeline.records.shards import read_shard
+from beam_pipeline.records.shards import parse_shard_name, read_shard
+from beam_pipeline.records.summary import NUM_LABEL_CHANNELS
 from beam_pipeline.storage import BeamFiles, use_default_options
 
 _SIDE = 192
 _GAP = 8
 _CAPTION = 30
+_CAPTION_CHARS = 60
 _LEGEND_COLUMNS = 6
 _LEGEND_ROW = 18
 
@@ -81,17 +84,20 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         top = _GAP + row * row_height
         cell = example.cell
         pictures = [
-            (_true_colour(image), f"{image.date}  bad {image.bad_percent:.0%}\n{image.item_id}")
+            (
+                _true_colour(image),
+                f"{_brief(image.date)}  bad {image.bad_percent:.0%}\n{_brief(image.item_id)}",
+            )
             for image in example.images
         ]
         pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (
             2 - len(pictures)
         )
-        where = (f"cell {cell.cell_id}", f"{cell.tile}  {cell.split}", "")
+        where = (f"cell {cell.cell_id}", f"{_brief(cell.tile)}  {cell.split}", "")
         pictures += [
             (
                 table[example.label[..., index]],
-                f"{channel['name']}\n{where[min(index, 2)]}",
+                f"{_brief(channel['name'])}\n{where[min(index, 2)]}",
             )
             for index, channel in enumerate(channels)
         ]
@@ -106,8 +112,13 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         left = _GAP + (index % _LEGEND_COLUMNS) * ((width - _GAP) // _LEGEND_COLUMNS)
         y = top + index // _LEGEND_COLUMNS * _LEGEND_ROW
         draw.rectangle((left, y, left + 12, y + 12), fill=colour, outline=(120, 120, 120))
-        draw.text((left + 17, y), name, fill=(0, 0, 0), font=font)
+        draw.text((left + 17, y), _brief(name), fill=(0, 0, 0), font=font)
     return sheet
+
+
+def _brief(text: str) -> str:
+    """Returns foreign text as far as there is room for it."""
+    return one_line(text, _CAPTION_CHARS)
 
 
 def _true_colour(image: Image) -> npt.NDArray[np.uint8]:
@@ -126,16 +137,42 @@ def some_examples(output: str, rows: int, split: str | None = None) -> list[Cell
         Examples, one of each shard before the second of any.
     """
     files = BeamFiles()
-    dataset = json.loads(files.read_text(f"{output}/dataset.json"))
-    shards = [shard["name"] for shard in dataset["shards"] if shard["examples"]]
+    shards = [shard["name"] for shard in _read_dataset(files, output)["shards"] if shard["examples"]]
     if split is not None:
-        shards = [name for name in shards if f"-{split}." in name]
+        shards = [name for name in shards if parse_shard_name(name)[0] == split]
     streams: list[Iterator[bytes]] = [read_shard(files, f"{output}/{name}") for name in shards]
     # Shards evenly spread over the dataset, where there are more of them than rows.
     step = max(1, len(streams) // rows)
     turns = itertools.zip_longest(*streams[::step])
     payloads = (payload for turn in turns for payload in turn if payload is not None)
     return [decode(payload) for payload in itertools.islice(payloads, rows)]
+
+
+def _read_dataset(files: BeamFiles, output: str) -> dict[str, Any]:
+    """Reads what is drawn of `dataset.json`, and checks all that it is used for: it may be anybody's.
+
+    Raises:
+        InvalidInputError: It does not describe shards and channels.
+    """
+    path = f"{output}/dataset.json"
+    try:
+        dataset = json.loads(files.read_text(path))
+        shards = [{"name": shard["name"], "examples": int(shard["examples"])} for shard in dataset["shards"]]
+        for shard in shards:
+            parse_shard_name(shard["name"])  # so that it leads nowhere else
+        channels: list[dict[str, Any]] = [
+            {"name": str(channel["name"]), "labels": {str(k): int(v) for k, v in channel["labels"].items()}}
+            for channel in dataset["ontology"]["channels"]
+        ]
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        raise InvalidInputError(
+            f"{path} describes no dataset of this version: {error!r}. Copy it again from where it was built."
+        ) from error
+    if len(channels) != NUM_LABEL_CHANNELS or not all(
+        0 <= value < NONE for channel in channels for value in channel["labels"].values()
+    ):
+        raise InvalidInputError(f"{path}: ontology.channels are not those of a label image")
+    return {"shards": shards, "channels": channels}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,13 +198,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         examples = some_examples(output, given.rows, given.split)
         if not examples:
             raise InvalidInputError(f"The dataset has no example to draw. Received: {output}")
-    except InvalidInputError as error:
+        channels = _read_dataset(files, output)["channels"]
+    except (InvalidInputError, Fault) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    ontology = json.loads(files.read_text(f"{output}/dataset.json"))["ontology"]
     path = given.output or Path(output) / "preview.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(examples, ontology["channels"]).save(path)
+    contact_sheet(examples, channels).save(path)
     print(path)
     return 0
 

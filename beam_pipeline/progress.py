@@ -6,13 +6,13 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from beam_pipeline import plan
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.closing import DATASET_FILE, DEAD_LETTERS_FILE, RUN_FILE
+from beam_pipeline.foreign_text import shown
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.stages import RETRIED
@@ -127,8 +127,8 @@ def _reasons(title: str, counts: Mapping[str, int]) -> list[str]:
     return [f"{title}: " + ", ".join(f"{reason} {count}" for reason, count in largest_first)]
 
 
-def _some(title: str, entries: list[Any]) -> list[str]:
+def _some(title: str, entries: list[str]) -> list[str]:
     if not entries:
         return []
     more = [f"  and {len(entries) - _MOST_LINES} more"] if len(entries) > _MOST_LINES else []
-    return [f"{title}: {len(entries)}", *(f"  {entry}" for entry in entries[:_MOST_LINES]), *more]
+    return [f"{title}: {len(entries)}", *(f"  {shown(entry)}" for entry in entries[:_MOST_LINES]), *more]

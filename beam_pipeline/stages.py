@@ -2,12 +2,14 @@
 
 import logging
 import time
+import traceback
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.assemble import Failure
 from beam_pipeline.faults import Fault
+from beam_pipeline.foreign_text import hide_secrets_in_logs, shown, without_secrets
 from beam_pipeline.options import BuildSettings
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.traffic import Traffic
@@ -25,8 +27,10 @@ def describe(error: Exception) -> Failure:
     """Returns (reason, detail) of any error, expected or not."""
     if isinstance(error, Fault):
         return error.reason, error.detail
-    _log.exception("unexpected error")
-    return "unexpected", f"{type(error).__name__}: {error}"
+    # Not log.exception: what others' libraries say may hold the URLs that they were given.
+    trace = "".join(traceback.format_exception(error))
+    _log.error("unexpected error\n%s", without_secrets(trace))
+    return "unexpected", shown(f"{type(error).__name__}: {error}")
 
 
 class Stage(beam.DoFn):
@@ -40,6 +44,7 @@ class Stage(beam.DoFn):
         self.failures = Metrics.counter(self.stage, "failed")
 
     def setup(self) -> None:
+        hide_secrets_in_logs()
         self.files = BeamFiles()
         self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
 

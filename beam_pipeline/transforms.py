@@ -27,7 +27,7 @@ from beam_pipeline.assemble import (
 )
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
 from beam_pipeline.closing import close_dataset
-from beam_pipeline.imagery.catalog import find_scenes
+from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.offset_check import refuse_contradicted
 from beam_pipeline.imagery.scenes import SceneList
@@ -261,7 +261,16 @@ class _ReadChips(_UnitStage):
     def _scenes(self, ref: SceneListRef) -> YearScenes:
         if ref.failure is not None:
             return YearScenes(ref.year, None, ref.failure)
-        return YearScenes(ref.year, SceneList.from_json(self.files.read_text(ref.path)))
+        found = SceneList.from_json(self.files.read_text(ref.path))
+        try:
+            settings = self.settings
+            bounds = tile_lonlat_bounds(found.tile)
+            found = sign_scenes(
+                found, settings.stac_url, settings.collection, tile_bounds=bounds, traffic=self.traffic
+            )
+        except Exception as error:
+            return YearScenes(ref.year, None, describe(error))
+        return YearScenes(ref.year, found)
 
 
 class _Encode(_UnitStage):

@@ -48,7 +48,10 @@ def verify_dataset(files: Files, output: str) -> Findings:
         fingerprint: dict[str, Any] = json.loads(files.read_text(join(output, plan.FINGERPRINT_FILE)))
         units = [plan.Unit.from_json(line) for line in text.splitlines()]
         planned = fingerprint["cells_sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(type(year) is int for year in fingerprint["years"]):
+            raise ValueError(f"years are {fingerprint['years']!r}")
+        _ = fingerprint["allow_single"], fingerprint["ontology_sha256"]  # which the audit reads
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         findings.differ("plan", "plan", f"cannot be read: {type(error).__name__}: {error}")
         return findings
     if hashlib.sha256(text.encode()).hexdigest() != planned:

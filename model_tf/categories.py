@@ -8,6 +8,9 @@ from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.summary import NUM_LABEL_CHANNELS
 
+MOST_NAME_CHARS = 100
+"""Of a category's or channel's name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CategoryTable:
@@ -58,6 +61,12 @@ class CategoryTable:
                 if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < NONE:
                     raise fail(f"[{index}].labels.{name} must be an integer from 0 to {NONE - 1}", value)
                 rows.append((index, value, name))
+            for text in (channel["name"], *labels):
+                # They are shown, drawn and part of file names.
+                if not text.isprintable() or len(text) > MOST_NAME_CHARS:
+                    raise fail(
+                        f"[{index}] must have printable names of at most {MOST_NAME_CHARS} characters", text
+                    )
             if len(set(labels.values())) != len(labels):
                 raise fail(f"[{index}].labels must have different values", dict(labels))
         names = [name for _, _, name in rows]

@@ -152,7 +152,7 @@ def load_info(folder: str) -> DatasetInfo:
     path = join(folder, DATASET_JSON)
     try:
         content = json.loads(_read(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"{path} is no JSON: {error}. Copy it again from where the dataset was built."
         ) from error

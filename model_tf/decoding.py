@@ -3,6 +3,7 @@
 Only what the network sees is decoded: gsd_60 and scl stay bytes.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,10 @@ _READ = (
 
 WRONG_LABEL = "must hold values of the ontology in dataset.json"
 """Part of the message of `check_label`, by which it is known."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD = struct.Struct(">8sI4sII")  # signature, length and name of the first chunk, width, height
+_IHDR_BYTES = 13
 
 _VALUES = 256  # of uint8
 
@@ -62,7 +67,12 @@ def decode_pair(stored: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     def pixels(name: str) -> tf.Tensor:
         spec = FEATURES[name]
-        png = tf.io.decode_png(stored[name], channels=spec.png_shape[-1], dtype=spec.dtype)
+        height, width, _ = spec.png_shape
+        # A small file may say that it is huge, and decode_png makes room for what it says.
+        head = _PNG_HEAD.pack(_PNG_SIGNATURE, _IHDR_BYTES, b"IHDR", width, height)
+        right = tf.equal(tf.strings.substr(stored[name], 0, len(head)), head)
+        known = tf.where(right, stored[name], "of another size")
+        png = tf.io.decode_png(known, channels=spec.png_shape[-1], dtype=spec.dtype)
         return tf.reshape(tf.ensure_shape(png, spec.png_shape), spec.shape)
 
     return {

@@ -80,6 +80,11 @@ def readable(name: str) -> str:
     return name.removeprefix("OSM_").replace("_", " ")
 
 
+def _drawn(name: str) -> str:
+    """Returns a readable name for matplotlib, which would take what is between two $ for mathematics."""
+    return readable(name).replace("$", r"\$")
+
+
 def roc_figure(scores: Sequence[ClassScore], title: str) -> Figure:
     """Draws ROC curves as in the paper's figures 7 and 8.
 
@@ -97,16 +102,16 @@ def roc_figure(scores: Sequence[ClassScore], title: str) -> Figure:
     looks = dict(zip((score.name for score in scores), itertools.cycle(_LOOKS), strict=False))
     for score in sorted(scores, key=lambda score: -(score.auc or 0.0)):
         if score.roc is None:
-            axes.plot([], [], " ", label=f"{readable(score.name)} (not scored: {_briefly(score)})")
+            axes.plot([], [], " ", label=f"{_drawn(score.name)} (not scored: {_briefly(score)})")
         else:
             colour, style = looks[score.name]
-            label = f"{readable(score.name)} (AUC = {score.auc:.3f})"
+            label = f"{_drawn(score.name)} (AUC = {score.auc:.3f})"
             axes.plot(*score.roc, color=colour, linestyle=style, linewidth=1.8, label=label, zorder=2)
     axes.set(
         xlim=(-0.005, 1),
         ylim=(0, 1.005),
         aspect="equal",
-        title=title,
+        title=title.replace("$", r"\$"),
         xlabel="False positive rate",
         ylabel="True positive rate",
     )
@@ -163,7 +168,7 @@ def _draw_prediction(
         each.set(xticks=[], yticks=[])
     shown = [(prediction.image, "true colour")]
     for channel, name in enumerate(categories.channel_names):
-        shown.append((_label_colours(categories, channel)[prediction.label[..., channel]], readable(name)))
+        shown.append((_label_colours(categories, channel)[prediction.label[..., channel]], _drawn(name)))
     for each, (pixels, name) in zip(axes[:, 0], shown, strict=False):
         each.imshow(pixels, interpolation="nearest")
         each.set_title(name, fontsize=8, pad=2)
@@ -171,7 +176,7 @@ def _draw_prediction(
     for index, name in enumerate(categories.names):
         held = (prediction.label[..., categories.channels[index]] == categories.values[index]).any()
         places[index].imshow(prediction.probabilities[..., index], cmap=_PROBABILITY_COLOURS, vmin=0, vmax=1)
-        places[index].set_title(readable(name), fontsize=8, pad=2, fontweight="bold" if held else "normal")
+        places[index].set_title(_drawn(name), fontsize=8, pad=2, fontweight="bold" if held else "normal")
     for spare in places[len(categories) :]:
         spare.axis("off")
     bar = places[-1].inset_axes((0.12, 0.1, 0.12, 0.8))
@@ -188,7 +193,7 @@ def _draw_legend(part: SubFigure, categories: CategoryTable) -> None:
             facecolor="#{:02x}{:02x}{:02x}".format(*colour),
             edgecolor="0.5",
             linewidth=0.5,
-            label=readable(name),
+            label=_drawn(name),
         )
         for name, colour in entries
     ]

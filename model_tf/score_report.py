@@ -29,6 +29,8 @@ DEFINITIONS = {
 }
 """What the keys of `scores.json` mean; a copy goes into the file."""
 
+_MOST_KEY_CHARS = 60
+
 _MOST_NAMES = 4
 """Categories that a figure is named after; of more it is called "other"."""
 
@@ -53,17 +55,19 @@ def groups_of(categories: CategoryTable) -> tuple[Group, ...]:
     first = tuple(categories.names[index] for index in categories.of_channel(0))
     others = tuple(name for name in categories.names if name not in first)
     title = readable(categories.channel_names[0])
-    groups = [Group(_key(title), title.capitalize(), first)]
+    groups = [Group(_key(title, "all"), title.capitalize(), first)]
     if len(others) <= _MOST_NAMES:
-        groups.append(Group(_key("_".join(others)), ", ".join(map(readable, others)).capitalize(), others))
+        key = _key("_".join(others), "all", groups[0].key)
+        groups.append(Group(key, ", ".join(map(readable, others)).capitalize(), others))
     else:
-        groups.append(Group("other", "Other categories", others))
+        groups.append(Group(_key("other", groups[0].key), "Other categories", others))
     return tuple(group for group in groups if group.names)
 
 
-def _key(text: str) -> str:
-    # Part of a file's name: what an ontology calls its channels must not lead to another folder.
-    return re.sub(r"\W+", "_", text)
+def _key(title: str, *taken: str) -> str:
+    """Returns what of a name may be part of a file's name: an ontology's may be any text."""
+    key = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:_MOST_KEY_CHARS] or "categories"
+    return f"{key}_2" if key in taken else key
 
 
 class ScoreReport:

@@ -2,19 +2,21 @@
 
 import dataclasses
 import hashlib
+import json
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.files import join
-from model_tf.hrnet import WIDTHS, HRNetSegmenter
+from model_tf.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
 from model_tf.run_folder import BEST_FILE, LAST_FILE, RunInfo
 
+_SLACK_BYTES = 1 << 16
 _NAMED = {"best": BEST_FILE, "last": LAST_FILE}
 
 
@@ -54,19 +56,40 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
         _copy(path, local, folder)
         digest = hashlib.sha256(local.read_bytes()).hexdigest()
         try:
-            model = keras.saving.load_model(local, compile=False)
-        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+            model = _load(local, path, run)
+        except InvalidInputError:
+            raise
+        except (
+            Exception
+        ) as error:  # of zipfile, json, h5py, numpy and Keras, none of which lists what it raises
             raise InvalidInputError(
                 f"{path} is damaged, or it was not written by this version of train.py "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
             ) from error
-    _require_architecture(path, model, run)
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise InvalidInputError(
             f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
             "--checkpoint, or train again with a lower --peak_rate."
         )
     return TrainedNet(model, path, digest)
+
+
+def _load(local: Path, path: str, run: RunInfo) -> HRNetSegmenter:
+    """Builds the run's net and fills in a checkpoint's weights.
+
+    `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a
+    stranger's, so of its description sizes are compared and nothing is built.
+    """
+    with zipfile.ZipFile(local) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > local.stat().st_size + _SLACK_BYTES:  # Keras does not compress
+            raise InvalidInputError(f"{path} would unpack to {unpacked} bytes, so train.py did not write it.")
+        described = json.loads(archive.read("config.json"))
+    _require_architecture(path, described, run)
+    dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
+    model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+    model.load_weights(local)
+    return model
 
 
 def _copy(path: str, local: Path, folder: str) -> None:
@@ -79,15 +102,20 @@ def _copy(path: str, local: Path, folder: str) -> None:
     tf.io.gfile.copy(path, str(local))
 
 
-def _require_architecture(path: str, model: keras.Model, run: RunInfo) -> None:
-    if not isinstance(model, HRNetSegmenter):
+def _require_architecture(path: str, described: Any, run: RunInfo) -> None:
+    if described["class_name"] != HRNetSegmenter.__name__:
         raise InvalidInputError(
-            f"{path} must hold a net of train.py. Received: a {type(model).__name__}. Give another --checkpoint."
+            f"{path} must hold a net of train.py. Received: a {described['class_name']}. Give another --checkpoint."
         )
-    wanted = WIDTHS[run.settings.width]
-    if model.backbone.architecture != wanted or model.num_categories != len(run.categories):
+    num_categories, backbone = (
+        described["config"]["num_categories"],
+        described["config"]["backbone"]["config"],
+    )
+    wanted = json.loads(json.dumps(dataclasses.asdict(WIDTHS[run.settings.width])))
+    received = {name: backbone[name] for name in wanted}
+    if received != wanted or num_categories != len(run.categories):
         raise InvalidInputError(
             f"{path} must be of the run's architecture, --width {run.settings.width} ({wanted}) with "
-            f"{len(run.categories)} categories. Received: {model.backbone.architecture} with "
-            f"{model.num_categories} categories. Give a checkpoint of this run, or the --run of this checkpoint."
+            f"{len(run.categories)} categories. Received: {received} with {num_categories} categories. Give a "
+            "checkpoint of this run, or the --run of this checkpoint."
         )

@@ -36,6 +36,7 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_MAX_RETRY": "5",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_UNSAFESSL": "NO",
 }
 
 MAX_ROWS_BYTES = 1 << 30
@@ -110,17 +111,20 @@ def is_netcdf(path: str) -> bool:
 def open_raster(path: str) -> Any:
     """Opens a raster for `read_rows`, to be used within `rasterio.Env(**GDAL_OPTIONS)`."""
     if not is_netcdf(path):
-        return rasterio.open(path)
+        # No other driver: a VRT in a .tif would have GDAL open whatever it names.
+        return rasterio.open(path, driver="GTiff")
     with warnings.catch_warnings():
         # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes
         # (version 2.0.7), and the HDF5 driver knows no coordinates.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}')
+        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}', driver="HDF5Image")
 
 
 def _open_header(path: str) -> Any:
     """Opens a raster for what is known of it, its coordinates among them."""
-    return rasterio.open(f'NETCDF:"{path}":{LAND_COVER_VARIABLE}' if is_netcdf(path) else path)
+    if is_netcdf(path):
+        return rasterio.open(f'NETCDF:"{path}":{LAND_COVER_VARIABLE}', driver="netCDF")
+    return rasterio.open(path, driver="GTiff")
 
 
 def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.NDArray[Any]:

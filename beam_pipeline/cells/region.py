@@ -225,7 +225,7 @@ def _bbox_polygons(text: str) -> list[BaseGeometry]:
 def _geojson_polygons(text: str) -> list[BaseGeometry]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"The region is no JSON: {error}. Received: {text[:80]!r}") from error
     polygons: list[BaseGeometry] = []
     for path, geometry in _geometries(content, "$"):

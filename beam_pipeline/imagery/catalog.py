@@ -5,7 +5,7 @@ import dataclasses
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import pystac
@@ -13,6 +13,7 @@ from pystac_client import Client
 from pystac_client.errors import ClientTypeError
 
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.imagery.api_access import ApiAccess
 from beam_pipeline.imagery.scenes import (
     Scene,
     SceneList,
@@ -152,18 +153,84 @@ def find_scenes(
         PermanentFault: An API refuses, or is no STAC API that can be searched.
     """
     tile = normalise_tile(tile)
+    items = _items(url, collection, tile, year, retry, tile_bounds, traffic)
+    return _scene_list(items, url, tile, year, seed, max_scene_cloud)
+
+
+def sign_scenes(
+    found: SceneList,
+    url: str,
+    collection: str,
+    retry: RetryPolicy | None = None,
+    tile_bounds: TileBounds | None = None,
+    traffic: Traffic | None = None,
+) -> SceneList:
+    """Asks the catalogue again for what no file may hold: the secrets in the hrefs of a stored list.
+
+    Signatures expire within the hour, so those of an earlier run would be of no use.
+
+    Args:
+        found: What `find_scenes` gave, as it was stored.
+        url: As `find_scenes`, like all that follows.
+        collection: The collection.
+        retry: How often each request is tried.
+        tile_bounds: Of the tile.
+        traffic: Paces the requests and counts those that were sent again.
+
+    Returns:
+        The same list with hrefs that can be read.
+
+    Raises:
+        InvalidInputError: As `find_scenes`.
+        PermanentFault: As `find_scenes`.
+        TransientFault: As `find_scenes`, or "unsigned": the catalogue has one of the scenes no more. No other date
+            may quietly stand in for it.
+    """
+    if found.is_signed:
+        return found
+    signed: dict[str, Mapping[str, str]] = {}
+    for item, base_href in _items(url, collection, found.tile, found.year, retry, tile_bounds, traffic):
+        with contextlib.suppress(PermanentFault):
+            scene = parse_item(item, found.tile, base_href, url)
+            signed.setdefault(scene.item_id, scene.assets)
+
+    def sign(stored: Scene) -> Scene:
+        scene = dataclasses.replace(stored, assets=signed.get(stored.item_id, {}))
+        if scene.without_secrets() != stored:
+            raise TransientFault(
+                "unsigned",
+                f"the catalogue no longer has {stored.item_id} where it was when scenes were listed",
+            )
+        return scene
+
+    return dataclasses.replace(found, scenes=tuple(map(sign, found.scenes)), is_signed=True)
+
+
+def _items(
+    url: str,
+    collection: str,
+    tile: str,
+    year: int,
+    retry: RetryPolicy | None,
+    tile_bounds: TileBounds | None,
+    traffic: Traffic | None,
+) -> list[StaticItem]:
+    """Returns items of a tile and year, and maybe others, with the paths of those that lie on disk."""
     path = _local_path(url)
     if path is not None:
-        items = _of_collection(read_static(path)[1], collection)
-    else:
-        client = _open(url, retry or RetryPolicy(), traffic)
-        with _no_stac_is_a_fault():
-            items = [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
-    return _scene_list(items, tile, year, seed, max_scene_cloud)
+        return _of_collection(read_static(path)[1], collection)
+    client = _open(url, retry or RetryPolicy(), traffic)
+    with _no_stac_is_a_fault():
+        return [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
 
 
 def _scene_list(
-    items: Iterable[StaticItem], tile: str, year: int, seed: int, max_scene_cloud: float | None
+    items: Iterable[StaticItem],
+    url: str,
+    tile: str,
+    year: int,
+    seed: int,
+    max_scene_cloud: float | None,
 ) -> SceneList:
     parsed: list[Scene] = []
     refused: list[SceneNote] = []
@@ -178,7 +245,7 @@ def _scene_list(
         try:
             if item_tile is None:
                 raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
-            parsed.append(parse_item(item, tile, base_href))
+            parsed.append(parse_item(item, tile, base_href, url))
         except PermanentFault as fault:
             refused.append(SceneNote.of(item_id, fault))
     latest, duplicates = deduplicate(parsed)
@@ -230,7 +297,8 @@ def _local_path(url: str) -> str | None:
 def _open(url: str, retry: RetryPolicy, traffic: Traffic | None) -> Client:
     with _no_stac_is_a_fault():
         io = RetryingStacIO(retry, traffic=traffic)
-        client = Client.open(url, stac_io=io, timeout=io.timeout)
+        io.session.auth = access = ApiAccess(url)
+        client = Client.open(access.url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
     if not searchable:
         raise PermanentFault(

@@ -44,6 +44,8 @@ GDAL_OPTIONS = {
     # Of the process. In its default of 16 MB, and now and then in 32 MB, blocks of 8 assets push each other out before
     # they are decoded, and are fetched twice.
     "CPL_VSIL_CURL_CACHE_SIZE": str(64 << 20),
+    # Whatever the environment says.
+    "GDAL_HTTP_UNSAFESSL": "NO",
     # Retries are ours: GDAL's would keep what it remembers of a failed request.
     "GDAL_HTTP_MAX_RETRY": "0",
 }

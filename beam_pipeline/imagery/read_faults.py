@@ -17,7 +17,9 @@ import urllib3
 from rasterio.errors import RasterioError
 
 from beam_pipeline.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.foreign_text import shown
 from beam_pipeline.http_session import bounded_session
+from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.retries import RetryAfterFault, retry_after_s
 from beam_pipeline.traffic import Traffic
 
@@ -28,8 +30,6 @@ _CONNECT_S = 10.0
 _THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
-_QUERY = re.compile(r"\?[^\s'`\"]*")
-_USER = re.compile(r"(?<=://)[^\s/@]*@")
 _TOTAL = re.compile(r"/(\d+)\Z")
 
 
@@ -87,25 +87,26 @@ class Asset:
         Raises:
             PermanentFault: "unreadable_href" for another scheme.
         """
-        shown = _clean(href)
+        named = shown(href)
         try:
             parts = urllib.parse.urlsplit(href)
         except ValueError as error:
-            raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {shown}") from error
+            raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {named}") from error
         if parts.scheme in ("http", "https"):
-            return cls(href, f"/vsicurl/{href}", shown)
+            return cls(href, f"/vsicurl/{href}", named)
         if parts.scheme == "gs":
-            return cls("", f"/vsigs/{parts.netloc}{parts.path}", shown)
+            return cls("", f"/vsigs/{parts.netloc}{parts.path}", named)
         if parts.scheme == "file":
             return cls._of_path(urllib.request.url2pathname(parts.path))
         if "://" in href:
             raise PermanentFault(
-                "unreadable_href", f"only paths and file, http, https and gs URLs are read. Received: {shown}"
+                "unreadable_href", f"only paths and file, http, https and gs URLs are read. Received: {named}"
             )
         return cls._of_path(href)
 
     @classmethod
     def _of_path(cls, path: str) -> "Asset":
+        require_on_disk(path)
         # What is shown goes into dataset.json, which must not depend on where a catalogue lies.
         return cls("", Path(path), Path(path).name)
 
@@ -164,8 +165,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
 
     Returns:
         A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401), a `TransientFault` ("forbidden" for
-        403, "throttled" for 429 and 503 with what `Retry-After` says, "server_error", "timeout", "connection"), or
-        `Undecodable` where the header is no TIFF's.
+        403, "throttled" for 429 and 503 with what `Retry-After` says, "server_error", "timeout", "untrusted" for a
+        certificate, "connection"), or `Undecodable` where the header is no TIFF's.
     """
     message = _message(asset, error)
     status = _STATUS.search(message)
@@ -176,7 +177,9 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     if status is not None:
         return _fault_of_status(asset, int(status[1]))
     if "CURL error" in message:
-        reason = "timeout" if "timed out" in message.lower() else "connection"
+        said = message.lower()
+        # Transient as all of these, so that no other date quietly stands in.
+        reason = "timeout" if "timed out" in said else "untrusted" if "certificate" in said else "connection"
         return TransientFault(reason, f"{asset.shown}: {message}")
     if asset.is_local and not Path(asset.gdal_path).exists():
         return PermanentFault("not_found", f"{asset.shown}: there is no such file")
@@ -255,8 +258,4 @@ def _message(asset: Asset, error: BaseException) -> str:
     """Returns the innermost message, where GDAL says most, without what must not be shown."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return _clean(str(error).replace(str(asset.gdal_path), asset.shown))
-
-
-def _clean(text: str) -> str:
-    return _USER.sub("", _QUERY.sub("", text))
+    return shown(str(error).replace(str(asset.gdal_path), asset.shown))

@@ -5,16 +5,15 @@ import dataclasses
 import datetime
 import itertools
 import json
-import os
 import re
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pystac
 
 from beam_pipeline.faults import PermanentFault
+from beam_pipeline.foreign_text import one_line, without_secrets
+from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
 from beam_pipeline.keyed_hash import keyed_hash
@@ -43,20 +42,11 @@ Source: https://earth-search.aws.element84.com/v1.
 EARTH_SEARCH_V0_KEYS = {band: band for band in (*BANDS, SCL)}
 """Asset keys of `sentinel-s2-l2a-cogs`. Source: https://earth-search.aws.element84.com/v0."""
 
-PUBLIC_BUCKETS = {
-    "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",
-    "e84-earth-search-sentinel-data": "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
-}
-"""Buckets that are read without an account.
-
-Source: the hrefs and `storage:*` properties of Earth Search's items.
-"""
-
 _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
-_DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
 _NOTE_CHARS = 500
-_EXTENSIONS = (".tif", ".tiff")
+_ID_CHARS = 500
+_DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +85,12 @@ class Scene:
         """The sensing day, "YYYY-MM-DD" in UTC."""
         return self.datetime[:10]
 
+    def without_secrets(self) -> "Scene":
+        """Returns the scene as files may hold it: its hrefs without user, password and query."""
+        return dataclasses.replace(
+            self, assets={band: without_secrets(href) for band, href in self.assets.items()}
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Returns what JSON can hold."""
         return {**dataclasses.asdict(self), "assets": dict(self.assets)}
@@ -122,7 +118,7 @@ class SceneNote:
     @classmethod
     def of(cls, item_id: str, fault: PermanentFault) -> "SceneNote":
         """Notes a fault; of what a foreign item says, only printable text is kept, and not without end."""
-        return cls(_printable(item_id), fault.reason, _printable(fault.detail))
+        return cls(one_line(item_id, _NOTE_CHARS), fault.reason, one_line(fault.detail, _NOTE_CHARS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +135,8 @@ class SceneList:
         found: Number of items of the tile and year that the catalogue has.
         duplicates: Number of scenes left out because a later processing of the same sensing is there.
         dropped_cloud: Number of scenes left out because of their cloud cover.
+        is_signed: Whether the hrefs are whole; if not, what is secret in them was left out when the list was stored,
+            and `catalog.sign_scenes` gets it anew.
     """
 
     tile: str
@@ -148,16 +146,23 @@ class SceneList:
     found: int
     duplicates: int
     dropped_cloud: int
+    is_signed: bool = True
+
+    def without_secrets(self) -> "SceneList":
+        """Returns the list as files may hold it."""
+        scenes = tuple(scene.without_secrets() for scene in self.scenes)
+        return dataclasses.replace(self, scenes=scenes, is_signed=self.is_signed and scenes == self.scenes)
 
     def to_json(self) -> str:
-        """Returns JSON text with sorted keys, the same for equal lists."""
-        data = {**vars(self), "scenes": [scene.to_dict() for scene in self.scenes]}
+        """Returns JSON text with sorted keys, the same for equal lists, of `without_secrets`."""
+        stored = self.without_secrets()
+        data = {**vars(stored), "scenes": [scene.to_dict() for scene in stored.scenes]}
         data["refused"] = [dataclasses.asdict(note) for note in self.refused]
         return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "SceneList":
-        """Is the inverse of `to_json`."""
+        """Is the inverse of `to_json`, but for the secrets."""
         data = json.loads(text)
         data["scenes"] = tuple(Scene.from_dict(scene) for scene in data["scenes"])
         data["refused"] = tuple(SceneNote(**note) for note in data["refused"])
@@ -205,14 +210,17 @@ def sensing_time(item: Mapping[str, Any]) -> str:
     return _utc(properties.get("datetime") or properties.get("start_datetime"))
 
 
-def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "") -> Scene:
+def parse_item(
+    item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "", api_url: str = ""
+) -> Scene:
     """Reads a STAC item of one of the known profiles.
 
     Args:
         item: An item as a dict, or a pystac item.
         tile: The tile that it must be of, five characters.
         base_href: URL or path of the item itself, against which relative hrefs are resolved. Without it the
-            item's "self" link is taken.
+            item's "self" link is taken if it leads to the web; the item may then name nothing on disk.
+        api_url: URL of the API that gave the item; without it no inner host may be named.
 
     Returns:
         The scene.
@@ -222,15 +230,18 @@ def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str 
             "unreadable_href", "unknown_baseline", "bad_offset_flag" or "bad_item".
     """
     if isinstance(item, pystac.Item):
-        base_href = base_href or item.get_self_href() or ""
-        item = item.to_dict(include_self_link=False, transform_hrefs=False)
+        item = item.to_dict(transform_hrefs=False)
     item_id, properties, assets = item.get("id"), item.get("properties"), item.get("assets")
     if not isinstance(item_id, str) or not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
         raise PermanentFault("bad_item", "a STAC item has an id, properties and assets")
     platform = properties.get("platform", "")
     # Both are stored; what no file can hold as text must not get that far.
-    if not item_id.isprintable() or not isinstance(platform, str) or not platform.isprintable():
-        raise PermanentFault("bad_item", "id and platform must be printable text")
+    if not all(
+        isinstance(it, str) and it.isprintable() and len(it) <= _ID_CHARS for it in (item_id, platform)
+    ):
+        raise PermanentFault(
+            "bad_item", f"id and platform must be printable text of up to {_ID_CHARS} characters"
+        )
     if tile_of_item(item) != tile:
         raise PermanentFault("other_tile", f"the item is of tile {tile_of_item(item)}, not {tile}")
     sensed = sensing_time(item)
@@ -254,58 +265,10 @@ def parse_item(item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str 
             "",
         ),
         cloud_cover=_cloud_cover(properties),
-        assets=_asset_hrefs(assets, base_href),
+        assets=_asset_hrefs(assets, base_href, api_url),
         boa_add_offset=offset,
         boa_decision=decision,
     )
-
-
-def readable_href(href: str, base_href: str) -> str:
-    """Makes an asset's href absolute, and refuses what cannot be read without an account.
-
-    Args:
-        href: As the item has it.
-        base_href: URL or path of the item.
-
-    Returns:
-        An http(s) URL or an absolute local path.
-
-    Raises:
-        PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another
-            scheme, or a relative href of an item that does not say where it is.
-    """
-    shown = href.partition("?")[0]
-    if not href.isprintable():
-        raise PermanentFault("unreadable_href", f"it holds control characters. Received: {shown!r}")
-    try:
-        url, base = urllib.parse.urlsplit(href), urllib.parse.urlsplit(base_href)
-    except ValueError as error:
-        raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {shown}") from error
-    if not url.path.lower().endswith(_EXTENSIONS):
-        raise PermanentFault("unreadable_href", f"a GeoTIFF ends in .tif or .tiff. Received: {shown}")
-    if url.scheme in ("http", "https"):
-        return href
-    if url.scheme == "s3":
-        if url.netloc not in PUBLIC_BUCKETS:
-            raise PermanentFault(
-                "unreadable_href", f"the bucket is not known to be public. Received: {shown}"
-            )
-        return PUBLIC_BUCKETS[url.netloc] + url.path
-    if url.scheme == "file":
-        return urllib.request.url2pathname(url.path)
-    if url.scheme:
-        raise PermanentFault("unreadable_href", f"only http, https, s3 and file are read. Received: {shown}")
-    if os.path.isabs(href):
-        return href
-    if base.scheme in ("http", "https"):
-        return urllib.parse.urljoin(base_href, href)
-    if base.scheme == "file":
-        base_href = urllib.request.url2pathname(base.path)
-    elif base.scheme or not base_href:
-        raise PermanentFault(
-            "unreadable_href", f"relative, and the item does not say where it is. Received: {shown}"
-        )
-    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(base_href)), href))
 
 
 def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
@@ -375,10 +338,6 @@ def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> li
     return [scene for in_turn in rounds for scene in in_turn if scene is not None]
 
 
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text[:_NOTE_CHARS])
-
-
 def _by_time(scene: Scene) -> tuple[str, str]:
     return scene.datetime, scene.item_id
 
@@ -413,7 +372,8 @@ def _cloud_cover(properties: Mapping[str, Any]) -> float | None:
 
 
 def _self_href(item: Mapping[str, Any]) -> str:
-    return next((str(link.get("href", "")) for link in links_of(item) if link.get("rel") == "self"), "")
+    hrefs = (str(link.get("href", "")) for link in links_of(item) if link.get("rel") == "self")
+    return next((href for href in hrefs if href.startswith(("https://", "http://"))), "")
 
 
 def links_of(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -427,7 +387,7 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def _asset_hrefs(assets: Mapping[str, Any], base_href: str) -> dict[str, str]:
+def _asset_hrefs(assets: Mapping[str, Any], base_href: str, api_url: str) -> dict[str, str]:
     keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
     if keys is None:
         raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
@@ -440,5 +400,5 @@ def _asset_hrefs(assets: Mapping[str, Any], base_href: str) -> dict[str, str]:
         href = asset.get("href") if isinstance(asset, Mapping) else None
         if not isinstance(href, str):
             raise PermanentFault("bad_item", f"the asset {keys[band]} has no href")
-        hrefs[band] = readable_href(href, base_href)
+        hrefs[band] = readable_href(href, base_href, api_url)
     return hrefs

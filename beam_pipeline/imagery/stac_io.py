@@ -9,7 +9,8 @@ import requests
 from pystac_client.stac_api_io import StacApiIO
 
 from beam_pipeline.faults import PermanentFault, TransientFault
-from beam_pipeline.http_session import bound_session, is_timeout
+from beam_pipeline.foreign_text import without_secrets
+from beam_pipeline.http_session import bound_session, is_timeout, read_body
 from beam_pipeline.imagery.scenes import links_of
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.traffic import Traffic
@@ -43,6 +44,7 @@ class RetryingStacIO(StacApiIO):
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
         bound_session(self.session, answer_s)
+        self.session.hooks["response"].append(read_body)
         self.retry = retry
         self.traffic = traffic or Traffic()
 
@@ -66,6 +68,17 @@ class RetryingStacIO(StacApiIO):
 
         return self.retry.call(read_once, on_retry=self.traffic.retried)
 
+    def read_text(self, source: pystac.link.HREF, *args: Any, **kwargs: Any) -> str:
+        """Reads text; other than its base class nothing but the web, where an API's links may lead anywhere.
+
+        Raises:
+            PermanentFault: "refused_link", and what `read_json` says.
+        """
+        href = str(source.href if isinstance(source, pystac.Link) else source)
+        if not href.startswith(("https://", "http://")):
+            raise PermanentFault("refused_link", f"an API must not lead to {href}")
+        return super().read_text(source, *args, **kwargs)
+
     def request(
         self,
         href: str,
@@ -81,6 +94,9 @@ class RetryingStacIO(StacApiIO):
             with self.traffic.slot():
                 self.traffic.turn()
                 answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
+        except requests.exceptions.SSLError as error:
+            # Whoever it is, it is not who it should be: nothing is asked again, and nothing sent.
+            raise PermanentFault("untrusted", f"{where}: {error}") from error
         except (
             requests.ConnectionError,
             requests.Timeout,
@@ -148,5 +164,5 @@ def _raise_for_status(answer: requests.Response, where: str) -> None:
 
 
 def _shown(source: object) -> str:
-    """Returns an address without its query, which may hold a key."""
-    return str(source.href if isinstance(source, pystac.Link) else source).partition("?")[0]
+    """Returns an address without what may be a key."""
+    return without_secrets(str(source.href if isinstance(source, pystac.Link) else source))

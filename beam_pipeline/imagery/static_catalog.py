@@ -4,15 +4,19 @@ import hashlib
 import json
 import os
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from beam_pipeline.faults import InvalidInputError, PermanentFault
-from beam_pipeline.imagery.scenes import links_of, readable_href
+from beam_pipeline.foreign_text import without_secrets
+from beam_pipeline.imagery.hrefs import local_path, readable_href
+from beam_pipeline.imagery.scenes import links_of
 
 _ROOTS = ("catalog.json", "collection.json")
+
+_MOST_BYTES = 1 << 29
+"""Of a STAC file: about 20,000 items in one collection."""
 
 StaticItem = tuple[dict[str, Any], str]
 """An item and the path of the file that holds it."""
@@ -46,9 +50,7 @@ def read_static(path: str) -> tuple[str, list[StaticItem]]:
         return "items", [found for file in files for found in _items_of(file, _load(file))]
     content = _load(root)
     if content.get("type") in ("Catalog", "Collection"):
-        return str(content.get("id", "items")), sorted(
-            _walk(root, content, set()), key=lambda found: found[1]
-        )
+        return str(content.get("id", "items")), sorted(_walk(root, content), key=lambda found: found[1])
     return "items", list(_items_of(root, content))
 
 
@@ -76,12 +78,17 @@ def _canonical(item: Mapping[str, Any], file: str, root: str) -> list[Any]:
             href = readable_href(href, file)
         except PermanentFault:
             continue  # what cannot be read is not used either
-        hrefs[key] = os.path.relpath(href, root) if os.path.isabs(href) else href.partition("?")[0]
+        hrefs[key] = os.path.relpath(href, root) if os.path.isabs(href) else without_secrets(href)
     return [item.get("id"), item.get("collection"), item.get("properties"), hrefs]
 
 
 def _load(file: Path) -> dict[str, Any]:
     try:
+        size = file.stat().st_size
+        if not file.is_file() or size > _MOST_BYTES:  # a link may lead to a device, which has no end
+            raise InvalidInputError(
+                f"A STAC file is a file of at most {_MOST_BYTES >> 20} MiB. Received: {file}, {size} bytes"
+            )
         content = json.loads(file.read_bytes())
     except OSError as error:
         raise InvalidInputError(
@@ -113,20 +120,22 @@ def _items_of(file: Path, content: dict[str, Any]) -> Iterator[StaticItem]:
             yield feature, str(file.absolute())
 
 
-def _walk(file: Path, content: dict[str, Any], seen: set[Path]) -> Iterator[StaticItem]:
+def _walk(file: Path, content: dict[str, Any]) -> Iterator[StaticItem]:
     """Follows the child and item links; a file that is linked twice is read once."""
-    seen.add(file.resolve())
-    for link in links_of(content):
+    seen = {file.resolve()}
+    ahead = [(file, link) for link in links_of(content)]
+    while ahead:
+        file, link = ahead.pop()
         if link.get("rel") not in ("child", "item"):
             continue
         target = _linked(file, str(link.get("href", "")))
         if target.resolve() in seen:
             continue
+        seen.add(target.resolve())
         linked = _load(target)
         if linked["type"] in ("Catalog", "Collection"):
-            yield from _walk(target, linked, seen)
+            ahead += [(target, link) for link in links_of(linked)]
         else:
-            seen.add(target.resolve())
             yield from _items_of(target, linked)
 
 
@@ -137,11 +146,12 @@ def _linked(file: Path, href: str) -> Path:
         raise InvalidInputError(f"{file} links to what is no URL: {error}. Received: {href}") from error
     if not href.isprintable():
         raise InvalidInputError(f"{file} links to control characters. Received: {href!r}")
-    if url.scheme == "file":
-        return Path(urllib.request.url2pathname(url.path))
-    if url.scheme:
+    if url.scheme not in ("", "file"):
         raise InvalidInputError(
             f"{file} links to {href}: a static catalogue must lie on disk whole. Download it first, or give "
             "the URL of its STAC API."
         )
-    return file.parent / href
+    try:
+        return Path(local_path(href, str(file)))
+    except PermanentFault as fault:
+        raise InvalidInputError(f"{file} links to what is no file: {fault.detail}") from fault

@@ -34,11 +34,12 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.http_session import BoundedAdapter, bounded_session, is_timeout
+from beam_pipeline.http_session import BoundedAdapter, bounded_session, is_timeout, read_body
 from beam_pipeline.labels.extract import drawn_keys, features_of_cells
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.overpass_answer import Element, checked_elements
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.traffic import Traffic
 
@@ -61,8 +62,6 @@ _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
 _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
 _SLOT_FREE = re.compile(r"Slot available after: .*, in (-?\d+) seconds")
-
-Element = dict[str, Any]
 
 
 def check_url(url: str) -> None:
@@ -142,7 +141,7 @@ class _Server:
     @property
     def host(self) -> str:
         """Its name, for messages."""
-        return urlsplit(self.url).hostname or self.url
+        return urlsplit(self.url).hostname or "the server"
 
     def on_retry(self, fault: TransientFault) -> None:
         """Says and counts what is asked once more."""
@@ -195,6 +194,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     elements: list[Element] = []
 
     def check(response: requests.Response, **_: object) -> None:
+        read_body(response)
         if not response.is_redirect:
             with response:
                 elements.extend(_checked(response, server))
@@ -225,6 +225,8 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
         ):
             server.traffic.turn()
             osmnx.features.features_from_polygon(shapely.box(*box), tags)
+    except requests.exceptions.SSLError as error:
+        raise PermanentFault("untrusted", f"{server.host}: {error}") from error
     except (requests.exceptions.RequestException, OSError) as error:
         reason = "timeout" if is_timeout(error) else "unreachable"
         raise TransientFault(reason, f"{server.host}: {type(error).__name__}") from error
@@ -275,8 +277,8 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
         raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
     try:
         answer = response.json()
-        elements: list[Element] = answer["elements"]
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError) as error:
+        elements = checked_elements(answer)
+    except (ValueError, RecursionError) as error:
         raise TransientFault("malformed_answer", f"{host} answered 200 with no Overpass JSON") from error
     # Overpass finds out that it cannot finish when it has said 200 already: what came is only a part.
     if "remark" in answer:

@@ -345,7 +345,7 @@ def _read_json(files: Files, output: str, name: str, findings: Findings) -> dict
         return None
     try:
         content = json.loads(files.read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         findings.differ("dataset", name, f"is no JSON: {error}")
         return None
     if not isinstance(content, dict):

@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 
+from beam_pipeline.foreign_text import shown
+
 MOST_SHOWN = 5
 """Differences of one kind that are kept whole; the others are only counted."""
 
@@ -22,9 +24,9 @@ class Difference:
     detail: str
 
     def __str__(self) -> str:
-        """Returns one line."""
+        """Returns one line that is safe to be shown, whatever the dataset holds."""
         where = self.file if self.record is None else f"{self.file}, record {self.record}"
-        return f"{where}: {self.detail}"
+        return shown(f"{where}: {self.detail}")
 
 
 class Findings:

@@ -22,7 +22,7 @@ from beam_pipeline.records.summary import DeadLetter, UnitSummary, failed_summar
 DATASET_NAME = "opensentinelmap"
 SUMMARIES_FOLDER = "summaries"
 
-_SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-(\d{{5,}})-of-(\d{{5,}})\Z")
+_SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-([0-9]{{5,9}})-of-([0-9]{{5,9}})\Z")
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEAD_BYTES = _LENGTH.size + _CRC.size
@@ -33,15 +33,17 @@ def shard_name(split: Split, index: int, count: int) -> str:
     return f"{DATASET_NAME}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
-def parse_shard_name(name: str) -> tuple[Split, int, int]:
+def parse_shard_name(name: object) -> tuple[Split, int, int]:
     """Returns (split, index, count) of a shard's file name.
+
+    What passes holds no path: a foreign dataset's names may be joined to its folder once they were parsed.
 
     Raises:
         ValueError: It is no shard's name.
     """
-    match = _SHARD_NAME.match(name)
+    match = _SHARD_NAME.match(name) if isinstance(name, str) else None
     if match is None:
-        raise ValueError(f'A shard is named like "{shard_name("training", 3, 12)}". Received: {name}')
+        raise ValueError(f'A shard is named like "{shard_name("training", 3, 12)}". Received: {name!r}')
     return SPLITS[SPLITS.index(match[1])], int(match[2]), int(match[3])
 
 

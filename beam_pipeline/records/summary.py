@@ -138,7 +138,7 @@ class UnitSummary:
         """
         try:
             return cls(**_typed(json.loads(text)))
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"this is no summary of a unit: {type(error).__name__}: {error}") from error
 
 

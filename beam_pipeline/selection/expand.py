@@ -11,6 +11,9 @@ from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.records.files import join
 from beam_pipeline.storage import BeamFiles, FileSystems, open_bytes
 
+MOST_BYTES = 1 << 34
+"""Of an expanded composite. Source: 86401 x 33601 float32 are 11.6 GB; a few bytes may expand to any number."""
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -67,6 +70,12 @@ def _name(path: str) -> str:
 
 
 def _pieces(source: Any) -> Iterator[bytes]:
+    size = 0
     with gzip.GzipFile(fileobj=source) as file:
         while piece := file.read(_CHUNK_BYTES):
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise gzip.BadGzipFile(
+                    f"it expands to more than {MOST_BYTES >> 30} GiB, and a composite does not"
+                )
             yield piece

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.faults import PermanentFault
+from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import (
     Scene,
@@ -17,7 +18,6 @@ from beam_pipeline.imagery.scenes import (
     normalise_tile,
     order_scenes,
     parse_item,
-    readable_href,
     tile_of_item,
 )
 from tests.shared_data import shared
@@ -97,8 +97,10 @@ def test_unusable_items_say_why(change, reason: str) -> None:
         ("https://host/a/B02.tif?token=1", "", "https://host/a/B02.tif?token=1"),
         ("./B02.tif", "https://host/items/a/a.json", "https://host/items/a/B02.tif"),
         ("../B02.tif", "/data/a/a.json", "/data/B02.tif"),
-        ("/data/B02.tif", "", "/data/B02.tif"),
-        ("file:///data/B%2002.tif", "", "/data/B 02.tif"),
+        ("/data/B02.tif", "/a.json", "/data/B02.tif"),
+        ("file:///data/B%2002.tif", "file:///a%20b/a.json", "/data/B 02.tif"),
+        ("B02.tif", "file:///a%20b/a.json", "/a b/B02.tif"),
+        ("/a/B02.tif", "https://host/items/a.json", "https://host/a/B02.tif"),
         (
             "s3://sentinel-cogs/x/B02.tif",
             "",

@@ -1,0 +1,87 @@
+"""Text of others, before it is shown, logged or stored: no secrets, no control characters, not without end."""
+
+import logging
+import re
+
+_USER = re.compile(r"(://)[^\s/?#]*@")
+"""User and password of a URL. A password may hold an @, so it ends at the last one."""
+
+_QUERY_OF_URL = re.compile(r"(://[^\s?#]*)[?#][^\s\"]*")
+"""Query and fragment of a URL, where keys and signatures are."""
+
+_QUERY = re.compile(r"\?[^\s?=\"]+=[^\s\"]*")
+"""A query whose URL is told in parts, as urllib3 does: "Max retries exceeded with url: /v1?key=..."."""
+
+_MOST_CHARS = 2000
+
+# Those that print a URL at some level, or pass on what GDAL says of one.
+_LOGGERS_THAT_SHOW_URLS = (
+    "pystac_client.stac_api_io",
+    "rasterio._base",
+    "rasterio._env",
+    "rasterio._err",
+    "rasterio._io",
+    "rasterio._vsiopener",
+    "rasterio.env",
+    "rasterio.session",
+    "urllib3.connection",
+    "urllib3.connectionpool",
+    "urllib3.poolmanager",
+    "urllib3.util.retry",
+)
+
+
+def without_secrets(text: str) -> str:
+    """Takes user, password, query and fragment out of every URL in a text.
+
+    What signs a URL is called differently by each host, so nothing of a query is kept.
+
+    Args:
+        text: One URL, or anything with URLs in it.
+
+    Returns:
+        The text without them.
+    """
+    if "?" not in text and "://" not in text:
+        return text
+    return _QUERY.sub("", _QUERY_OF_URL.sub(r"\1", _USER.sub(r"\1", text)))
+
+
+def one_line(text: str, most_chars: int = _MOST_CHARS) -> str:
+    r"""Makes text safe for a terminal, a table and a log.
+
+    Args:
+        text: Anything.
+        most_chars: How much of it is kept.
+
+    Returns:
+        The text, with what cannot be printed (line breaks, escape sequences, marks that turn the direction of writing,
+        lone surrogates) written as Python writes it, e.g. "\n" or "\x1b".
+    """
+    if len(text) > most_chars:
+        text = f"{text[:most_chars]}... ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def shown(text: str, most_chars: int = _MOST_CHARS) -> str:
+    """Makes text safe to be shown to anybody: `without_secrets`, and on `one_line`."""
+    return one_line(without_secrets(text), most_chars)
+
+
+class _WithoutSecrets(logging.Filter):
+    """Shows log records as `without_secrets`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+_WITHOUT_SECRETS = _WithoutSecrets()
+
+
+def hide_secrets_in_logs() -> None:
+    """Has libraries that log URLs leave out what is secret in them, at every level; once for a process is enough."""
+    for name in _LOGGERS_THAT_SHOW_URLS:
+        logging.getLogger(name).addFilter(_WITHOUT_SECRETS)

@@ -1,0 +1,78 @@
+"""What is never done with what others send, beside what Ruff's S rules forbid (eval, exec, pickle, shells, ...)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {
+    "load_model": "builds whatever a file describes",
+    "enable_unsafe_deserialization": "runs code of a file",
+    "allow_pickle": "runs code of a file",
+    "unsafe_load": "runs code of a file",
+    "pickle": "runs code of a file",
+    "joblib": "runs code of a file",
+    "dill": "runs code of a file",
+    "shell": "runs text as a command",
+    "ElementTree": "expands entities without end",
+    "minidom": "expands entities without end",
+    "_create_unverified_context": "trusts any host",
+    "CERT_NONE": "trusts any host",
+}
+FALSE_ONLY = {"verify", "safe_mode", "check_hostname"}
+
+
+def forbidden(source: str) -> Iterator[str]:
+    """Yields what a module does that it must not."""
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Attribute):
+            names.append(node.attr)
+        elif isinstance(node, ast.Name):
+            names.append(node.id)
+        elif isinstance(node, ast.keyword):
+            names.append(node.arg or "")
+            if node.arg in FALSE_ONLY and isinstance(node.value, ast.Constant) and node.value.value is False:
+                yield f"{node.arg}=False"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names += [part for alias in node.names for part in alias.name.split(".")]
+            names += (getattr(node, "module", None) or "").split(".")
+        yield from (name for name in names if name in NAMES)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from xml.etree import ElementTree",
+        "import xml.etree.ElementTree as E",
+        "np.load(f, allow_pickle=x)",
+        "keras.models.load_model(f)",
+        "subprocess.run(a, shell=True)",
+        "requests.get(u, verify=False)",
+        "keras.saving.deserialize_keras_object(c, safe_mode=False)",
+        "context.verify_mode = ssl.CERT_NONE",
+    ],
+)
+def test_it_is_found(source: str) -> None:
+    assert list(forbidden(source))
+
+
+def test_neither_package_does_it() -> None:
+    files = [*ROOT.glob("beam_pipeline/**/*.py"), *ROOT.glob("model_tf/**/*.py"), ROOT / "setup.py"]
+    assert len(files) > 100
+    found = {str(file.relative_to(ROOT)): list(forbidden(file.read_text())) for file in files}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+def test_nothing_turns_off_the_look_at_certificates() -> None:
+    files = [*ROOT.glob("beam_pipeline/**/*.py"), *ROOT.glob("templates/**/*"), *ROOT.glob(".ci/*")]
+    lines = [
+        line
+        for file in files
+        if file.suffix != ".npz" and file.is_file()
+        for line in file.read_text().splitlines()
+    ]
+    assert {line.strip() for line in lines if "UNSAFESSL" in line} == {'"GDAL_HTTP_UNSAFESSL": "NO",'}
