@@ -13,7 +13,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_pipeline import answers
+from beam_pipeline import http_session
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault
@@ -122,7 +122,7 @@ def overpass(tmp_path_factory: pytest.TempPathFactory):
 def test_an_answer_without_end_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overpass: OverpassServer, packed: bool
 ) -> None:
-    monkeypatch.setattr(answers, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(http_session, "MOST_BYTES", 1 << 20)
     text = '{"features": "' + "x" * (1 << 22) + '"}'
     with StacServer([{"collection": "x"}]) as server:
         headers = {"Content-Encoding": "gzip"} if packed else {}
@@ -152,7 +152,7 @@ def _send(handler, body: str, headers: dict[str, str]) -> None:
 def test_an_answer_is_what_requests_would_have_read() -> None:
     with StacServer([{"collection": "x"}]) as server:
         plain = requests.get(server.url, timeout=5)
-        hooked = requests.get(server.url, timeout=5, hooks={"response": answers.read_body})
+        hooked = requests.get(server.url, timeout=5, hooks={"response": http_session.read_body})
         assert hooked.json() == plain.json()
 
 
