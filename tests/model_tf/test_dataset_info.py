@@ -81,7 +81,7 @@ def test_fingerprint_follows_the_content(dataset_folder, tmp_path):
         (("ontology", ...), "ontology must be there"),
         (("ontology", "channels", []), "ontology.channels"),
         (("shards", 1, "examples", ...), r"shards\[1\]: examples must be there. Received: None. Copy"),
-        (("shards", 0, "name", "shard-1"), r"shards\[0\]: A shard is named like .*Received: shard-1. Copy"),
+        (("shards", 0, "name", "shard-1"), r"shards\[0\]: A shard is named like .*Received: 'shard-1'. Copy"),
         (("shards", 0, "sales"), r"shards\[0\]: name must be there"),
         (("splits", "testing", ...), "splits: testing must be there. Received: None"),
         (("splits", "training", "cells", ...), r"splits\.training: cells must be there. Received: None"),

@@ -71,4 +71,4 @@ def test_groups_of_another_ontology():
     assert [group.key for group in groups] == ["crops"]
     channels = [{**channels[0], "name": "../crops"}, {"name": "b", "labels": {"/a b": 1}}, channels[2]]
     groups = groups_of(CategoryTable.from_ontology({"channels": channels}))
-    assert [group.key for group in groups] == ["_crops", "_a_b"]  # parts of file names
+    assert [group.key for group in groups] == ["crops", "a_b"]  # parts of file names

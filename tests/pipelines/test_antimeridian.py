@@ -1,5 +1,6 @@
 """Cells on both sides of 180 degrees, whose items claim the whole world, through the whole pipeline."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from beam_pipeline.imagery.image import BANDS, BANDS_10, SCL
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.sample_world.stac import ASSET_KEYS
 from tests.imagery.made_cogs import write_cog
+from tests.imagery.range_server import RangeServer
 from tests.imagery.stac_server import Item, StacServer
 from tests.labels.osm_file import OsmFile
 from tests.pipelines.conftest import Built
@@ -27,7 +29,7 @@ LAKE: Box = (-180.0, -16.855, -179.975, -16.835)  # where this begins
 PARK: Box = (179.99, -16.833, -179.99, -16.828)  # crosses it
 
 
-def item_of(folder: Path, name: str, date: str) -> Item:
+def item_of(folder: str, name: str, date: str) -> Item:
     """An item whose footprint is the world, and no word of where its tile lies but its code."""
     ring = [[-180.0, -90.0], [180.0, -90.0], [180.0, 90.0], [-180.0, 90.0], [-180.0, -90.0]]
     return {
@@ -80,7 +82,6 @@ def test_cells_on_both_sides_of_the_antimeridian(tmp_path: Path) -> None:
             classes = np.full((600, 600), VEGETATION) if band == SCL else None
             where = {"epsg": EPSG, "left": LEFT, "top": TOP}
             pixels[date, band] = write_cog(folder / f"{band}.tif", band, **where, pixels=classes)
-        items += [item_of(folder, "1KAB", date), item_of(tmp_path / "none", "60KZF", date)]
     file = OsmFile()
     for number, (box, tags) in enumerate(
         ((FOREST, {"landuse": "forest"}), (LAKE, {"natural": "water"}), (PARK, {"leisure": "park"})), 1
@@ -90,7 +91,11 @@ def test_cells_on_both_sides_of_the_antimeridian(tmp_path: Path) -> None:
     extract = file.write(tmp_path / "map.osm.pbf")
 
     output = tmp_path / "set"
-    with StacServer(items, query="absent") as server:
+    with contextlib.ExitStack() as servers:
+        files = servers.enter_context(RangeServer(tmp_path))
+        for date in DATES:
+            items += [item_of(files.url(date), "1KAB", date), item_of(files.url("none"), "60KZF", date)]
+        server = servers.enter_context(StacServer(items, query="absent"))
         own = [f"--area={AREA}", "--years", "2020", "--osm", str(extract), "--output", str(output)]
         built = Built(output, main([*own, "--stac_url", server.url, "--collection", "sentinel-2-l2a"]))
         boxes = [search["bbox"] for search in server.searches]

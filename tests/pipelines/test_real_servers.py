@@ -18,6 +18,7 @@ import requests
 from beam_pipeline.build_dataset import main
 from beam_pipeline.imagery import catalog
 from beam_pipeline.sample_world import SampleWorld
+from tests.imagery.range_server import RangeServer
 from tests.imagery.stac_server import Item
 from tests.pipelines.conftest import Built, flags
 from tests.pipelines.real_servers import nginx, pgstac, rustac
@@ -60,14 +61,16 @@ def without_catalogue(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return same
 
 
+def listed(world: SampleWorld, files: RangeServer) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": items_of(world, files.url("").rstrip("/"))}
+
+
 def test_rustac_has_no_query_and_gives_the_same(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked by bounds, page by page; half of what it finds are items of another tile."""
     monkeypatch.setattr(catalog, "PAGE_SIZE", 7)
-    root = str(world.stac_catalog.parent)
-    items = {"type": "FeatureCollection", "features": items_of(world, root)}
-    with rustac(items, tmp_path) as url:
+    with RangeServer(world.stac_catalog.parent) as files, rustac(listed(world, files), tmp_path) as url:
         tile = {"collections": ["sentinel-2-l2a"], "query": {"grid:code": {"eq": "MGRS-24STJ"}}}
         answer = requests.post(f"{url}/search", json=tile, timeout=10)
         # No error: whoever trusts it has gaps in place of tiles. What it says of itself is the truth.
