@@ -72,17 +72,17 @@ class ChaosApi(StacServer):
     """A STAC API that fails by chance.
 
     Attributes:
-        committed: Path and fault of every request, None for a calm answer.
+        committed: Whether only the launch asks so, and the fault of every request, None for a calm answer.
     """
 
     def __init__(self, items: list[Item], chaos: Chaos) -> None:
         super().__init__(items)
         self._chaos = chaos
-        self.committed: list[tuple[str, str | None]] = []
+        self.committed: list[tuple[bool, str | None]] = []
 
     def faults_of_the_job(self) -> collections.Counter[str]:
-        """What it committed after the launch, whose last request is for the collection."""
-        launch = max(n for n, (path, _) in enumerate(self.committed) if "/collections/" in path)
+        """What it committed after the launch, whose last request is a search of no year."""
+        launch = max(n for n, (of_launch, _) in enumerate(self.committed) if of_launch)
         return collections.Counter(fault for _, fault in self.committed[launch + 1 :] if fault is not None)
 
     def _send(
@@ -94,7 +94,8 @@ class ChaosApi(StacServer):
     ) -> None:
         asked = json.dumps(self.requests[-1], sort_keys=True)
         drawn = self._chaos.draw(f"{handler.command} {handler.path} {asked}", API_FAULTS)
-        self.committed.append((handler.path, drawn))
+        _, path, parameters = self.requests[-1]
+        self.committed.append((path.endswith("/search") and "datetime" not in parameters, drawn))
         if drawn is None:
             super()._send(handler, status, body, headers)
         elif drawn == "reset":
