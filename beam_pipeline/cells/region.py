@@ -34,7 +34,8 @@ MOST_CELLS_DRAWN = 50_000_000
 
 _BATCH = 100_000
 
-_NUMBER = r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*"
+# Not \s and \d, which match more than `float` takes.
+_NUMBER = r"[ \t\r\n]*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[ \t\r\n]*"
 _BBOX = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*\Z")
 
 

@@ -42,9 +42,10 @@ def parse_shard_name(name: object) -> tuple[Split, int, int]:
         ValueError: It is no shard's name.
     """
     match = _SHARD_NAME.match(name) if isinstance(name, str) else None
-    if match is None:
+    parsed = (SPLITS[SPLITS.index(match[1])], int(match[2]), int(match[3])) if match is not None else None
+    if parsed is None or shard_name(*parsed) != name:  # one name a shard: no zeros beyond the five digits
         raise ValueError(f'A shard is named like "{shard_name("training", 3, 12)}". Received: {name!r}')
-    return SPLITS[SPLITS.index(match[1])], int(match[2]), int(match[3])
+    return parsed
 
 
 def summary_path(output: str, name: str) -> str:

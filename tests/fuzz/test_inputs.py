@@ -10,7 +10,7 @@ from pathlib import Path
 import osmium
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline import http_session
@@ -56,6 +56,7 @@ ELEMENTS = [
 
 
 @given(damaged(REGION).map(json.dumps) | values.map(json.dumps) | st.text())
+@example("0\x1f")
 @patient
 def test_a_region_is_read_or_refused(text: str) -> None:
     refused = outcome(lambda: cells_in_region(text, 3, 0), InvalidInputError)
