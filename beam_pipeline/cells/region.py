@@ -269,7 +269,7 @@ def _check_crs(path: str, content: dict[str, Any]) -> None:
         # Of all names of WGS 84, whatever they say of the order of axes: GeoJSON has longitude first.
         if pyproj.CRS(name).equals(pyproj.CRS("OGC:CRS84"), ignore_axis_order=True):
             return
-    except CRSError:
+    except (CRSError, UnicodeError):
         pass  # a link to a file, or a name that PROJ does not know
     raise InvalidInputError(
         "The region's GeoJSON must be in longitude and latitude of WGS 84 (RFC 7946). Convert it: ogr2ogr "

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -392,8 +391,7 @@ def _rule(path: str, key: str, value: int, part: object) -> Rule:
     if (
         not isinstance(dilation_m, int | float)
         or isinstance(dilation_m, bool)
-        or not math.isfinite(dilation_m)
-        or not 0 <= dilation_m <= MAX_DILATION_M
+        or not 0 <= dilation_m <= MAX_DILATION_M  # nor is NaN
     ):
         _fail(
             f"{path}.dilation_m", f"this must be metres from 0 to {MAX_DILATION_M}", dilation_m, "Correct it"

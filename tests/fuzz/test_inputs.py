@@ -57,6 +57,15 @@ ELEMENTS = [
 
 @given(damaged(REGION).map(json.dumps) | values.map(json.dumps) | st.text())
 @example("0\x1f")
+@example(
+    json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [],
+            "crs": {"type": "name", "properties": {"name": "\ud800"}},
+        }
+    )
+)
 @patient
 def test_a_region_is_read_or_refused(text: str) -> None:
     refused = outcome(lambda: cells_in_region(text, 3, 0), InvalidInputError)
