@@ -59,9 +59,8 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
             model = _load(local, path, run)
         except InvalidInputError:
             raise
-        except (
-            Exception
-        ) as error:  # of zipfile, json, h5py, numpy and Keras, none of which lists what it raises
+        except Exception as error:
+            # Of zipfile, json, h5py, numpy and Keras, none of which lists what it raises.
             raise InvalidInputError(
                 f"{path} is damaged, or it was not written by this version of train.py "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."

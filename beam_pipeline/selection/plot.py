@@ -61,7 +61,9 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     middle = np.cos(np.radians((south + north) / 2))
     shape = (north - south) / ((east - west) * middle)
     figure, axes = pyplot.subplots(
-        figsize=(_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 0.8, 4.0, 12.0))), dpi=_DPI
+        figsize=(_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 1.1, 4.0, 12.0))),
+        dpi=_DPI,
+        layout="constrained",
     )
     for line in coastlines():
         # Where a country is cut at the antimeridian there is no coast.
@@ -91,8 +93,10 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     axes.set_xlabel("longitude, degrees")
     axes.set_ylabel("latitude, degrees")
     axes.set_title(f"{total:,} cells by split")
-    axes.legend(loc="lower left", markerscale=float(np.sqrt(40 / size)), framealpha=0.9)
-    figure.tight_layout()
+    # Below the map, where it hides no cell.
+    figure.legend(
+        loc="outside lower center", ncols=len(SPLITS), markerscale=float(np.sqrt(40 / size)), frameon=False
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     pyplot.close(figure)

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -149,15 +149,14 @@ def lights(
     return glow
 
 
-def write_night_lights(path: Path, window: RasterWindow, lit: float) -> None:
-    shapes = [shapely.Polygon(line) for line in coastlines()]
-    threshold = threshold_of(window, shapes, lit)
+def write_strips(path: Path, window: RasterWindow, dtype: str, pixels: Callable[[range], np.ndarray]) -> None:
+    """Writes a GeoTIFF in strips of one row, of what is made of some rows at a time."""
     profile = {
         "driver": "GTiff",
         "width": window.columns,
         "height": window.rows,
         "count": 1,
-        "dtype": "float32",
+        "dtype": dtype,
         "crs": "EPSG:4326",
         "transform": transform_of(window),
         "compress": "lzw",
@@ -167,8 +166,13 @@ def write_night_lights(path: Path, window: RasterWindow, lit: float) -> None:
     with rasterio.open(path, "w", **profile) as file:
         for row in range(0, window.rows, ROWS):
             rows = range(row, min(row + ROWS, window.rows))
-            part = Window(0, row, window.columns, len(rows))
-            file.write(lights(window, rows, shapes, threshold), 1, window=part)
+            file.write(pixels(rows), 1, window=Window(0, row, window.columns, len(rows)))
+
+
+def write_night_lights(path: Path, window: RasterWindow, lit: float) -> None:
+    shapes = [shapely.Polygon(line) for line in coastlines()]
+    threshold = threshold_of(window, shapes, lit)
+    write_strips(path, window, "float32", lambda rows: lights(window, rows, shapes, threshold))
 
 
 def classes(window: RasterWindow, rows: range, shapes: Sequence[shapely.Polygon]) -> np.ndarray:
@@ -185,22 +189,7 @@ def write_land_cover(path: Path, window: RasterWindow) -> None:
     if path.suffix == ".nc":
         write_land_cover_netcdf(path, window, shapes)
         return
-    profile = {
-        "driver": "GTiff",
-        "width": window.columns,
-        "height": window.rows,
-        "count": 1,
-        "dtype": "uint8",
-        "crs": "EPSG:4326",
-        "transform": transform_of(window),
-        "compress": "lzw",
-        "blockysize": 1,
-        "bigtiff": "yes",
-    }
-    with rasterio.open(path, "w", **profile) as file:
-        for row in range(0, window.rows, ROWS):
-            rows = range(row, min(row + ROWS, window.rows))
-            file.write(classes(window, rows, shapes), 1, window=Window(0, row, window.columns, len(rows)))
+    write_strips(path, window, "uint8", lambda rows: classes(window, rows, shapes))
 
 
 def write_land_cover_netcdf(path: Path, window: RasterWindow, shapes: Sequence[shapely.Polygon]) -> None:

@@ -351,7 +351,9 @@ def test_damage_to_what_is_not_used_is_no_matter(rewritten):
             set_bytes(example, name, b"no png")
         return examples
 
-    read_all(rewritten(change))
+    whole = batches(rewritten(lambda examples: examples), pairs_per_batch=1)
+    assert whole
+    assert_same(batches(rewritten(change), pairs_per_batch=1), whole)
 
 
 def test_missing_examples_are_found(rewritten):

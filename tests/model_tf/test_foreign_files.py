@@ -241,9 +241,11 @@ def test_any_settings_of_a_run_are_read_or_refused(run, tmp_path) -> None:
     def read(description) -> None:
         (tmp_path / "settings.json").write_text(json.dumps(description))
         try:
-            read_run(str(tmp_path))
+            found = read_run(str(tmp_path))
         except InvalidInputError:
             return
+        # What is read says the same once more: nothing of it was made up or lost.
+        assert RunInfo.from_json(json.loads(json.dumps(found.to_json())), "again") == found
 
     read()
 

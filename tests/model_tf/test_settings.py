@@ -80,4 +80,5 @@ def test_what_cannot_be_is_refused(given: dict[str, object], said: str) -> None:
 def test_every_strategy_of_every_backend_is_accepted() -> None:
     for backend, strategies in STRATEGIES.items():
         for strategy in strategies:
-            TrainSettings(backend=backend, strategy=strategy)
+            settings = TrainSettings(backend=backend, strategy=strategy)
+            assert (settings.backend, settings.strategy) == (backend, strategy)

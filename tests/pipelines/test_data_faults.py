@@ -66,6 +66,42 @@ def cells_of(world: SampleWorld) -> dict[int, Cell]:
     return {cell.cell_id: cell for cell in parse_cells_csv(world.cells_csv.read_text(), "cells.csv")}
 
 
+def check_touched(after: Built, built: Built, world: SampleWorld, damaged: set[tuple[str, int]]) -> None:
+    """What was to be touched was; the rest is what it was to the byte."""
+    cells = cells_of(world)
+    now, before = after.records(), built.records()
+    for year in world.years:
+        for tile in {cell.tile for cell in cells.values()}:
+            keys = {(cell.cell_id, year) for cell in cells.values() if cell.tile == tile}
+            same = {key: now.get(key) for key in keys} == {key: before.get(key) for key in keys}
+            assert same != ((tile, year) in damaged), (tile, year)
+
+
+def check_walked(
+    after: Built, clean: Catalogue, world: SampleWorld, unusable: dict[str, Usable], origin: dict[str, str]
+) -> collections.Counter[str]:
+    """Each cell-year has exactly the dates that the walk leads to, with the pixels that are there, or is rejected.
+
+    Returns how often each item was used.
+    """
+    cells, now = cells_of(world), after.records()
+    refusals, used = rejected(after), collections.Counter[str]()
+    assert refusals.keys() | now.keys() == planned(world)
+    assert not refusals.keys() & now.keys()
+    for (cell_id, year), cell in ((key, cells[key[0]]) for key in sorted(refusals.keys() | now.keys())):
+        expected = expected_dates(after.folder, clean, cell, year, unusable, origin)
+        if len(expected) < 2:
+            reason = ("no_clear_date", "one_clear_date")[len(expected)]
+            assert refusals.get((cell_id, year)) == reason, (cell_id, year)
+            continue
+        example = decode(now[cell_id, year])
+        assert [image.item_id for image in example.images] == expected
+        for image in example.images:
+            assert shows(image, clean, origin.get(image.item_id, image.item_id), cell.chip)
+            used[image.item_id] += 1
+    return used
+
+
 def test_broken_images_cost_exactly_their_dates(
     built: Built, world: SampleWorld, world_copy: Callable[[], SampleWorld], tmp_path: Path
 ) -> None:
@@ -158,38 +194,20 @@ def test_broken_images_cost_exactly_their_dates(
     assert notes == noted | contradicted
     assert str(tmp_path) not in (after.folder / "dataset.json").read_text()
 
-    # What was to be touched was; the rest is what it was to the byte.
-    damaged = {
-        ("23SQC", 2021),
-        ("24STH", 2021),
-        ("24STH", 2022),
-        ("24STJ", 2021),
-        ("24STJ", 2022),
-        ("23SQD", 2021),
-    }
-    cells = cells_of(world)
-    now, before = after.records(), built.records()
-    for year in world.years:
-        for tile in {cell.tile for cell in cells.values()}:
-            keys = {(cell.cell_id, year) for cell in cells.values() if cell.tile == tile}
-            same = {key: now.get(key) for key in keys} == {key: before.get(key) for key in keys}
-            assert same != ((tile, year) in damaged), (tile, year)
-
-    # Each cell-year has exactly the dates that the walk leads to, with the pixels that are there, or is rejected.
-    refusals, used = rejected(after), collections.Counter[str]()
-    assert refusals.keys() | now.keys() == planned(world)
-    assert not refusals.keys() & now.keys()
-    for (cell_id, year), cell in ((key, cells[key[0]]) for key in sorted(refusals.keys() | now.keys())):
-        expected = expected_dates(after.folder, clean, cell, year, unusable, origin)
-        if len(expected) < 2:
-            reason = ("no_clear_date", "one_clear_date")[len(expected)]
-            assert refusals.get((cell_id, year)) == reason, (cell_id, year)
-            continue
-        example = decode(now[cell_id, year])
-        assert [image.item_id for image in example.images] == expected
-        for image in example.images:
-            assert shows(image, clean, origin.get(image.item_id, image.item_id), cell.chip)
-            used[image.item_id] += 1
+    check_touched(
+        after,
+        built,
+        world,
+        {
+            ("23SQC", 2021),
+            ("24STH", 2021),
+            ("24STH", 2022),
+            ("24STJ", 2021),
+            ("24STJ", 2022),
+            ("23SQD", 2021),
+        },
+    )
+    used = check_walked(after, clean, world, unusable, origin)
     # Nothing of this is true of nothing: each damage that holds for some chips only was met by others.
     for item_id in (
         west,
