@@ -21,11 +21,10 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.70",
         "google-crc32c>=1.5",  # the CRC of TFRecord framing; Beam ships none
-        "matplotlib>=3.9",  # maps and figures
+        "matplotlib>=3.9",  # maps, figures and contact sheets
         "numpy>=1.26",
         "osmium>=4.0",  # reads and writes .osm.pbf; the reference implementation's bindings
         "osmnx>=2.0",
-        "pillow>=11",  # preview's contact sheets
         "pyproj>=3.6",
         "pystac>=1.10",
         "pystac-client>=0.8",

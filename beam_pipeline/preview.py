@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from matplotlib.figure import Figure
 
 from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.foreign_text import one_line
@@ -29,12 +28,16 @@ from beam_pipeline.records.shards import parse_shard_name, read_shard
 from beam_pipeline.records.summary import NUM_LABEL_CHANNELS
 from beam_pipeline.storage import BeamFiles, use_default_options
 
-_SIDE = 192
+_DPI = 100
+_SIDE = 192  # here and below in pixels, of which an image has this many on a side
 _GAP = 8
 _CAPTION = 30
 _CAPTION_CHARS = 60
 _LEGEND_COLUMNS = 6
 _LEGEND_ROW = 18
+_FONT = 11
+_FRAME_GREY = 160
+_MOST_ROWS = 200  # matplotlib draws up to 65,536 pixels
 
 
 def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple[int, int, int]]]:
@@ -52,7 +55,7 @@ def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple
     return {name: (value, colour) for (value, name), colour in zip(labels, chosen, strict=True)}
 
 
-def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> PillowImage.Image:
+def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws a contact sheet.
 
     Args:
@@ -60,7 +63,7 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         channels: The channels of `dataset.json`'s ontology.
 
     Returns:
-        An RGB picture.
+        A figure, on which images are drawn pixel for pixel.
     """
     colours = palette(channels)
     table = np.zeros((256, 3), np.uint8)
@@ -74,46 +77,65 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
     legend_rows = -(-len(legend) // _LEGEND_COLUMNS)
     width = _GAP + columns * (_SIDE + _GAP)
     row_height = _SIDE + _CAPTION + _GAP
-    sheet = PillowImage.new(
-        "RGB", (width, _GAP + len(examples) * row_height + _GAP + legend_rows * _LEGEND_ROW), (255, 255, 255)
-    )
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=11)
+    sheet = _Sheet(width, _GAP + len(examples) * row_height + _GAP + legend_rows * _LEGEND_ROW)
 
     for row, example in enumerate(examples):
         top = _GAP + row * row_height
-        cell = example.cell
-        pictures = [
-            (
-                _true_colour(image),
-                f"{_brief(image.date)}  bad {image.bad_percent:.0%}\n{_brief(image.item_id)}",
-            )
-            for image in example.images
-        ]
-        pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (
-            2 - len(pictures)
-        )
-        where = (f"cell {cell.cell_id}", f"{_brief(cell.tile)}  {cell.split}", "")
-        pictures += [
-            (
-                table[example.label[..., index]],
-                f"{_brief(channel['name'])}\n{where[min(index, 2)]}",
-            )
-            for index, channel in enumerate(channels)
-        ]
-        for column, (pixels, caption) in enumerate(pictures):
+        for column, (pixels, caption) in enumerate(_pictures(example, channels, table)):
             left = _GAP + column * (_SIDE + _GAP)
-            sheet.paste(PillowImage.fromarray(pixels), (left, top))
-            draw.rectangle((left - 1, top - 1, left + _SIDE, top + _SIDE), outline=(160, 160, 160))
-            draw.multiline_text((left, top + _SIDE + 2), caption, fill=(0, 0, 0), font=font, spacing=2)
+            sheet.paste(pixels, left, top)
+            sheet.write(caption, left, top + _SIDE + 3)
 
     top = _GAP + len(examples) * row_height
     for index, (name, colour) in enumerate(legend):
         left = _GAP + (index % _LEGEND_COLUMNS) * ((width - _GAP) // _LEGEND_COLUMNS)
         y = top + index // _LEGEND_COLUMNS * _LEGEND_ROW
-        draw.rectangle((left, y, left + 12, y + 12), fill=colour, outline=(120, 120, 120))
-        draw.text((left + 17, y), _brief(name), fill=(0, 0, 0), font=font)
-    return sheet
+        sheet.paste(np.full((12, 12, 3), colour, np.uint8), left, y)
+        sheet.write(_brief(name), left + 17, y)
+    return sheet.figure
+
+
+def _pictures(
+    example: CellYear, channels: Sequence[Mapping[str, Any]], table: npt.NDArray[np.uint8]
+) -> list[tuple[npt.NDArray[np.uint8], str]]:
+    """Returns what is drawn of an example: RGB pixels and what is written below them."""
+    cell = example.cell
+    pictures = [
+        (_true_colour(image), f"{_brief(image.date)}  bad {image.bad_percent:.0%}\n{_brief(image.item_id)}")
+        for image in example.images
+    ]
+    pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (2 - len(pictures))
+    where = (f"cell {cell.cell_id}", f"{_brief(cell.tile)}  {cell.split}", "")
+    pictures += [
+        (table[example.label[..., index]], f"{_brief(channel['name'])}\n{where[min(index, 2)]}")
+        for index, channel in enumerate(channels)
+    ]
+    return pictures
+
+
+class _Sheet:
+    """A figure on which things have their place in pixels, from its upper left corner."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        self._width, self._height = width, height
+
+    def paste(self, pixels: npt.NDArray[np.uint8], left: int, top: int) -> None:
+        """Draws (H, W, 3) pixels as they are, in a thin frame."""
+        framed = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), constant_values=_FRAME_GREY)
+        self.figure.figimage(framed, left - 1, self._height - (top - 1) - len(framed), origin="upper")
+
+    def write(self, text: str, left: int, top: int) -> None:
+        """Writes text from its upper left corner on; nothing in it is mathematics."""
+        self.figure.text(
+            left / self._width,
+            1 - top / self._height,
+            text,
+            fontsize=_FONT * 72 / _DPI,
+            va="top",
+            linespacing=1.1,
+            parse_math=False,
+        )
 
 
 def _brief(text: str) -> str:
@@ -182,15 +204,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", help="a folder that build_dataset wrote")
     parser.add_argument("--output", type=Path, help="the PNG (DATASET/preview.png)")
-    parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
+    parser.add_argument("--rows", type=int, default=8, help=f"how many examples (8), up to {_MOST_ROWS}")
     parser.add_argument("--split", choices=("training", "validation", "testing"), help="only of this split")
     given = parser.parse_args(argv)
     output = given.dataset.rstrip("/")
     use_default_options()
     files = BeamFiles()
     try:
-        if given.rows < 1:
-            raise InvalidInputError(f"--rows must be 1 or more. Received: {given.rows}")
+        if not 1 <= given.rows <= _MOST_ROWS:
+            raise InvalidInputError(f"--rows must be 1 to {_MOST_ROWS}. Received: {given.rows}")
         if not files.exists(f"{output}/dataset.json"):
             raise InvalidInputError(f"There is no dataset.json: no build finished there. Received: {output}")
         if given.output is None and "://" in output:
@@ -204,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     path = given.output or Path(output) / "preview.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(examples, channels).save(path)
+    contact_sheet(examples, channels).savefig(path, format="png", dpi=_DPI)
     print(path)
     return 0
 

@@ -14,6 +14,8 @@ from PIL import Image as PillowImage
 from beam_pipeline import preview
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
+from beam_pipeline.labels.rasterize import NONE, UNLABELED
+from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.sample_world import SampleWorld
@@ -189,13 +191,19 @@ def test_preview_draws_it(built: Built, tmp_path: Path) -> None:
     assert preview.main([str(built.folder), "--output", str(path), "--rows", "3"]) == 0
     with PillowImage.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    assert pixels.shape[1] > 5 * 192
+    labels = pixels[8 : 8 + 192, 8 + 2 * 200 : 8 + 2 * 200 + 192]  # of the first example, pixel for pixel
+    (first,) = preview.some_examples(str(built.folder), rows=1)
+    dataset = json.loads((built.folder / "dataset.json").read_text())
+    colours = dict(preview.palette(dataset["ontology"]["channels"]).values())
+    for value in np.unique(first.label[..., 0]):
+        expected = {NONE: NONE_COLOUR, UNLABELED: UNLABELED_COLOUR}.get(value, colours.get(value))
+        assert (labels[first.label[..., 0] == value] == expected).all()
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000
 
 
 def test_preview_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preview.main([str(tmp_path)]) == 2
     assert "no dataset.json" in capsys.readouterr().err
-    for rows in ("0", "-1"):
+    for rows in ("0", "-1", "201"):
         assert preview.main([str(tmp_path), "--rows", rows]) == 2
-        assert f"--rows must be 1 or more. Received: {rows}" in capsys.readouterr().err
+        assert f"--rows must be 1 to 200. Received: {rows}" in capsys.readouterr().err
