@@ -4,6 +4,8 @@ Paths are local ones or URLs that GDAL knows, such as gs://bucket/file.tif. A Ne
 """
 
 import dataclasses
+import itertools
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,7 +95,8 @@ def inspect_night_lights(path: str) -> RasterFile:
         The file.
 
     Raises:
-        InvalidInputError: It cannot be opened, or has another CRS, grid, dtype or layout.
+        InvalidInputError: It cannot be opened, has another CRS, grid, dtype or layout, or, on this machine, is
+            cut short.
     """
     return _inspect(path, "--night_lights", NIGHT_LIGHTS, "float32")
 
@@ -226,9 +229,33 @@ def _spread(blocks: list[range]) -> Iterator[range]:
 def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
     try:
         with rasterio.Env(**GDAL_OPTIONS), _open_header(path) as dataset:
-            return _checked(dataset, path, flag, lattice, dtype)
+            file = _checked(dataset, path, flag, lattice, dtype)
+            if dataset.driver == "GTiff" and os.path.isfile(path):
+                _require_whole(dataset, path, flag)
+            return file
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be opened: {error}. Received: {path}") from error
+
+
+def _require_whole(dataset: Any, path: str, flag: str) -> None:
+    """Refuses a GeoTIFF that ends before its blocks do, as a download that broke off leaves it."""
+
+    def end(row: int, column: int) -> int:
+        offset, size = (
+            int(dataset.get_tag_item(f"BLOCK_{kind}_{column}_{row}", "TIFF", bidx=1) or 0)
+            for kind in ("OFFSET", "SIZE")
+        )
+        return offset + size
+
+    block_rows, block_columns = dataset.block_shapes[0]
+    places = itertools.product(
+        range(-(-dataset.height // block_rows)), range(-(-dataset.width // block_columns))
+    )
+    size, needed = os.path.getsize(path), max(itertools.starmap(end, places))
+    if size < needed:
+        raise InvalidInputError(
+            f"{flag}: {path} is cut short: it holds {size} bytes of {needed} or more. Download it again"
+        )
 
 
 def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:

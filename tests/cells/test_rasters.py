@@ -103,3 +103,18 @@ def test_a_bucket_is_read_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(lit, values[100:110] > 0)
         # A part of the file answers for a part of the rows.
         assert sum(request.sent for request in server.requests) < values.nbytes / 2
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_download_that_broke_off_is_refused(tmp_path: Path, tiled: bool) -> None:
+    pixels = np.random.default_rng(0).random((64, 480), np.float32)
+    window = window_around(NIGHT_LIGHTS, 6, 50, 480, 64)
+    layout = {"tiled": True, "blockxsize": 32, "blockysize": 32} if tiled else {}
+    path = write_window(tmp_path / "lights.tif", pixels, window, **layout)
+    assert inspect_night_lights(str(path)).window == window
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(path.read_bytes()[:-1])
+    with rasterio.open(cut) as dataset:
+        assert dataset.shape == pixels.shape  # its tables come first, so that it opens
+    with pytest.raises(InvalidInputError, match=r"cut\.tif is cut short: it holds \d+ bytes of \d+"):
+        inspect_night_lights(str(cut))
