@@ -6,16 +6,20 @@ import re
 _USER = re.compile(r"(://)[^\s/?#]*@")
 """User and password of a URL. A password may hold an @, so it ends at the last one."""
 
-_QUERY_OF_URL = re.compile(r"(://[^\s?#]*)[?#][^\s\"]*")
-"""Query and fragment of a URL, where keys and signatures are."""
+_QUERY_OF_URL = re.compile(r"(://[^\s?#]*)(?:[?#][^\s\"]*)?")
+"""A URL, and apart from it its query and fragment, where keys and signatures are.
+
+It takes URLs without them too, so that nothing is looked at twice: "://://..." would take the square of its length.
+"""
 
 _QUERY = re.compile(r"\?[^\s?=\"]+=[^\s\"]*")
 """A query whose URL is told in parts, as urllib3 does: "Max retries exceeded with url: /v1?key=..."."""
 
 _MOST_CHARS = 2000
 
-# Those that print a URL at some level, or pass on what GDAL says of one.
+# Those that print a URL at some level, pass on what GDAL says of one, or flags that they do not know.
 _LOGGERS_THAT_SHOW_URLS = (
+    "apache_beam.options.pipeline_options",
     "pystac_client.stac_api_io",
     "rasterio._base",
     "rasterio._env",

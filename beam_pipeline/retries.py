@@ -98,7 +98,7 @@ def retry_after_s(header: str | None) -> float:
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:
         until = until.replace(tzinfo=datetime.UTC)

@@ -160,7 +160,8 @@ class _FindScenes(Stage):
         started = time.monotonic()
         try:
             # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
-            if not self.files.exists(path) or not SceneList.from_json(self.files.read_text(path)).found:
+            kept = self._kept(path)
+            if kept is None or not kept.found:
                 found = self._search(tile, year)
                 Metrics.counter(self.stage, "scenes").inc(len(found.scenes))
                 self.files.write_text(path, found.to_json())
@@ -171,6 +172,16 @@ class _FindScenes(Stage):
         self.done(started)
         for name in names:
             yield name, SceneListRef(year, path, failure)
+
+    def _kept(self, path: str) -> SceneList | None:
+        """Reads a list of a run before; None where there is none, or only what a disk that failed left of one."""
+        if not self.files.exists(path):
+            return None
+        try:
+            return SceneList.from_json(self.files.read_text(path))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("%s is damaged and searched for again: %r", path, error)
+            return None
 
     def _search(self, tile: str, year: int) -> SceneList:
         settings = self.settings

@@ -1,8 +1,11 @@
 import datetime
 import email.utils
+import math
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beam_pipeline.faults import PermanentFault, TransientFault
 from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
@@ -75,6 +78,11 @@ def test_no_attempts_is_refused() -> None:
         ("soon", 0.0),
         ("-3", 0.0),
         ("1.5", 0.0),
+        ("9" * 400, math.inf),
+        ("Mon, 01 Jan 2024 00:00:00 +9999999999999999", 0.0),
+        ("Mon, 01 Jan 9999999999999999 00:00:00 GMT", 0.0),
+        ("Mon, 99999999999999999999 Jan 2024 00:00:00 GMT", 0.0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
     ],
 )
 def test_seconds_of_retry_after(header: str | None, seconds: float) -> None:
@@ -87,3 +95,12 @@ def test_dates_of_retry_after() -> None:
     assert 85 < retry_after_s(email.utils.format_datetime(ahead, usegmt=True)) <= 90
     assert 85 < retry_after_s(ahead.strftime("%a, %d %b %Y %H:%M:%S")) <= 90
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+@given(
+    st.text("MonJa 0123456789:,+-GTZ", max_size=60)
+    | st.dates().map("{:%a, %d %b %Y} 10:00:00 +".format)
+    | st.text()
+)
+def test_no_header_is_a_hindrance(header: str) -> None:
+    assert retry_after_s(header) >= 0

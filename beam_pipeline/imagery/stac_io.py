@@ -1,7 +1,7 @@
 """How a STAC API is asked: every request retried by our own policy, every failure told apart."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pystac
@@ -21,7 +21,20 @@ TIMEOUT_S = (10.0, 60.0)
 ANSWER_S = 180.0
 """Seconds in which an answer must be whole; a page of 100 items is about 2.5 MB."""
 
+_MOST_PAGES = 1000
+"""Of a search: a tile and its neighbours have about 3,000 items a year, and small pages 10 of them."""
+
+_MOST_EMPTY_PAGES = 10
+"""One after the other. Some APIs filter behind the paging, so that one without items need not be the last."""
+
+_STAC_KEYS = {"collections", "features", "links", "stac_version", "type"}
+"""Each answer that is asked for has one of these."""
+
+_NEXT_HEADERS = {"accept", "content-type"}
+"""What a link to the next page may want in the request, in lower case."""
+
 _SHOWN_CHARS = 200
+_LOOKED_AT_BYTES = 4096  # of the body of an error
 
 
 class RetryingStacIO(StacApiIO):
@@ -64,6 +77,11 @@ class RetryingStacIO(StacApiIO):
                 raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON: {error}") from error
             if not isinstance(answer, dict):
                 raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON object")
+            if not _STAC_KEYS & answer.keys():
+                # A gateway's {"message": "Internal server error"}, sent with 200.
+                raise TransientFault(
+                    "bad_answer", f"{_shown(source)} gave no STAC: {str(answer)[:_SHOWN_CHARS]}"
+                )
             return answer
 
         return self.retry.call(read_once, on_retry=self.traffic.retried)
@@ -122,38 +140,95 @@ class RetryingStacIO(StacApiIO):
     ) -> Iterator[dict[str, Any]]:
         """Yields the pages of a search that hold items, up to the last one.
 
+        A search that ends too early is begun again; pages then hold what is new.
+
         Raises:
             TransientFault: As `read_json`; "bad_answer" for an answer without items, "paging_loop" for a page
-                that brings nothing but what was seen.
-            PermanentFault: As `read_json`.
+                that brings nothing but what was seen, "short_search" for fewer items than the API says there are.
+            PermanentFault: As `read_json`; "endless_search" where there is always one page more, "refused_link"
+                where the next one is to be asked for in an odd way.
         """
+        passed: set[str] = set()
+        try:
+            for page in self._pages(url, method, parameters):
+                passed |= _ids(page)
+                yield page
+            return
+        except TransientFault as fault:
+            if fault.reason not in ("paging_loop", "short_search"):
+                raise
+            self.traffic.retried(fault)
+        for page in self.retry.call(
+            lambda: list(self._pages(url, method, parameters)), on_retry=self.traffic.retried
+        ):
+            new = [feature for feature in page["features"] if str(feature.get("id")) not in passed]
+            if new:
+                yield {**page, "features": new}
+
+    def _pages(
+        self, url: str, method: str | None, parameters: dict[str, Any] | None
+    ) -> Iterator[dict[str, Any]]:
         page = self.read_json(url, method=method, parameters=parameters)
+        matched = _matched(page)
         seen: set[str] = set()
-        while True:
+        received = empty = 0
+        for _ in range(_MOST_PAGES):
             features = page.get("features")
             if not isinstance(features, list) or not all(isinstance(item, dict) for item in features):
                 raise TransientFault("bad_answer", f"{_shown(url)} gave no list of features")
-            ids = {str(feature.get("id")) for feature in features}
+            ids = _ids(page)
             if ids and ids <= seen:
                 raise TransientFault("paging_loop", f"{_shown(url)} gives the same page again")
             seen |= ids
+            received += len(features)
+            empty = 0 if ids else empty + 1
+            if empty > _MOST_EMPTY_PAGES:
+                raise PermanentFault("endless_search", f"{_shown(url)} gives one empty page after the other")
             if ids:
                 yield page
             following = next((link for link in links_of(page) if link.get("rel") == "next"), None)
             if following is None:
+                if received < matched:
+                    # As when a node of the API fails: its part is missing, and the answer says 200.
+                    raise TransientFault("short_search", f"{_shown(url)} gave {received} of {matched} items")
                 return
             if not isinstance(following.get("href"), str):
                 raise TransientFault("bad_answer", f"{_shown(url)} gave a next page without an href")
+            _require_plain(following, _shown(url))
             page = self.read_json(pystac.Link.from_dict(dict(following)), parameters=parameters)
+        raise PermanentFault("endless_search", f"{_shown(url)} has more than {_MOST_PAGES} pages")
+
+
+def _ids(page: Mapping[str, Any]) -> set[str]:
+    return {str(feature.get("id")) for feature in page["features"]}
+
+
+def _matched(page: Mapping[str, Any]) -> int:
+    """Returns how many items an API says that there are, 0 where it does not say."""
+    context = page.get("context")
+    said = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
+    return said if isinstance(said, int) else 0
+
+
+def _require_plain(following: Mapping[str, Any], where: str) -> None:
+    """Refuses a link to the next page that would have us send anything but a search."""
+    method, headers = following.get("method", "GET"), following.get("headers") or {}
+    if str(method).upper() not in ("GET", "POST"):
+        raise PermanentFault("refused_link", f"{where} wants its next page asked for by {method}")
+    odd = [name for name in headers if str(name).lower() not in _NEXT_HEADERS]
+    if odd:
+        raise PermanentFault("refused_link", f"{where} wants the header {odd[0]} sent for its next page")
 
 
 def _raise_for_status(answer: requests.Response, where: str) -> None:
     status = answer.status_code
-    detail = f"{where}: HTTP {status} {answer.text[:_SHOWN_CHARS].strip()}"
+    # `answer.text` would look through all of it for its encoding.
+    text = answer.content[:_LOOKED_AT_BYTES].decode("utf-8", errors="replace")
+    detail = f"{where}: HTTP {status} {text[:_SHOWN_CHARS].strip()}"
     if 200 <= status < 300:
         return
     # Earth Search's gateway says this, and not 429, to a client that asks too often.
-    forbidden = status == 403 and '"message":"Forbidden"' in answer.text.replace(" ", "")
+    forbidden = status == 403 and '"message":"Forbidden"' in text.replace(" ", "")
     if status == 429 or forbidden:
         raise RetryAfterFault("throttled", detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (408, 425) or status >= 500:

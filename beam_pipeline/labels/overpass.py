@@ -21,6 +21,7 @@ import socket
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,13 @@ ANSWER_S = 2.0 * TIMEOUT_S
 """Seconds in which an answer must be whole, the server's work included."""
 
 _STATUS_S = 10.0
+_STATUS_BYTES = 1 << 14  # read of a status, which has a few lines
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
 _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
-_SLOT_FREE = re.compile(r"Slot available after: .*, in (-?\d+) seconds")
+_SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{,9}) seconds")
 
 
 def check_url(url: str) -> None:
@@ -172,7 +174,8 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
     with _one_at_a_time, (server.cache / "lock").open("w") as lock:
         # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
+        elements = _kept_elements(kept)
+        if elements is None:
             elements = server.retry.call(
                 lambda: _ask(box, ontology, server), sleep=server.sleep, on_retry=server.on_retry
             )
@@ -180,9 +183,18 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
             aside = kept.with_suffix(".part")
             aside.write_bytes(gzip.compress(json.dumps(elements).encode(), mtime=0))
             aside.replace(kept)
-            return elements
-    answer: list[Element] = json.loads(gzip.decompress(kept.read_bytes()))
-    return answer
+        return elements
+
+
+def _kept_elements(path: Path) -> list[Element] | None:
+    """Reads an answer of the cache; None where there is none, or only what a disk that failed left of one."""
+    try:
+        return checked_elements({"elements": json.loads(gzip.decompress(path.read_bytes()))})
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        _log.warning("%s is damaged and asked for again: %s", path, error)
+        return None
 
 
 def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
@@ -270,7 +282,7 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
     if status == 429:
         wait_s = stated_s or _seconds_to_a_slot(server)
         raise RetryAfterFault("throttled", f"{host} has no free slot", wait_s)
-    if status >= 500:
+    if status in (408, 425) or status >= 500:
         raise RetryAfterFault("server_error", f"{host} answered {status}", stated_s)
     if status != 200:
         reason = {400: "refused_query", 403: "forbidden", 404: "not_found"}.get(status, "refused")
@@ -292,13 +304,19 @@ def _seconds_to_a_slot(server: _Server) -> float:
     """Asks a server that has refused a query when it would take one; 0 where it does not say."""
     server.traffic.turn()
     try:
-        with bounded_session(_STATUS_S) as session:
-            status = session.get(
-                f"{server.url.rstrip('/')}/status", headers={"User-Agent": USER_AGENT}, timeout=_STATUS_S
-            )
+        with (
+            bounded_session(_STATUS_S) as session,
+            session.get(
+                f"{server.url.rstrip('/')}/status",
+                headers={"User-Agent": USER_AGENT},
+                timeout=_STATUS_S,
+                stream=True,
+            ) as status,
+        ):
+            text = next(status.iter_content(_STATUS_BYTES), b"").decode("utf-8", errors="replace")
     except requests.exceptions.RequestException:
         return 0.0
-    return max(0.0, min((float(seconds) for seconds in _SLOT_FREE.findall(status.text)), default=0.0))
+    return max(0.0, min((float(seconds) for seconds in _SLOT_FREE.findall(text)), default=0.0))
 
 
 def _write_extract(elements: list[Element], path: Path) -> None:

@@ -177,10 +177,10 @@ class StacServer:
                 link["href"] += "?" + urllib.parse.urlencode(_to_query_string(following))
             links.append(link)
         page = found[start:stop]
-        if self.empty_pages and links and not parameters.get("token"):
-            links[0]["body"] = {**parameters, "token": 0, "passed": True}
-            page = [] if not parameters.get("passed") else page
-        return {"type": "FeatureCollection", "features": page, "links": links}
+        if self.empty_pages and links and not parameters.get("passed"):
+            links[0]["body"] = {**parameters, "passed": True}
+            page = []
+        return {"type": "FeatureCollection", "features": page, "links": links, "numberMatched": len(found)}
 
     def _matching(self, parameters: dict[str, Any]) -> Iterator[Item]:
         first, last = parameters.get("datetime", "0/9").split("/")

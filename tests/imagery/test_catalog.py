@@ -120,6 +120,10 @@ def test_cloudy_and_broken_items_are_counted() -> None:
         Fault("/search", 500),
         Fault("/search", 502, "<html>bad gateway</html>"),
         Fault("/search", 200, "<html>maintenance</html>"),
+        Fault("/search", 200, '{"message": "Internal server error"}'),
+        Fault("/search", 408),
+        Fault("/search", 425),
+        Fault("/v1", 200, '{"message": "Internal server error"}'),
         Fault("/search", 0),
         Fault("/v1", 503),
     ],
@@ -129,6 +133,79 @@ def test_passing_troubles_pass(fault: Fault) -> None:
         server.faults += [copy.copy(fault), copy.copy(fault)]
         found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
     assert len(found.scenes) == 12
+
+
+@pytest.mark.parametrize("matched", ['"numberMatched": 12', '"context": {"matched": 12}'])
+def test_a_search_that_ends_too_early_is_begun_again(matched: str) -> None:
+    # As when a node of the API fails behind the first page.
+    early = Fault("/search", 200, f'{{"type": "FeatureCollection", "features": [], {matched}}}', passing=1)
+    traffic = Traffic()
+    with StacServer(many(12), page_size=5) as server:
+        server.faults.append(early)
+        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, traffic=traffic)
+        assert found == find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert found.found == 12
+    assert traffic.take_retried() == {"short_search": 1}
+
+
+def test_an_empty_page_is_not_the_last() -> None:
+    with StacServer(many(12), page_size=5) as server:
+        server.empty_pages = True
+        assert find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK).found == 12
+
+
+def test_a_page_that_comes_again_and_again_is_a_transient_fault() -> None:
+    with StacServer(many(12), page_size=5) as server:
+        server.repeat_pages = True
+        with pytest.raises(TransientFault, match="the same page again") as caught:
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert caught.value.reason == "paging_loop"
+
+
+def answer(url: str, number: int, next_link: dict, filled: bool) -> Fault:
+    """A page that leads on."""
+    features = [{"type": "Feature", "id": f"S2A_33TWN_{number}", "properties": {}}] if filled else []
+    link = {"rel": "next", "href": f"{url}/search", "method": "POST", "body": {}, **next_link}
+    return Fault("/search", 200, json.dumps({"features": features, "links": [link]}))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_search_without_end_is_given_up(filled: bool) -> None:
+    with StacServer(many(1)) as server:
+        server.faults += [answer(server.url, number, {}, filled) for number in range(2000)]
+        with pytest.raises(PermanentFault) as caught:
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        assert len(server.searches) <= (1000 if filled else 20)
+    assert caught.value.reason == "endless_search"
+
+
+@pytest.mark.parametrize(
+    "link", [{"method": "DELETE"}, {"headers": {"Host": "inner"}}, {"headers": {"cookie": "a"}}]
+)
+def test_a_next_page_is_asked_for_by_a_plain_search(link: dict) -> None:
+    with StacServer(many(1)) as server:
+        server.faults.append(answer(server.url, 0, link, filled=True))
+        with pytest.raises(PermanentFault) as caught:
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        assert len(server.searches) == 1
+    assert caught.value.reason == "refused_link"
+
+
+def test_a_redirect_that_loses_the_search_is_refused() -> None:
+    with StacServer(many(1)) as server:
+        server.faults.append(Fault("/search", 302, "", {"Location": server.url}))
+        with pytest.raises(PermanentFault) as caught:
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert caught.value.reason == "redirected"
+
+
+def test_a_search_that_always_ends_too_early_is_a_transient_fault() -> None:
+    early = Fault("/search", 200, '{"type": "FeatureCollection", "features": [], "numberMatched": 3}')
+    with StacServer(many(12), page_size=5) as server:
+        server.faults += [early] * 50
+        with pytest.raises(TransientFault, match="0 of 3 items") as caught:
+            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+    assert caught.value.reason == "short_search"
 
 
 def test_troubles_that_stay_are_transient_faults() -> None:

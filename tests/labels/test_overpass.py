@@ -1,3 +1,4 @@
+import gzip
 import json
 import socket
 import threading
@@ -140,6 +141,19 @@ def test_answers_are_cached(server, tmp_path):
     assert set(server.user_agents) == {USER_AGENT}
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda kept: b"", lambda kept: kept[:-9], lambda kept: gzip.compress(b"[1]")]
+)
+def test_a_damaged_cache_is_asked_for_again(server, tmp_path, damage):
+    first = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path)
+    (kept,) = tmp_path.glob("*.json.gz")
+    sound = kept.read_bytes()
+    kept.write_bytes(damage(sound))
+    assert features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path) == first
+    assert len(server.queries) == 2
+    assert kept.read_bytes() == sound
+
+
 def test_the_default_cache_is_the_users(server, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     features_of_chip(EMPTY, ONTOLOGY, server.url)
@@ -161,6 +175,8 @@ PARTIAL = {"version": 0.6, "elements": [{"type": "node", "id": 1, "lat": LAT, "l
         ((429, {}, RATE_LIMITED), TransientFault, "throttled"),
         ((504, {}, TOO_BUSY), TransientFault, "server_error"),
         ((500, {}, ""), TransientFault, "server_error"),
+        ((408, {}, ""), TransientFault, "server_error"),
+        ((425, {}, ""), TransientFault, "server_error"),
         ((200, {}, TOO_BUSY), TransientFault, "malformed_answer"),
         ((200, {}, json.dumps(PARTIAL)[:-9]), TransientFault, "malformed_answer"),
         ((200, {}, "[]"), TransientFault, "malformed_answer"),
@@ -208,6 +224,24 @@ def test_waits_for_the_slot_that_the_status_names(server, tmp_path):
     server.refusals.append((429, {}, ""))
     features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock)
     assert clock.waits == [70.0]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "Slot available after: " * 20_000 + "x",
+        "Slot available after: a, in " + "9" * 400 + " seconds",
+        "\xff",
+    ],
+)
+def test_a_status_that_says_nothing_is_no_hindrance(server, tmp_path, status):
+    server.status_text = status
+    clock = Clock()
+    server.refusals.append((429, {}, ""))
+    started = time.process_time()
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock) == []
+    assert len(clock.waits) == 1
+    assert time.process_time() - started < 5
 
 
 def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):

@@ -94,6 +94,22 @@ def test_a_rerun_walks_the_scene_list_that_is_there(built: Built, world: SampleW
     assert again.shards[name] == b""
 
 
+def test_a_damaged_scene_list_is_searched_for_again(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(built.folder, folder)
+    name = next(name for name, content in built.shards.items() if content)
+    (folder / name).unlink()
+    lists = sorted((folder / "scenes").iterdir())
+    sound = [path.read_bytes() for path in lists]
+    for index, path in enumerate(lists):
+        path.write_bytes((b"", b"[]", sound[index][:-20])[index % 3])
+    again = build(world, folder)
+    assert again.code == 0
+    assert again.shards == built.shards
+    searched = [path.read_bytes() == content for path, content in zip(lists, sound, strict=True)]
+    assert any(searched)  # those of the shard's tile
+
+
 def test_other_settings_are_refused(
     built: Built, world: SampleWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
