@@ -10,6 +10,8 @@ all was written, or what was written is not what it must be; 2, the input cannot
 """
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -89,5 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if complete else 1
 
 
+def _stop(*_: object) -> None:
+    """Ends the process at once: threads that wait for a silent host would hold it for minutes.
+
+    What was written stays whole, as after a kill.
+    """
+    print("\nstopped: given again, the same command goes on where this one was", file=sys.stderr, flush=True)
+    os._exit(130)  # 128 + SIGINT, as shells say
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _stop)
     sys.exit(main())

@@ -3,6 +3,10 @@
 import collections
 import copy
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from tests.imagery.range_server import Injected
 from tests.imagery.stac_server import Fault
 from tests.pipelines.conftest import Built, flags
 from tests.pipelines.hosts import Hosts, serving
-from tests.pipelines.test_resume import state
+from tests.pipelines.test_resume import ROOT, state
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -92,6 +96,27 @@ def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
     assert stages["read_chips"]["milliseconds"]["count"] == len(redone)
     assert {request.path.split("_")[1] for request in hosts.files.requests} == {"24STJ"}
     assert hosts.api.searches == []  # it walks the list that it walked before
+
+
+def test_ctrl_c_ends_a_build_whose_host_is_silent(
+    built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
+) -> None:
+    for path in hosts.paths.values():
+        hosts.files.inject(path, Injected("stall", seconds=300.0))
+    output = tmp_path / "set"
+    own = ["--stac_url", hosts.api.url, "--collection", hosts.collection]
+    command = [sys.executable, "-m", "beam_pipeline.build_dataset", *flags(world, output), *own]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while len(hosts.api.searches) < 2 and time.monotonic() < deadline:  # the first is the launch's
+            time.sleep(0.05)
+        time.sleep(1.0)  # until a file is waited for
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    hosts.files.heal()
+    assert hosts.build(world, output).shards == built.shards
 
 
 def test_a_host_that_forbids_changes_no_date(
