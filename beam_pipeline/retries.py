@@ -73,11 +73,15 @@ class RetryPolicy:
                     raise
                 if on_retry is not None:
                     on_retry(fault)
-                wait = random.uniform(0.0, min(self.cap_s, self.base_s * 2.0**attempt))  # noqa: S311
+                wait = self.wait_s(attempt)
                 if isinstance(fault, RetryAfterFault):
                     wait = min(self.cap_s, max(wait, fault.retry_after_s))
                 sleep(wait)
         raise AssertionError("attempts is at least 1")
+
+    def wait_s(self, attempt: int) -> float:
+        """Draws how many seconds to wait after a try, the first of which is 0."""
+        return random.uniform(0.0, min(self.cap_s, self.base_s * 2.0**attempt))  # noqa: S311
 
     def __post_init__(self) -> None:
         if self.attempts < 1:

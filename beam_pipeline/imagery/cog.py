@@ -8,6 +8,7 @@ the start of a sequential read and doubles what it asks for next. Neighbouring b
 import concurrent.futures
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -217,12 +218,12 @@ class _Opened:
         self._dataset: Any = None
         self._fresh = False
 
-    def run(self, step: Callable[[Any], _T], needs_bytes: int = 0, requests: int = 0) -> _T:
+    def run(self, step: Callable[[Any], _T], extent: tuple[int, int] = (0, 0), requests: int = 0) -> _T:
         """Calls `step` with the open dataset until it passes.
 
         Args:
             step: Reads from the dataset.
-            needs_bytes: Size that the file must have for the step to pass.
+            extent: First byte of the file that the step reads, and one past the last.
             requests: How many requests the step sends when all goes well.
 
         Returns:
@@ -251,7 +252,7 @@ class _Opened:
             except RasterioError as error:
                 self._drop()
                 self._charge_repeated()
-                raise fault_of_read(self.asset, error, needs_bytes, self._timeout_s, self._traffic) from error
+                raise fault_of_read(self.asset, error, extent, self._timeout_s, self._traffic) from error
 
         for copy in range(FRESH_COPIES):
             try:
@@ -262,6 +263,8 @@ class _Opened:
                 if copy + 1 == FRESH_COPIES:
                     raise PermanentFault(fault.reason, fault.detail) from fault
                 self._traffic.retried(fault)
+                if not self.asset.is_local:
+                    time.sleep(self._retry.wait_s(copy))
         raise AssertionError("FRESH_COPIES is at least 1")
 
     def _open(self) -> Any:
@@ -364,7 +367,7 @@ def _copy_run(
     window = Window(left, top, right - left, bottom - top)
     pixels = opened.run(
         lambda dataset: dataset.read(1, window=window),
-        needs_bytes=max(block.offset + block.size for block in run),
+        extent=(min(block.offset for block in run), max(block.offset + block.size for block in run)),
         requests=1,
     )
     for ((row, column), out), (top_part, bottom_part, left_part, right_part) in zip(

@@ -28,9 +28,10 @@ HEADER_BYTES = 32768
 
 _CONNECT_S = 10.0
 _THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
+_OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
-_TOTAL = re.compile(r"/(\d+)\Z")
+_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)\Z")
 
 
 class Undecodable(Fault):
@@ -44,7 +45,7 @@ class Peek:
     Attributes:
         status: The HTTP status: 206 for bytes, 416 beyond the end; those of a local file likewise.
         body: The bytes, as many as there are.
-        size: Of the whole file in bytes; None where the answer does not say.
+        size: Of the whole file in bytes; None where the answer does not say, or is not the one to the question.
         retry_after_s: What `Retry-After` says, 0 without.
     """
 
@@ -61,9 +62,7 @@ class Peek:
     @property
     def is_of_the_file(self) -> bool:
         """Whether it says what the file is."""
-        return self.status == http.HTTPStatus.PARTIAL_CONTENT or (
-            self.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self.size is not None
-        )
+        return self.size is not None and self.status in _OF_THE_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,9 @@ class Asset:
         """Whether it is a file on this machine."""
         return isinstance(self.gdal_path, Path)
 
-    def peek(self, start: int, stop: int, timeout_s: float, traffic: Traffic) -> Peek | None:
+    def peek(
+        self, start: int, stop: int, timeout_s: float, traffic: Traffic, with_body: bool = True
+    ) -> Peek | None:
         """Asks for bytes without GDAL.
 
         Args:
@@ -123,6 +124,7 @@ class Asset:
             stop: One past the last byte.
             timeout_s: Most seconds that it may take.
             traffic: Paces the request.
+            with_body: Whether the bytes are wanted, and not only what is said of them.
 
         Returns:
             The answer; None where there is none, or for a bucket that needs an account.
@@ -132,7 +134,8 @@ class Asset:
                 with open(self.gdal_path, "rb") as file:
                     file.seek(start)
                     size = Path(self.gdal_path).stat().st_size
-                    return Peek(http.HTTPStatus.PARTIAL_CONTENT, file.read(stop - start), size)
+                    body = file.read(stop - start) if with_body else b""
+                    return Peek(http.HTTPStatus.PARTIAL_CONTENT, body, size)
             if not self.url:
                 return None
             headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
@@ -143,11 +146,13 @@ class Asset:
                 session.get(self.url, headers=headers, timeout=silence, stream=True) as answer,
             ):
                 partial = answer.status_code == http.HTTPStatus.PARTIAL_CONTENT
-                total = _TOTAL.search(answer.headers.get("Content-Range", ""))
+                ranged = _RANGE.match(answer.headers.get("Content-Range", ""))
+                plain = answer.headers.get("Content-Encoding", "identity") == "identity"
+                its_own = ranged is not None and plain and (not partial or ranged[1] == str(start))
                 return Peek(
                     answer.status_code,
-                    answer.raw.read(stop - start) if partial else b"",
-                    int(total[1]) if total else None,
+                    answer.raw.read(stop - start) if partial and with_body else b"",
+                    int(ranged[2]) if ranged is not None and its_own else None,
                     retry_after_s(answer.headers.get("Retry-After")),
                 )
         except (OSError, requests.RequestException, urllib3.exceptions.HTTPError):
@@ -194,25 +199,28 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
 
 
 def fault_of_read(
-    asset: Asset, error: RasterioError, needs_bytes: int, timeout_s: float, traffic: Traffic
+    asset: Asset, error: RasterioError, extent: tuple[int, int], timeout_s: float, traffic: Traffic
 ) -> Fault:
     """Tells what a failure to read pixels means.
 
     Args:
         asset: The asset.
         error: What rasterio raised.
-        needs_bytes: Size that the file must have to hold what was read.
+        extent: First byte of the file that was to be read, and one past the last.
         timeout_s: Most seconds that it may take if the file is asked once more.
         traffic: Paces that request.
 
     Returns:
         `PermanentFault` "corrupt" where the file ends too early, `TransientFault` "truncated" where the bytes
-        did not come, or "throttled" if the host says so; or `Undecodable`.
+        did not come, "throttled" if the host says so, or "connection" where it gives no bytes of the file at all; or
+        `Undecodable`.
     """
     message = _message(asset, error)
-    if _SHORT.search(message) is None:
+    short = _SHORT.search(message) is not None
+    if not short and not asset.url:
         return Undecodable("corrupt", f"{asset.shown}: {message}")
-    peeked = asset.peek(max(0, needs_bytes - 1), max(1, needs_bytes), timeout_s, traffic)
+    start, needs_bytes = extent
+    peeked = asset.peek(start, max(needs_bytes, start + 1), timeout_s, traffic, with_body=False)
     if peeked is not None and peeked.throttled:
         return _throttled(asset, peeked.status, peeked.retry_after_s)
     size = peeked.size if peeked is not None and peeked.is_of_the_file else None
@@ -220,7 +228,12 @@ def fault_of_read(
         return PermanentFault(
             "corrupt", f"{asset.shown} must have {needs_bytes} bytes or more. Received: {size}"
         )
-    return TransientFault("truncated", f"{asset.shown}: {message}")
+    if short:
+        return TransientFault("truncated", f"{asset.shown}: {message}")
+    if size is None:
+        # Such as a page that says "back soon" with status 200: it speaks of the host, not of the file.
+        return TransientFault("connection", f"{asset.shown}: {message}")
+    return Undecodable("corrupt", f"{asset.shown}: {message}")
 
 
 def _throttled(asset: Asset, status: int, wait_s: float) -> RetryAfterFault:

@@ -57,15 +57,16 @@ class Injected:
     Attributes:
         kind: "status" answers `status`; "truncate" announces the whole body, sends half and closes; "reset" resets
             the connection; "stall" waits `seconds` before it answers; "garble" flips bits in the body; "trickle" sends
-            a byte of the body every `seconds`, "trickle header" one of a header that has no end.
-        status: The status of "status".
+            a byte of the body every `seconds`, "trickle header" one of a header that has no end; "page" sends a web
+            page with `status`, as proxies do that are out of order.
+        status: The status of "status" and "page".
         times: How many requests are hit; None for all.
         overlaps: Only GETs that ask for a byte of this range [start, stop) are hit; None for every request.
         seconds: How long "stall" waits, and each byte of "trickle".
         headers: More headers of a "status" answer.
     """
 
-    kind: Literal["status", "truncate", "reset", "stall", "garble", "trickle", "trickle header"]
+    kind: Literal["status", "truncate", "reset", "stall", "garble", "trickle", "trickle header", "page"]
     status: int = 503
     times: int | None = None
     overlaps: tuple[int, int] | None = None
@@ -140,6 +141,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault is not None and fault.kind == "status":
             self._refuse(path, start, stop, fault.status, fault.headers)
+        elif fault is not None and fault.kind == "page":
+            page = b"<html>" + b"We are back soon. " * 40 + b"</html>"
+            self._refuse(path, start, stop, fault.status, {"Content-Type": "text/html"}, page)
         elif fault is not None and fault.kind == "trickle header":
             self._log(path, start, stop, 0, 0)
             self._trickle(b"HTTP/1.1 206 Partial Content\r\nX-Slow: " + b"." * 50_000, fault.seconds)
@@ -150,16 +154,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._send(path, file, size, start, stop, fault)
 
-    def _refuse(self, path: str, start: int, stop: int, status: int, headers: dict[str, str]) -> None:
-        body = b"" if self.command == "HEAD" else f'{{"message": "{status}"}}'.encode()
+    def _refuse(
+        self, path: str, start: int, stop: int, status: int, headers: dict[str, str], page: bytes = b""
+    ) -> None:
+        body = page or f'{{"message": "{status}"}}'.encode()
+        sent = b"" if self.command == "HEAD" else body
         # Logged before it is sent: a client that has its answer finds it in the log.
-        self._log(path, start, stop, status, len(body))
+        self._log(path, start, stop, status, len(sent))
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(sent)
 
     def _send(self, path: str, file: Path, size: int, start: int, stop: int, fault: Injected | None) -> None:
         partial = "Range" in self.headers

@@ -288,8 +288,11 @@ def test_only_the_chips_outside_are_refused(tmp_path: Path, reader: SceneReader)
         Injected("reset"),
         Injected("stall", seconds=0.8),
         Injected("garble"),
+        Injected("page", 200),
+        Injected("page", 206),
+        Injected("status", 416),
     ],
-    ids=lambda fault: f"{fault.kind}{fault.status if fault.kind == 'status' else ''}",
+    ids=lambda fault: f"{fault.kind}{fault.status if fault.kind in ('status', 'page') else ''}",
 )
 def test_passing_faults_leave_no_trace(
     tmp_path: Path, server: FolderServer, reader: SceneReader, fault: Injected, seen_by: str
@@ -297,7 +300,7 @@ def test_passing_faults_leave_no_trace(
     write_cog(tmp_path / "a.tif")
     offset, _ = blocks_of(tmp_path / "a.tif", CHIPS[1])[1]
     # GDAL itself asks again for a range that failed, so a single 503 would not be noticed.
-    times = 1 if seen_by == "every request" or fault.kind in ("garble", "truncate") else 3
+    times = 1 if seen_by == "every request" or fault.kind in ("garble", "truncate", "page") else 3
     overlaps = None if seen_by == "every request" else (offset + 5, offset + 6)
     server.inject("a.tif", Injected(fault.kind, fault.status, times, overlaps, fault.seconds))
     answers = reader.read({"B02": server.url("a.tif")}, ("B02",), CHIPS)
@@ -315,8 +318,11 @@ def test_passing_faults_leave_no_trace(
         (Injected("status", 502), "server_error"),
         (Injected("reset"), "connection"),
         (Injected("stall", seconds=1.0), "timeout"),
+        (Injected("page", 200), "connection"),
+        (Injected("page", 206), "server_error"),
+        (Injected("status", 416), "connection"),
     ],
-    ids=["503", "429", "403", "502", "reset", "stall"],
+    ids=["503", "429", "403", "502", "reset", "stall", "page", "page as range", "416"],
 )
 def test_outages_are_transient(
     tmp_path: Path, server: FolderServer, reader: SceneReader, fault: Injected, reason: str
@@ -331,15 +337,18 @@ def test_outages_are_transient(
     assert not isinstance(answer, Fault), "what failed before is remembered"
 
 
-@pytest.mark.parametrize("kind", ["truncate", "reset", "status"])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("truncate", 0), ("reset", 0), ("status", 503), ("status", 416), ("page", 200), ("page", 206)],
+)
 def test_outages_of_a_block_and_of_the_header_are_transient(
-    tmp_path: Path, server: FolderServer, reader: SceneReader, kind: str
+    tmp_path: Path, server: FolderServer, reader: SceneReader, kind: str, status: int
 ) -> None:
     write_cog(tmp_path / "a.tif")
     ((offset, size), *_) = blocks_of(tmp_path / "a.tif", CHIPS[0])
     for overlaps in ((offset + size - 1, offset + size), (0, 1)):
         server.heal()
-        server.inject("a.tif", Injected(kind, overlaps=overlaps))  # type: ignore[arg-type]
+        server.inject("a.tif", Injected(kind, status, overlaps=overlaps))  # type: ignore[arg-type]
         answer = reader.read({"B02": server.url("a.tif")}, ("B02",), CHIPS[:1])[0]
         # GDAL asks for the missing half of a truncated answer until it has it all, or has too little left.
         assert isinstance(answer, TransientFault) or (kind == "truncate" and not isinstance(answer, Fault))

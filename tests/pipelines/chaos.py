@@ -16,7 +16,7 @@ from tests.imagery.stac_server import Item, StacServer
 
 FILE_FAULTS = (
     *("status 500", "status 502", "status 503", "status 429", "status 408", "status 403"),
-    *("truncate", "reset", "garble", "stall"),
+    *("truncate", "reset", "garble", "stall", "page 200", "page 206"),
 )
 API_FAULTS = ("500", "502", "503", "429", "403", "408", "425", "cut", "garbage", "reset")
 
