@@ -6,6 +6,7 @@ Whether a request fails is drawn for what it asks and how often that was asked b
 import collections
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,31 @@ class ChaosFiles(RangeServer):
             return None
         kind, _, status = drawn.partition(" ")
         return Injected(kind, status=int(status or 0), seconds=0.02)  # type: ignore[arg-type]
+
+
+class ThrottlingFiles(RangeServer):
+    """A range server that refuses who asks too often, as a bucket of tokens that fills at an even rate.
+
+    Attributes:
+        throttled: How many requests it refused.
+    """
+
+    def __init__(self, root: Path, per_second: float, burst: int) -> None:
+        super().__init__(root)
+        self._per_second, self._burst = per_second, burst
+        self._tokens, self._filled_at = float(burst), time.monotonic()
+        self.throttled = 0
+
+    def fault_for(self, method: str, path: str, start: int, stop: int) -> Injected | None:
+        with self.lock:
+            now = time.monotonic()
+            grown = self._tokens + (now - self._filled_at) * self._per_second
+            self._tokens, self._filled_at = min(self._burst, grown), now
+            if self._tokens >= 1:
+                self._tokens -= 1
+                return None
+            self.throttled += 1
+            return Injected("status", 429)
 
 
 class ChaosApi(StacServer):

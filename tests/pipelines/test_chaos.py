@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import Injected
-from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, report, retried
+from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, ThrottlingFiles, report, retried
 from tests.pipelines.conftest import Built
 from tests.pipelines.hosts import serving
 
@@ -76,6 +77,20 @@ def test_many_seeds(
         with capsys.disabled():
             said = retried(stormy.run["stages"])
             print(f"\n{report(seed, chaos, needed, said, stormy.dead_letters)}")
+
+
+def test_a_host_that_throttles_by_rate_costs_nothing_but_time(
+    built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The real number of tries; waits have the shape of the real ones in a tenth of the time.
+    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (8, 0.05, 6.0))
+    with serving(world, lambda root: ThrottlingFiles(root, per_second=200, burst=20)) as hosts:
+        assert isinstance(hosts.files, ThrottlingFiles)
+        throttled = hosts.build(world, tmp_path / "set")
+        assert 20 < retried(throttled.run["stages"])["throttled"] <= hosts.files.throttled
+    assert throttled.code == 0
+    assert throttled.dead_letters == []
+    assert throttled.shards == built.shards
 
 
 def test_what_fails_for_good_costs_exactly_its_date(built: Built, world: SampleWorld, tmp_path: Path) -> None:
