@@ -118,8 +118,8 @@ def features_of_cells(
         ontology: Says which keys are looked at and what is drawn.
         dropped: If given, told at the end what was left out of the whole file, by reason:
             "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an
-            extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area that crosses
-            itself so often that its repair could take minutes).
+            extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area or line that
+            crosses itself so often that to repair or cut it could take minutes).
 
     Yields:
         (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes

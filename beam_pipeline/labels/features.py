@@ -139,8 +139,8 @@ class CellIndex:
 
         Args:
             features: Features in degrees. Most may touch no cell: those cost little.
-            dropped: Told how many of the features, near a cell or not, are "tangled": left out, because their
-                repair could take minutes.
+            dropped: Told how many of the features, near a cell or not, are "tangled": left out, because to
+                repair or cut them could take minutes.
 
         Yields:
             (cell id, the part of the feature as `clip_to_chip` gives it), in order of feature and cell.
@@ -227,12 +227,14 @@ def _mend(geometries: Geometries) -> Geometries:
 
 
 def _tangled(geometries: Geometries) -> Indices:
-    """Indices of the geometries in degrees that `_mend` gives up, as their repair could take minutes."""
-    rows = np.flatnonzero(may_be_tangled(geometries) & (shapely.get_dimensions(geometries) == 2))
+    """Indices of the geometries in degrees that are left out, as to repair or cut them could take minutes."""
+    rows = np.flatnonzero(may_be_tangled(geometries))
     continuous = _continuous(geometries[rows])
-    broken = ~shapely.is_valid(continuous) & ~shapely.is_missing(continuous)
-    rows = rows[broken]
-    return np.asarray(rows[are_tangled(continuous[broken])])
+    crossed = ~np.where(
+        shapely.get_dimensions(continuous) == 2, shapely.is_valid(continuous), shapely.is_simple(continuous)
+    )
+    crossed &= ~shapely.is_missing(continuous)
+    return np.asarray(rows[crossed][are_tangled(continuous[crossed])])
 
 
 def _continuous(geometries: Geometries) -> Geometries:
