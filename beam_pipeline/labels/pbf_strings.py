@@ -105,7 +105,7 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _check_table(table: bytes) -> None:
-    # Counted at once: a table has thousands of strings, and no other NUL than the length of an empty one.
+    # Counted at once: a table has thousands of strings, and most have no other NUL than the length of the first.
     if table.count(0) == table.startswith(_EMPTY_STRING):
         return
     for field, text in _fields(table):

@@ -5,6 +5,9 @@ import contextlib
 import functools
 import gzip
 import json
+import multiprocessing
+import multiprocessing.connection
+import traceback
 from pathlib import Path
 
 import osmium
@@ -12,6 +15,7 @@ import pytest
 import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import http_session
 from beam_pipeline.cells.cell import ChipWindow
@@ -80,31 +84,75 @@ def test_a_region_that_is_nested_without_end_is_refused(text: str) -> None:
         cells_in_region(text, 3, 0)
 
 
-@pytest.fixture(scope="module")
-def extract(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+@pytest.fixture(
+    scope="module", params=["pbf_dense_nodes=true", "pbf_dense_nodes=false,locations_on_ways=true"]
+)
+def extract(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Of every kind of element; not packed, so that damage comes through to what reads them."""
     path = tmp_path_factory.mktemp("extract") / "sound.osm.pbf"
-    with osmium.SimpleWriter(str(path)) as writer:
-        writer.add_node(osmium.osm.mutable.Node(id=1, location=(15.0, 45.0), tags={"natural": "tree"}))
-        writer.add_node(osmium.osm.mutable.Node(id=2, location=(15.1, 45.0), tags={}))
-        writer.add_way(osmium.osm.mutable.Way(id=3, nodes=[1, 2], tags={"highway": "primary"}))
+    header = osmium.io.Header()
+    header.add_box(osmium.osm.Box(15.0, 45.0, 15.1, 45.1))
+    file = osmium.io.File(str(path), f"pbf,{request.param},pbf_compression=none")
+    with osmium.SimpleWriter(file, header=header) as writer:
+        for i in range(9):
+            tags = {"natural": "tree", "name": "Lärche"} if i % 4 == 0 else {}
+            location = (15.0 + 0.01 * (i % 3), 45.0 + 0.01 * (i // 3))
+            writer.add_node(Node(id=i + 1, location=location, tags=tags, version=1, user="a"))
+        writer.add_way(Way(id=20, nodes=[1, 2, 5, 4, 1], tags={"building": "yes", "name": ""}, version=2))
+        writer.add_way(Way(id=21, nodes=[1, 2, 3], tags={"highway": "primary", "bridge": "yes"}))
+        writer.add_way(Way(id=22, nodes=[1, 3, 9, 7, 1]))
+        wood = {"type": "multipolygon", "natural": "wood"}
+        writer.add_relation(Relation(id=30, members=[("w", 22, "outer"), ("w", 20, "inner")], tags=wood))
+        park = {"type": "boundary", "leisure": "park"}
+        writer.add_relation(Relation(id=31, members=[("w", 22, ""), ("n", 1, "label")], tags=park))
     return path.read_bytes()
 
 
-def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.osm.pbf"
-
-    @given(damaged_bytes(extract) | st.binary())
-    @patient
-    def read(content: bytes) -> None:
+def read_in_turn(contents: "multiprocessing.connection.Connection", path: Path) -> None:
+    """Reads what comes as an extract, and answers with what is wrong with that: nothing, or a traceback."""
+    while (content := contents.recv()) is not None:
         path.write_bytes(content)
+        problem = ""
         for reading in (
             lambda: check_extract(path),
             lambda: list(read_features(path, ONTOLOGY, collections.Counter())),
         ):
-            refused = outcome(reading, InvalidInputError, PermanentFault)
-            assert not isinstance(refused, Exception) or str(refused).isprintable()
+            try:
+                refused = outcome(reading, InvalidInputError, PermanentFault)
+                assert not isinstance(refused, Exception) or str(refused).isprintable()
+            except Exception:
+                problem += traceback.format_exc()
+        contents.send(problem)
 
-    read()
+
+def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
+    # libosmium is C++: where it crashed, it would take the tests with it. One process reads all.
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("forkserver")
+    reader = context.Process(target=read_in_turn, args=(theirs, tmp_path / "a.osm.pbf"), daemon=True)
+    reader.start()
+    theirs.close()
+
+    @given(damaged_bytes(extract) | st.binary())
+    @example(extract)
+    @example(extract.replace(b"building", b"buil\0ing"))
+    @example(extract.replace(b"bridge", b"bri\xffge"))
+    @settings(patient, deadline=None)
+    def read(content: bytes) -> None:
+        ours.send(content)
+        assert ours.poll(60), "the reader hangs"
+        try:
+            problem = ours.recv()
+        except EOFError:
+            reader.join(60)
+            raise AssertionError(f"the reader died: {reader.exitcode}") from None
+        assert not problem, problem
+
+    try:
+        read()
+    finally:
+        reader.kill()
+        reader.join()
 
 
 @given(damaged({"version": 0.6, "elements": ELEMENTS}) | values)
