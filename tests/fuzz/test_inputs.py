@@ -110,7 +110,8 @@ def extract(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def read_in_turn(contents: "multiprocessing.connection.Connection", path: Path) -> None:
     """Reads what comes as an extract, and answers with what is wrong with that: nothing, or a traceback."""
-    while (content := contents.recv()) is not None:
+    while True:
+        content = contents.recv()
         path.write_bytes(content)
         problem = ""
         for reading in (
@@ -125,13 +126,41 @@ def read_in_turn(contents: "multiprocessing.connection.Connection", path: Path) 
         contents.send(problem)
 
 
+class Reader:
+    """Reads extracts in a process of its own: libosmium is C++, and a crash would take the tests with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.start()
+
+    def start(self) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("forkserver")
+        self._process = context.Process(target=read_in_turn, args=(theirs, self._path), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def problem(self, content: bytes) -> str:
+        self._pipe.send(content)
+        try:
+            if self._pipe.poll(60):
+                return str(self._pipe.recv())
+            problem = "the reader hangs"
+        except EOFError:
+            self._process.join()
+            problem = f"the reader died: {self._process.exitcode}"
+        self.stop()
+        self.start()
+        return problem
+
+
 def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
-    # libosmium is C++: where it crashed, it would take the tests with it. One process reads all.
-    ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("forkserver")
-    reader = context.Process(target=read_in_turn, args=(theirs, tmp_path / "a.osm.pbf"), daemon=True)
-    reader.start()
-    theirs.close()
+    reader = Reader(tmp_path / "a.osm.pbf")
 
     @given(damaged_bytes(extract) | st.binary())
     @example(extract)
@@ -139,20 +168,13 @@ def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
     @example(extract.replace(b"bridge", b"bri\xffge"))
     @settings(patient, deadline=None)
     def read(content: bytes) -> None:
-        ours.send(content)
-        assert ours.poll(60), "the reader hangs"
-        try:
-            problem = ours.recv()
-        except EOFError:
-            reader.join(60)
-            raise AssertionError(f"the reader died: {reader.exitcode}") from None
+        problem = reader.problem(content)
         assert not problem, problem
 
     try:
         read()
     finally:
-        reader.kill()
-        reader.join()
+        reader.stop()
 
 
 @given(damaged({"version": 0.6, "elements": ELEMENTS}) | values)

@@ -297,9 +297,9 @@ def test_a_way_with_a_node_of_a_negative_id_is_incomplete(tmp_path):
 
 def test_a_tangled_way_is_left_out_and_counted(tmp_path):
     file = OsmFile()
-    corners = np.random.default_rng(0).uniform(-0.01, 0.01, (500, 2)) + (LON, LAT)
-    ring = [(round(lon, 7), round(lat, 7)) for lon, lat in [*corners.tolist(), corners[0].tolist()]]
-    file.way(1, ring, landuse="forest")
+    corners = np.random.default_rng(0).uniform(-0.01, 0.01, (500, 2)) + np.array([LON, LAT])
+    ring = [(lon, lat) for lon, lat in corners.round(7).tolist()]
+    file.way(1, [*ring, ring[0]], landuse="forest")
     file.way(2, square(LON, LAT, 0.001), landuse="forest")
     path = file.write(tmp_path / "a.osm.pbf")
     for chips, found in (({4: CHIP}, [(4, 2)]), ({}, [])):

@@ -2,9 +2,9 @@
 
 import copy
 import json
-import time
 import pickle
 import re
+import time
 from pathlib import Path
 
 import pytest
