@@ -87,6 +87,7 @@ def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
     table = held(1, held(1, b"") + held(1, b"a\0b"))
     for block in (
         table,
+        held(1, held(1, b"a\0b")),  # without the empty string at its beginning
         b"\x88\x01\x05" + table,  # a number before it
         held(1, held(1, b"")) + table,  # a second table
         held(1, b"\x0a\x80\x00" + held(1, b"\0")),  # a length of 0 in two bytes
