@@ -5,6 +5,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -130,14 +131,23 @@ class _LabelStage(Stage):
         super().setup()
         self._ontology = self.settings.ontology
 
-    def _label(self, cell_id: int, chip: ChipWindow, features: Callable[[], Sequence[Feature]]) -> CellLabel:
+    def _label(
+        self,
+        cell_id: int,
+        chip: ChipWindow,
+        features: Callable[[], Sequence[Feature]],
+        left_out: Mapping[str, int] = MappingProxyType({}),
+    ) -> CellLabel:
+        """Draws a cell; `left_out` says by reason, once its features are there, what was not to be had of them."""
         started = time.monotonic()
         try:
             image = rasterize(features(), chip, self._ontology, self.settings.none_labels)
         except Exception as error:
             return self._failed(cell_id, describe(error))
         self.done(started)
-        return CellLabel.pack(cell_id, image.pixels, image.dropped)
+        return CellLabel.pack(
+            cell_id, image.pixels, collections.Counter(left_out) + collections.Counter(image.dropped)
+        )
 
     def _failed(self, cell_id: int, failure: Failure) -> CellLabel:
         self.failures.inc()
@@ -164,6 +174,7 @@ class _LabelsFromOverpass(_LabelStage):
         self, element: tuple[str, Iterable[tuple[int, tuple[str, ChipWindow]]]]
     ) -> Iterator[tuple[str, CellLabel]]:
         for cell_id, (name, chip) in sorted(element[1]):
+            left_out: collections.Counter[str] = collections.Counter()
             ask = functools.partial(
                 features_of_chip,
                 chip,
@@ -171,7 +182,8 @@ class _LabelsFromOverpass(_LabelStage):
                 self.settings.overpass_url,
                 self.settings.overpass_cache,
                 traffic=self.traffic,
+                dropped=left_out,
             )
-            label = self._label(cell_id, chip, ask)
+            label = self._label(cell_id, chip, ask, left_out)
             self.count_retried()
             yield name, label

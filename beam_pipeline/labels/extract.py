@@ -23,6 +23,7 @@ from beam_pipeline.faults import InvalidInputError, PermanentFault
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.features import Bounds, CellIndex, clip_margin
 from beam_pipeline.labels.ontology import KINDS, Kind, Ontology
+from beam_pipeline.labels.pbf_strings import begins_with_lz4, check_strings
 from beam_pipeline.labels.polygon_rules import is_area
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
@@ -66,7 +67,8 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         Name, size, timestamp and bounds.
 
     Raises:
-        InvalidInputError: There is no such file, it is no PBF file or it is a history file.
+        InvalidInputError: There is no such file, it is no PBF file, it is packed with LZ4 or it is a history
+            file.
     """
     file = Path(path)
     if not file.is_file():
@@ -76,11 +78,16 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
     try:
         with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
             header = reader.header()
-    except RuntimeError as error:
+        packed_with_lz4 = begins_with_lz4(file)
+    except (RuntimeError, EOFError, ValueError) as error:
         raise InvalidInputError(
             f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
             "e.g. of https://download.geofabrik.de; other formats: osmium cat -o FILE.osm.pbf"
         ) from error
+    if packed_with_lz4:
+        raise InvalidInputError(
+            f"An OSM extract is packed with LZ4. Received: {path}. Write it anew: osmium cat -o FILE.osm.pbf"
+        )
     if header.has_multiple_object_versions:
         raise InvalidInputError(
             f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
@@ -111,7 +118,8 @@ def features_of_cells(
         ontology: Says which keys are looked at and what is drawn.
         dropped: If given, told at the end what was left out of the whole file, by reason:
             "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an
-            extract's edge), "broken_relation" (its ways make no valid rings).
+            extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area or line that
+            crosses itself so often that to repair or cut it could take minutes).
 
     Yields:
         (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes
@@ -125,7 +133,7 @@ def features_of_cells(
     counts: collections.Counter[str] = collections.Counter()
     features = read_features(path, ontology, counts)
     while batch := list(itertools.islice(features, _BATCH)):
-        yield from index.clip(batch)
+        yield from index.clip(batch, counts)
     if dropped is not None:
         dropped.update(counts)
 
@@ -161,8 +169,13 @@ def read_features(
     name = Path(path).name
     if not Path(path).is_file():
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
+    check_strings(path)
     try:
         yield from _Reading(path, ontology, dropped).features()
+    except UnicodeDecodeError as error:
+        raise PermanentFault(
+            "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
+        ) from error
     except RuntimeError as error:
         # pyosmium has one class for all its errors; only the text tells them apart.
         text = str(error)
@@ -280,6 +293,8 @@ class _Reading:
     def _finish(self, processor: Any) -> None:
         """Counts what was incomplete, once it is known that the order of the file is not to blame."""
         for node_id in self._missing_nodes:
+            if node_id < 0:
+                continue  # of those, which OpenStreetMap does not give out, no location is ever kept
             try:
                 processor.node_location_storage.get(node_id)
             except KeyError:

@@ -4,6 +4,7 @@ Features come in longitude and latitude, -180 to 180, as their source has them. 
 sees what lies on its other side shifted by 360 degrees.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.repair import are_tangled, make_valid, may_be_tangled
 
 PIXEL_M = 10
 """Ground sample distance of the label image in metres."""
@@ -49,7 +51,7 @@ def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature
     """Returns the part of a feature that lies in a chip or near it.
 
     Args:
-        feature: Its geometry is WKB in degrees. It may be invalid; it is repaired.
+        feature: Its geometry is WKB in degrees. It may be invalid; it is repaired, unless it is too tangled.
         chip: The chip.
         margin_m: How far outside the chip features are kept, in metres.
 
@@ -130,16 +132,24 @@ class CellIndex:
         _, cells = self._touched(_mend(_decode([feature])))
         return [int(cell_id) for cell_id in self._cell_ids[cells]]
 
-    def clip(self, features: Sequence[Feature]) -> Iterator[tuple[int, Feature]]:
+    def clip(
+        self, features: Sequence[Feature], dropped: "collections.Counter[str]"
+    ) -> Iterator[tuple[int, Feature]]:
         """Clips features to all the chips that they touch.
 
         Args:
             features: Features in degrees. Most may touch no cell: those cost little.
+            dropped: Told how many of the features, near a cell or not, are "tangled": left out, because to
+                repair or cut them could take minutes.
 
         Yields:
             (cell id, the part of the feature as `clip_to_chip` gives it), in order of feature and cell.
         """
         geometries = _decode(features)
+        tangled = _tangled(geometries)
+        if len(tangled):
+            dropped["tangled"] += len(tangled)
+            geometries[tangled] = None
         near = self._candidates(geometries)
         geometries[near] = _mend(geometries[near])
         rows, cells = self._touched(geometries[near])
@@ -213,6 +223,22 @@ def _decode(features: Sequence[Feature]) -> Geometries:
 
 def _mend(geometries: Geometries) -> Geometries:
     """Makes geometries in degrees valid, 2D, continuous in longitude; None where nothing can be drawn."""
+    return _repaired(_continuous(geometries))[0]
+
+
+def _tangled(geometries: Geometries) -> Indices:
+    """Indices of the geometries in degrees that are left out, as to repair or cut them could take minutes."""
+    rows = np.flatnonzero(may_be_tangled(geometries))
+    continuous = _continuous(geometries[rows])
+    crossed = ~np.where(
+        shapely.get_dimensions(continuous) == 2, shapely.is_valid(continuous), shapely.is_simple(continuous)
+    )
+    crossed &= ~shapely.is_missing(continuous)
+    return np.asarray(rows[crossed][are_tangled(continuous[crossed])])
+
+
+def _continuous(geometries: Geometries) -> Geometries:
+    """Makes geometries in degrees 2D and continuous in longitude; None where nothing can be drawn."""
     mended = shapely.force_2d(geometries)
     coordinates, rows = shapely.get_coordinates(mended, return_index=True)
     mended[rows[~np.isfinite(coordinates).all(axis=1)]] = None
@@ -220,16 +246,20 @@ def _mend(geometries: Geometries) -> Geometries:
     bounds = shapely.bounds(mended)
     for row in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0):
         mended[row] = _unwrapped(mended[row])
-    return _repaired(mended)
+    return mended
 
 
-def _repaired(geometries: Geometries) -> Geometries:
-    """Makes geometries valid and keeps their dimension: a polygon that collapses to lines is nothing."""
+def _repaired(geometries: Geometries) -> tuple[Geometries, Indices]:
+    """Makes geometries valid and keeps their dimension: a polygon that collapses to lines is nothing.
+
+    Returns also the indices of those that are too tangled, which come out as None.
+    """
     repaired = geometries.copy()
     broken = np.flatnonzero(~shapely.is_valid(geometries) & ~shapely.is_missing(geometries))
     dimensions = shapely.get_dimensions(geometries[broken])
-    repaired[broken] = _of_dimension(shapely.make_valid(geometries[broken]), dimensions)
-    return repaired
+    made, tangled = make_valid(geometries[broken])
+    repaired[broken] = _of_dimension(made, dimensions)
+    return repaired, broken[tangled]
 
 
 def _of_dimension(geometries: Geometries, dimensions: npt.NDArray[np.integer[Any]]) -> Geometries:
@@ -298,9 +328,11 @@ def _clip(
         epsgs: (N,) the UTM zones of the boxes.
 
     Returns:
-        (N,) WKB of normalised geometries in metres, None where nothing is left.
+        (N,) WKB of normalised geometries in metres, None where nothing is left; whole and invalid where they are
+        too tangled.
     """
     clipped: Geometries = np.full(len(geometries), None, dtype=object)
+    left: dict[int, BaseGeometry] = {}
     for degrees in (0.0, -360.0, 360.0):  # from each turn of the world that reaches into the box
         bounds = shapely.bounds(geometries) + degrees * np.array([1.0, 0.0, 1.0, 0.0])
         rows = np.flatnonzero(_meet(bounds, rough))
@@ -311,12 +343,17 @@ def _clip(
         for epsg in np.unique(epsgs[rows]):
             of_zone = np.flatnonzero(epsgs[rows] == epsg)
             here[of_zone] = _to_utm(here[of_zone], int(epsg))
-        here = _cut(_repaired(here), kept[rows])
+        repaired, tangled = _repaired(here)
+        left |= dict(zip(rows[tangled].tolist(), here[tangled], strict=True))
+        here = _cut(repaired, kept[rows])
         # The two sides of the antimeridian are parts of one thing.
         both = ~shapely.is_missing(clipped[rows]) & ~shapely.is_missing(here)
         here[both] = shapely.union(clipped[rows][both], here[both])
         found = ~shapely.is_missing(here)
         clipped[rows[found]] = here[found]
+    # What was valid in degrees and is tangled in metres is left for the drawing to drop and count.
+    for row, geometry in left.items():
+        clipped[row] = geometry
     normalised: Geometries = shapely.normalize(clipped)
     return np.asarray(shapely.to_wkb(normalised), dtype=object)
 

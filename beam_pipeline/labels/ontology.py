@@ -4,6 +4,7 @@ It is data: `osm_categories.json` says it all, `docs/ontology.md` explains it ta
 and compiles it. A label has rules, and a rule is a tag (a key and its values) with the way it is drawn.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -321,8 +322,9 @@ def _whole(path: str, part: object, low: int, high: int) -> int:
 
 
 def _unique(path: str, what: str, items: list[Any]) -> None:
+    times = collections.Counter(items)
     for item in items:
-        if items.count(item) > 1:
+        if times[item] > 1:
             _fail(path, f"each {what} may stand only once", item, "Change or remove one of them")
 
 

@@ -7,6 +7,7 @@ multipolygon.
 For small runs: public servers bear about 10,000 queries a day, one at a time.
 """
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -93,6 +94,7 @@ def features_of_chip(
     sleep: Callable[[float], object] = time.sleep,
     answer_s: float = ANSWER_S,
     traffic: Traffic | None = None,
+    dropped: "collections.Counter[str] | None" = None,
 ) -> list[Feature]:
     """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
 
@@ -108,6 +110,7 @@ def features_of_chip(
         sleep: Waits that many seconds; a test passes its own.
         answer_s: Seconds in which an answer must be whole.
         traffic: Paces the queries and counts those that were sent again.
+        dropped: If given, told what was left out of the answer, by reason, as by `features_of_cells`.
 
     Returns:
         The features in metres of the chip's UTM zone, sorted by type and id; empty where nothing is mapped.
@@ -126,7 +129,8 @@ def features_of_chip(
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
         _write_extract(answers, extract)
-        return deduplicate(feature for _, feature in features_of_cells(extract, {0: chip}, ontology))
+        found = features_of_cells(extract, {0: chip}, ontology, dropped)
+        return deduplicate(feature for _, feature in found)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from rasterio import Affine
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.ontology import CHANNELS, NONE, UNLABELED, Kind, Layer, NoneRule, Ontology
+from beam_pipeline.labels.repair import make_valid
 
 __all__ = ["NONE", "PIXEL_M", "SIZE", "UNLABELED", "LabelImage", "dilate", "rasterize"]
 
@@ -49,7 +50,7 @@ class LabelImage:
             is known.
         dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
             "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
-            of no extent).
+            of no extent), "tangled" (an area that crosses itself so often that its repair could take minutes).
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -153,7 +154,9 @@ def _parts(geometries: Geometries, dimension: int, dropped: Counter[str]) -> Geo
     geometries = geometries[finite & ~empty]
     if dimension == 2:
         broken = ~shapely.is_valid(geometries)
-        geometries[broken] = shapely.make_valid(geometries[broken])
+        geometries[broken], tangled = make_valid(geometries[broken])
+        dropped.update(["tangled"] * int(tangled.sum()))
+        geometries = geometries[~shapely.is_missing(geometries)]
     parts, owner = geometries, np.arange(len(geometries))
     while (nested := shapely.get_type_id(parts) > _POLYGON).any():
         deeper, index = shapely.get_parts(parts[nested], return_index=True)

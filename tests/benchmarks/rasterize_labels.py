@@ -113,7 +113,7 @@ def label_crowd(features, ontology):
     """What the pipeline does with a cell's features from the extract to the label image."""
     index = CellIndex({1: CHIP}, clip_margin(ontology.max_dilation_m))
     batches = [features[first : first + BATCH] for first in range(0, len(features), BATCH)]
-    packs = [pack_features([one for _, one in index.clip(batch)]) for batch in batches]
+    packs = [pack_features([one for _, one in index.clip(batch, collections.Counter())]) for batch in batches]
     unpacked = deduplicate(one for pack in packs for one in unpack_features(pack))
     assert len(unpacked) == len(features)
     return rasterize(unpacked, CHIP, ontology, True)

@@ -5,6 +5,9 @@ import contextlib
 import functools
 import gzip
 import json
+import multiprocessing
+import multiprocessing.connection
+import traceback
 from pathlib import Path
 
 import osmium
@@ -12,6 +15,7 @@ import pytest
 import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import http_session
 from beam_pipeline.cells.cell import ChipWindow
@@ -80,31 +84,97 @@ def test_a_region_that_is_nested_without_end_is_refused(text: str) -> None:
         cells_in_region(text, 3, 0)
 
 
-@pytest.fixture(scope="module")
-def extract(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+@pytest.fixture(
+    scope="module", params=["pbf_dense_nodes=true", "pbf_dense_nodes=false,locations_on_ways=true"]
+)
+def extract(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Of every kind of element; not packed, so that damage comes through to what reads them."""
     path = tmp_path_factory.mktemp("extract") / "sound.osm.pbf"
-    with osmium.SimpleWriter(str(path)) as writer:
-        writer.add_node(osmium.osm.mutable.Node(id=1, location=(15.0, 45.0), tags={"natural": "tree"}))
-        writer.add_node(osmium.osm.mutable.Node(id=2, location=(15.1, 45.0), tags={}))
-        writer.add_way(osmium.osm.mutable.Way(id=3, nodes=[1, 2], tags={"highway": "primary"}))
+    header = osmium.io.Header()
+    header.add_box(osmium.osm.Box(15.0, 45.0, 15.1, 45.1))
+    file = osmium.io.File(str(path), f"pbf,{request.param},pbf_compression=none")
+    with osmium.SimpleWriter(file, header=header) as writer:
+        for i in range(9):
+            tags = {"natural": "tree", "name": "Lärche"} if i % 4 == 0 else {}
+            location = (15.0 + 0.01 * (i % 3), 45.0 + 0.01 * (i // 3))
+            writer.add_node(Node(id=i + 1, location=location, tags=tags, version=1, user="a"))
+        writer.add_way(Way(id=20, nodes=[1, 2, 5, 4, 1], tags={"building": "yes", "name": ""}, version=2))
+        writer.add_way(Way(id=21, nodes=[1, 2, 3], tags={"highway": "primary", "bridge": "yes"}))
+        writer.add_way(Way(id=22, nodes=[1, 3, 9, 7, 1]))
+        wood = {"type": "multipolygon", "natural": "wood"}
+        writer.add_relation(Relation(id=30, members=[("w", 22, "outer"), ("w", 20, "inner")], tags=wood))
+        park = {"type": "boundary", "leisure": "park"}
+        writer.add_relation(Relation(id=31, members=[("w", 22, ""), ("n", 1, "label")], tags=park))
     return path.read_bytes()
 
 
-def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.osm.pbf"
-
-    @given(damaged_bytes(extract) | st.binary())
-    @patient
-    def read(content: bytes) -> None:
+def read_in_turn(contents: "multiprocessing.connection.Connection", path: Path) -> None:
+    """Reads what comes as an extract, and answers with what is wrong with that: nothing, or a traceback."""
+    while True:
+        content = contents.recv()
         path.write_bytes(content)
+        problem = ""
         for reading in (
             lambda: check_extract(path),
             lambda: list(read_features(path, ONTOLOGY, collections.Counter())),
         ):
-            refused = outcome(reading, InvalidInputError, PermanentFault)
-            assert not isinstance(refused, Exception) or str(refused).isprintable()
+            try:
+                refused = outcome(reading, InvalidInputError, PermanentFault)
+                assert not isinstance(refused, Exception) or str(refused).isprintable()
+            except Exception:
+                problem += traceback.format_exc()
+        contents.send(problem)
 
-    read()
+
+class Reader:
+    """Reads extracts in a process of its own: libosmium is C++, and a crash would take the tests with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.start()
+
+    def start(self) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("forkserver")
+        self._process = context.Process(target=read_in_turn, args=(theirs, self._path), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def problem(self, content: bytes) -> str:
+        self._pipe.send(content)
+        try:
+            if self._pipe.poll(60):
+                return str(self._pipe.recv())
+            problem = "the reader hangs"
+        except EOFError:
+            self._process.join()
+            problem = f"the reader died: {self._process.exitcode}"
+        self.stop()
+        self.start()
+        return problem
+
+
+def test_an_extract_is_read_or_refused(extract: bytes, tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "a.osm.pbf")
+
+    @given(damaged_bytes(extract) | st.binary())
+    @example(extract)
+    @example(extract.replace(b"building", b"buil\0ing"))
+    @example(extract.replace(b"bridge", b"bri\xffge"))
+    @settings(patient, deadline=None)
+    def read(content: bytes) -> None:
+        problem = reader.problem(content)
+        assert not problem, problem
+
+    try:
+        read()
+    finally:
+        reader.stop()
 
 
 @given(damaged({"version": 0.6, "elements": ELEMENTS}) | values)

@@ -278,6 +278,37 @@ def test_a_tag_of_10_kb_is_said_to_be_too_long(tmp_path, tags):
     assert len(caught.value.detail) < 300
 
 
+def test_a_tag_that_is_not_in_utf8_is_refused(tmp_path):
+    path = tmp_path / "a.osm.pbf"
+    write_raw_pbf(path, square(LON, LAT, 0.001), {"building": "yyyy"}, (9.0, 47.0, 10.0, 48.0))
+    path.write_bytes(path.read_bytes().replace(b"yyyy", b"yy\xffy"))
+    with pytest.raises(PermanentFault, match="UTF-8") as caught:
+        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+    assert caught.value.reason == "corrupt_extract"
+
+
+def test_a_way_with_a_node_of_a_negative_id_is_incomplete(tmp_path):
+    path = tmp_path / "a.osm.pbf"
+    with osmium.SimpleWriter(str(path)) as writer:
+        writer.add_node(osmium.osm.mutable.Node(id=-1, location=(LON, LAT)))
+        writer.add_way(osmium.osm.mutable.Way(id=1, nodes=[-1, -2], tags={"highway": "trunk"}))
+    assert read(path) == ({}, {"incomplete_way": 1})
+
+
+def test_a_tangled_way_is_left_out_and_counted(tmp_path):
+    file = OsmFile()
+    corners = np.random.default_rng(0).uniform(-0.01, 0.01, (500, 2)) + np.array([LON, LAT])
+    ring = [(lon, lat) for lon, lat in corners.round(7).tolist()]
+    file.way(1, [*ring, ring[0]], landuse="forest")
+    file.way(2, square(LON, LAT, 0.001), landuse="forest")
+    path = file.write(tmp_path / "a.osm.pbf")
+    for chips, found in (({4: CHIP}, [(4, 2)]), ({}, [])):
+        dropped = collections.Counter()
+        features = features_of_cells(path, chips, ONTOLOGY, dropped)
+        assert [(cell, one.osm_id) for cell, one in features] == found
+        assert dropped == {"tangled": 1}
+
+
 def test_check_extract_reads_the_header():
     info = check_extract(shared("osm", "liechtenstein-2022.osm.pbf"))
     assert (info.name, info.size) == ("liechtenstein-2022.osm.pbf", 2_710_768)

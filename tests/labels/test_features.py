@@ -1,3 +1,4 @@
+import collections
 import itertools
 import math
 
@@ -146,7 +147,7 @@ def test_invalid_and_empty_geometries_break_nothing(geometry, lives):
         assert not part.has_z
         assert part.area > 0
     index = CellIndex({5: VADUZ}, MARGIN)
-    assert list(index.clip([given_feature])) == ([(5, clipped)] if lives else [])
+    assert list(index.clip([given_feature], collections.Counter())) == ([(5, clipped)] if lives else [])
 
 
 def test_bytes_that_are_no_geometry_are_nothing():
@@ -199,7 +200,7 @@ def test_antimeridian(chip):
     index = CellIndex({3: chip, 4: VADUZ}, MARGIN)
     for geometry, area in ((split, whole), (jumping, whole - hole)):
         assert index.cells_of(feature(geometry)) == [3]
-        ((cell_id, part),) = index.clip([feature(geometry)])
+        ((cell_id, part),) = index.clip([feature(geometry)], collections.Counter())
         assert cell_id == 3
         assert shapely.from_wkb(part.geometry).area == pytest.approx(area, rel=1e-5)
         assert part == clip_to_chip(feature(geometry), chip, MARGIN)
@@ -227,7 +228,7 @@ def test_index_finds_what_metres_find():
     metres += [shapely.segmentize(shapely.LineString(three), 500.0) for three in corners]
     features = [feature(to_lonlat(m, 32632), osm_id=i) for i, m in enumerate(metres)]
     index = CellIndex(chips, MARGIN)
-    clipped = list(index.clip(features))
+    clipped = list(index.clip(features, collections.Counter()))
     for one, shape in zip(features, metres, strict=True):
         shape = shapely.make_valid(shape)
         surely = {cell for cell, chip in chips.items() if shape.intersects(kept_box(chip, MARGIN - 1))}
@@ -243,8 +244,8 @@ def test_index_finds_what_metres_find():
 def test_an_index_of_no_cells_finds_nothing():
     index = CellIndex({}, MARGIN)
     assert index.cells_of(feature(shapely.box(9, 47, 10, 48))) == []
-    assert list(index.clip([feature(shapely.box(9, 47, 10, 48))])) == []
-    assert list(CellIndex({1: VADUZ}, MARGIN).clip([])) == []
+    assert list(index.clip([feature(shapely.box(9, 47, 10, 48))], collections.Counter())) == []
+    assert list(CellIndex({1: VADUZ}, MARGIN).clip([], collections.Counter())) == []
 
 
 copies = st.builds(

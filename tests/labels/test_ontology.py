@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,18 @@ def test_a_bad_file_is_refused_where_it_is_bad(
 def test_a_file_that_is_no_ontology_is_refused(text: str, problem: str) -> None:
     with pytest.raises(InvalidInputError, match=problem):
         Ontology.load(text)
+
+
+def test_many_values_are_checked_in_time() -> None:
+    document = json.loads(TEXT)
+    values = [f"v{i}" for i in range(100_000)]
+    document["channels"][0]["labels"]["wooded"]["natural"] = [{"values": values}]
+    started = time.process_time()
+    Ontology.load(json.dumps(document))
+    assert time.process_time() - started < 20  # pair by pair it would take minutes
+    values[99_999] = "v7"
+    with pytest.raises(InvalidInputError, match=r"only once.*v7"):
+        Ontology.load(json.dumps(document))
 
 
 def test_the_none_table_may_be_absent() -> None:

@@ -1,3 +1,4 @@
+import collections
 import gzip
 import json
 import socket
@@ -124,6 +125,19 @@ def test_monaco_is_the_same_from_both(tmp_path):
             asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path)
             assert len(asked) > 100
             assert asked == from_extract(path, chip)
+
+
+def test_what_is_left_out_of_an_answer_is_counted(tmp_path):
+    file = OsmFile()
+    corners = np.random.default_rng(0).uniform(-0.005, 0.005, (300, 2)) + np.array([LON, LAT])
+    ring = [(lon, lat) for lon, lat in corners.round(7).tolist()]
+    file.way(1, [*ring, ring[0]], landuse="forest")
+    file.way(2, square(LON, LAT, 0.001), landuse="forest")
+    dropped = collections.Counter()
+    with OverpassServer(file.write(tmp_path / "a.osm.pbf")) as server:
+        found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path / "cache", dropped=dropped)
+    assert [one.osm_id for one in found] == [2]
+    assert dropped == {"tangled": 1}
 
 
 def test_areas_around_the_chip_are_found(server, tmp_path):

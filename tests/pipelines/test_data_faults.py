@@ -17,6 +17,8 @@ Where else each is shown; what a build could add nothing to is shown there alone
 | two granules of one datatake | images | test_scenes.py, test_chips.py::test_two_scenes_of_one_date_are_never_a_pair |
 | self-crossing polygon | map | test_extract.py::test_self_crossing_closed_ways_are_repaired |
 | relation or way cut at the edge | map | test_extract.py::test_what_is_incomplete_or_broken_is_... |
+| polygon that crosses itself thousands of times | map | test_repair.py |
+| tag with a NUL | map | test_pbf_strings.py |
 | tags of 10 kB, keys that no ontology knows | map | test_extract.py::test_a_tag_of_10_kb_is_said_to_be_too_long |
 | unknown keys in an ontology | ontology | test_ontology.py::test_a_bad_file_is_refused_where_it_is_bad |
 | a cell with 50,000 features | map | tests/benchmarks/rasterize_labels.py: time by number |
@@ -305,6 +307,10 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     for tags in ({"LANDUSE": "forest"}, {"landuse ": "forest"}, {"was:landuse": "forest"}, {"": "forest"}):
         added.way(place.ring(20, 20, 170, 170), tags)
 
+    # A park that crosses itself thousands of times, which would take minutes to repair: dropped.
+    scribble = np.random.default_rng(0).uniform(10, 180, (500, 2))
+    added.way(place.degrees(np.vstack([scribble, scribble[:1]])), {"leisure": "park"})
+
     # Fifty thousand buildings of 2 x 4 m in the west of one cell.
     dense = 112_452_854
     place = Place(cells[dense])
@@ -316,9 +322,11 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     expected[dense] = drawn(label[dense], columns < 96, BUILDING, 2)
     added.write(world.osm_extract, broken_world.osm_extract)
 
-    # Two more extracts, each of one cell: one breaks off, one holds a tag of 10 kB, which no reader takes.
-    lost = {112_452_850: "truncated_extract", 112_436_582: "corrupt_extract"}
-    ending, overlong = ((cell_id, tmp_path / f"of_{cell_id}.osm.pbf") for cell_id in lost)
+    # Three more extracts, each of one cell: one breaks off, one holds a tag of 10 kB, which no reader takes, and
+    # one a tag with a NUL, which would kill the reader.
+    lost = dict.fromkeys((112_452_850, 112_436_582, 112_404_023), "corrupt_extract")
+    lost[112_452_850] = "truncated_extract"
+    ending, overlong, nul = ((cell_id, tmp_path / f"of_{cell_id}.osm.pbf") for cell_id in lost)
     header = osmium.io.Header()
     west, south, east, north = inner_bounds(cells[ending[0]])
     header.add_box(osmium.osm.Box(west, south, east, north))
@@ -329,7 +337,10 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     ring = [tuple(lonlat) for lonlat in Place(cells[overlong[0]]).ring(10, 10, 50, 50).tolist()]
     write_raw_pbf(overlong[1], ring, {"building": "y" * 10_240}, inner_bounds(cells[overlong[0]]))
 
-    osm = ["--osm", ",".join(map(str, (broken_world.osm_extract, ending[1], overlong[1])))]
+    ring = [tuple(lonlat) for lonlat in Place(cells[nul[0]]).ring(10, 10, 50, 50).tolist()]
+    write_raw_pbf(nul[1], ring, {"building": "yes", "name": "a\0"}, inner_bounds(cells[nul[0]]))
+
+    osm = ["--osm", ",".join(map(str, (broken_world.osm_extract, ending[1], overlong[1], nul[1])))]
     after = build(broken_world, tmp_path / "set", *osm)
 
     assert after.code == 1
@@ -338,7 +349,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     assert letters == {(*key, "labels", lost[key[0]]) for key in planned(broken_world) if key[0] in lost}
     assert len(after.dead_letters) == len(letters)
     assert after.dataset["dropped_from_extracts"] == {
-        "map.osm.pbf": {"incomplete_way": 1, "incomplete_relation": 1, "broken_relation": 1}
+        "map.osm.pbf": {"incomplete_way": 1, "incomplete_relation": 1, "broken_relation": 1, "tangled": 1}
     }
     assert after.dataset["dropped_geometries"] == {}
     sound = {cell_id for cell_id in few if cell_id not in lost}

@@ -1,10 +1,12 @@
 """Overpass and an extract of the same data make the same dataset."""
 
 import collections
+import csv
 import functools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from beam_pipeline import label_transforms
@@ -22,6 +24,7 @@ from tests.labels.overpass_server import (
     OverpassServer,
 )
 from tests.pipelines.conftest import Built, flags
+from tests.pipelines.damage import MapAdditions
 
 
 def first_cells(world: SampleWorld, number: int, folder: Path) -> list[str]:
@@ -41,12 +44,22 @@ def test_both_sources_of_features_give_the_same_records(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = first_cells(world, 6, tmp_path)
+    # The server's map has a scribble in the first cell, which is dropped there.
+    (row, *_) = csv.DictReader((tmp_path / "cells.csv").open())
+    west, south, east, north = (float(row[key]) for key in ("min_lon", "min_lat", "max_lon", "max_lat"))
+    corners = np.random.default_rng(0).uniform(0.3, 0.7, (300, 2)) * (east - west, north - south) + (
+        west,
+        south,
+    )
+    added = MapAdditions()
+    added.way(np.vstack([corners, corners[:1]]), {"leisure": "park"})
+    added.write(world.osm_extract, tmp_path / "map.osm.pbf")
     # A busy server's answers come before the first good one. The real waits between them last for minutes.
     waited: list[float] = []
     patient = functools.partial(features_of_chip, sleep=waited.append)
     monkeypatch.setattr(label_transforms, "features_of_chip", patient)
     partial = {"version": 0.6, "elements": [], "remark": TIMED_OUT}
-    with OverpassServer(world.osm_extract) as server:
+    with OverpassServer(tmp_path / "map.osm.pbf") as server:
         server.refusals += [
             (429, {"Retry-After": "31"}, RATE_LIMITED),
             (504, {}, TOO_BUSY),
@@ -59,6 +72,7 @@ def test_both_sources_of_features_give_the_same_records(
         overpass = Built(output, main([*flags(world, output), *more]))
     assert overpass.code == 0
     assert overpass.dead_letters == []
+    assert overpass.dataset["dropped_geometries"] == {"tangled": 1}
     check_same(overpass, built, 6)
     assert len(server.queries) == 6 + 5
     assert (len(waited), waited[0]) == (5, 31.0)
