@@ -119,6 +119,8 @@ def test_an_absolute_path_in_an_item_of_the_web_is_one_of_its_host() -> None:
         ("https://example.org/a.tif", "", False),
         ("https://my_bucket.s3.example.org/a.tif", "", False),
         ("https://[64:ff9b::8.8.8.8]/a.tif", "", False),
+        ("https://[::ffff:8.8.8.8]/a.tif", "", False),
+        ("http://[::ffff:169.254.169.254]/a.tif", "http://10.0.0.1/v1", True),
         ("https://[2002:808:808::1]/a.tif", "", False),
         ("https://[2001:4860:4860::8888]/a.tif", "", False),
         ("http://[64:ff9b::10.0.0.7]/a.tif", "http://192.168.1.1/v1", False),
