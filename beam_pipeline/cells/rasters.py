@@ -4,7 +4,6 @@ Paths are local ones or URLs that GDAL knows, such as gs://bucket/file.tif. A Ne
 """
 
 import dataclasses
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from rasterio.windows import Window
 
 from beam_pipeline.cells.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
 from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.tiff_blocks import extent_of_block, places_of_blocks
 
 Bools = npt.NDArray[np.bool_]
 
@@ -239,19 +239,8 @@ def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
 
 def _require_whole(dataset: Any, path: str, flag: str) -> None:
     """Refuses a GeoTIFF that ends before its blocks do, as a download that broke off leaves it."""
-
-    def end(row: int, column: int) -> int:
-        offset, size = (
-            int(dataset.get_tag_item(f"BLOCK_{kind}_{column}_{row}", "TIFF", bidx=1) or 0)
-            for kind in ("OFFSET", "SIZE")
-        )
-        return offset + size
-
-    block_rows, block_columns = dataset.block_shapes[0]
-    places = itertools.product(
-        range(-(-dataset.height // block_rows)), range(-(-dataset.width // block_columns))
-    )
-    size, needed = os.path.getsize(path), max(itertools.starmap(end, places))
+    ends = (extent_of_block(dataset, row, column)[1] for row, column in places_of_blocks(dataset))
+    size, needed = os.path.getsize(path), max(ends)
     if size < needed:
         raise InvalidInputError(
             f"{flag}: {path} is cut short: it holds {size} bytes of {needed} or more. Download it again"

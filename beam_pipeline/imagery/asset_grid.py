@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from rasterio.errors import CRSError
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
 from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, SCL
+from beam_pipeline.tiff_blocks import extent_of_block, places_of_blocks
 
 PIXEL_SIZE_M = {
     **dict.fromkeys(BANDS_10, 10),
@@ -25,6 +27,19 @@ MAX_BLOCKS_A_READ = 4
 
 MERGE_GAP_BYTES = 64
 """Blocks are neighbours in the file when no more lies between them; GDAL's COG driver leaves 8 bytes."""
+
+
+MOST_SIDE_M = 120_000
+"""Longest side of a raster. A tile has 109.8 km. Source: ESA, Sentinel-2 Products Specification Document."""
+
+MOST_BLOCK_BYTES = 1 << 25
+"""Most pixels of a block, decoded: 4096 x 4096 of uint16, or 1528 whole rows of a tile.
+
+GDAL holds blocks whole, one for each asset that is being read. A packed file whose pixels are one block (241 MB at
+10 m) is refused: it cannot be read in part, and no known host has one. Of an unpacked one GDAL takes rows for blocks.
+"""
+
+_PACKED_SLACK_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +85,53 @@ class Block:
         return (self.row, self.column + 1) == (other.row, other.column) and 0 <= gap <= MERGE_GAP_BYTES
 
 
-def checked_grid(dataset: Any, band: str, name: str) -> Grid:
-    """Checks what can be checked of an asset without a chip."""
-    pixel_m = PIXEL_SIZE_M[band]
+def check_bounds(dataset: Any, band: str, name: str) -> None:
+    """Checks, of an asset or an overview of it, what decides how much memory it takes, before any of it is read.
+
+    Nothing else of the dataset may be asked for before: of a header that claims 65535 bands, it would build as many
+    for each overview.
+
+    Args:
+        dataset: The asset or overview, just opened.
+        band: Key of `PIXEL_SIZE_M`.
+        name: Of the asset, for messages.
+
+    Raises:
+        PermanentFault: "wrong_bands", "wrong_dtype" or "too_large".
+    """
     dtype = "uint8" if band == SCL else "uint16"
     if dataset.count != 1:
         raise PermanentFault("wrong_bands", f"{name} must have one band. Received: {dataset.count}")
     if dataset.dtypes[0] != dtype:
         raise PermanentFault("wrong_dtype", f"{name} must be {dtype}. Received: {dataset.dtypes[0]}")
+    most = MOST_SIDE_M // PIXEL_SIZE_M[band]
+    if max(dataset.shape) > most:
+        raise PermanentFault(
+            "too_large",
+            f"{name} must have at most {most} rows and columns. Received: {dataset.height} x {dataset.width}",
+        )
+    size = _block_bytes(dataset)
+    if size > MOST_BLOCK_BYTES:
+        height, width = dataset.block_shapes[0]
+        raise PermanentFault(
+            "too_large",
+            f"{name} must have blocks of at most {MOST_BLOCK_BYTES >> 20} MiB. "
+            f"Received: {height} x {width} pixels, {size >> 20} MiB",
+        )
+
+
+def checked_grid(dataset: Any, band: str, name: str) -> Grid:
+    """Checks what can be checked of an asset without a chip.
+
+    Args:
+        dataset: The asset, open, after `check_bounds`.
+        band: Key of `PIXEL_SIZE_M`.
+        name: Of the asset, for messages.
+
+    Raises:
+        PermanentFault: "misaligned".
+    """
+    pixel_m = PIXEL_SIZE_M[band]
     try:
         epsg = dataset.crs.to_epsg() if dataset.crs else None
     except CRSError:
@@ -96,20 +150,46 @@ def checked_grid(dataset: Any, band: str, name: str) -> Grid:
     return Grid(epsg, int(left), int(top), dataset.width, dataset.height, pixel_m, block_width, block_height)
 
 
-def runs_of_blocks(dataset: Any, places: Iterable[tuple[int, int]]) -> list[tuple[Block, ...]]:
-    """Returns the blocks in ascending order of the file, neighbours of a row together."""
+def runs_of_blocks(dataset: Any, places: Iterable[tuple[int, int]], name: str) -> list[tuple[Block, ...]]:
+    """Returns the blocks in ascending order of the file, neighbours of a row together.
 
-    def number(kind: str, row: int, column: int) -> int:
-        return int(dataset.get_tag_item(f"BLOCK_{kind}_{column}_{row}", "TIFF", bidx=1) or 0)
-
-    blocks = [
-        Block(row, column, number("OFFSET", row, column), number("SIZE", row, column))
-        for row, column in places
-    ]
+    Raises:
+        PermanentFault: "too_large".
+    """
     runs: list[list[Block]] = []
+    blocks = _blocks(dataset, places, name)
     for block in sorted(blocks, key=lambda block: (block.offset, block.row, block.column)):
         if runs and len(runs[-1]) < MAX_BLOCKS_A_READ and runs[-1][-1].precedes(block):
             runs[-1].append(block)
         else:
             runs.append([block])
     return [tuple(run) for run in runs]
+
+
+def extent_of_blocks(dataset: Any, name: str) -> tuple[int, int]:
+    """Returns the first byte of all blocks of a file, or of the overview that is open, and one past the last.
+
+    Raises:
+        PermanentFault: "too_large".
+    """
+    blocks = _blocks(dataset, places_of_blocks(dataset), name)
+    return min(block.offset for block in blocks), max(block.offset + block.size for block in blocks)
+
+
+def _blocks(dataset: Any, places: Iterable[tuple[int, int]], name: str) -> list[Block]:
+    blocks = []
+    for row, column in places:
+        start, stop = extent_of_block(dataset, row, column)
+        blocks.append(Block(row, column, start, stop - start))
+    # No way of packing doubles what it packs, and all of it is read before it is unpacked.
+    most = 2 * _block_bytes(dataset) + _PACKED_SLACK_BYTES
+    if (largest := max((block.size for block in blocks), default=0)) > most:
+        raise PermanentFault(
+            "too_large", f"a block of {name} may take {most} bytes in the file. Received: {largest}"
+        )
+    return blocks
+
+
+def _block_bytes(dataset: Any) -> int:
+    height, width = dataset.block_shapes[0]
+    return int(height * width * np.dtype(dataset.dtypes[0]).itemsize)

@@ -7,7 +7,6 @@ the start of a sequential read and doubles what it asks for next. Neighbouring b
 
 import concurrent.futures
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -21,7 +20,14 @@ from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.faults import Fault, PermanentFault, TransientFault
-from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M, Block, Grid, checked_grid, runs_of_blocks
+from beam_pipeline.imagery.asset_grid import (
+    Block,
+    Grid,
+    check_bounds,
+    checked_grid,
+    extent_of_blocks,
+    runs_of_blocks,
+)
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.retries import RetryPolicy
@@ -115,7 +121,7 @@ class SceneReader:
             by pixel size, uint16 DN or uint8 SCL classes, 0 = no data. Where a band could not be read the
             chip gets a fault instead: a `PermanentFault` of the first band that has one ("not_found",
             "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
-            "missing_asset", "unreadable_href"), else the `TransientFault` that outlasted its retries
+            "too_large", "missing_asset", "unreadable_href"), else the `TransientFault` that outlasted its retries
             ("throttled", "server_error", "timeout", "connection", "truncated").
         """
         if not chips:
@@ -164,14 +170,13 @@ class SceneReader:
     ) -> Sequence[Pixels | Fault]:
         try:
             with self._opened(band, href) as opened:
-                return _read_chips(opened, band, chips)
+                return _read_chips(opened, chips)
         except Fault as fault:
             return [fault] * len(chips)
 
     def _read_whole(self, band: str, href: str | None, side: int) -> Pixels:
         with self._opened(band, href) as opened:
-            step = functools.partial(_read_overview, pixel_m=PIXEL_SIZE_M[band], side=side)
-            return opened.run(step, requests=1)
+            return _read_coarse(opened, side)
 
     @contextlib.contextmanager
     def _opened(self, band: str, href: str | None) -> Iterator["_Opened"]:
@@ -182,7 +187,7 @@ class SceneReader:
         with (
             self._traffic.slot(),
             rasterio.Env(**self._options),
-            _Opened(asset, self._retry, self._timeout_s, self._traffic) as opened,
+            _Opened(asset, band, self._retry, self._timeout_s, self._traffic) as opened,
         ):
             yield opened
 
@@ -210,13 +215,23 @@ class _CannotOpen(Exception):
 class _Opened:
     """An asset that is opened when it is first needed, and again, with nothing cached, after a fault."""
 
-    def __init__(self, asset: Asset, retry: RetryPolicy, timeout_s: float, traffic: Traffic) -> None:
+    def __init__(
+        self, asset: Asset, band: str, retry: RetryPolicy, timeout_s: float, traffic: Traffic
+    ) -> None:
         self.asset = asset
+        self.band = band
+        self.name = f"{band} at {asset.shown}"
         self._retry = retry
         self._timeout_s = timeout_s
         self._traffic = traffic
         self._dataset: Any = None
+        self._layer: dict[str, str] = {}
         self._fresh = False
+
+    def turn_to(self, overview: int | None) -> None:
+        """Has the steps that follow see an overview alone, or what is no overview alone, as GDAL then does too."""
+        self._close()
+        self._layer = {"OVERVIEW_LEVEL": "NONE" if overview is None else f"{overview}only"}
 
     def run(self, step: Callable[[Any], _T], extent: tuple[int, int] = (0, 0), requests: int = 0) -> _T:
         """Calls `step` with the open dataset until it passes.
@@ -230,8 +245,8 @@ class _Opened:
             What the step returned.
 
         Raises:
-            PermanentFault: When every one of `FRESH_COPIES` could not be decoded ("corrupt"), or the step refused
-                it, and what `fault_of_open` and `fault_of_read` find.
+            PermanentFault: When every one of `FRESH_COPIES` could not be decoded ("corrupt"), or `check_bounds` or
+                the step refused it, and what `fault_of_open` and `fault_of_read` find.
             TransientFault: The retries of opening or of reading are used up.
         """
 
@@ -270,11 +285,16 @@ class _Opened:
     def _open(self) -> Any:
         if self._dataset is None:
             options = {"CPL_VSIL_CURL_NON_CACHED": _NEVER_CACHED} if self._fresh else {}
-            if not self.asset.is_local:
+            # GDAL remembers the header of an overview with that of the file, but in a fresh copy.
+            if not self.asset.is_local and (self._fresh or not self._layer):
                 self._traffic.turn(OPEN_REQUESTS)
             try:
                 with rasterio.Env(**options):
-                    self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff")
+                    self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
+                check_bounds(self._dataset, self.band, self.name)
+            except PermanentFault as fault:
+                self._drop()
+                raise Undecodable(fault.reason, fault.detail) from fault
             except RasterioError as error:
                 self._drop()
                 self._charge_repeated()
@@ -287,6 +307,9 @@ class _Opened:
 
     def _drop(self) -> None:
         self._fresh = True
+        self._close()
+
+    def _close(self) -> None:
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
@@ -295,23 +318,33 @@ class _Opened:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._dataset is not None:
-            self._dataset.close()
+        self._close()
 
 
-def _read_overview(dataset: Any, pixel_m: int, side: int) -> Pixels:
-    step = max(1, -(-max(dataset.shape) * pixel_m // (_COARSE_M * side)))
-    shape = tuple(max(1, length * pixel_m // (_COARSE_M * step)) for length in dataset.shape)
-    pixels: Pixels = dataset.read(1, out_shape=shape)
+def _read_coarse(opened: _Opened, side: int) -> Pixels:
+    """Reads one asset from its coarsest overview that has as many pixels as are asked for, or from itself."""
+
+    def plan(dataset: Any) -> tuple[int | None, tuple[int, ...]]:
+        pixel_m = checked_grid(dataset, opened.band, opened.name).pixel_m
+        step = max(1, -(-max(dataset.shape) * pixel_m // (_COARSE_M * side)))
+        shape = tuple(max(1, length * pixel_m // (_COARSE_M * step)) for length in dataset.shape)
+        most = min(length / coarse for length, coarse in zip(dataset.shape, shape, strict=True))
+        factors = [(factor, level) for level, factor in enumerate(dataset.overviews(1)) if factor <= most]
+        return max(factors)[1] if factors else None, shape
+
+    overview, shape = opened.run(plan)
+    opened.turn_to(overview)
+    extent = opened.run(lambda dataset: extent_of_blocks(dataset, opened.name))
+    pixels: Pixels = opened.run(lambda dataset: dataset.read(1, out_shape=shape), extent, requests=1)
     return pixels
 
 
-def _read_chips(opened: _Opened, band: str, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:
+def _read_chips(opened: _Opened, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:
     """Reads the chips from one asset; a fault of the asset as a whole is raised."""
-    name = f"{band} at {opened.asset.shown}"
-    grid = opened.run(lambda dataset: checked_grid(dataset, band, name))
+    name = opened.name
+    grid = opened.run(lambda dataset: checked_grid(dataset, opened.band, name))
     side = CHIP_SIZE_M // grid.pixel_m
-    dtype: type[np.uint8 | np.uint16] = np.uint8 if band == SCL else np.uint16
+    dtype: type[np.uint8 | np.uint16] = np.uint8 if opened.band == SCL else np.uint16
     answers: list[Pixels | Fault] = []
     corners: dict[int, tuple[int, int]] = {}
     for index, chip in enumerate(chips):
@@ -327,7 +360,7 @@ def _read_chips(opened: _Opened, band: str, chips: Sequence[ChipWindow]) -> list
                 column // grid.block_width, (column + side - 1) // grid.block_width + 1
             ):
                 users.setdefault((block_row, block_column), []).append(index)
-    todo = opened.run(lambda dataset: runs_of_blocks(dataset, users))
+    todo = opened.run(lambda dataset: runs_of_blocks(dataset, users, name))
     while todo:
         run = todo.pop()  # the last in the file: descending order
         needing = sorted({index for block in run for index in users[block.row, block.column]})

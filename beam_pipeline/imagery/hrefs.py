@@ -6,6 +6,7 @@ inside the network that the API itself is not in.
 
 import ipaddress
 import os
+import re
 import urllib.parse
 import urllib.request
 
@@ -26,6 +27,22 @@ _MOST_CHARS = 8192
 _LOCAL_NAMES = ("localhost", "metadata", "metadata.google.internal", "instance-data")
 """Names that mean this machine, or the metadata service of its cloud. Source: the clouds' documentation."""
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+\Z")
+"""A host's name as it is looked up. Libraries make such names of others too, of `%2e` or full-width letters."""
+
+_KEPT = "/:@!$&'()*+,;=%"
+"""What stands in a path as it is, beside letters and digits; % because what is encoded must not be so twice."""
+
+_WHITESPACE = re.compile(r"\s")
+
+_EMBEDDING = (
+    (ipaddress.IPv6Network("::/96"), 0),  # IPv4-compatible, withdrawn
+    (ipaddress.IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64
+    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
+)
+"""Networks whose addresses hold an IPv4 address, and how many bits follow it. Source: RFC 4291, 6052, 3056."""
+
 _METADATA = (ipaddress.ip_network("100.100.100.200/32"), ipaddress.ip_network("fd00:ec2::254/128"))
 """Metadata services beyond link-local addresses. Source: the documentation of Alibaba Cloud and AWS."""
 
@@ -40,15 +57,19 @@ def readable_href(href: str, base_href: str, api_url: str = "") -> str:
         api_url: URL of the API that gave the item.
 
     Returns:
-        An http(s) URL or an absolute local path.
+        An http(s) URL in which what may not stand in one is percent-encoded, without fragment; or an absolute local
+        path.
 
     Raises:
         PermanentFault: "unreadable_href": a JPEG 2000 file, a requester-pays or unknown bucket, another
-            scheme, what is not meant for a stranger, or a relative href of an item that does not say where it is.
+            scheme, a host or port that is none, what is not meant for a stranger, or a relative href of an item that
+            does not say where it is.
     """
 
     def refuse(why: str) -> PermanentFault:
-        return PermanentFault("unreadable_href", f"{why}. Received: {href}")
+        # A query ends at whitespace for who hides it.
+        received = _WHITESPACE.sub(lambda sign: urllib.parse.quote(sign[0]), href)
+        return PermanentFault("unreadable_href", f"{why}. Received: {received}")
 
     if not href.isprintable() or len(href) > _MOST_CHARS:
         raise refuse("it holds control characters, or is endless")
@@ -62,14 +83,15 @@ def readable_href(href: str, base_href: str, api_url: str = "") -> str:
     if url.scheme == "s3":
         if url.netloc not in PUBLIC_BUCKETS:
             raise refuse("the bucket is not known to be public")
-        return PUBLIC_BUCKETS[url.netloc] + url.path
+        return PUBLIC_BUCKETS[url.netloc] + urllib.parse.quote(url.path, _KEPT)
     if not url.scheme and base.scheme in _WEB:
-        href = urllib.parse.urljoin(base_href, href)
-        url = urllib.parse.urlsplit(href)
+        url = urllib.parse.urlsplit(urllib.parse.urljoin(base_href, href))
     if url.scheme in _WEB:
-        if not url.hostname or (not on_disk and is_inner_host(href, api_url)):
+        if not _is_host(url.hostname) or not _is_port(url):
+            raise refuse("a host is an address, or a name of ASCII letters; a port, a number from 1 to 65535")
+        if not on_disk and is_inner_host(url.geturl(), api_url):
             raise refuse("the item of an API must not name hosts of an inner network")
-        return href
+        return _encoded(url)
     if url.scheme not in ("", "file"):
         raise refuse("only http, https, s3 and file are read")
     if not on_disk:
@@ -117,7 +139,8 @@ def require_on_disk(path: str) -> None:
 def is_inner_host(url: str, asked: str) -> bool:
     """Tells whether a URL leads into an inner network, and not out of the one that was asked.
 
-    It goes by what the URL says: what a name resolves to is not looked up.
+    It goes by what the URL says: what a name resolves to is not looked up. A host that says nothing plainly (`%2e` in
+    its name, letters beyond ASCII) is taken for an inner one.
 
     Args:
         url: http(s) URL that a stranger names.
@@ -125,24 +148,54 @@ def is_inner_host(url: str, asked: str) -> bool:
             neighbours are welcome; addresses of the link, where clouds keep credentials, never are.
     """
     kind = _network(url)
-    return kind == "link" or (kind == "inner" and _network(asked) != "inner")
+    return kind == "never" or (kind == "inner" and _network(asked) != "inner")
 
 
 def _network(url: str) -> str:
-    """Returns "inner", "link" or "" for the web."""
+    """Returns "inner", "never" for what must not be asked in any case, or "" for the web."""
     try:
         host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
-        return ""
+        return "never"
+    if not _is_host(host):
+        return "never"
     if host in _LOCAL_NAMES:
-        return "inner" if host == "localhost" else "link"
+        return "inner" if host == "localhost" else "never"
     address = _address(host)
     if address is None:
         return "inner" if host.endswith((".localhost", ".internal", ".local")) else ""
-    address = getattr(address, "ipv4_mapped", None) or address
+    for network, bits_after in _EMBEDDING:
+        if address in network:
+            address = ipaddress.IPv4Address(int(address) >> bits_after & 0xFFFF_FFFF)
     if address.is_link_local or any(address in network for network in _METADATA):
-        return "link"
+        return "never"
     return "" if address.is_global else "inner"
+
+
+def _is_host(host: str | None) -> bool:
+    """Whether it is a name in ASCII (that of another alphabet in its IDNA form), or an address without a zone."""
+    if not host or _NAME.match(host):
+        return bool(host)
+    try:
+        return "%" not in host and ipaddress.ip_address(host) is not None
+    except ValueError:
+        return False
+
+
+def _is_port(url: urllib.parse.SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False
+
+
+def _encoded(url: urllib.parse.SplitResult) -> str:
+    """Percent-encodes what may not stand in a URL: libcurl refuses a space, and hosts what they please."""
+    netloc, path, query = (
+        urllib.parse.quote(part, _KEPT + more)
+        for part, more in ((url.netloc, "[]"), (url.path, ""), (url.query, "?"))
+    )
+    return urllib.parse.urlunsplit((url.scheme, netloc, path, query, ""))
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

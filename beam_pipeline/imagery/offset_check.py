@@ -28,7 +28,8 @@ def refuse_contradicted(found: SceneList, reader: SceneReader) -> SceneList:
         reader: Reads the assets.
 
     Returns:
-        The list without the contradicted scenes. A scene that cannot be read for good stays: its chips will say so.
+        The list without the contradicted scenes, and without those that cannot be judged: a visible band or SCL is
+        missing or broken for good.
 
     Raises:
         TransientFault: A scene could not be read for now.
@@ -36,7 +37,7 @@ def refuse_contradicted(found: SceneList, reader: SceneReader) -> SceneList:
     notes = {
         scene.item_id: note
         for scene in found.scenes
-        if scene.boa_decision == CHECKED_DECISION and (note := _contradiction(scene, reader)) is not None
+        if scene.boa_decision == CHECKED_DECISION and (note := _refusal(scene, reader)) is not None
     }
     return dataclasses.replace(
         found,
@@ -45,13 +46,17 @@ def refuse_contradicted(found: SceneList, reader: SceneReader) -> SceneList:
     )
 
 
-def _contradiction(scene: Scene, reader: SceneReader) -> SceneNote | None:
+def _refusal(scene: Scene, reader: SceneReader) -> SceneNote | None:
     try:
         coarse = reader.read_coarse(scene.assets, (*VISIBLE, SCL), COARSE_PIXELS)
-    except PermanentFault:
-        return None
+    except PermanentFault as fault:
+        return SceneNote.of(scene.item_id, fault)
     if len({pixels.shape for pixels in coarse.values()}) > 1:
-        return None  # its grids differ, which every chip will find
+        return SceneNote(
+            scene.item_id,
+            "misaligned",
+            "its visible bands and SCL differ in extent, so its offset cannot be judged",
+        )
     visible = np.stack([coarse[band] for band in VISIBLE], axis=-1)
     share = dark_share(visible.astype(np.uint16, copy=False), coarse[SCL].astype(np.uint8, copy=False))
     if share is None or share <= MAX_NEGATIVE_FRACTION:

@@ -32,6 +32,8 @@ _OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)\Z")
+_NO_URL = re.compile(r"CURL error: URL (?:rejected|using bad/illegal format)")
+"""What libcurl does not even ask for, however often; older versions say the second."""
 
 
 class Undecodable(Fault):
@@ -169,9 +171,10 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
         traffic: Paces that request.
 
     Returns:
-        A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401), a `TransientFault` ("forbidden" for
-        403, "throttled" for 429 and 503 with what `Retry-After` says, "server_error", "timeout", "untrusted" for a
-        certificate, "connection"), or `Undecodable` where the header is no TIFF's.
+        A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401, "unreadable_href" for no URL), a
+        `TransientFault` ("forbidden" for 403, "throttled" for 429 and 503 with what `Retry-After` says,
+        "server_error", "timeout", "untrusted" for a certificate, "connection"), or `Undecodable` where the header is
+        no TIFF's.
     """
     message = _message(asset, error)
     status = _STATUS.search(message)
@@ -181,6 +184,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
         return _throttled(asset, int(status[1]), 0.0 if peeked is None else peeked.retry_after_s)
     if status is not None:
         return _fault_of_status(asset, int(status[1]))
+    if _NO_URL.search(message):
+        return PermanentFault("unreadable_href", f"{asset.shown}: {message}")
     if "CURL error" in message:
         said = message.lower()
         # Transient as all of these, so that no other date quietly stands in.

@@ -1,5 +1,6 @@
-"""Small COGs for the tests of reading, and a server for them."""
+"""Small COGs for the tests of reading, what no honest writer makes of them, and a server for them."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,49 @@ def write_cog(
         for index in range(count):
             dataset.write(pixels, index + 1)
     return pixels
+
+
+def write_sparse(path: Path, side: int, block: int) -> None:
+    """Writes a tiled GeoTIFF of no data alone, on the grid of `write_cog`: a few hundred bytes, whatever it claims."""
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=side,
+        height=side,
+        count=1,
+        dtype="uint16",
+        crs=f"EPSG:{EPSG}",
+        transform=from_origin(LEFT, TOP, 10, 10),
+        compress="deflate",
+        tiled=True,
+        blockxsize=block,
+        blockysize=block,
+        SPARSE_OK=True,
+    ):
+        pass
+
+
+SAMPLES_PER_PIXEL, TILE_WIDTH, TILE_LENGTH, TILE_BYTE_COUNTS = 277, 322, 323, 325
+"""Tags of a TIFF. Source: TIFF 6.0, appendix A."""
+
+
+def set_tag(path: Path, tag: int, value: int, directory: int = 0) -> None:
+    """Overwrites the first value of a tag of a little-endian TIFF; its overviews are the directories from 1 on."""
+    content = bytearray(path.read_bytes())
+    assert content[:4] == b"II*\0"
+    (place,) = struct.unpack_from("<I", content, 4)
+    for _ in range(directory):
+        (entries,) = struct.unpack_from("<H", content, place)
+        (place,) = struct.unpack_from("<I", content, place + 2 + 12 * entries)
+    (entries,) = struct.unpack_from("<H", content, place)
+    for entry in range(place + 2, place + 2 + 12 * entries, 12):
+        found, kind, count = struct.unpack_from("<HHI", content, entry)
+        if found == tag:
+            code = {3: "<H", 4: "<I"}[kind]
+            inline = count * struct.calcsize(code) <= 4
+            where = entry + 8 if inline else struct.unpack_from("<I", content, entry + 8)[0]
+            struct.pack_into(code, content, where, value)
+            path.write_bytes(content)
+            return
+    raise AssertionError(f"no tag {tag}")

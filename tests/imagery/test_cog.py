@@ -19,7 +19,20 @@ from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.read_faults import Asset, Peek
 from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.traffic import Traffic
-from tests.imagery.made_cogs import EPSG, LEFT, SIDE_M, TOP, FolderServer, write_cog
+from tests.imagery.made_cogs import (
+    EPSG,
+    LEFT,
+    SAMPLES_PER_PIXEL,
+    SIDE_M,
+    TILE_BYTE_COUNTS,
+    TILE_LENGTH,
+    TILE_WIDTH,
+    TOP,
+    FolderServer,
+    set_tag,
+    write_cog,
+    write_sparse,
+)
 from tests.imagery.range_server import Injected
 from tests.shared_data import shared
 
@@ -270,6 +283,86 @@ def test_unfit_rasters_are_refused(
     assert fault.reason == reason
 
 
+def both_ways(reader: SceneReader, path: Path, band: str = "B02") -> list[Fault]:
+    """What a raster is refused with when chips of it are read, and the whole of it coarsely."""
+    faults = [only_fault(reader, path, band=band)]
+    with pytest.raises(Fault) as raised:
+        reader.read_coarse({band: str(path)}, (band,), 60)
+    return [*faults, raised.value]
+
+
+@pytest.mark.parametrize(
+    ("side", "block", "what"),
+    [
+        (30_720, 30_720, "12000 rows and columns"),
+        (200_000, 16_384, "12000 rows and columns"),
+        (12_016, 512, "12000 rows and columns"),
+        (1200, 30_720, "32 MiB"),
+        (1200, 4112, "32 MiB"),
+    ],
+)
+def test_small_files_that_claim_much_are_refused(
+    tmp_path: Path, reader: SceneReader, side: int, block: int, what: str
+) -> None:
+    path = tmp_path / "a.tif"
+    write_sparse(path, side, block)
+    for fault in both_ways(reader, path):
+        assert isinstance(fault, PermanentFault)
+        assert fault.reason == "too_large"
+        assert what in fault.detail
+
+
+def test_the_largest_blocks_that_are_read(tmp_path: Path, reader: SceneReader) -> None:
+    path = tmp_path / "a.tif"
+    write_sparse(path, 12_000, 4096)
+    (answer,) = reader.read({"B02": str(path)}, ("B02",), CHIPS[:1])
+    assert not isinstance(answer, Fault)
+    assert not answer["B02"].any()
+    assert reader.read_coarse({"B02": str(path)}, ("B02",), 60)["B02"].shape == (60, 60)
+
+
+@pytest.mark.parametrize("compress", [None, "deflate"])
+def test_all_pixels_in_one_strip(tmp_path: Path, reader: SceneReader, compress: str | None) -> None:
+    """Of an unpacked one GDAL reads single rows; a packed one is unpacked whole."""
+    side, path = 4800, tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side, height=side, count=1, dtype="uint16", blockysize=side,
+        crs=f"EPSG:{EPSG}", transform=from_origin(LEFT, TOP, 10, 10), compress=compress,
+    ) as dataset:  # fmt: skip
+        dataset.write(np.arange(side * side).reshape(side, side) % 4001 + 1, 1)
+    (answer,) = reader.read({"B02": str(path)}, ("B02",), CHIPS[:1])
+    if compress is None:
+        assert not isinstance(answer, Fault)
+        np.testing.assert_array_equal(answer["B02"], plain_read(path, CHIPS[0]))
+    else:
+        assert isinstance(answer, PermanentFault)
+        assert answer.reason == "too_large"
+
+
+def test_claims_of_bands_blocks_and_overviews(tmp_path: Path, reader: SceneReader) -> None:
+    path = tmp_path / "a.tif"
+    write_sparse(path, 1200, 256)
+    set_tag(path, SAMPLES_PER_PIXEL, 65_535)
+    assert [fault.reason for fault in both_ways(reader, path)] == ["wrong_bands"] * 2
+
+    # A block of 16 kB that takes 64 kB in the file.
+    write_cog(path, SCL, block=128)
+    set_tag(path, TILE_BYTE_COUNTS, 65_535)
+    fault = only_fault(reader, path, CHIPS[0], SCL)
+    assert (fault.reason, "65535" in fault.detail) == ("too_large", True)
+
+    # The block of an overview. Chips have no need of it.
+    write_cog(path, block=256)
+    with rasterio.open(path) as dataset:
+        assert dataset.overviews(1) == [2, 4, 8]
+    for tag in (TILE_WIDTH, TILE_LENGTH):
+        set_tag(path, tag, 16_384, directory=3)
+    with pytest.raises(PermanentFault, match="too_large"):
+        reader.read_coarse({"B02": str(path)}, ("B02",), 60)
+    assert reader.read_coarse({"B02": str(path)}, ("B02",), 200)["B02"].any()
+    assert not isinstance(reader.read({"B02": str(path)}, ("B02",), CHIPS[:1])[0], Fault)
+
+
 def test_only_the_chips_outside_are_refused(tmp_path: Path, reader: SceneReader) -> None:
     write_cog(tmp_path / "a.tif")
     beyond = ChipWindow(EPSG, LEFT - 60, TOP - 1920)
@@ -466,6 +559,21 @@ def test_garbled_block_is_corrupt_for_its_chips_only(
     assert len(reads) >= 2, "corrupt is said only after reading it again"
 
 
+@pytest.mark.parametrize(("place", "times"), [("block", 9), ("header", 7)])
+def test_three_bad_copies_are_borne(
+    tmp_path: Path, server: FolderServer, reader: SceneReader, place: str, times: int
+) -> None:
+    """GDAL and we ask 3 times for a block and twice for a header of each copy; docs/running.md promises 4 copies."""
+    path = tmp_path / "a.tif"
+    write_cog(path)
+    offset = blocks_of(path, CHIPS[1])[1][0] if place == "block" else 0
+    server.inject("a.tif", Injected("garble", times=times, overlaps=(offset, offset + 1)))
+    (answer,) = reader.read({"B02": server.url("a.tif")}, ("B02",), CHIPS[1:2])
+    assert not isinstance(answer, Fault), answer
+    np.testing.assert_array_equal(answer["B02"], plain_read(path, CHIPS[1]))
+    assert len([it for it in server.requests if it.method == "GET" and it.start <= offset < it.stop]) > times
+
+
 @pytest.mark.parametrize("keep", [0, 3, 200, 0.5, 0.99])
 def test_file_cut_short_is_corrupt(
     tmp_path: Path, server: FolderServer, reader: SceneReader, keep: float
@@ -500,6 +608,11 @@ def test_permanent_fault_decides_before_a_transient_one(
 
 def test_hrefs_that_cannot_be_read(reader: SceneReader) -> None:
     assert only_fault(reader, "s3://bucket/a.tif").reason == "unreadable_href"
+    # What libcurl will not ask for is no outage.
+    for url in ("http://127.0.0.1:9/my file.tif", "http://127.0.0.1:99999/a.tif", "http://[::1/a.tif"):
+        fault = only_fault(reader, url)
+        assert isinstance(fault, PermanentFault), url
+        assert fault.reason == "unreadable_href"
     (answer,) = reader.read({}, ("B02",), CHIPS[:1])
     assert isinstance(answer, PermanentFault)
     assert answer.reason == "missing_asset"

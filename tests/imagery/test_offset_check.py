@@ -1,19 +1,21 @@
 """Whole scenes whose pixels contradict their item's flag."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from beam_pipeline.faults import TransientFault
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.offset_check import VISIBLE, refuse_contradicted
-from beam_pipeline.imagery.scenes import Scene, SceneList
+from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote
 from beam_pipeline.retries import RetryPolicy
-from tests.imagery.made_cogs import FolderServer, write_cog
+from tests.imagery.made_cogs import FolderServer, write_cog, write_sparse
 from tests.imagery.range_server import Injected
 
 SIDE_M = 48_000
@@ -67,15 +69,119 @@ def test_no_pixels_of_other_scenes_are_read(tmp_path: Path, reader: SceneReader)
     assert refuse_contradicted(listed(scene), reader).scenes == (scene,)
 
 
-def test_what_cannot_be_read(tmp_path: Path, reader: SceneReader) -> None:
-    scene = make_scene(tmp_path, "a", SIDE_10 // 5, 0, "not_applied")
-    gone = dataclasses.replace(scene, assets={**scene.assets, "B03": str(tmp_path / "none.tif")})
-    assert refuse_contradicted(listed(gone), reader).scenes == (gone,), "its chips will say so"
-    with FolderServer(tmp_path) as server:
-        server.inject("a/B03.tif", Injected("status", 503))
-        remote = {band: server.url(f"a/{band}.tif") for band in scene.assets}
-        with pytest.raises(TransientFault, match="throttled"):
-            refuse_contradicted(listed(dataclasses.replace(scene, assets=remote)), reader)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return make_scene(tmp_path_factory.mktemp("made"), "a", SIDE_10 // 5, 1000, "not_applied")
+
+
+@pytest.fixture
+def scene(made: Scene, tmp_path: Path) -> Scene:
+    """One that stays when it is looked at, to be broken."""
+    (tmp_path / "a").mkdir()
+    assets = {band: shutil.copy(href, tmp_path / "a") for band, href in made.assets.items()}
+    return dataclasses.replace(made, assets=assets)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FolderServer]:
+    with FolderServer(tmp_path) as running:
+        yield running
+
+
+def served(scene: Scene, server: FolderServer) -> Scene:
+    assets = {band: server.url(f"{scene.item_id}/{band}.tif") for band in scene.assets}
+    return dataclasses.replace(scene, assets=assets)
+
+
+def only_note(scene: Scene, reader: SceneReader) -> SceneNote:
+    """The note of a scene that is refused beside one that stays."""
+    other = dataclasses.replace(scene, item_id="other", boa_decision="no_flag")
+    found = refuse_contradicted(listed(scene, other), reader)
+    assert found.scenes == (other,)
+    (note,) = found.refused
+    assert note.item_id == scene.item_id
+    return note
+
+
+def end_of_overview(path: Path, level: int) -> int:
+    with rasterio.open(path) as dataset, rasterio.open(path, overview_level=level) as overview:
+        height, width = overview.block_shapes[0]
+        return max(
+            sum(
+                int(dataset.get_tag_item(f"BLOCK_{kind}_{column}_{row}", "TIFF", bidx=1, ovr=level))
+                for kind in ("OFFSET", "SIZE")
+            )
+            for row in range(-(-overview.height // height))
+            for column in range(-(-overview.width // width))
+        )
+
+
+@pytest.mark.parametrize("band", ["B03", SCL])
+def test_a_file_cut_short_costs_its_scene(
+    scene: Scene, server: FolderServer, reader: SceneReader, band: str
+) -> None:
+    path = Path(scene.assets[band])
+    with rasterio.open(path) as dataset:
+        # 512 pixels of 100 m at most are asked for, and 480 are there.
+        level = dataset.overviews(1).index({"B03": 8, SCL: 4}[band])
+    end, whole = end_of_overview(path, level), path.read_bytes()
+    assert end < len(whole) // 4
+    for keep in (end - 1, end // 2):
+        path.write_bytes(whole[:keep])
+        for place in (scene, served(scene, server)):
+            note = only_note(place, reader)
+            assert note.reason == "corrupt"
+            assert f"{end} bytes or more. Received: {keep}" in note.detail
+    path.write_bytes(whole[:end])
+    assert refuse_contradicted(listed(scene), reader).scenes == (scene,), "all that is looked at is there"
+
+
+def test_an_answer_cut_short_costs_no_scene(scene: Scene, server: FolderServer, reader: SceneReader) -> None:
+    path = Path(scene.assets["B03"])
+    write_cog(path, "B03", side_m=SIDE_M, block=512)  # so textured that no overview comes with the header
+    end = end_of_overview(path, 2)
+    server.inject("a/B03.tif", Injected("status", 500, overlaps=(end - 1, end)))
+    with pytest.raises(TransientFault, match="truncated"):
+        refuse_contradicted(listed(served(scene, server)), reader)
+    server.heal()
+    assert len(refuse_contradicted(listed(served(scene, server)), reader).scenes) == 1
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden")])
+def test_what_is_gone_costs_its_scene(
+    scene: Scene, server: FolderServer, reader: SceneReader, status: int, reason: str
+) -> None:
+    server.inject("a/B03.tif", Injected("status", status))
+    assert only_note(served(scene, server), reader).reason == reason
+    gone = dataclasses.replace(scene, assets={**scene.assets, "B03": "/nowhere/none.tif"})
+    assert only_note(gone, reader).reason == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "forbidden"), (503, "throttled"), (502, "server_error")]
+)
+def test_what_cannot_be_reached_is_no_reason_to_go_on_without(
+    scene: Scene, server: FolderServer, reader: SceneReader, status: int, reason: str
+) -> None:
+    server.inject("a/B03.tif", Injected("status", status))
+    with pytest.raises(TransientFault, match=reason):
+        refuse_contradicted(listed(served(scene, server)), reader)
+
+
+def test_what_is_off_the_grid_cannot_be_judged(scene: Scene, tmp_path: Path, reader: SceneReader) -> None:
+    def with_green(path: Path) -> Scene:
+        return dataclasses.replace(scene, assets={**scene.assets, "B03": str(path)})
+
+    plain = np.full((SIDE_10, SIDE_10), SOIL)
+    write_cog(tmp_path / "cropped.tif", side_m=SIDE_M - 1200, pixels=plain[120:, 120:], block=512)
+    note = only_note(with_green(tmp_path / "cropped.tif"), reader)
+    assert (note.reason, "differ in extent" in note.detail) == ("misaligned", True)
+    write_cog(tmp_path / "coarse.tif", side_m=SIDE_M, pixels=plain[::2, ::2], pixel_m=20)
+    assert only_note(with_green(tmp_path / "coarse.tif"), reader).reason == "misaligned"
+    write_cog(tmp_path / "signed.tif", side_m=SIDE_M, dtype="int16", pixels=plain, block=512)
+    assert only_note(with_green(tmp_path / "signed.tif"), reader).reason == "wrong_dtype"
+    write_sparse(tmp_path / "huge.tif", 200_000, 16_384)
+    assert only_note(with_green(tmp_path / "huge.tif"), reader).reason == "too_large"
 
 
 def test_coarse_answers_are_nearest_pixels_of_one_shape(tmp_path: Path, reader: SceneReader) -> None:

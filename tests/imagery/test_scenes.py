@@ -20,6 +20,7 @@ from beam_pipeline.imagery.scenes import (
     parse_item,
     tile_of_item,
 )
+from tests.fuzz.test_decoders import ITEM
 from tests.shared_data import shared
 
 
@@ -94,6 +95,16 @@ def test_unusable_items_say_why(change, reason: str) -> None:
 @pytest.mark.parametrize(
     ("href", "base", "expected"),
     [
+        ("https://host/my file.tif", "", "https://host/my%20file.tif"),
+        ("my \u00fc.tif?a b=SIG", "https://host/x y/a.json", "https://host/x%20y/my%20%C3%BC.tif?a%20b=SIG"),
+        (
+            "https://u:p%40 s@host:8443/a%20b;c=(1)+2.tif?x=%2F&y=a/b?c#d",
+            "",
+            "https://u:p%40%20s@host:8443/a%20b;c=(1)+2.tif?x=%2F&y=a/b?c",
+        ),
+        ("http://[2001:4860:4860::8888]:80/[a].tif", "", "http://[2001:4860:4860::8888]:80/%5Ba%5D.tif"),
+        ("https://xn--bcher-kva.example/a.tif", "", "https://xn--bcher-kva.example/a.tif"),
+        ("s3://sentinel-cogs/a b.tif", "", "https://sentinel-cogs.s3.us-west-2.amazonaws.com/a%20b.tif"),
         ("https://host/a/B02.tif?token=1", "", "https://host/a/B02.tif?token=1"),
         ("./B02.tif", "https://host/items/a/a.json", "https://host/items/a/B02.tif"),
         ("../B02.tif", "/data/a/a.json", "/data/B02.tif"),
@@ -116,6 +127,37 @@ def test_hrefs_become_absolute(href: str, base: str, expected: str) -> None:
 def test_hrefs_that_cannot_be_read(href: str) -> None:
     with pytest.raises(PermanentFault, match="unreadable_href"):
         readable_href(href, "")
+
+
+@pytest.mark.parametrize("base", ["", "https://host/a.json", "/data/a.json"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "host:99999",
+        "host:0",
+        "host:-1",
+        "host:8x",
+        "h h",
+        "b\u00fccher.example",
+        "127%2e0%2e0%2e1",
+        "a|b",
+        "[::1%25lo]",
+        "[::1",
+        "",
+    ],
+)
+def test_no_host_or_port(place: str, base: str) -> None:
+    with pytest.raises(PermanentFault, match="unreadable_href") as caught:
+        readable_href(f"http://{place}/a.tif?a b=SIG", base)
+    assert "SIG" not in str(caught.value)
+
+
+def test_cloud_cover_that_is_not_valid_is_none() -> None:
+    item = {**ITEM, "properties": {**ITEM["properties"], "eo:cloud_cover": 0}}
+    assert parse_item(item, "33TWN").cloud_cover == 0.0
+    for valid, cover in ((True, 0.0), (None, 0.0), (False, None)):
+        item["properties"]["sentinel:valid_cloud_cover"] = valid
+        assert parse_item(item, "33TWN").cloud_cover == cover
 
 
 def test_of_reprocessed_scenes_the_last_is_kept() -> None:

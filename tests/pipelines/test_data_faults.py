@@ -5,7 +5,7 @@ Where else each is shown; what a build could add nothing to is shown there alone
 | fault | here | elsewhere |
 |---|---|---|
 | corrupt block | images | test_cog.py::test_garbled_block_is_corrupt_for_its_chips_only |
-| truncated file | images | test_cog.py::test_file_cut_short_is_corrupt; of a map: here, test_bad_input.py |
+| truncated file | images | test_cog.py, test_offset_check.py; of a map: here, test_bad_input.py |
 | wrong size: cropped, of another pixel size | images | test_cog.py::test_unfit_rasters_are_refused |
 | wrong place or zone | images (another tile's) | test_bad_input.py::test_unusable_scenes_give_way_to_the_next_date |
 | all no data: every asset, or the bands alone | images | test_chips.py::test_no_data_is_a_zero_in_every_band |
@@ -145,6 +145,12 @@ def test_broken_images_cost_exactly_their_dates(
     for date, blank in (("20220725", (*bands, "SCL")), ("20220210", bands)):
         unusable[broken.of("24STH", date)] = never
         broken.blank(broken.of("24STH", date), blank)
+
+    # The same: cut short is a band whose whole is looked at before any chip, because the flag of its item may be wrong.
+    item_id = broken.of("24STH", "20220511")
+    path = broken.raster(item_id, "B03")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 8])
+    refused(item_id, "corrupt")
 
     # 24STJ, 2021: a block that cannot be unpacked, a file cut short, the rasters of another tile.
     item_id = broken.of("24STJ", "20210421")

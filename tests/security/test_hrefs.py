@@ -58,6 +58,21 @@ INNER = [
     "http://192.168.1.1/a.tif",
     "http://user@10.0.0.7/a.tif",
     "http:///a.tif",
+    "http://127%2e0%2e0%2e1/a.tif",
+    "http://%31%32%37.0.0.1/a.tif",
+    "http://loc%61lhost/a.tif",
+    "http://localhost%2e/a.tif",
+    "http://169%2e254%2e169%2e254/a.tif",
+    "http://127\u30020\u30020\u30021/a.tif",
+    "http://\uff11\uff12\uff17.0.0.1/a.tif",
+    "http://localhost\\.example.org/a.tif",
+    "http://[64:ff9b::7f00:1]/a.tif",
+    "http://[64:ff9b::169.254.169.254]/a.tif",
+    "http://[2002:7f00:1::]/a.tif",
+    "http://[2002:a9fe:a9fe:1::2]/a.tif",
+    "http://[::127.0.0.1]/a.tif",
+    "http://[::]/a.tif",
+    "http://[::1%25lo]/a.tif",
 ]
 OTHER = [
     "s3://private/a.tif",
@@ -102,6 +117,16 @@ def test_an_absolute_path_in_an_item_of_the_web_is_one_of_its_host() -> None:
         ("http://10.0.0.7/a.tif", "", True),
         ("https://8.8.8.8/a.tif", "", False),
         ("https://example.org/a.tif", "", False),
+        ("https://my_bucket.s3.example.org/a.tif", "", False),
+        ("https://[64:ff9b::8.8.8.8]/a.tif", "", False),
+        ("https://[::ffff:8.8.8.8]/a.tif", "", False),
+        ("http://[::ffff:169.254.169.254]/a.tif", "http://10.0.0.1/v1", True),
+        ("https://[2002:808:808::1]/a.tif", "", False),
+        ("https://[2001:4860:4860::8888]/a.tif", "", False),
+        ("http://[64:ff9b::10.0.0.7]/a.tif", "http://192.168.1.1/v1", False),
+        ("http://[64:ff9b::169.254.169.254]/a.tif", "http://192.168.1.1/v1", True),
+        ("http://10%2e0.0.7/a.tif", "http://192.168.1.1/v1", True),
+        ("http://[::1/a.tif", "", True),
         ("http://169.254.169.254/a.tif", "http://localhost/v1", True),
         ("http://metadata.google.internal/a.tif", "http://10.0.0.1/v1", True),
     ],
@@ -181,8 +206,14 @@ def test_credentials_go_to_the_api_and_to_nobody_else() -> None:
         foreign = prepared(access, url)
         assert foreign.url == url
         assert "Authorization" not in foreign.headers
-    with pytest.raises(PermanentFault, match="refused_link"):
-        prepared(access, "http://169.254.169.254/latest")
+    for inner in (
+        "http://169.254.169.254/latest",
+        "http://127%2e0%2e0%2e1/latest",
+        "http://loc%61lhost/latest",
+        "http://[64:ff9b::7f00:1]/latest",
+    ):
+        with pytest.raises(PermanentFault, match="refused_link"):
+            prepared(access, inner)
 
 
 def test_netrc_holds_for_its_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
