@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 
 from beam_pipeline.assemble import CellLabel, Failure
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.closing import record_extract
+from beam_pipeline.closing import record_extract, recorded_extract
 from beam_pipeline.labels.extract import check_extract, features_of_cells
 from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
 from beam_pipeline.labels.features import Bounds, cells_within, deduplicate
@@ -91,7 +91,8 @@ class _ReadExtract(Stage):
 
     def process(self, path: str, cells: Sequence[tuple[int, tuple[str, ChipWindow]]]) -> Iterator[Any]:
         chips = {cell_id: chip for cell_id, (_, chip) in cells}
-        if not chips:
+        # What is noted of an extract is of the whole file, and may be lost where every unit is done.
+        if not chips and recorded_extract(self.files, self.settings.output, path) is not None:
             return
         features = Metrics.counter(self.stage, "features")
         dropped: collections.Counter[str] = collections.Counter()
