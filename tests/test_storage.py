@@ -312,9 +312,10 @@ def test_a_full_disk_or_a_missing_permission_is_not_tried_again(root, monkeypatc
     name, done = OPERATIONS[operation]
     files = BeamFiles()
     files.write_text(f"{root}/x", "old")
-    with monkeypatch.context() as patch, pytest.raises(PermanentFault, match="storage: cannot"):
+    with monkeypatch.context() as patch:
         calls = failing(patch, name, error)
-        done(files, root)
+        with pytest.raises(PermanentFault, match="storage: cannot"):
+            done(files, root)
     assert len(calls) == 1
     assert not any(path.endswith(".part") for path in files.glob(f"{root}/*"))
 
