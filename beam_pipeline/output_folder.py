@@ -10,7 +10,7 @@ from typing import Any
 from beam_pipeline import plan
 from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.files import PARTIAL_SUFFIX, Files, join
-from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, summary_path
+from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, SUMMARY_SUFFIX, summary_path
 from beam_pipeline.records.summary import fingerprint_sha256
 
 _CLAIM = "plan/launch-"
@@ -133,9 +133,8 @@ def _whose(found: str | None) -> str:
 
 def _summarised(files: Files, output: str) -> list[str]:
     """Returns the names of the units that have a summary."""
-    _, suffix = summary_path("", "/").rsplit("/", 1)
-    paths = files.glob(join(output, SUMMARIES_FOLDER, f"*{suffix}"))
-    return [path.rpartition("/")[2].removesuffix(suffix) for path in paths]
+    paths = files.glob(join(output, SUMMARIES_FOLDER, f"*{SUMMARY_SUFFIX}"))
+    return [path.rpartition("/")[2].removesuffix(SUMMARY_SUFFIX) for path in paths]
 
 
 def _fingerprint_of(files: Files, output: str, name: str) -> str | None:

@@ -22,6 +22,7 @@ from beam_pipeline.records.summary import DeadLetter, UnitSummary, failed_summar
 
 DATASET_NAME = "opensentinelmap"
 SUMMARIES_FOLDER = "summaries"
+SUMMARY_SUFFIX = ".summary.json"
 
 _SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-([0-9]{{5,9}})-of-([0-9]{{5,9}})\Z")
 _LENGTH = struct.Struct("<Q")
@@ -51,7 +52,7 @@ def parse_shard_name(name: object) -> tuple[Split, int, int]:
 
 def summary_path(output: str, name: str) -> str:
     """Returns the path of a unit's summary."""
-    return join(output, SUMMARIES_FOLDER, f"{name}.summary.json")
+    return join(output, SUMMARIES_FOLDER, f"{name}{SUMMARY_SUFFIX}")
 
 
 def is_committed(files: Files, output: str, name: str, fingerprint: str) -> bool:
