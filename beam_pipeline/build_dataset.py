@@ -11,6 +11,7 @@ all was written, or what was written is not what it must be; 2, the input cannot
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from beam_pipeline.progress import closing_table, progress_bar
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
 from beam_pipeline.verify import verify_dataset
+
+_STORAGE_FAULT = re.compile(r"Fault: (storage: .*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 def build_graph(pipeline: beam.Pipeline, settings: BuildSettings) -> None:
@@ -73,12 +76,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     build_graph(pipeline, settings)
-    with progress_bar(settings.output):
-        result = pipeline.run()
-        if is_dataflow(options):
-            # The job outlives its launcher; the closing step in its graph describes the dataset.
-            return 0
-        result.wait_until_finish()
+    try:
+        with progress_bar(settings.output):
+            result = pipeline.run()
+            if is_dataflow(options):
+                # The job outlives its launcher; the closing step in its graph describes the dataset.
+                return 0
+            result.wait_until_finish()
+    except Exception as error:
+        # Runners pass on the text of what a stage raised, and not its class.
+        fault = _STORAGE_FAULT.search(str(error))
+        if fault is None:
+            raise
+        print(
+            f"error: the output cannot be used any more: {fault[1]}. When it can, the same command goes on",
+            file=sys.stderr,
+        )
+        return 1
     add_stage_metrics(BeamFiles(), settings.output, result.metrics().query())
     table, complete = closing_table(BeamFiles(), settings.output)
     print(table)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from beam_pipeline.cells.grid import GRID_DESCRIPTION
 from beam_pipeline.options import BuildSettings
 from beam_pipeline.records import manifest, notices, tfds
 from beam_pipeline.records.files import Files, delete_leftovers, join
+
+_log = logging.getLogger(__name__)
 
 DATASET_FILE = "dataset.json"
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
@@ -28,7 +31,11 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     output = settings.output
     lines = files.read_text(join(output, plan.UNITS_FILE)).splitlines()
     units = [plan.Unit.from_json(line) for line in lines]
-    summaries = list(manifest.read_summaries(files, output, units))
+    summaries = [
+        summary
+        for summary in manifest.read_summaries(files, output, units)
+        if summary.fingerprint == settings.fingerprint
+    ]
     fingerprint = json.loads(files.read_text(join(output, plan.FINGERPRINT_FILE)))
     seen_at_launch = json.loads(files.read_text(join(output, plan.LAUNCH_FILE)))
     dataset = manifest.dataset_json(
@@ -38,7 +45,7 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
         ontology=describe_ontology(settings),
         years=settings.years,
         summaries=summaries,
-        dropped_from_extracts=_dropped_by_extract(files, output),
+        dropped_from_extracts=_dropped_by_extract(files, settings),
         cells_beyond_extracts=seen_at_launch["cells_beyond_extracts"],
     )
 
@@ -68,15 +75,36 @@ def record_extract(files: Files, output: str, path: str, dropped: Mapping[str, i
         path: The extract.
         dropped: What was left out of it, by reason.
     """
-    name = path.rpartition("/")[2]
-    files.write_text(join(output, EXTRACTS_FOLDER, f"{name}.json"), manifest.to_text(dict(dropped)))
+    files.write_text(_extract_record(output, path), manifest.to_text(dict(dropped)))
 
 
-def _dropped_by_extract(files: Files, output: str) -> dict[str, Mapping[str, int]]:
-    return {
-        path.rpartition("/")[2].removesuffix(".json"): json.loads(files.read_text(path))
-        for path in files.glob(join(output, EXTRACTS_FOLDER, "*.json"))
-    }
+def recorded_extract(files: Files, output: str, path: str) -> Mapping[str, int] | None:
+    """Returns what `record_extract` kept of an extract; None where it did not, or what is there is damaged."""
+    record = _extract_record(output, path)
+    if not files.exists(record):
+        return None
+    try:
+        dropped = json.loads(files.read_text(record))
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(dropped, dict) and all(type(count) is int for count in dropped.values())
+    return dropped if whole else None
+
+
+def _extract_record(output: str, path: str) -> str:
+    return join(output, EXTRACTS_FOLDER, f"{path.rpartition('/')[2]}.json")
+
+
+def _dropped_by_extract(files: Files, settings: BuildSettings) -> dict[str, Mapping[str, int]]:
+    found = {}
+    for path in settings.extracts:
+        dropped = recorded_extract(files, settings.output, path)
+        name = path.rpartition("/")[2]
+        if dropped is None:
+            _log.warning("what was left out of %s is not known: it was not read to its end", name)
+        else:
+            found[name] = dropped
+    return found
 
 
 def add_stage_metrics(files: Files, output: str, metrics: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import collections
 import functools
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -14,7 +15,8 @@ from apache_beam.metrics import Metrics
 
 from beam_pipeline.assemble import CellLabel, Failure
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.closing import record_extract
+from beam_pipeline.closing import record_extract, recorded_extract
+from beam_pipeline.faults import Fault
 from beam_pipeline.labels.extract import check_extract, features_of_cells
 from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
 from beam_pipeline.labels.features import Bounds, cells_within, deduplicate
@@ -24,6 +26,8 @@ from beam_pipeline.options import BuildSettings
 from beam_pipeline.plan import Unit
 from beam_pipeline.stages import FAILED, Stage, describe
 from beam_pipeline.storage import header_copy, local_copy
+
+_log = logging.getLogger(__name__)
 
 _FEATURES_PACKED = 1 << 14
 """Features held while an extract is read; those of one cell are packed together."""
@@ -92,7 +96,8 @@ class _ReadExtract(Stage):
 
     def process(self, path: str, cells: Sequence[tuple[int, tuple[str, ChipWindow]]]) -> Iterator[Any]:
         chips = {cell_id: chip for cell_id, (_, chip) in cells}
-        if not chips:
+        # What is noted of an extract is of the whole file, and may be lost where every unit is done.
+        if not chips and recorded_extract(self.files, self.settings.output, path) is not None:
             return
         features = Metrics.counter(self.stage, "features")
         dropped: collections.Counter[str] = collections.Counter()
@@ -110,10 +115,18 @@ class _ReadExtract(Stage):
             for cell_id in cells_within(chips, self._bounds(path)):
                 yield pvalue.TaggedOutput(FAILED, (cell_id, (reason, detail)))
         else:
-            record_extract(self.files, self.settings.output, path, dropped)
+            self._record(path, dropped)
         for reason, count in dropped.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
         self.done(started)
+
+    def _record(self, path: str, dropped: Mapping[str, int]) -> None:
+        try:
+            record_extract(self.files, self.settings.output, path, dropped)
+        except Fault as fault:
+            # E.g. on a full disk. The labels are sound; the closing step says what it misses.
+            self.failures.inc()
+            _log.error("what was left out of an extract could not be kept: %s", fault)
 
     @staticmethod
     def _bounds(path: str) -> Bounds | None:

@@ -31,8 +31,9 @@ from beam_pipeline.options import (
     make_pipeline,
     runs_locally,
 )
-from beam_pipeline.records.files import join
+from beam_pipeline.output_folder import json_text, write_plan
 from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.summary import fingerprint_sha256
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
 from beam_pipeline.selection.cell_list import SELECTION_FILE
 from beam_pipeline.selection.graph import run_selection
@@ -89,10 +90,16 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     units = plan.make_units(cells, settings.cells_per_shard)
     text = plan.units_text(units)
     decided = fingerprint(settings, text, catalogue.identity, extracts)
-    write_plan(settings.output, text, cells, decided, {"cells_beyond_extracts": beyond})
+    texts = {
+        plan.UNITS_FILE: text,
+        CELLS_FILE: format_cells_csv(cells),
+        plan.LAUNCH_FILE: json_text({"cells_beyond_extracts": beyond}),
+    }
     if sample:
-        BeamFiles().write_text(join(settings.output, SELECTION_FILE), sample.described)
-    return settings
+        texts[SELECTION_FILE] = sample.described
+    with _naming("--output", "used", settings.output, "Give a folder that can be written, local or gs://"):
+        write_plan(BeamFiles(), settings.output, decided, texts)
+    return dataclasses.replace(settings, fingerprint=fingerprint_sha256(decided))
 
 
 def check_reach(settings: BuildSettings, dataflow: bool) -> None:
@@ -238,41 +245,13 @@ def fingerprint(
         "allow_single": settings.allow_single,
         "ontology_sha256": settings.ontology.sha256,
         "none_labels": settings.none_labels,
-        "osm": [{"name": info.name, "bytes": info.size, "timestamp": info.timestamp} for info in extracts]
+        # In whatever order they are given: what is in several of them is told apart by itself.
+        "osm": [
+            {"name": info.name, "bytes": info.size, "timestamp": info.timestamp}
+            for info in sorted(extracts, key=lambda info: info.name)
+        ]
         or without_secrets(settings.overpass_url),
     }
-
-
-def write_plan(
-    output: str, units_text: str, cells: Sequence[Cell], given: dict[str, Any], seen: dict[str, Any]
-) -> None:
-    """Writes plan and fingerprint, or checks that the ones of an earlier run are the same.
-
-    Args:
-        output: The dataset's folder.
-        units_text: The plan's content.
-        cells: The cells, for the CSV that goes with the dataset.
-        given: The fingerprint.
-        seen: The content of `plan.LAUNCH_FILE`.
-
-    Raises:
-        InvalidInputError: The folder holds another dataset, or cannot be used.
-    """
-    files = BeamFiles()
-    path = join(output, plan.FINGERPRINT_FILE)
-    with _naming("--output", "used", output, "Give a folder that can be written, local or gs://"):
-        if files.exists(path):
-            plan.check_same_fingerprint(json.loads(files.read_text(path)), given, output)
-            return
-        files.write_text(join(output, plan.UNITS_FILE), units_text)
-        files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
-        files.write_text(join(output, plan.LAUNCH_FILE), _json_text(seen))
-        # Last: a folder with a fingerprint has a whole plan.
-        files.write_text(path, _json_text(given))
-
-
-def _json_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)

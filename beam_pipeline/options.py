@@ -33,6 +33,8 @@ BEAM_FLAGS_HELP = (
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
+_GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
+
 _FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
 _CLOUD_REGION = re.compile(r"[a-z]+-[a-z]+\d+\Z")  # e.g. europe-west1
 _LOCAL_RUNNERS = (
@@ -164,6 +166,7 @@ class BuildSettings:
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
+        fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
     output: str
@@ -183,6 +186,7 @@ class BuildSettings:
     ontology_json: str
     none_labels: bool
     retry_dead_letters: bool
+    fingerprint: str = ""
 
     @functools.cached_property
     def ontology(self) -> Ontology:
@@ -337,7 +341,7 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
             raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
     overpass = given.osm == OVERPASS
     return BuildSettings(
-        output=given.output.rstrip("/"),
+        output=output_folder(given.output),
         years=parse_years(given.years or "2017-2020"),
         seed=given.seed,
         cells_per_shard=given.cells_per_shard,
@@ -354,12 +358,26 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
         reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
         requests_per_second=share_per_second(options, given.max_requests_per_second),
         extracts=() if overpass else tuple(part for part in given.osm.split(",") if part),
-        overpass_url=given.overpass_url if overpass else "",
+        overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
         ontology_json=_ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
     )
+
+
+def output_folder(given: str) -> str:
+    """Returns the folder that --output names.
+
+    Raises:
+        InvalidInputError: The name would be taken for a pattern where files are listed or deleted.
+    """
+    if set(given) & set(_GLOB_CHARACTERS):
+        raise InvalidInputError(
+            f"--output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
+            f"Received: {given}"
+        )
+    return given.rstrip("/")
 
 
 def parse_years(text: str) -> tuple[int, ...]:

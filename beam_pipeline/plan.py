@@ -120,10 +120,11 @@ def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any],
     Raises:
         InvalidInputError: They differ; the message names every difference.
     """
+    there, now = _by_field(planned), _by_field(given)
     differences = [
-        f"  {key}: {planned.get(key)!r} there, {given.get(key)!r} now"
-        for key in sorted({*planned, *given})
-        if planned.get(key) != given.get(key)
+        f"  {key}: {there.get(key)!r} there, {now.get(key)!r} now"
+        for key in sorted({*there, *now})
+        if there.get(key) != now.get(key)
     ]
     if differences:
         raise InvalidInputError(
@@ -131,3 +132,12 @@ def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any],
             *differences,
             "Choose another --output, or give the settings that it began with.",
         )
+
+
+def _by_field(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Names the fields of what is a group of them, e.g. "filters.max_bad_fraction"."""
+    fields: dict[str, Any] = {}
+    for key, value in fingerprint.items():
+        of_group = value if isinstance(value, dict) else None
+        fields |= {key: value} if of_group is None else {f"{key}.{name}": it for name, it in of_group.items()}
+    return fields

@@ -27,6 +27,7 @@ from beam_pipeline.assemble import (
 )
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
 from beam_pipeline.closing import close_dataset
+from beam_pipeline.faults import Fault
 from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.offset_check import refuse_contradicted
@@ -35,10 +36,10 @@ from beam_pipeline.options import BuildSettings
 from beam_pipeline.plan import Unit
 from beam_pipeline.records.example import encode
 from beam_pipeline.records.files import join
-from beam_pipeline.records.shards import commit_unit, is_committed, read_summary, record_failure
+from beam_pipeline.records.shards import commit_unit, committed_summary, record_failure
 from beam_pipeline.records.summary import DeadLetter, UnitSummary, summarise
 from beam_pipeline.stages import FAILED, Stage, describe
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.storage import BeamFiles, with_retries
 
 _log = logging.getLogger(__name__)
 
@@ -111,13 +112,10 @@ class _Pending(Stage):
     stage = "plan"
 
     def process(self, unit: Unit) -> Iterator[Unit]:
-        committed = is_committed(self.files, self.settings.output, unit.name)
-        if committed and self.settings.retry_dead_letters:
-            summary = read_summary(self.files, self.settings.output, unit.name)
-            committed = not summary.dead_letters
-            if not committed:
-                # First of all, so that this unit counts as not done until it is.
-                self.files.delete(join(self.settings.output, unit.name))
+        settings = self.settings
+        done = committed_summary(self.files, settings.output, unit.name, settings.fingerprint)
+        # What is done again stays as it is until there is better.
+        committed = done is not None and not (settings.retry_dead_letters and done.dead_letters)
         Metrics.counter(self.stage, "units_committed_before" if committed else "units_pending").inc()
         if not committed:
             yield unit
@@ -290,16 +288,27 @@ class _Encode(_UnitStage):
     def work(self, assembled: AssembledUnit) -> EncodedUnit:
         payloads = tuple(encode(example) for example in assembled.cell_years)
         Metrics.counter(self.stage, "bytes").inc(sum(map(len, payloads)))
-        return EncodedUnit(assembled.unit, payloads, summarise(assembled))
+        return EncodedUnit(assembled.unit, payloads, summarise(assembled, self.settings.fingerprint))
 
 
 class _Write(_UnitStage):
     stage = "write"
 
     def work(self, encoded: EncodedUnit) -> str:
-        commit_unit(self.files, self.settings.output, encoded.unit.name, encoded.payloads, encoded.summary)
+        name = encoded.unit.name
+        if self.settings.retry_dead_letters and not self._is_better(encoded.summary):
+            Metrics.counter(self.stage, "shards_kept").inc()
+            return name
+        with_retries(
+            lambda: commit_unit(self.files, self.settings.output, name, encoded.payloads, encoded.summary)
+        )
         Metrics.counter(self.stage, "shards").inc()
-        return encoded.unit.name
+        return name
+
+    def _is_better(self, summary: UnitSummary) -> bool:
+        """Tells whether fewer cell-years are lost than in what is there, e.g. because a host is back."""
+        done = committed_summary(self.files, self.settings.output, summary.name, self.settings.fingerprint)
+        return done is None or summary.lost_cell_years < done.lost_cell_years
 
 
 class _RecordFailure(Stage):
@@ -307,7 +316,13 @@ class _RecordFailure(Stage):
 
     def process(self, element: tuple[str, str, Failure]) -> Iterator[str]:
         name, stage, failure = element
-        record_failure(self.files, self.settings.output, DeadLetter(name, None, None, stage, *failure))
+        letter = DeadLetter(name, None, None, stage, *failure)
+        try:
+            record_failure(self.files, self.settings.output, letter, self.settings.fingerprint)
+        except Fault as fault:
+            # E.g. on a full disk, which would else end the whole job. The unit is one of `missing_units` then.
+            self.failures.inc()
+            _log.error("a failure could not be recorded (%s): %s", fault, letter.to_json())
         yield name
 
 

@@ -134,3 +134,6 @@ def test_settings_are_frozen_flags() -> None:
     overpass = build_settings(parse_flags(["--output", "out", "--osm", "overpass"]))
     assert overpass.extracts == ()
     assert overpass.overpass_url.startswith("https://")
+    url = ["--overpass_url", "http://127.0.0.1:8/api/"]
+    given = build_settings(parse_flags(["--output", "out", "--osm", "overpass", *url]))
+    assert given.overpass_url == "http://127.0.0.1:8/api"  # the same dataset as without the slash

@@ -56,3 +56,12 @@ def test_another_fingerprint_is_refused_by_name() -> None:
     with pytest.raises(InvalidInputError, match=r"seed: 0 there, 1 now") as caught:
         check_same_fingerprint({"seed": 0, "years": [2019]}, {"seed": 1, "years": [2019]}, "out")
     assert "years" not in str(caught.value).splitlines()[1]
+
+
+def test_a_difference_within_a_group_is_named_alone() -> None:
+    there = {"filters": {"max_bad_fraction": 0.25, "bad_scl": [1, 3]}, "seed": 0}
+    now = {"filters": {"max_bad_fraction": 0.9, "bad_scl": [1, 3]}, "seed": 0}
+    with pytest.raises(InvalidInputError) as caught:
+        check_same_fingerprint(there, now, "out")
+    assert "  filters.max_bad_fraction: 0.25 there, 0.9 now\n" in str(caught.value)
+    assert "bad_scl" not in str(caught.value)

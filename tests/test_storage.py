@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import pickle
@@ -7,6 +8,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 from beam_pipeline import storage
 from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
 
 
@@ -91,6 +93,11 @@ class ObjectStore(FileSystem):
             del self.objects[path]
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(3, 0.001, 0.001))
+
+
 @pytest.fixture(params=["local", "objects"])
 def root(request, tmp_path, monkeypatch):
     monkeypatch.setattr(ObjectStore, "objects", {})
@@ -132,6 +139,7 @@ def test_a_failed_write_of_text_leaves_the_old_one(root, monkeypatch):
     with pytest.raises(TransientFault):
         files.write_text(f"{root}/x", "new")
     assert files.read_text(f"{root}/x") == "old"
+    assert files.glob(f"{root}/*") == [f"{root}/x"]
 
 
 def test_rename_replaces(root):
@@ -184,7 +192,7 @@ def test_an_outage_is_a_transient_fault(monkeypatch):
 
 def test_a_folder_in_the_way_is_a_fault(tmp_path):
     (tmp_path / "x" / "y").mkdir(parents=True)
-    with pytest.raises(TransientFault, match="storage"):
+    with pytest.raises(PermanentFault, match="storage"):
         BeamFiles().write_bytes(str(tmp_path / "x"), [b""])
 
 
@@ -240,3 +248,101 @@ def test_a_client_error_without_a_status_may_pass(monkeypatch):
     monkeypatch.setattr(storage.FileSystems, "exists", out_of_time)
     with pytest.raises(TransientFault, match="deadline exceeded"):
         BeamFiles().exists("gs://bucket/x")
+
+
+def failing(monkeypatch, name, error, times=2):
+    """Makes that method of Beam's file systems fail a few times; returns the calls."""
+    original = getattr(storage.FileSystems, name)
+    calls = []
+
+    def call(*args, **kwargs):
+        calls.append(args)
+        if len(calls) <= times:
+            raise error
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(storage.FileSystems, name, call)
+    return calls
+
+
+OPERATIONS = {
+    "exists": ("exists", lambda files, root: files.exists(f"{root}/x") is True),
+    "read_bytes": ("open", lambda files, root: files.read_bytes(f"{root}/x") == b"old"),
+    "glob": ("match", lambda files, root: files.glob(f"{root}/*") == [f"{root}/x"]),
+    "write_text, opening": ("create", lambda files, root: files.write_text(f"{root}/y", "new") is None),
+    "write_text, renaming": ("rename", lambda files, root: files.write_text(f"{root}/y", "new") is None),
+    "delete": ("delete", lambda files, root: files.delete(f"{root}/x") is None),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        BeamIOError("failed", {"x": OSError(OSError(errno.EIO, "wrapped by Beam"))}),
+        CloudError(503),
+    ],
+    ids=str,
+)
+def test_a_hiccup_of_the_storage_is_tried_again(root, monkeypatch, operation, error):
+    name, done = OPERATIONS[operation]
+    files = BeamFiles()
+    files.write_text(f"{root}/x", "old")
+    calls = failing(monkeypatch, name, error)
+    assert done(files, root)
+    assert len(calls) == 3
+    assert not any(path.endswith(".part") for path in files.glob(f"{root}/*"))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EACCES, "Permission denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+        BeamIOError("failed", {"x": OSError(OSError(errno.ENOSPC, "wrapped by Beam"))}),
+        CloudError(403),
+    ],
+    ids=str,
+)
+def test_a_full_disk_or_a_missing_permission_is_not_tried_again(root, monkeypatch, operation, error):
+    name, done = OPERATIONS[operation]
+    files = BeamFiles()
+    files.write_text(f"{root}/x", "old")
+    with monkeypatch.context() as patch:
+        calls = failing(patch, name, error)
+        with pytest.raises(PermanentFault, match="storage: cannot"):
+            done(files, root)
+    assert len(calls) == 1
+    assert not any(path.endswith(".part") for path in files.glob(f"{root}/*"))
+
+
+def test_the_tries_are_few(root, monkeypatch):
+    calls = failing(monkeypatch, "exists", OSError(errno.EIO, "dead disk"), times=99)
+    with pytest.raises(TransientFault, match="dead disk"):
+        BeamFiles().exists(f"{root}/x")
+    assert len(calls) == 3
+
+
+def test_a_download_that_breaks_off_is_begun_anew(monkeypatch):
+    monkeypatch.setattr(ObjectStore, "objects", {"objects://bucket/x": bytes(1000)})
+    failing(monkeypatch, "match", CloudError(503), times=1)
+    with local_copy("objects://bucket/x") as local:
+        assert os.path.getsize(local) == 1000
+
+
+def test_looking_for_the_size_is_tried_again(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"old")
+    sizes = iter([OSError(errno.EIO, "Input/output error"), 3])
+
+    def getsize(path):
+        size = next(sizes)
+        if isinstance(size, OSError):
+            raise size
+        return size
+
+    monkeypatch.setattr(storage.os.path, "getsize", getsize)
+    assert BeamFiles().size(str(tmp_path / "x")) == 3

@@ -28,7 +28,13 @@ from beam_pipeline.records.shards import (
     read_summary,
     summary_path,
 )
-from beam_pipeline.records.summary import CellYearId, PlannedUnit, ShardContent, UnitSummary
+from beam_pipeline.records.summary import (
+    CellYearId,
+    PlannedUnit,
+    ShardContent,
+    UnitSummary,
+    fingerprint_sha256,
+)
 
 _FALSE_NORTHING_M = 10_000_000  # of the southern UTM zones, 327zz
 _OFFSETS = (0, -1000)
@@ -44,11 +50,13 @@ class Expected:
         years: The years asked for.
         label_values: Per channel, the values of the ontology; None where no dataset.json says.
         pairs_only: Whether an example must have two images.
+        fingerprint: That of each summary.
     """
 
     years: tuple[int, ...]
     label_values: tuple[frozenset[int], ...] | None
     pairs_only: bool
+    fingerprint: str
 
 
 def audit_dataset(
@@ -78,6 +86,7 @@ def audit_dataset(
         years=tuple(fingerprint["years"]),
         label_values=_label_values(dataset, dataset_file, findings),
         pairs_only=not fingerprint["allow_single"],
+        fingerprint=fingerprint_sha256(fingerprint),
     )
     _check_names(files, output, units, findings)
     _check_plan(units, findings)
@@ -145,6 +154,7 @@ def _audit_shard(
             findings.differ("size", unit.name, f"has {len(content)} bytes, not {summary.num_bytes}")
         digest = hashlib.sha256(content).hexdigest()
         if digest != summary.sha256:
+            findings.damaged_shards.append(unit.name)
             findings.differ("sha256", unit.name, f"has SHA-256 {digest}, not {summary.sha256}")
     found: list[CellYearId] = []
     sums = ShardContent()
@@ -274,6 +284,8 @@ def _read_summary(
     for field, planned in of_plan.items():
         if getattr(summary, field) != planned:
             findings.differ("summary", name, f"{field} is {getattr(summary, field)}, planned is {planned}")
+    if summary.fingerprint != expected.fingerprint:
+        findings.differ("other_fingerprint", name, "is of a unit that was made with other settings")
     return summary
 
 

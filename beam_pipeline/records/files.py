@@ -16,7 +16,7 @@ class Files(Protocol):
     """A file system. Paths are strings: local ones, or URLs such as gs://bucket/folder.
 
     Every method raises `PermanentFault("not_found")` where the path must exist and does not, and
-    `TransientFault("storage")` for what another try may mend.
+    `TransientFault("storage")` for what another try may mend, after a few of its own where it can.
     """
 
     def exists(self, path: str) -> bool:

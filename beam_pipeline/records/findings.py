@@ -36,12 +36,14 @@ class Findings:
         checked: What was looked at, by name, in order.
         kinds: Number of differences by kind, e.g. "corrupt_shard".
         shown: The first differences of each kind.
+        damaged_shards: Names of shards that are not what their summaries say.
     """
 
     def __init__(self) -> None:
         self.checked: collections.Counter[str] = collections.Counter()
         self.kinds: collections.Counter[str] = collections.Counter()
         self.shown: dict[str, list[Difference]] = {}
+        self.damaged_shards: list[str] = []
 
     def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
         """Notes a difference."""
@@ -72,4 +74,7 @@ class Findings:
             lines += [f"  {difference}" for difference in differences]
             more = self.kinds[kind] - len(differences)
             lines += [f"  and {more} more"] if more else []
+        if self.damaged_shards:
+            lines.append("delete these shards, and the command that built the dataset makes them anew:")
+            lines += [f"  {shown(name)}" for name in self.damaged_shards]
         return "\n".join(lines)

@@ -6,6 +6,7 @@ shard under its own name is therefore whole and has its summary.
 Source of the framing: tensorflow/core/lib/io/record_writer.h.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -15,12 +16,13 @@ from collections.abc import Iterable, Iterator
 import google_crc32c
 
 from beam_pipeline.cells.cell import SPLITS, Split
-from beam_pipeline.faults import PermanentFault
+from beam_pipeline.faults import Fault, PermanentFault
 from beam_pipeline.records.files import Files, aside_path, join
 from beam_pipeline.records.summary import DeadLetter, UnitSummary, failed_summary
 
 DATASET_NAME = "opensentinelmap"
 SUMMARIES_FOLDER = "summaries"
+SUMMARY_SUFFIX = ".summary.json"
 
 _SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-([0-9]{{5,9}})-of-([0-9]{{5,9}})\Z")
 _LENGTH = struct.Struct("<Q")
@@ -50,23 +52,38 @@ def parse_shard_name(name: object) -> tuple[Split, int, int]:
 
 def summary_path(output: str, name: str) -> str:
     """Returns the path of a unit's summary."""
-    return join(output, SUMMARIES_FOLDER, f"{name}.summary.json")
+    return join(output, SUMMARIES_FOLDER, f"{name}{SUMMARY_SUFFIX}")
 
 
-def is_committed(files: Files, output: str, name: str) -> bool:
-    """Tells whether a unit is done: its shard lies under its own name, as long as its summary says.
+def is_committed(files: Files, output: str, name: str, fingerprint: str) -> bool:
+    """Tells whether a unit is done: see `committed_summary`."""
+    return committed_summary(files, output, name, fingerprint) is not None
+
+
+def committed_summary(files: Files, output: str, name: str, fingerprint: str) -> UnitSummary | None:
+    """Returns the summary of a unit that is done: its shard lies under its own name, as long as it says.
 
     A shard of another size was damaged after its commit (a disk that lost power, a copy that broke off), or its
-    summary is of a later attempt that did not get to its rename.
+    summary is of a later attempt that did not get to its rename. One of other settings is none of this dataset.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        name: The shard's file name.
+        fingerprint: `fingerprint_sha256` of the dataset.
+
+    Returns:
+        The summary; None where the unit is to be done.
     """
     size = files.size(join(output, name))
     if size is None or not files.exists(summary_path(output, name)):
-        return False
+        return None
     try:
         summary = read_summary(files, output, name)
     except ValueError:
-        return False  # damaged too
-    return summary.status == "written" and summary.num_bytes == size
+        return None  # damaged too
+    done = summary.status == "written" and summary.num_bytes == size and summary.fingerprint == fingerprint
+    return summary if done else None
 
 
 def commit_unit(
@@ -106,7 +123,8 @@ def commit_unit(
         files.rename(aside, join(output, name))
     except Exception:
         # On a full disk every attempt would leave its own behind.
-        files.delete(aside)
+        with contextlib.suppress(Fault):  # what happened first says more
+            files.delete(aside)
         raise
     return summary
 
@@ -121,7 +139,7 @@ def read_summary(files: Files, output: str, name: str) -> UnitSummary:
     return UnitSummary.from_json(files.read_text(summary_path(output, name)))
 
 
-def record_failure(files: Files, output: str, letter: DeadLetter) -> UnitSummary:
+def record_failure(files: Files, output: str, letter: DeadLetter, fingerprint: str) -> UnitSummary:
     """Writes the summary of a unit that failed as a whole; it has no shard, so a later run tries it again.
 
     A unit that another attempt has committed stays done: a straggler's failure takes nothing away.
@@ -130,14 +148,16 @@ def record_failure(files: Files, output: str, letter: DeadLetter) -> UnitSummary
         files: The file system.
         output: The dataset's folder.
         letter: What happened; names the unit.
+        fingerprint: `fingerprint_sha256` of the dataset.
 
     Returns:
         The unit's summary.
     """
-    if is_committed(files, output, letter.unit):
-        return read_summary(files, output, letter.unit)
+    done = committed_summary(files, output, letter.unit, fingerprint)
+    if done is not None:
+        return done
     split, _, _ = parse_shard_name(letter.unit)
-    summary = failed_summary(letter, split)
+    summary = failed_summary(letter, split, fingerprint)
     files.write_text(summary_path(output, letter.unit), summary.to_json())
     return summary
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, Self
@@ -95,6 +96,7 @@ class UnitSummary:
         years_without_items: Years in which the catalogue has no item at all of the tile.
         notes: Scenes that are permanently unusable: item_id, reason and detail of each.
         dead_letters: Unexpected failures.
+        fingerprint: `fingerprint_sha256` of the dataset that the unit is of.
     """
 
     name: str
@@ -119,6 +121,12 @@ class UnitSummary:
     years_without_items: tuple[int, ...] = ()
     notes: tuple[Mapping[str, str], ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def lost_cell_years(self) -> int:
+        """Number of cell-years that are dead letters."""
+        return self.cell_years - self.examples - sum(self.rejection_counts.values())
 
     @property
     def rejection_counts(self) -> dict[str, int]:
@@ -144,6 +152,8 @@ class UnitSummary:
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Gives the fields of a summary, read from JSON, their types."""
+    if not isinstance(fields["fingerprint"], str):  # of versions before it, there is none
+        raise TypeError(f"{fields['fingerprint']!r} is no fingerprint")
     letters = [DeadLetter(**letter) for letter in fields["dead_letters"]]
     for letter in letters:
         if not all(isinstance(it, int | None) for it in (letter.cell_id, letter.year)):
@@ -162,6 +172,15 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
         "notes": tuple(fields["notes"]),
         "dead_letters": tuple(letters),
     }
+
+
+def fingerprint_sha256(fingerprint: Mapping[str, Any]) -> str:
+    """Returns the SHA-256, in hexadecimal, of what decides the content of a dataset.
+
+    Args:
+        fingerprint: Plain JSON values; read from a file, they give the same.
+    """
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
 
 
 class PlannedUnit(Protocol):
@@ -280,11 +299,12 @@ class ShardContent:
         }
 
 
-def summarise(assembled: AssembledUnit) -> UnitSummary:
+def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
     """Adds up a unit that is about to be written.
 
     Args:
         assembled: The unit, in whatever order its parts come.
+        fingerprint: `fingerprint_sha256` of the dataset.
 
     Returns:
         The summary; `shards.commit_unit` fills in the shard's hash and size.
@@ -314,21 +334,25 @@ def summarise(assembled: AssembledUnit) -> UnitSummary:
             for item_id, reason, detail in sorted(notes)
         ),
         dead_letters=sorted_letters(assembled.dead_letters),
+        fingerprint=fingerprint,
         **content.counts(),
     )
 
 
-def failed_summary(letter: DeadLetter, split: Split) -> UnitSummary:
+def failed_summary(letter: DeadLetter, split: Split, fingerprint: str = "") -> UnitSummary:
     """Returns the summary of a unit that failed as a whole and has no shard.
 
     Args:
         letter: What happened; names the unit.
         split: The unit's split.
+        fingerprint: That of the dataset.
 
     Returns:
         A summary without tile and cells: the plan has them.
     """
-    return UnitSummary(letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,))
+    return UnitSummary(
+        letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,), fingerprint=fingerprint
+    )
 
 
 def sorted_letters(letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:

@@ -19,7 +19,7 @@ from beam_pipeline.cells.rasters import (
 )
 from beam_pipeline.cells.region import bands_of, is_bbox, region_polygons
 from beam_pipeline.faults import Fault, InvalidInputError
-from beam_pipeline.options import is_dataflow, runs_locally
+from beam_pipeline.options import is_dataflow, output_folder, runs_locally
 from beam_pipeline.records.files import join
 from beam_pipeline.selection.cell_list import PROBLEM_FILE
 from beam_pipeline.selection.expand import default_folder, expanded
@@ -47,7 +47,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
             "--plot draws when the job is done, which a launch on Dataflow does not wait for"
         )
     region = _region(given.area)
-    output = given.output.rstrip("/")
+    output = output_folder(given.output)
     _require_writable(output)
     night_lights = _night_lights(given, runs_locally(options))
     (land_cover_path,) = _one(expand_globs([given.land_cover], "--land_cover"))

@@ -272,7 +272,7 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     path = Path(summary_path(str(folder), NAME))
     path.parent.mkdir()
     path.write_text(json.dumps(summary))
-    if is_committed(files, str(folder), NAME):
+    if is_committed(files, str(folder), NAME, ""):
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
     given = {"years": [2019, 2020], "allow_single": False, "ontology_sha256": "ab"}

@@ -14,7 +14,7 @@ from beam_pipeline.closing import DATASET_FILE, DEAD_LETTERS_FILE
 from beam_pipeline.records import manifest
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.shards import commit_unit, frame, read_shard, read_summary
-from beam_pipeline.records.summary import DeadLetter, ShardContent, summarise
+from beam_pipeline.records.summary import DeadLetter, ShardContent, fingerprint_sha256, summarise
 from beam_pipeline.storage import BeamFiles
 from tests.records.builders import Assembled, make_cell, make_cell_year
 
@@ -72,7 +72,8 @@ def make_dataset(folder: Path) -> None:
             if (cell.cell_id, year) in DEAD
         )
         assembled = Assembled(unit, len(YEARS), tuple(examples), rejections, dead_letters=letters)
-        commit_unit(FILES, str(folder), unit.name, map(encode, examples), summarise(assembled))
+        summary = summarise(assembled, fingerprint_sha256(fingerprint))
+        commit_unit(FILES, str(folder), unit.name, map(encode, examples), summary)
     describe(folder)
 
 

@@ -11,7 +11,7 @@ from beam_pipeline import plan
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.findings import MOST_SHOWN, Findings
 from beam_pipeline.records.shards import record_failure
-from beam_pipeline.records.summary import DeadLetter
+from beam_pipeline.records.summary import DeadLetter, fingerprint_sha256
 from beam_pipeline.verify import main, verify_dataset
 from tests.records import audited
 from tests.records.audited import FILES, FIRST, SECOND, TESTING, edit_json, forge, rewrite
@@ -255,6 +255,11 @@ MUTATIONS = {
     "edit a summary's hash": (edit_summary(FIRST, sha256="0" * 64), {"sha256", "dataset"}),
     "edit a summary's tile": (edit_summary(FIRST, tile="33TWN"), {"summary"}),
     "summary says failed": (edit_summary(SECOND, status="failed"), {"summary", "dataset"}),
+    "unit of other settings": (edit_summary(FIRST, fingerprint="0" * 64), {"other_fingerprint"}),
+    "summary of an earlier version": (
+        lambda folder: edit_json(summary(folder), lambda content: content.pop("fingerprint")),
+        {"summary", "unaccounted", "dataset"},
+    ),
     "cut a summary": (
         lambda folder: summary(folder).write_text("{"),
         {"summary", "unaccounted", "dataset"},
@@ -316,9 +321,20 @@ def test_a_difference_ends_in_exit_code_1_and_names_file_and_record(folder, caps
     assert f"label:\n  {TESTING}, record 0: cell 5, channel 1: no label has [14]" in capsys.readouterr().out
 
 
+def test_shards_that_are_damaged_are_named_to_be_deleted(folder, capsys):
+    flip(folder)
+    assert main([str(folder)]) == 1
+    table = capsys.readouterr().out
+    assert table.endswith(
+        f"delete these shards, and the command that built the dataset makes them anew:\n  {FIRST}\n"
+    )
+
+
 def test_a_unit_that_failed_is_accounted_for_as_dead_letters(folder):
     (folder / SECOND).unlink()
-    record_failure(FILES, str(folder), DeadLetter(SECOND, None, None, "read_chips", "unexpected", "x"))
+    letter = DeadLetter(SECOND, None, None, "read_chips", "unexpected", "x")
+    fingerprint = json.loads((folder / plan.FINGERPRINT_FILE).read_text())
+    record_failure(FILES, str(folder), letter, fingerprint_sha256(fingerprint))
     audited.describe(folder)
     findings = verify_dataset(FILES, str(folder))
     assert dict(findings.kinds) == {}

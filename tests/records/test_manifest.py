@@ -196,7 +196,7 @@ def test_dead_letters_are_lines_of_json():
 def test_read_summaries_takes_what_is_committed_or_failed(tmp_path):
     files, output = BeamFiles(), str(tmp_path)
     committed = commit_unit(files, output, TRAINING[0], [b"x"], SUMMARIES[0])
-    failed = record_failure(files, output, LETTER)
+    failed = record_failure(files, output, LETTER, "")
     # Its attempt was killed between the summary and the commit.
     files.write_text(summary_path(output, TESTING), SUMMARIES[2].to_json())
     assert list(read_summaries(files, output, UNITS)) == [committed, failed]

@@ -1,16 +1,19 @@
 import hashlib
 import itertools
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from beam_pipeline import storage
 from beam_pipeline.faults import PermanentFault, TransientFault
 from beam_pipeline.records import shards
 from beam_pipeline.records.files import delete_leftovers
 from beam_pipeline.records.shards import (
     commit_unit,
+    committed_summary,
     frame,
     is_committed,
     parse_shard_name,
@@ -20,14 +23,16 @@ from beam_pipeline.records.shards import (
     summary_path,
 )
 from beam_pipeline.records.summary import DeadLetter, UnitSummary
+from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import BeamFiles
 
 NAME = "opensentinelmap-training.tfrecord-00003-of-00012"
-SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=4)
+SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=4, fingerprint="ab")
 
 
 @pytest.fixture
-def output(tmp_path):
+def output(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(2, 0.001, 0.001))
     return str(tmp_path / "out")
 
 
@@ -69,9 +74,9 @@ def test_reads_what_tensorflow_wrote(tmp_path):
 
 def test_commit(output):
     files = BeamFiles()
-    assert not is_committed(files, output, NAME)
+    assert not is_committed(files, output, NAME, "ab")
     summary = commit_unit(files, output, NAME, [b"one", b"two"], SUMMARY)
-    assert is_committed(files, output, NAME)
+    assert is_committed(files, output, NAME, "ab")
     assert listing(output) == [f"{output}/{NAME}"]
     assert list(read_shard(files, f"{output}/{NAME}")) == [b"one", b"two"]
     content = files.read_bytes(f"{output}/{NAME}")
@@ -83,7 +88,7 @@ def test_commit(output):
 def test_a_unit_without_examples_has_an_empty_shard(output):
     files = BeamFiles()
     summary = commit_unit(files, output, NAME, [], SUMMARY)
-    assert is_committed(files, output, NAME)
+    assert is_committed(files, output, NAME, "ab")
     assert files.read_bytes(f"{output}/{NAME}") == b""
     assert list(read_shard(files, f"{output}/{NAME}")) == []
     assert (summary.num_bytes, summary.sha256) == (0, hashlib.sha256(b"").hexdigest())
@@ -126,16 +131,16 @@ def test_killed_at_any_step_a_unit_is_whole_or_not_there(output):
         try:
             commit_unit(Dying(steps), output, NAME, iter([b"one", b"two", b"three"]), SUMMARY)
         except TransientFault:
-            assert not is_committed(files, output, NAME)
+            assert not is_committed(files, output, NAME, "ab")
             assert listing(output) == []
         else:
             break
     assert steps >= 5
-    assert is_committed(files, output, NAME)
+    assert is_committed(files, output, NAME, "ab")
     assert files.glob(f"{output}/summaries/*.summary.json") == [summary_path(output, NAME)]
     delete_leftovers(files, output)
     assert files.glob(f"{output}/tmp/*") == []
-    assert is_committed(files, output, NAME)
+    assert is_committed(files, output, NAME, "ab")
 
 
 def test_a_failing_encoder_commits_nothing(output):
@@ -151,8 +156,8 @@ def test_a_failing_encoder_commits_nothing(output):
 def test_a_failed_unit_leaves_its_summary_and_is_tried_again(output):
     files = BeamFiles()
     letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
-    record_failure(files, output, letter)
-    assert not is_committed(files, output, NAME)
+    record_failure(files, output, letter, "ab")
+    assert not is_committed(files, output, NAME, "ab")
     summary = UnitSummary.from_json(files.read_text(summary_path(output, NAME)))
     assert (summary.status, summary.split, summary.dead_letters) == ("failed", "training", (letter,))
     commit_unit(files, output, NAME, [b"one"], SUMMARY)
@@ -163,8 +168,37 @@ def test_a_straggler_that_fails_takes_nothing_away(output):
     files = BeamFiles()
     done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
     letter = DeadLetter(NAME, None, None, "write", "storage", "too late")
-    assert record_failure(files, output, letter) == done
-    assert is_committed(files, output, NAME)
+    assert record_failure(files, output, letter, "ab") == done
+    assert is_committed(files, output, NAME, "ab")
+
+
+def test_a_unit_of_other_settings_is_not_done(output):
+    files = BeamFiles()
+    done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    assert committed_summary(files, output, NAME, "ab") == done
+    assert not is_committed(files, output, NAME, "cd")
+    letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
+    assert record_failure(files, output, letter, "cd").status == "failed"
+    assert UnitSummary.from_json(files.read_text(summary_path(output, NAME))).fingerprint == "cd"
+
+
+def test_a_summary_that_does_not_say_of_which_settings_is_of_another_version(output):
+    fields = json.loads(SUMMARY.to_json())
+    del fields["fingerprint"]
+    with pytest.raises(ValueError, match="fingerprint"):
+        UnitSummary.from_json(json.dumps(fields))
+
+
+def test_what_went_wrong_first_is_told(output):
+    class Gone(BeamFiles):
+        def rename(self, source, target):
+            raise TransientFault("storage", "first")
+
+        def delete(self, path):
+            raise TransientFault("storage", "second")
+
+    with pytest.raises(TransientFault, match="first"):
+        commit_unit(Gone(), output, NAME, [b"one"], SUMMARY)
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "no summary", "half a summary"])
@@ -179,7 +213,7 @@ def test_a_unit_damaged_after_its_commit_is_not_done(output, damage):
         summary.write_bytes(summary.read_bytes()[:50])
     else:
         shard.write_bytes({"shorter": content[:-1], "longer": content + b"x", "empty": b""}[damage])
-    assert not is_committed(files, output, NAME)
+    assert not is_committed(files, output, NAME, "ab")
 
 
 def test_an_attempt_that_fails_leaves_nothing_aside(output):
