@@ -89,7 +89,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     units = plan.make_units(cells, settings.cells_per_shard)
     text = plan.units_text(units)
     decided = fingerprint(settings, text, catalogue.identity, extracts)
-    write_plan(settings.output, text, cells, decided, {"cells_beyond_extracts": beyond})
+    seen = {"cells_beyond_extracts": beyond}
+    write_plan(settings.output, text, cells, settings.ontology_json, decided, seen)
     if sample:
         BeamFiles().write_text(join(settings.output, SELECTION_FILE), sample.described)
     return settings
@@ -244,7 +245,12 @@ def fingerprint(
 
 
 def write_plan(
-    output: str, units_text: str, cells: Sequence[Cell], given: dict[str, Any], seen: dict[str, Any]
+    output: str,
+    units_text: str,
+    cells: Sequence[Cell],
+    ontology_json: str,
+    given: dict[str, Any],
+    seen: dict[str, Any],
 ) -> None:
     """Writes plan and fingerprint, or checks that the ones of an earlier run are the same.
 
@@ -252,6 +258,7 @@ def write_plan(
         output: The dataset's folder.
         units_text: The plan's content.
         cells: The cells, for the CSV that goes with the dataset.
+        ontology_json: The text of the ontology, which is checked.
         given: The fingerprint.
         seen: The content of `plan.LAUNCH_FILE`.
 
@@ -266,13 +273,11 @@ def write_plan(
             return
         files.write_text(join(output, plan.UNITS_FILE), units_text)
         files.write_text(join(output, CELLS_FILE), format_cells_csv(cells))
-        files.write_text(join(output, plan.LAUNCH_FILE), _json_text(seen))
+        # Not as it was laid out: what is compared later is every byte.
+        files.write_text(join(output, plan.ONTOLOGY_FILE), plan.json_text(json.loads(ontology_json)))
+        files.write_text(join(output, plan.LAUNCH_FILE), plan.json_text(seen))
         # Last: a folder with a fingerprint has a whole plan.
-        files.write_text(path, _json_text(given))
-
-
-def _json_text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+        files.write_text(path, plan.json_text(given))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,11 @@ from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.stages import RETRIED
 
 _LOOK_EVERY_S = 0.5
-_COLUMNS = ("units_written", "cells", "examples", "images", "rejected_cell_years", "dead_letters")
+_COLUMNS = (
+    *("units_written", "cells", "images", "dead_letters"),
+    # The first is what the others add up to.
+    *("cell_years_planned", "examples", "rejected_cell_years", "failed_cell_years", "missing_cell_years"),
+)
 _MOST_LINES = 10
 
 
