@@ -53,6 +53,8 @@ def verify_dataset(files: Files, output: str) -> Findings:
     if fingerprint is None:
         return findings
     units = _read_units(files, output, fingerprint, findings)
+    if units is None:
+        return findings
     ontology = read_ontology(files, output, fingerprint, findings)
     expected = Expected(
         years=tuple(fingerprint["years"]),
@@ -126,8 +128,8 @@ def _filters(fingerprint: Mapping[str, Any]) -> FilterSettings:
 
 def _read_units(
     files: Files, output: str, fingerprint: Mapping[str, Any], findings: Findings
-) -> list[plan.Unit]:
-    """Reads the plan, or where it cannot be read cuts the cells of the CSV once more."""
+) -> list[plan.Unit] | None:
+    """Reads the plan, or where it cannot be read cuts the cells of the CSV once more; None where neither can be."""
     content = read_file(files, output, plan.UNITS_FILE, findings, "plan")
     if content is not None:
         if hashlib.sha256(content).hexdigest() != fingerprint["cells_sha256"]:
@@ -141,8 +143,9 @@ def _read_units(
         return plan.make_units(
             parse_cells_csv((cells or b"").decode(), CELLS_FILE), max(1, int(fingerprint["cells_per_shard"]))
         )
-    except _MALFORMED:
-        return []  # what is wrong with the CSV is said where it is compared
+    except _MALFORMED as error:
+        findings.differ("plan", CELLS_FILE, f"holds no plan either: {type(error).__name__}: {error}")
+        return None
 
 
 def _label_values(ontology: Ontology, none_labels: bool) -> tuple[frozenset[int], ...]:
