@@ -165,7 +165,7 @@ def _dropped(
 ) -> dict[str, dict[str, Any]]:
     """Reads what was left out of each extract."""
     osm = fingerprint.get("osm")
-    extracts = {it.get("name") for it in osm if isinstance(it, dict)} if isinstance(osm, list) else set()
+    extracts = [it.get("name") for it in osm if isinstance(it, dict)] if isinstance(osm, list) else []
     dropped = {}
     for file in list_files(files, output, f"{EXTRACTS_FOLDER}/*.json", findings):
         name = file.partition("/")[2].removesuffix(".json")
