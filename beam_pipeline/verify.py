@@ -135,7 +135,10 @@ def _read_units(
         if hashlib.sha256(content).hexdigest() != fingerprint["cells_sha256"]:
             findings.differ("plan", plan.UNITS_FILE, "is not the plan whose hash is in the fingerprint")
         try:
-            return [plan.Unit.from_json(line) for line in content.decode().splitlines()]
+            units = [plan.Unit.from_json(line) for line in content.decode().splitlines()]
+            if units:
+                return units
+            raise ValueError("it holds no unit")
         except _MALFORMED as error:
             findings.differ("plan", plan.UNITS_FILE, f"cannot be read: {type(error).__name__}: {error}")
     cells = read_file(files, output, CELLS_FILE, findings, None)
