@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from beam_pipeline import plan
+from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
 from beam_pipeline.closing import DATASET_FILE
 from beam_pipeline.faults import InvalidInputError
@@ -28,6 +29,7 @@ from beam_pipeline.labels.ontology import NONE, UNLABELED, Ontology
 from beam_pipeline.records.audit import Expected, audit_units, read_file
 from beam_pipeline.records.files import Files, join
 from beam_pipeline.records.findings import Findings
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.sidecars import check_sidecars, read_ontology
 from beam_pipeline.storage import BeamFiles, use_default_options
 
@@ -52,6 +54,9 @@ def verify_dataset(files: Files, output: str) -> Findings:
     fingerprint = _read_fingerprint(files, output, findings)
     if fingerprint is None:
         return findings
+    for key, ours in (("schema_version", SCHEMA_VERSION), ("grid", GRID_NAME)):
+        if fingerprint.get(key) != ours:
+            findings.differ("plan", plan.FINGERPRINT_FILE, f"{key} is {fingerprint.get(key)!r}, not {ours!r}")
     units = _read_units(files, output, fingerprint, findings)
     if units is None:
         return findings

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from beam_pipeline import plan
+from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.closing import DATASET_FILE, describe_dataset, record_extract
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records import manifest
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.files import delete_leftovers
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.shards import commit_unit, frame, read_shard, read_summary
 from beam_pipeline.records.summary import DeadLetter, ShardContent, summarise
 from beam_pipeline.storage import BeamFiles
@@ -51,6 +53,8 @@ ONTOLOGY = {
 }
 BAD_SCL = (3, 8, 9)
 FINGERPRINT = {
+    "schema_version": SCHEMA_VERSION,
+    "grid": GRID_NAME,
     "cells_per_shard": 2,
     "years": list(YEARS),
     "allow_single": False,

@@ -444,6 +444,8 @@ MUTATIONS = {
         fingerprint(lambda content: content["filters"].update(max_bad_fraction=0.1)),
         {"filter"},
     ),
+    "another schema": (fingerprint(lambda content: content.update(schema_version="0.9.0")), {"plan"}),
+    "another grid": (fingerprint(lambda content: content.update(grid="x")), {"plan"}),
     "labels without none": (fingerprint(lambda content: content.update(none_labels=False)), {"label"}),
     "testing cells in training": (
         lambda folder: edit_text(folder / "spatial_cell_info.csv", "testing", "training"),
