@@ -144,6 +144,7 @@ def test_a_preview_opens_nothing_outside(
 
 
 @given(damaged([UNIT]) | values)
+@example([{**UNIT, "cells": [[*UNIT["cells"][0][:4], 10**400, *UNIT["cells"][0][5:]]]}])
 @settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_plan_is_verified_or_refused(tmp_path: Path, plan: object) -> None:
     write_plan(tmp_path, plan if isinstance(plan, list) else [plan])
