@@ -78,7 +78,8 @@ def _cell(row: Sequence[Any], unit: Mapping[str, Any]) -> Cell:
     """
     cell_id, epsg, left, bottom, *bounds = row
     whole = all(type(value) is int for value in (cell_id, epsg, left, bottom))
-    degrees = all(type(value) in (int, float) and -180 <= value <= 180 for value in bounds)  # NaN is none
+    # Neither NaN nor a whole number that no double holds.
+    degrees = all(type(value) in (int, float) and abs(value) < 2**53 for value in bounds)
     if not whole or len(bounds) != 4 or not degrees:
         raise ValueError(f"{row!r} is no cell of {unit['name']}")
     return Cell(cell_id, unit["tile"], unit["split"], ChipWindow(epsg, left, bottom), *bounds)
