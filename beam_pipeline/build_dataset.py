@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_pipeline.closing import add_stage_metrics
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.faults import Fault, InvalidInputError
 from beam_pipeline.foreign_text import hide_secrets_in_logs
 from beam_pipeline.label_transforms import MakeLabels
 from beam_pipeline.launch import prepare_build
@@ -97,7 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     table, complete = closing_table(BeamFiles(), settings.output)
     print(table)
     if runs_locally(options):
-        findings = verify_dataset(BeamFiles(), settings.output)
+        try:
+            findings = verify_dataset(BeamFiles(), settings.output)
+        except (InvalidInputError, Fault) as error:
+            print(f"error: cannot be verified: {error}", file=sys.stderr)
+            return 1
         print(f"verified: {findings.line()}")
         if findings.kinds:
             print(findings.table())

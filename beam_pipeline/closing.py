@@ -3,14 +3,16 @@
 import datetime
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from beam_pipeline import plan
 from beam_pipeline.cells.grid import GRID_DESCRIPTION
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.options import BuildSettings
 from beam_pipeline.records import manifest, notices, tfds
 from beam_pipeline.records.files import Files, delete_leftovers, join
+from beam_pipeline.records.summary import UnitSummary
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +40,11 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     ]
     fingerprint = json.loads(files.read_text(join(output, plan.FINGERPRINT_FILE)))
     seen_at_launch = json.loads(files.read_text(join(output, plan.LAUNCH_FILE)))
-    dataset = manifest.dataset_json(
-        fingerprint=fingerprint,
+    described = describe_dataset(
         units=units,
-        grid=GRID_DESCRIPTION,
-        ontology=describe_ontology(settings),
-        years=settings.years,
         summaries=summaries,
+        fingerprint=fingerprint,
+        ontology=describe_ontology(settings.ontology),
         dropped_from_extracts=_dropped_by_extract(files, settings),
         cells_beyond_extracts=seen_at_launch["cells_beyond_extracts"],
     )
@@ -52,16 +52,58 @@ def close_dataset(files: Files, settings: BuildSettings, started: str) -> None:
     def write(name: str, text: str) -> None:
         files.write_text(join(output, name), text)
 
-    write(DEAD_LETTERS_FILE, manifest.dead_letters_jsonl(summaries))
-    write("CITATION.cff", notices.citation_cff(settings.years))
-    write("LICENSES.md", notices.licences_md(settings.years))
-    write("dataset_info.json", tfds.dataset_info_json(summaries, settings.years))
-    write("features.json", tfds.features_json())
+    for name, text in described.items():
+        if name != DATASET_FILE:
+            write(name, text())
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     write(RUN_FILE, manifest.to_text({"started": started, "finished": finished}))
     delete_leftovers(files, output)
     # Last: a folder with a dataset.json is described wholly.
-    write(DATASET_FILE, manifest.to_text(dataset))
+    write(DATASET_FILE, described[DATASET_FILE]())
+
+
+def describe_dataset(
+    *,
+    units: Sequence[plan.Unit],
+    summaries: Sequence[UnitSummary],
+    fingerprint: Mapping[str, Any],
+    ontology: Mapping[str, Any],
+    dropped_from_extracts: Mapping[str, Mapping[str, int]],
+    cells_beyond_extracts: int | None,
+) -> dict[str, Callable[[], str]]:
+    """Returns everything that describes a dataset: what makes the text of each file, by its name.
+
+    Args:
+        units: The plan.
+        summaries: Of the units that are done or failed.
+        fingerprint: What decides the content.
+        ontology: From `describe_ontology`.
+        dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
+        cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
+    """
+    years = fingerprint["years"]
+
+    def dataset_text() -> str:
+        dataset = manifest.dataset_json(
+            fingerprint=fingerprint,
+            units=units,
+            grid=GRID_DESCRIPTION,
+            ontology=ontology,
+            years=years,
+            summaries=summaries,
+            dropped_from_extracts=dropped_from_extracts,
+            cells_beyond_extracts=cells_beyond_extracts,
+        )
+        return manifest.to_text(dataset)
+
+    return {
+        DEAD_LETTERS_FILE: lambda: manifest.dead_letters_jsonl(summaries),
+        "CITATION.cff": lambda: notices.citation_cff(years),
+        "LICENSES.md": lambda: notices.licences_md(years),
+        "dataset_info.json": lambda: tfds.dataset_info_json(summaries, years),
+        "features.json": tfds.features_json,
+        DATASET_FILE: dataset_text,
+    }
 
 
 def record_extract(files: Files, output: str, path: str, dropped: Mapping[str, int]) -> None:
@@ -131,9 +173,8 @@ def add_stage_metrics(files: Files, output: str, metrics: Mapping[str, Any]) -> 
     files.write_text(path, manifest.to_text({**run, "stages": stages}))
 
 
-def describe_ontology(settings: BuildSettings) -> Mapping[str, Any]:
+def describe_ontology(ontology: Ontology) -> Mapping[str, Any]:
     """Returns the ontology as `dataset.json` holds it: names and values, and which content they are from."""
-    ontology = settings.ontology
     return {
         "version": ontology.version,
         "sha256": ontology.sha256,

@@ -31,7 +31,7 @@ from beam_pipeline.options import (
     make_pipeline,
     runs_locally,
 )
-from beam_pipeline.output_folder import json_text, write_plan
+from beam_pipeline.output_folder import write_plan
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.summary import fingerprint_sha256
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
@@ -93,7 +93,9 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     texts = {
         plan.UNITS_FILE: text,
         CELLS_FILE: format_cells_csv(cells),
-        plan.LAUNCH_FILE: json_text({"cells_beyond_extracts": beyond}),
+        # Not as it was laid out: what is compared later is every byte.
+        plan.ONTOLOGY_FILE: plan.json_text(json.loads(settings.ontology_json)),
+        plan.LAUNCH_FILE: plan.json_text({"cells_beyond_extracts": beyond}),
     }
     if sample:
         texts[SELECTION_FILE] = sample.described

@@ -49,12 +49,7 @@ def write_plan(files: Files, output: str, given: Mapping[str, Any], texts: Mappi
             _write_where_it_differs(files, join(output, name), text)
         if planned is None:
             # Last: a folder with a fingerprint has a whole plan.
-            files.write_text(path, json_text(given))
-
-
-def json_text(content: Mapping[str, Any]) -> str:
-    """Returns JSON for people and diffs; equal content gives equal text."""
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+            files.write_text(path, plan.json_text(given))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ from beam_pipeline.records.shards import parse_shard_name, shard_name
 
 UNITS_FILE = "plan/units.jsonl"
 FINGERPRINT_FILE = "plan/fingerprint.json"
+ONTOLOGY_FILE = "plan/osm_categories.json"
+"""The ontology of the labels, whole."""
+
 LAUNCH_FILE = "plan/launch.json"
 """What the launcher saw that decides nothing: {"cells_beyond_extracts": number of cells, null if unknown}."""
 
@@ -75,7 +78,9 @@ def _cell(row: Sequence[Any], unit: Mapping[str, Any]) -> Cell:
     """
     cell_id, epsg, left, bottom, *bounds = row
     whole = all(type(value) is int for value in (cell_id, epsg, left, bottom))
-    if not whole or len(bounds) != 4 or not all(type(value) in (int, float) for value in bounds):
+    # Neither NaN nor a whole number that no double holds.
+    degrees = all(type(value) in (int, float) and abs(value) < 2**53 for value in bounds)
+    if not whole or len(bounds) != 4 or not degrees:
         raise ValueError(f"{row!r} is no cell of {unit['name']}")
     return Cell(cell_id, unit["tile"], unit["split"], ChipWindow(epsg, left, bottom), *bounds)
 
@@ -107,6 +112,11 @@ def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
 def units_text(units: Sequence[Unit]) -> str:
     """Returns the content of `UNITS_FILE`, one unit a line."""
     return "".join(unit.to_json() + "\n" for unit in units)
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Returns the content of a JSON file of the plan; equal content gives equal text."""
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any], output: str) -> None:

@@ -18,7 +18,11 @@ from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.stages import RETRIED
 
 _LOOK_EVERY_S = 0.5
-_COLUMNS = ("units_written", "cells", "examples", "images", "rejected_cell_years", "dead_letters")
+_COLUMNS = (
+    *("units_written", "cells", "images", "dead_letters"),
+    # The first is what the others add up to.
+    *("cell_years_planned", "examples", "rejected_cell_years", "failed_cell_years", "missing_cell_years"),
+)
 _MOST_LINES = 10
 
 
@@ -77,7 +81,7 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
             cell.ljust(width) if index == 0 else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        for row in ((name.replace("_", " ") for name in row) for row in rows)
+        for row in ((_heading(name) for name in row) for row in rows)
     ]
     lines += _reasons("rejected cell-years", dataset["rejections"])
     lines += _reasons("scenes passed over, a chip each", dataset["scene_rejections"])
@@ -107,6 +111,10 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset['complete'] else 'NOT COMPLETE'}: {join(output, DATASET_FILE)}")
     return "\n".join(lines), bool(dataset["complete"]) and not empty
+
+
+def _heading(column: str) -> str:
+    return column.removesuffix("_cell_years").replace("_", " ")
 
 
 def _retried(files: Files, output: str) -> Mapping[str, int]:

@@ -1,31 +1,31 @@
-"""Proves from the files alone that a dataset is whole: every planned cell-year once, every byte as described.
+"""Proves from the files alone that a dataset's records are whole: every planned cell-year once, as described.
 
-Nothing is taken from the run that made it. One shard is held at a time.
+Nothing is taken from the run that made it. One shard is held at a time. What cannot be read is a difference like
+any other, and what lies behind it is looked at all the same.
 """
 
 import collections
 import dataclasses
+import datetime
 import hashlib
 import itertools
-import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from beam_pipeline.cells.cell import LATTICE_M, Cell, ChipWindow
-from beam_pipeline.faults import PermanentFault
-from beam_pipeline.records import manifest
+from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow
+from beam_pipeline.faults import Fault, PermanentFault
+from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear, decode
-from beam_pipeline.records.files import Files, join
+from beam_pipeline.records.files import PARTIAL_SUFFIX, Files, join
 from beam_pipeline.records.findings import Findings
-from beam_pipeline.records.schema import NONE, UNLABELED
+from beam_pipeline.records.manifest import failed_cell_years
 from beam_pipeline.records.shards import (
     DATASET_NAME,
     SUMMARIES_FOLDER,
     parse_shard,
-    read_summary,
+    shard_name,
     summary_path,
 )
 from beam_pipeline.records.summary import (
@@ -33,13 +33,10 @@ from beam_pipeline.records.summary import (
     PlannedUnit,
     ShardContent,
     UnitSummary,
-    fingerprint_sha256,
 )
 
 _FALSE_NORTHING_M = 10_000_000  # of the southern UTM zones, 327zz
 _OFFSETS = (0, -1000)
-_OF_THIS_ENVIRONMENT = frozenset({"software", "licences"})
-"""Keys of dataset.json that follow from the program that wrote it and not from the summaries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,46 +45,40 @@ class Expected:
 
     Attributes:
         years: The years asked for.
-        label_values: Per channel, the values of the ontology; None where no dataset.json says.
+        label_values: Per channel, the values that a label may have; None where no ontology says.
         pairs_only: Whether an example must have two images.
-        fingerprint: That of each summary.
+        fingerprint: The SHA-256 that each summary holds.
+        faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
     """
 
     years: tuple[int, ...]
     label_values: tuple[frozenset[int], ...] | None
     pairs_only: bool
     fingerprint: str
+    faults_of_image: Callable[[Image, str], Iterable[tuple[str, str]]]
 
 
-def audit_dataset(
+def audit_units(
     files: Files,
     output: str,
     units: Sequence[PlannedUnit],
-    fingerprint: Mapping[str, Any],
-    dataset_file: str,
-    dead_letters_file: str,
+    expected: Expected,
     findings: Findings,
     on_unit: Callable[[], object] = lambda: None,
-) -> None:
-    """Reads a whole dataset and compares everything in it with everything else.
+) -> list[UnitSummary]:
+    """Reads all shards and summaries of a dataset and compares them with the plan and with each other.
 
     Args:
         files: The file system.
         output: The dataset's folder.
         units: The plan.
-        fingerprint: The fingerprint that lies beside the plan.
-        dataset_file: Name of the file that describes the dataset.
-        dead_letters_file: Name of the file that lists what failed.
+        expected: What holds for every example.
         findings: Where differences go.
         on_unit: Called after each unit.
+
+    Returns:
+        The summaries that can be read, in the plan's order.
     """
-    dataset = _read_json(files, output, dataset_file, findings)
-    expected = Expected(
-        years=tuple(fingerprint["years"]),
-        label_values=_label_values(dataset, dataset_file, findings),
-        pairs_only=not fingerprint["allow_single"],
-        fingerprint=fingerprint_sha256(fingerprint),
-    )
     _check_names(files, output, units, findings)
     _check_plan(units, findings)
     summaries = []
@@ -96,18 +87,54 @@ def audit_dataset(
         if summary is not None:
             summaries.append(summary)
         on_unit()
-    if dataset is not None:
-        _check_description(dataset, dataset_file, units, fingerprint, summaries, findings)
+    return summaries
+
+
+def numbered_in_turn(units: Sequence[PlannedUnit]) -> bool:
+    """Tells whether the names of a plan's units are those of all shards, in their order."""
+    names = {split: [unit.name for unit in units if unit.split == split] for split in SPLITS}
+    return all(
+        name == shard_name(split, index, len(of_split))
+        for split, of_split in names.items()
+        for index, name in enumerate(of_split)
+    )
+
+
+def read_file(
+    files: Files, output: str, name: str, findings: Findings, missing: str | None = "missing"
+) -> bytes | None:
+    """Reads a file of a dataset.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        name: The file, relative to the folder.
+        findings: Where it goes that the file cannot be read: "unreadable".
+        missing: The kind of difference where there is no such file; None where it need not be.
+
+    Returns:
+        Its content, or None.
+    """
     try:
-        letters = manifest.dead_letters_jsonl(summaries)
-    except TypeError as error:
-        findings.differ("dead_letters", SUMMARIES_FOLDER, f"hold what is no dead letter: {error}")
-        return
-    path = join(output, dead_letters_file)
-    if not files.exists(path):
-        findings.differ("dead_letters", dead_letters_file, "is missing")
-    elif files.read_text(path) != letters:
-        findings.differ("dead_letters", dead_letters_file, "is not what the summaries add up to")
+        return files.read_bytes(join(output, name))
+    except Fault as fault:
+        if fault.reason != "not_found":
+            findings.differ("unreadable", name, fault.detail)
+        elif missing is not None:
+            findings.differ(missing, name, "is not there")
+    return None
+
+
+def list_files(files: Files, output: str, pattern: str, findings: Findings) -> list[str]:
+    """Returns the files that match, relative to the dataset's folder; that it cannot be listed is a difference."""
+    try:
+        paths = files.glob(join(output, pattern))
+    except Fault as fault:
+        findings.differ("unreadable", pattern, fault.detail)
+        return []
+    # A listing may spell the folder otherwise; the pattern's own depth is what counts.
+    depth = pattern.count("/") + 1
+    return ["/".join(path.split("/")[-depth:]) for path in paths]
 
 
 def audit_unit(
@@ -128,13 +155,12 @@ def audit_unit(
     findings.checked["units"] += 1
     summary = _read_summary(files, output, unit, expected, findings)
     written: list[CellYearId] = []
-    path = join(output, unit.name)
-    if files.exists(path):
-        if summary is not None and summary.status == "failed":
+    failed = summary is not None and summary.status == "failed"
+    content = read_file(files, output, unit.name, findings, None if failed else "missing_shard")
+    if content is not None:
+        if failed:
             findings.differ("summary", _summary_name(unit), "says that the unit failed, but it has a shard")
-        written = _audit_shard(files.read_bytes(path), unit, summary, expected, findings)
-    elif summary is None or summary.status == "written":
-        findings.differ("missing_shard", unit.name, "is planned, did not fail, and is not there")
+        written = _audit_shard(content, unit, summary, expected, findings)
     _account(unit, written, summary, expected.years, findings)
     return summary
 
@@ -200,13 +226,16 @@ def _faults_of(
         yield kind, f"cell {cell.cell_id} is {cell}, planned is {planned}"
     if not _on_lattice(cell.chip):
         yield "chip", f"cell {cell.cell_id} is off the {LATTICE_M} m lattice: {cell.chip}"
+    if len({image.item_id for image in example.images}) != len(example.images):
+        yield "pair", f"cell {cell.cell_id} in {example.year} has {example.images[0].item_id} twice"
     if expected.pairs_only and len(example.images) != 2:
         yield "pair", f"cell {cell.cell_id} in {example.year} has {len(example.images)} image"
     for image in example.images:
-        if image.date[:4] != str(example.year):
+        if image.date[:4] != str(example.year) or not _is_time(image.datetime):
             yield "year", f"cell {cell.cell_id} in {example.year} has an image of {image.datetime}"
         if image.boa_add_offset not in _OFFSETS:
             yield "offset", f"{image.item_id} has boa_add_offset {image.boa_add_offset}"
+        yield from expected.faults_of_image(image, cell.tile)
     for first, second in itertools.pairwise(example.images):
         if first.date >= second.date:
             yield (
@@ -237,18 +266,14 @@ def _account(
     if summary is not None:
         rejected = [cell_year for of_reason in summary.rejections.values() for cell_year in of_reason]
         for letter in summary.dead_letters:
-            # A letter without a cell or without a year is of all of them.
-            failed += [
-                (cell_id, year)
-                for cell_id, year in planned
-                if letter.cell_id in (None, cell_id) and letter.year in (None, year)
-            ] or [(letter.cell_id or -1, letter.year or -1)]
-    fates = {"examples": list(written), "rejected": rejected, "dead_letters": failed}
+            failed += failed_cell_years(unit, years, letter) or [(letter.cell_id or -1, letter.year or -1)]
+    fates = {"examples": list(written), "rejected": rejected, "failed": failed}
     findings.checked["cell_years_planned"] += len(planned)
     times: collections.Counter[CellYearId] = collections.Counter()
     for fate, cell_years in fates.items():
         findings.checked[fate] += len(cell_years)
         times.update(cell_years)
+    findings.checked["dead_letters"] += 0 if summary is None else len(summary.dead_letters)
     for cell_id, year in planned:
         count = times.pop((cell_id, year), 0)
         if count == 0:
@@ -265,17 +290,22 @@ def _read_summary(
     files: Files, output: str, unit: PlannedUnit, expected: Expected, findings: Findings
 ) -> UnitSummary | None:
     name = _summary_name(unit)
-    if not files.exists(summary_path(output, unit.name)):
-        findings.differ("missing_summary", name, "is not there")
+    content = read_file(files, output, name, findings, "missing_summary")
+    if content is None:
         return None
     try:
-        summary = read_summary(files, output, unit.name)
+        summary = UnitSummary.from_json(content.decode())
+        if summary.status not in ("written", "failed"):
+            raise ValueError(f"there is no status {summary.status!r}")
+        if summary.name != unit.name:
+            raise ValueError(f"it is of {summary.name!r}")
     except ValueError as error:
         findings.differ("summary", name, f"cannot be read: {error}")
         return None
+    if summary.to_json().encode() != content:
+        findings.differ("summary", name, "is not laid out as it was written")
     failed = summary.status == "failed"
     of_plan = {
-        "name": unit.name,
         "split": unit.split,
         "tile": "" if failed else unit.tile,
         "cells": 0 if failed else len(unit.cells),
@@ -296,18 +326,19 @@ def _summary_name(unit: PlannedUnit) -> str:
 def _check_names(files: Files, output: str, units: Sequence[PlannedUnit], findings: Findings) -> None:
     """Looks for shards and summaries that no unit of the plan has."""
     planned = {unit.name for unit in units}
-    for path in files.glob(join(output, f"{DATASET_NAME}-*")):
-        name = path.rpartition("/")[2]
-        if name not in planned:
+    for name in list_files(files, output, f"{DATASET_NAME}-*", findings):
+        if name not in planned and not name.endswith(PARTIAL_SUFFIX):
             findings.differ("stray_shard", name, "is no unit of the plan")
-    for path in files.glob(join(output, SUMMARIES_FOLDER, "*")):
-        name = path.rpartition("/")[2]
-        if name.removesuffix(".summary.json") not in planned:
-            findings.differ("stray_summary", f"{SUMMARIES_FOLDER}/{name}", "is of no unit of the plan")
+    for name in list_files(files, output, f"{SUMMARIES_FOLDER}/*", findings):
+        of_unit = name.partition("/")[2].removesuffix(".summary.json") in planned
+        if not of_unit and not name.endswith(PARTIAL_SUFFIX):
+            findings.differ("stray_summary", name, "is of no unit of the plan")
 
 
 def _check_plan(units: Sequence[PlannedUnit], findings: Findings) -> None:
     seen: set[int] = set()
+    if not numbered_in_turn(units):
+        findings.differ("plan", "plan", "its shards are not numbered in turn")
     for unit in units:
         for cell in unit.cells:
             if cell.cell_id in seen:
@@ -319,66 +350,11 @@ def _check_plan(units: Sequence[PlannedUnit], findings: Findings) -> None:
             seen.add(cell.cell_id)
 
 
-def _check_description(
-    dataset: Mapping[str, Any],
-    name: str,
-    units: Sequence[PlannedUnit],
-    fingerprint: Mapping[str, Any],
-    summaries: Sequence[UnitSummary],
-    findings: Findings,
-) -> None:
-    """Compares dataset.json with what the plan and the summaries give."""
+def _is_time(text: str) -> bool:
     try:
-        again = manifest.dataset_json(
-            fingerprint=fingerprint,
-            units=units,
-            grid=dataset["grid"],
-            ontology=dataset["ontology"],
-            years=fingerprint["years"],
-            summaries=summaries,
-            dropped_from_extracts=dataset["dropped_from_extracts"],
-            cells_beyond_extracts=dataset["cells_beyond_extracts"],
-        )
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        findings.differ("dataset", name, f"is no description of a dataset: {type(error).__name__}: {error}")
-        return
-    again = json.loads(manifest.to_text(again))
-    for key in sorted({*dataset, *again} - _OF_THIS_ENVIRONMENT):
-        if dataset.get(key) != again.get(key):
-            findings.differ("dataset", name, f"{key} is not what plan and summaries add up to")
-    if dataset["ontology"].get("sha256") != fingerprint["ontology_sha256"]:
-        findings.differ("dataset", name, "the ontology is not that of the fingerprint")
-
-
-def _read_json(files: Files, output: str, name: str, findings: Findings) -> dict[str, Any] | None:
-    path = join(output, name)
-    if not files.exists(path):
-        findings.differ("dataset", name, "is not there: no build finished here")
-        return None
-    try:
-        content = json.loads(files.read_text(path))
-    except (ValueError, RecursionError) as error:
-        findings.differ("dataset", name, f"is no JSON: {error}")
-        return None
-    if not isinstance(content, dict):
-        findings.differ("dataset", name, "is no JSON object")
-        return None
-    return content
-
-
-def _label_values(
-    dataset: Mapping[str, Any] | None, name: str, findings: Findings
-) -> tuple[frozenset[int], ...] | None:
-    if dataset is None:
-        return None
-    try:
-        return tuple(
-            frozenset({*channel["labels"].values(), NONE, UNLABELED})
-            for channel in dataset["ontology"]["channels"]
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        findings.differ("dataset", name, f"names no labels: {type(error).__name__}: {error}")
-        return None
+        return datetime.datetime.fromisoformat(text).utcoffset() == datetime.timedelta(0)
+    except ValueError:
+        return False
 
 
 def _on_lattice(chip: ChipWindow) -> bool:

@@ -111,6 +111,8 @@ def decode(payload: bytes) -> CellYear:
         bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
+        for slot in range(NUM_SLOTS):
+            _check_slot(values, slot_prefix(slot), filled=slot < values["num_images"])
     except (DecodeError, ValueError) as error:
         raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
     return CellYear(
@@ -163,6 +165,20 @@ def _image_values(image: Image) -> dict[str, Value]:
         "gsd_60": image.gsd_60,
         "scl": image.scl,
     }
+
+
+def _check_slot(values: Mapping[str, Any], prefix: str, *, filled: bool) -> None:
+    """Checks what is stored twice, and that nothing lies in the slot of a missing image."""
+    bad_percent = np.float32(values[prefix + "bad_pixels"] / SCL_PIXELS)
+    if values[prefix + "bad_percent"] != bad_percent:
+        raise ValueError(
+            f"{prefix}bad_percent is {values[prefix + 'bad_percent']}, of bad_pixels {bad_percent}"
+        )
+    if not filled:
+        for spec in IMAGE_FEATURES:
+            value = values[prefix + spec.name]
+            if value.any() if isinstance(value, np.ndarray) else value:
+                raise ValueError(f"{prefix}{spec.name} is not empty, and there is no such image")
 
 
 def _to_image(values: Mapping[str, Any], prefix: str) -> Image:

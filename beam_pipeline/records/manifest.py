@@ -22,6 +22,8 @@ from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, read_su
 from beam_pipeline.records.summary import (
     NUM_LABEL_CHANNELS,
     BandSums,
+    CellYearId,
+    DeadLetter,
     PlannedUnit,
     UnitSummary,
     sorted_letters,
@@ -107,7 +109,7 @@ def dataset_json(
         "ontology": ontology,
         "years": list(years),
         "complete": len(written) == len(units) and not letters,
-        "splits": {split: _split_counts(split, units, done) for split in SPLITS},
+        "splits": {split: _split_counts(split, units, years, by_name) for split in SPLITS},
         "bands": _band_statistics(summary for summary in written if summary.split == "training"),
         "labels": _label_statistics(ontology, written),
         "rejections": _add(summary.rejection_counts for summary in done),
@@ -155,14 +157,34 @@ def software_versions() -> dict[str, str]:
     return {**versions, "gdal": rasterio.__gdal_version__, "python": python}
 
 
-def _split_counts(split: Split, units: Iterable[PlannedUnit], done: Iterable[UnitSummary]) -> dict[str, int]:
+def failed_cell_years(unit: PlannedUnit, years: Sequence[int], letter: DeadLetter) -> list[CellYearId]:
+    """Returns the planned cell-years that a dead letter of a unit is of.
+
+    Args:
+        unit: The unit.
+        years: The years asked for.
+        letter: A letter of the unit; without a cell or without a year it is of all of them.
+    """
+    return [
+        (cell.cell_id, year)
+        for cell in unit.cells
+        for year in years
+        if letter.cell_id in (None, cell.cell_id) and letter.year in (None, year)
+    ]
+
+
+def _split_counts(
+    split: Split, units: Iterable[PlannedUnit], years: Sequence[int], done: Mapping[str, UnitSummary]
+) -> dict[str, int]:
+    """Counts units, cells and cell-years; examples, rejected, failed and missing ones are all that were planned."""
     planned = [unit for unit in units if unit.split == split]
-    of_split = [summary for summary in done if summary.split == split]
+    of_split = [done[unit.name] for unit in planned if unit.name in done]
     written = [summary for summary in of_split if summary.status == "written"]
     return {
         "units_planned": len(planned),
         "units_written": len(written),
         "cells_planned": sum(len(unit.cells) for unit in planned),
+        "cell_years_planned": len(years) * sum(len(unit.cells) for unit in planned),
         "cells": sum(summary.cells_with_examples for summary in written),
         "cells_unlabeled": sum(summary.cells_unlabeled for summary in written),
         "examples": sum(summary.examples for summary in written),
@@ -171,6 +193,18 @@ def _split_counts(split: Split, units: Iterable[PlannedUnit], done: Iterable[Uni
         "images": sum(summary.images for summary in written),
         "num_bytes": sum(summary.num_bytes for summary in written),
         "rejected_cell_years": sum(sum(summary.rejection_counts.values()) for summary in of_split),
+        "failed_cell_years": sum(
+            len(
+                {
+                    of
+                    for letter in done[unit.name].dead_letters
+                    for of in failed_cell_years(unit, years, letter)
+                }
+            )
+            for unit in planned
+            if unit.name in done
+        ),
+        "missing_cell_years": len(years) * sum(len(unit.cells) for unit in planned if unit.name not in done),
         "dead_letters": sum(len(summary.dead_letters) for summary in of_split),
     }
 

@@ -19,7 +19,7 @@ from beam_pipeline.imagery.scenes import EARTH_SEARCH_V1_KEYS, SceneList, parse_
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
 from beam_pipeline.records import manifest
-from beam_pipeline.records.audit import audit_dataset
+from beam_pipeline.records.audit import Expected, audit_units
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.findings import Findings
 from beam_pipeline.records.png import decode_png, encode_png
@@ -28,7 +28,6 @@ from beam_pipeline.records.summary import UnitSummary, summarise
 from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import BeamFiles
 from tests.fuzz.foreign import NASTY, damaged, values
-from tests.records.audited import LABELS
 from tests.records.builders import Assembled, PlainUnit, make_cell, make_cell_year
 
 # A hang is a failure: no input may take seconds.
@@ -63,7 +62,6 @@ ONTOLOGY = json.loads(DEFAULT_ONTOLOGY.read_text())
 PAYLOAD = encode(make_cell_year())
 NAME = shard_name("training", 0, 1)
 UNIT = PlainUnit(NAME, "training", "56HLH", (make_cell(1),))
-DATASET = {"grid": {}, "dropped_from_extracts": {}, "ontology": {"sha256": "ab", "channels": LABELS}}
 SUMMARY = json.loads(summarise(Assembled(UNIT, 2, (), {"no_items": [(1, 2019), (1, 2020)]})).to_json())
 
 
@@ -275,7 +273,7 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     if is_committed(files, str(folder), NAME, ""):
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
-    given = {"years": [2019, 2020], "allow_single": False, "ontology_sha256": "ab"}
-    (folder / "dataset.json").write_text(json.dumps(DATASET))
-    audit_dataset(files, str(folder), [UNIT], given, "dataset.json", "dead_letters.jsonl", findings)
-    assert findings.kinds  # there is no dead_letters.jsonl
+    expected = Expected((2019, 2020), None, True, lambda image, tile: ())
+    summaries = audit_units(files, str(folder), [UNIT], expected, findings)
+    if not findings.kinds:
+        assert summaries == [UnitSummary.from_json(path.read_text())]

@@ -180,7 +180,11 @@ def test_a_tile_year_without_items_is_loud(
 
 
 def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
-    built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Built,
+    world: SampleWorld,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from beam_pipeline import transforms
 
@@ -201,6 +205,23 @@ def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
     assert (letter["unit"], letter["stage"]) == (victim, "write")
     assert "No space left" in letter["detail"]
     assert broken.shards.keys() == built.shards.keys() - {victim}
+
+    # One letter stands for all cell-years of its unit, and the accounts add up to the plan.
+    plan = [json.loads(line) for line in (folder / "plan/units.jsonl").read_text().splitlines()]
+    planned = len(world.years) * sum(len(unit["cells"]) for unit in plan)
+    (lost,) = [len(world.years) * len(unit["cells"]) for unit in plan if unit["name"] == victim]
+    splits = broken.dataset["splits"].values()
+    counts = {key: sum(split[key] for split in splits) for key in next(iter(splits))}
+    fates = [counts[key] for key in ("examples", "rejected_cell_years", "failed_cell_years")]
+    assert (counts["failed_cell_years"], counts["dead_letters"]) == (lost, 1)
+    assert sum(fates) == counts["cell_years_planned"] == planned
+    said = capsys.readouterr().out
+    (total,) = [line.split() for line in said.splitlines() if line.startswith("total ")]
+    assert total[-6:] == [str(it) for it in (1, planned, *fates, 0)]
+    assert (
+        f"{planned} cell years planned, {fates[0]} examples, {fates[1]} rejected, {lost} failed, 1 dead"
+        in said
+    )
 
     monkeypatch.undo()
     mended = build(world, folder)

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from beam_pipeline import plan
-from beam_pipeline.cells.grid import GRID_DESCRIPTION
-from beam_pipeline.closing import DATASET_FILE, DEAD_LETTERS_FILE
+from beam_pipeline.cells.grid import GRID_NAME
+from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
+from beam_pipeline.closing import DATASET_FILE, describe_dataset, record_extract
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records import manifest
 from beam_pipeline.records.example import CellYear, decode, encode
+from beam_pipeline.records.files import delete_leftovers
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.shards import commit_unit, frame, read_shard, read_summary
 from beam_pipeline.records.summary import DeadLetter, ShardContent, fingerprint_sha256, summarise
 from beam_pipeline.storage import BeamFiles
@@ -34,31 +38,74 @@ LABELS = [
     {"name": "OSM_water_and_roads", "labels": {"water": 12, "road": 13}},
     {"name": "buildings", "labels": {"building": 14}},
 ]
+ONTOLOGY = {
+    "version": 10,
+    "channels": [
+        {
+            "name": channel["name"],
+            "labels": {
+                name: {"value": value, "precedence": value + 1, name: ["*"]}
+                for name, value in channel["labels"].items()
+            },
+        }
+        for channel in LABELS
+    ],
+}
+BAD_SCL = (3, 8, 9)
+FINGERPRINT = {
+    "schema_version": SCHEMA_VERSION,
+    "grid": GRID_NAME,
+    "cells_per_shard": 2,
+    "years": list(YEARS),
+    "allow_single": False,
+    "none_labels": True,
+    "filters": {
+        "allow_nodata": False,
+        "bad_scl": list(BAD_SCL),
+        "max_bad_fraction": 0.25,
+        "max_min_reflectance": 0.2,
+    },
+    "ontology_sha256": Ontology.load(json.dumps(ONTOLOGY)).sha256,
+    "osm": [{"name": "a.osm.pbf"}],
+}
 
 
 def cell_year(cell, year: int) -> CellYear:
     example = make_cell_year(cell.cell_id * 10_000 + year, year=year)
-    images = tuple(
-        dataclasses.replace(image, datetime=f"{year}-0{month}-19T11:34:25.405000Z")
-        for month, image in zip((2, 7), example.images, strict=True)
-    )
-    values = [[*channel["labels"].values(), 254, 255] for channel in LABELS]
     rng = np.random.default_rng(cell.cell_id)
+    images = []
+    for month, image in zip((2, 7), example.images, strict=True):
+        scl = rng.choice(np.array([4, 4, 4, 5, 5, 6, 3], np.uint8), (96, 96))
+        bad = sum(int((scl == value).sum()) for value in BAD_SCL) / 9216
+        time = f"{year}-0{month}-19T11:34:25.405000Z"
+        item = f"S2A_{cell.tile}_{year}0{month}19_0_L2A"
+        # Its offset rests on no flag, which random pixels would contradict.
+        changes = {
+            "item_id": item,
+            "datetime": time,
+            "scl": scl,
+            "bad_percent": bad,
+            "boa_decision": "no_flag",
+        }
+        images.append(dataclasses.replace(image, **changes))
+    values = [[*channel["labels"].values(), 254, 255] for channel in LABELS]
     label = np.stack([rng.choice(np.array(of, np.uint8), (192, 192)) for of in values], axis=-1)
-    return CellYear(cell, year, images, label)
+    return CellYear(cell, year, tuple(images), label)
 
 
 def make_dataset(folder: Path) -> None:
     units = plan.make_units(CELLS, cells_per_shard=2)
     text = plan.units_text(units)
-    fingerprint = {
-        "cells_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "years": list(YEARS),
-        "allow_single": False,
-        "ontology_sha256": "ab",
-    }
-    FILES.write_text(f"{folder}/{plan.UNITS_FILE}", text)
-    FILES.write_text(f"{folder}/{plan.FINGERPRINT_FILE}", json.dumps(fingerprint))
+    fingerprint = {**FINGERPRINT, "cells_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    for name, content in (
+        (plan.UNITS_FILE, text),
+        (CELLS_FILE, format_cells_csv(CELLS)),
+        (plan.ONTOLOGY_FILE, plan.json_text(ONTOLOGY)),
+        (plan.LAUNCH_FILE, plan.json_text({"cells_beyond_extracts": 0})),
+        (plan.FINGERPRINT_FILE, plan.json_text(fingerprint)),
+    ):
+        FILES.write_text(f"{folder}/{name}", content)
+    record_extract(FILES, str(folder), "somewhere/a.osm.pbf", {"incomplete_relation": 3})
     for unit in units:
         keys = [(cell, year) for cell in unit.cells for year in YEARS]
         examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]
@@ -83,18 +130,17 @@ def describe(folder: Path) -> None:
     units = [plan.Unit.from_json(line) for line in lines]
     fingerprint = json.loads((folder / plan.FINGERPRINT_FILE).read_text())
     summaries = list(manifest.read_summaries(FILES, str(folder), units))
-    dataset = manifest.dataset_json(
-        fingerprint=fingerprint,
+    described = describe_dataset(
         units=units,
-        grid=GRID_DESCRIPTION,
-        ontology={"version": 10, "sha256": "ab", "channels": LABELS},
-        years=fingerprint["years"],
         summaries=summaries,
+        fingerprint=fingerprint,
+        ontology={"version": 10, "sha256": FINGERPRINT["ontology_sha256"], "channels": LABELS},
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
         cells_beyond_extracts=0,
     )
-    FILES.write_text(f"{folder}/{DATASET_FILE}", manifest.to_text(dataset))
-    FILES.write_text(f"{folder}/{DEAD_LETTERS_FILE}", manifest.dead_letters_jsonl(summaries))
+    for name, text in described.items():
+        FILES.write_text(f"{folder}/{name}", text())
+    delete_leftovers(FILES, str(folder))
 
 
 def payloads(folder: Path, name: str) -> list[bytes]:
@@ -120,6 +166,7 @@ def forge(
 
 
 def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
+    """Changes a file's content and not its layout."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True))
+    path.write_text((manifest.to_text if path.name == DATASET_FILE else plan.json_text)(content))

@@ -137,6 +137,26 @@ def test_a_missing_image_is_an_empty_slot_that_decodes():
     assert slot < 2000
 
 
+@pytest.mark.parametrize("num_images", [1, 2])
+@pytest.mark.parametrize("value", [0.5, float("nan")])
+def test_bad_percent_must_be_that_of_bad_pixels(num_images, value):
+    message = Example.FromString(encode(make_cell_year(num_images=num_images)))
+    message.features.feature["image_1/bad_percent"].float_list.value[0] = value
+    with pytest.raises(PermanentFault, match=r"corrupt_example.*image_1/bad_percent"):
+        decode(message.SerializeToString())
+
+
+def test_the_slot_of_a_missing_image_must_be_empty():
+    single, pair = (Example.FromString(encode(make_cell_year(num_images=number))) for number in (1, 2))
+    for name in FEATURES:
+        if not name.startswith("image_1/") or name.endswith(("bad_pixels", "bad_percent")):
+            continue
+        message = Example.FromString(single.SerializeToString())
+        message.features.feature[name].CopyFrom(pair.features.feature[name])
+        with pytest.raises(PermanentFault, match=rf"corrupt_example.*{name} is not empty"):
+            decode(message.SerializeToString())
+
+
 @pytest.mark.parametrize("num_images", [0, 3])
 def test_refuses_other_numbers_of_images(num_images):
     with pytest.raises(ValueError, match=f"1 to 2 images. Received: {num_images}"):

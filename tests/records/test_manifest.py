@@ -85,6 +85,7 @@ def test_counts():
         "units_planned": 3,
         "units_written": 1,
         "cells_planned": 4,
+        "cell_years_planned": 8,
         "cells": 2,
         "cells_unlabeled": 0,
         "examples": 2,
@@ -93,6 +94,8 @@ def test_counts():
         "images": 3,
         "num_bytes": 0,
         "rejected_cell_years": 2,
+        "failed_cell_years": 2,  # of a unit of one cell that has one letter
+        "missing_cell_years": 2,
         "dead_letters": 1,
     }
     assert dataset["splits"]["testing"]["images"] == 2

@@ -14,6 +14,7 @@ from beam_pipeline.records.shards import parse_shard_name, shard_name, summary_p
 from beam_pipeline.storage import BeamFiles
 from beam_pipeline.verify import main as verify
 from tests.fuzz.foreign import damaged, values
+from tests.records.audited import FINGERPRINT
 from tests.records.builders import make_cell
 
 NAME = shard_name("training", 0, 1)
@@ -78,14 +79,10 @@ def outside(files: Watched, folder: Path) -> list[str]:
 
 def write_plan(folder: Path, units: list[object]) -> None:
     text = "".join(json.dumps(unit) + "\n" for unit in units)
-    given = {
-        "cells_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "years": [2020],
-        "allow_single": False,
-    }
+    given = {**FINGERPRINT, "cells_sha256": hashlib.sha256(text.encode()).hexdigest(), "years": [2020]}
     (folder / "plan").mkdir(exist_ok=True)
     (folder / "plan/units.jsonl").write_text(text)
-    (folder / "plan/fingerprint.json").write_text(json.dumps({**given, "ontology_sha256": "ab"}))
+    (folder / "plan/fingerprint.json").write_text(json.dumps(given))
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -147,6 +144,7 @@ def test_a_preview_opens_nothing_outside(
 
 
 @given(damaged([UNIT]) | values)
+@example([{**UNIT, "cells": [[*UNIT["cells"][0][:4], 10**400, *UNIT["cells"][0][5:]]]}])
 @settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_plan_is_verified_or_refused(tmp_path: Path, plan: object) -> None:
     write_plan(tmp_path, plan if isinstance(plan, list) else [plan])
