@@ -273,7 +273,7 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     if is_committed(files, str(folder), NAME, ""):
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
-    expected = Expected((2019, 2020), None, True, lambda image, tile: ())
+    expected = Expected((2019, 2020), None, True, "", lambda image, tile: ())
     summaries = audit_units(files, str(folder), [UNIT], expected, findings)
     if not findings.kinds:
         assert summaries == [UnitSummary.from_json(path.read_text())]

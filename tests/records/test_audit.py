@@ -447,11 +447,17 @@ MUTATIONS = {
     ),
     "another filter": (
         fingerprint(lambda content: content["filters"].update(max_bad_fraction=0.1)),
-        {"filter"},
+        {"filter", "other_fingerprint"},
     ),
-    "another schema": (fingerprint(lambda content: content.update(schema_version="0.9.0")), {"plan"}),
-    "another grid": (fingerprint(lambda content: content.update(grid="x")), {"plan"}),
-    "labels without none": (fingerprint(lambda content: content.update(none_labels=False)), {"label"}),
+    "another schema": (
+        fingerprint(lambda content: content.update(schema_version="0.9.0")),
+        {"plan", "other_fingerprint"},
+    ),
+    "another grid": (fingerprint(lambda content: content.update(grid="x")), {"plan", "other_fingerprint"}),
+    "labels without none": (
+        fingerprint(lambda content: content.update(none_labels=False)),
+        {"label", "other_fingerprint"},
+    ),
     "testing cells in training": (
         lambda folder: edit_text(folder / "spatial_cell_info.csv", "testing", "training"),
         {"sidecar"},
