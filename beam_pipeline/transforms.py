@@ -177,7 +177,7 @@ class _FindScenes(Stage):
             return None
         try:
             return SceneList.from_json(self.files.read_text(path))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             _log.warning("%s is damaged and searched for again: %r", path, error)
             return None
 

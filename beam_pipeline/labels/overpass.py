@@ -64,7 +64,7 @@ _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
 _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
-_SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{,9}) seconds")
+_SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
 
 def check_url(url: str) -> None:

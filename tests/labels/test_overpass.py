@@ -245,6 +245,8 @@ def test_waits_for_the_slot_that_the_status_names(server, tmp_path):
     [
         "Slot available after: " * 20_000 + "x",
         "Slot available after: a, in " + "9" * 400 + " seconds",
+        "Slot available after: a, in  seconds",
+        "Slot available after: a, in - seconds",
         "\xff",
     ],
 )
