@@ -55,11 +55,6 @@ def summary_path(output: str, name: str) -> str:
     return join(output, SUMMARIES_FOLDER, f"{name}{SUMMARY_SUFFIX}")
 
 
-def is_committed(files: Files, output: str, name: str, fingerprint: str) -> bool:
-    """Tells whether a unit is done: see `committed_summary`."""
-    return committed_summary(files, output, name, fingerprint) is not None
-
-
 def committed_summary(files: Files, output: str, name: str, fingerprint: str) -> UnitSummary | None:
     """Returns the summary of a unit that is done: its shard lies under its own name, as long as it says.
 

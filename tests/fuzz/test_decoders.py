@@ -23,7 +23,7 @@ from beam_pipeline.records.audit import Expected, audit_units
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.findings import Findings
 from beam_pipeline.records.png import decode_png, encode_png
-from beam_pipeline.records.shards import is_committed, parse_shard, shard_name, summary_path
+from beam_pipeline.records.shards import committed_summary, parse_shard, shard_name, summary_path
 from beam_pipeline.records.summary import UnitSummary, summarise
 from beam_pipeline.retries import RetryPolicy
 from beam_pipeline.storage import BeamFiles
@@ -270,7 +270,7 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     path = Path(summary_path(str(folder), NAME))
     path.parent.mkdir()
     path.write_text(json.dumps(summary))
-    if is_committed(files, str(folder), NAME, ""):
+    if committed_summary(files, str(folder), NAME, "") is not None:
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
     expected = Expected((2019, 2020), None, True, "", lambda image, tile: ())

@@ -15,7 +15,6 @@ from beam_pipeline.records.shards import (
     commit_unit,
     committed_summary,
     frame,
-    is_committed,
     parse_shard_name,
     read_shard,
     record_failure,
@@ -74,9 +73,9 @@ def test_reads_what_tensorflow_wrote(tmp_path):
 
 def test_commit(output):
     files = BeamFiles()
-    assert not is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is None
     summary = commit_unit(files, output, NAME, [b"one", b"two"], SUMMARY)
-    assert is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is not None
     assert listing(output) == [f"{output}/{NAME}"]
     assert list(read_shard(files, f"{output}/{NAME}")) == [b"one", b"two"]
     content = files.read_bytes(f"{output}/{NAME}")
@@ -88,7 +87,7 @@ def test_commit(output):
 def test_a_unit_without_examples_has_an_empty_shard(output):
     files = BeamFiles()
     summary = commit_unit(files, output, NAME, [], SUMMARY)
-    assert is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is not None
     assert files.read_bytes(f"{output}/{NAME}") == b""
     assert list(read_shard(files, f"{output}/{NAME}")) == []
     assert (summary.num_bytes, summary.sha256) == (0, hashlib.sha256(b"").hexdigest())
@@ -131,16 +130,16 @@ def test_killed_at_any_step_a_unit_is_whole_or_not_there(output):
         try:
             commit_unit(Dying(steps), output, NAME, iter([b"one", b"two", b"three"]), SUMMARY)
         except TransientFault:
-            assert not is_committed(files, output, NAME, "ab")
+            assert committed_summary(files, output, NAME, "ab") is None
             assert listing(output) == []
         else:
             break
     assert steps >= 5
-    assert is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is not None
     assert files.glob(f"{output}/summaries/*.summary.json") == [summary_path(output, NAME)]
     delete_leftovers(files, output)
     assert files.glob(f"{output}/tmp/*") == []
-    assert is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is not None
 
 
 def test_a_failing_encoder_commits_nothing(output):
@@ -157,7 +156,7 @@ def test_a_failed_unit_leaves_its_summary_and_is_tried_again(output):
     files = BeamFiles()
     letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
     record_failure(files, output, letter, "ab")
-    assert not is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is None
     summary = UnitSummary.from_json(files.read_text(summary_path(output, NAME)))
     assert (summary.status, summary.split, summary.dead_letters) == ("failed", "training", (letter,))
     commit_unit(files, output, NAME, [b"one"], SUMMARY)
@@ -169,14 +168,14 @@ def test_a_straggler_that_fails_takes_nothing_away(output):
     done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
     letter = DeadLetter(NAME, None, None, "write", "storage", "too late")
     assert record_failure(files, output, letter, "ab") == done
-    assert is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is not None
 
 
 def test_a_unit_of_other_settings_is_not_done(output):
     files = BeamFiles()
     done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
     assert committed_summary(files, output, NAME, "ab") == done
-    assert not is_committed(files, output, NAME, "cd")
+    assert committed_summary(files, output, NAME, "cd") is None
     letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
     assert record_failure(files, output, letter, "cd").status == "failed"
     assert UnitSummary.from_json(files.read_text(summary_path(output, NAME))).fingerprint == "cd"
@@ -213,7 +212,7 @@ def test_a_unit_damaged_after_its_commit_is_not_done(output, damage):
         summary.write_bytes(summary.read_bytes()[:50])
     else:
         shard.write_bytes({"shorter": content[:-1], "longer": content + b"x", "empty": b""}[damage])
-    assert not is_committed(files, output, NAME, "ab")
+    assert committed_summary(files, output, NAME, "ab") is None
 
 
 def test_an_attempt_that_fails_leaves_nothing_aside(output):
