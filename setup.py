@@ -16,6 +16,7 @@ setup(
     packages=find_packages(include=["beam_pipeline*", "model_tf*"]),
     package_data={
         "beam_pipeline.cells": ["*.npz"],
+        "beam_pipeline.maps": ["*.npz"],
         "beam_pipeline.labels": ["osm_categories.json"],
     },
     install_requires=[

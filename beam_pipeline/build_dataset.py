@@ -18,23 +18,18 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from beam_pipeline.closing import add_stage_metrics
-from beam_pipeline.faults import Fault, InvalidInputError
-from beam_pipeline.foreign_text import hide_secrets_in_logs
-from beam_pipeline.label_transforms import MakeLabels
-from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import (
-    BuildSettings,
-    help_text,
-    is_dataflow,
-    make_pipeline,
-    parse_flags,
-    runs_locally,
-)
-from beam_pipeline.progress import closing_table, progress_bar
-from beam_pipeline.storage import BeamFiles
-from beam_pipeline.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
-from beam_pipeline.verify import verify_dataset
+from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.dataset.closing import add_stage_metrics
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.jobs.build.label_transforms import MakeLabels
+from beam_pipeline.jobs.build.launch import prepare_build
+from beam_pipeline.jobs.build.options import help_text
+from beam_pipeline.jobs.build.progress import closing_table, progress_bar
+from beam_pipeline.jobs.build.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
+from beam_pipeline.jobs.runners import is_dataflow, make_pipeline, parse_flags, runs_locally
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
 
 _STORAGE_FAULT = re.compile(r"Fault: (storage: .*?)(?: \[while running .*)?$", re.MULTILINE)
 

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from rasterio.errors import RasterioError
 
 from beam_pipeline.cells.table import CELLS_FILE
-from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.options import make_pipeline
-from beam_pipeline.records.files import join
-from beam_pipeline.selection.cell_list import selection_table
-from beam_pipeline.selection.graph import run_selection
-from beam_pipeline.selection.launch import prepare_selection
-from beam_pipeline.selection.options import parse_selection_flags, selection_parser
+from beam_pipeline.jobs.runners import make_pipeline
+from beam_pipeline.jobs.select.cell_list import selection_table
+from beam_pipeline.jobs.select.graph import run_selection
+from beam_pipeline.jobs.select.launch import prepare_selection
+from beam_pipeline.jobs.select.options import parse_selection_flags, selection_parser
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import join
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(selection_table(described))
     print(join(given.output, CELLS_FILE))
     if given.plot:
-        from beam_pipeline.selection.plot import plot_selection  # matplotlib takes a second to import
+        from beam_pipeline.jobs.select.plot import plot_selection  # matplotlib takes a second to import
 
         print(plot_selection(given.output))
     return 0

@@ -14,10 +14,10 @@ if __name__ == "__main__" and not __package__:
     # Run as a script, Python looks in model_tf/ itself, where settings.py would be a top-level name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from beam_pipeline.faults import InvalidInputError
-from model_tf.evaluate_flags import parse_evaluate_flags
-from model_tf.settings import TrainSettings
-from model_tf.train import choose_backend
+from beam_pipeline.runtime.faults import InvalidInputError
+from model_tf.backend import choose_backend
+from model_tf.evaluation.flags import parse_evaluate_flags
+from model_tf.training.settings import TrainSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "")
     try:
         choose_backend(TrainSettings(backend=command.backend))
-        from model_tf.evaluation import evaluate  # imports Keras, which takes its backend when it is imported
+        from model_tf.evaluation.run import evaluate  # imports Keras, with its backend
 
         evaluate(command)
     except InvalidInputError as error:

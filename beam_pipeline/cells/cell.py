@@ -9,6 +9,9 @@ CHIP_SIZE_M = 1920
 LATTICE_M = 60
 """Step of the lattice that all Sentinel-2 bands share, in metres."""
 
+FALSE_NORTHING_M = 10_000_000
+"""What EPSG:327zz adds to the northing from the equator, in metres."""
+
 Split = Literal["training", "validation", "testing"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """The splits in their published names and order."""
@@ -68,3 +71,8 @@ class Cell:
     max_lon: float
     min_lat: float
     max_lat: float
+
+
+def false_northing(epsg: int) -> int:
+    """Returns what a UTM CRS adds to the northing from the equator, in metres."""
+    return FALSE_NORTHING_M if epsg // 100 == 327 else 0

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
+from beam_pipeline.cells.cell import CHIP_SIZE_M, FALSE_NORTHING_M, LATTICE_M, ChipWindow
 from beam_pipeline.cells.mgrs_tiles import (
-    FALSE_NORTHING_M,
     NO_TILE,
     NUM_ZONES,
     SQUARE_M,
@@ -197,4 +196,4 @@ def _snap(centre: Floats) -> Ints:
 
 
 def _false_northings(epsgs: Ints) -> Ints:
-    return np.where(epsgs > 32700, FALSE_NORTHING_M, 0)
+    return np.where(epsgs // 100 == 327, FALSE_NORTHING_M, 0)

@@ -13,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
+from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow, false_northing
 
 Ints = npt.NDArray[np.int64]
 
 SQUARE_M = 100_000
 TILE_SIZE_M = 109_800
 """Side of a tile's raster. Source: ESA, Sentinel-2 product specification document."""
-
-FALSE_NORTHING_M = 10_000_000
-"""What EPSG:327zz adds to the northing from the equator, in metres."""
 
 NO_TILE = -1
 """Stands where no tile is."""
@@ -227,8 +224,3 @@ def tile_lonlat_bounds(name: str) -> tuple[float, float, float, float]:
 
 def _floor_60(metres: Ints) -> Ints:
     return metres // LATTICE_M * LATTICE_M
-
-
-def false_northing(epsg: int) -> int:
-    """Returns what a UTM CRS adds to the northing from the equator, in metres."""
-    return FALSE_NORTHING_M if epsg > 32700 else 0

@@ -22,7 +22,7 @@ from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.cells.mgrs_tiles import NO_TILE
 from beam_pipeline.cells.sampling import cell_hashes
 from beam_pipeline.cells.splits import split_of_tile
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 
 Ids = npt.NDArray[np.int64]
 

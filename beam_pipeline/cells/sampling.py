@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.keyed_hash import keyed_hash, keyed_hashes
+from beam_pipeline.runtime.keyed_hash import keyed_hash, keyed_hashes
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

@@ -1,7 +1,7 @@
 """The split: by tile, never by cell, so that no image is seen on both sides."""
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.keyed_hash import keyed_fraction
+from beam_pipeline.runtime.keyed_hash import keyed_fraction
 
 TRAINING_SHARE = 0.8
 VALIDATION_SHARE = 0.1

@@ -11,7 +11,7 @@ from pathlib import Path
 from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, Split
 from beam_pipeline.cells.chips import chips_in_tiles
 from beam_pipeline.cells.mgrs_tiles import Tile, find_tile
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 
 PUBLISHED_COLUMNS = ("cell_id", "MGRS_tile", "min_lon", "max_lon", "min_lat", "max_lat", "split")
 """Source: the README of the published dataset."""

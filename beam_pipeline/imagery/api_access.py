@@ -6,9 +6,9 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_netrc_auth
 
-from beam_pipeline.faults import PermanentFault
-from beam_pipeline.foreign_text import without_secrets
 from beam_pipeline.imagery.hrefs import is_inner_host
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.foreign_text import without_secrets
 
 _Origin = tuple[str, str | None, int | None]
 

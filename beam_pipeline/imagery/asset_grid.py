@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from rasterio.errors import CRSError
 
-from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
-from beam_pipeline.faults import PermanentFault
+from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow, false_northing
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, SCL
-from beam_pipeline.tiff_blocks import extent_of_block, places_of_blocks
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
 
 PIXEL_SIZE_M = {
     **dict.fromkeys(BANDS_10, 10),
@@ -18,9 +18,6 @@ PIXEL_SIZE_M = {
     **dict.fromkeys(BANDS_60, 60),
 }
 """Native pixel size of each asset in metres. Source: ESA, Sentinel-2 Products Specification Document."""
-
-FALSE_NORTHING_M = 10_000_000
-"""Northing of the equator in a southern UTM zone (327zz); no multiple of 60. Source: UTM."""
 
 MAX_BLOCKS_A_READ = 4
 """Most neighbouring blocks that are read at once: at 1024 px that is 8 MB of pixels a thread."""
@@ -137,7 +134,7 @@ def checked_grid(dataset: Any, band: str, name: str) -> Grid:
     except CRSError:
         epsg = None
     width_m, row_shear, left, column_shear, height_m, top = dataset.transform[:6]
-    equator = FALSE_NORTHING_M if epsg is not None and epsg // 100 == 327 else 0
+    equator = 0 if epsg is None else false_northing(epsg)
     if (width_m, row_shear, column_shear, height_m) != (pixel_m, 0, 0, -pixel_m) or (
         left % LATTICE_M or (top - equator) % LATTICE_M
     ):

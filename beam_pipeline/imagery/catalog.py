@@ -12,7 +12,6 @@ import pystac
 from pystac_client import Client
 from pystac_client.errors import ClientTypeError
 
-from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.imagery.api_access import ApiAccess
 from beam_pipeline.imagery.scenes import (
     Scene,
@@ -27,8 +26,9 @@ from beam_pipeline.imagery.scenes import (
 )
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.imagery.static_catalog import StaticItem, digest_items, read_static
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 
 PAGE_SIZE = 100
 """Items a page. Source: larger pages get HTTP 500 and 502 from Earth Search."""

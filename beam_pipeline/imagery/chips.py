@@ -11,14 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import Fault, PermanentFault
 from beam_pipeline.imagery.cog import ChipBands, SceneReader
-from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL, Image
-from beam_pipeline.imagery.radiometry import SCALE, offset_contradicted
+from beam_pipeline.imagery.image import (
+    BANDS,
+    BANDS_10,
+    BANDS_20,
+    BANDS_60,
+    NUM_SLOTS,
+    REFLECTANCE_SCALE,
+    SCL,
+    Image,
+)
+from beam_pipeline.imagery.radiometry import offset_contradicted
 from beam_pipeline.imagery.scenes import Scene, SceneNote
-
-IMAGES_A_CHIP = 2
-"""A pair, from two dates. Source: the paper, section 3."""
+from beam_pipeline.runtime.faults import Fault, PermanentFault
 
 SNOW = 11
 """SCL class of snow and ice. Source: ESA, Sentinel-2 Level-2A Algorithm Theoretical Basis Document."""
@@ -77,7 +83,7 @@ class _Search:
 
     @property
     def is_over(self) -> bool:
-        return self.failure is not None or len(self.images) == IMAGES_A_CHIP
+        return self.failure is not None or len(self.images) == NUM_SLOTS
 
     def wants(self, scene: Scene) -> bool:
         return not self.is_over and all(image.date != scene.date for image in self.images)
@@ -177,7 +183,7 @@ def image_rejection(image: Image, filters: FilterSettings) -> str | None:
     if not valid.any():
         return "nodata"
     darkest = int(image.gsd_10[..., :_VISIBLE][valid].min())
-    if (darkest + image.boa_add_offset) / SCALE > filters.max_min_reflectance:
+    if (darkest + image.boa_add_offset) / REFLECTANCE_SCALE > filters.max_min_reflectance:
         return "bright_snow" if (image.scl == SNOW).mean() >= MUCH_SNOW else "too_bright"
     if offset_contradicted(image.gsd_10, image.scl, image.boa_decision):
         return "offset_contradicted"

@@ -19,7 +19,6 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
-from beam_pipeline.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.imagery.asset_grid import (
     Block,
     Grid,
@@ -30,8 +29,9 @@ from beam_pipeline.imagery.asset_grid import (
 )
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 
 Pixels: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 ChipBands: TypeAlias = dict[str, Pixels]

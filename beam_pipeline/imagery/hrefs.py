@@ -10,7 +10,7 @@ import re
 import urllib.parse
 import urllib.request
 
-from beam_pipeline.faults import PermanentFault
+from beam_pipeline.runtime.faults import PermanentFault
 
 PUBLIC_BUCKETS = {
     "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",

@@ -14,6 +14,12 @@ BANDS = BANDS_10 + BANDS_20 + BANDS_60
 
 SCL = "SCL"
 
+NUM_SLOTS = 2
+"""Most images of a cell and year: a pair, from two dates. Source: the paper, section 3."""
+
+REFLECTANCE_SCALE = 10_000
+"""DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Image:

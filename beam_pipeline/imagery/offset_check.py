@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import BANDS_10, SCL
 from beam_pipeline.imagery.radiometry import CHECKED_DECISION, MAX_NEGATIVE_FRACTION, dark_share
 from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote
+from beam_pipeline.runtime.faults import PermanentFault
 
 VISIBLE = BANDS_10[:3]
 """B02, B03 and B04."""

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.faults import PermanentFault
-
-SCALE = 10000.0
-"""DN of reflectance 1. Source: ESA, Sentinel-2 Products Specification Document, QUANTIFICATION_VALUE."""
+from beam_pipeline.imagery.image import REFLECTANCE_SCALE
+from beam_pipeline.runtime.faults import PermanentFault
 
 BOA_ADD_OFFSET = -1000
 """Offset of an L2A product of baseline 04.00 or later. Source: as above, BOA_ADD_OFFSET of every band."""
@@ -154,4 +152,4 @@ def to_reflectance(dn: npt.NDArray[np.uint16], boa_add_offset: int) -> npt.NDArr
         float32 of the same shape, (DN + offset) / 10000; it may be negative or above 1.
     """
     # uint16 must be widened first: 500 - 1000 would wrap around.
-    return (dn.astype(np.float32) + np.float32(boa_add_offset)) / np.float32(SCALE)
+    return (dn.astype(np.float32) + np.float32(boa_add_offset)) / np.float32(REFLECTANCE_SCALE)

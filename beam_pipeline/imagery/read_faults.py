@@ -16,12 +16,12 @@ import requests
 import urllib3
 from rasterio.errors import RasterioError
 
-from beam_pipeline.faults import Fault, PermanentFault, TransientFault
-from beam_pipeline.foreign_text import shown
-from beam_pipeline.http_session import bounded_session
 from beam_pipeline.imagery.hrefs import require_on_disk
-from beam_pipeline.retries import RetryAfterFault, retry_after_s
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.http_session import bounded_session
+from beam_pipeline.runtime.retries import RetryAfterFault, retry_after_s
+from beam_pipeline.runtime.traffic import Traffic
 
 HEADER_BYTES = 32768
 """What is read of a file on opening it."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import pystac
 
-from beam_pipeline.faults import PermanentFault
-from beam_pipeline.foreign_text import one_line, without_secrets
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.foreign_text import one_line, without_secrets
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 
 EARTH_SEARCH_V1_KEYS = {
     "B02": "blue",

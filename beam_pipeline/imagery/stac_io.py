@@ -8,12 +8,12 @@ import pystac
 import requests
 from pystac_client.stac_api_io import StacApiIO
 
-from beam_pipeline.faults import PermanentFault, TransientFault
-from beam_pipeline.foreign_text import without_secrets
-from beam_pipeline.http_session import bound_session, is_timeout, read_body
 from beam_pipeline.imagery.scenes import links_of
-from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
+from beam_pipeline.runtime.foreign_text import without_secrets
+from beam_pipeline.runtime.http_session import bound_session, is_timeout, read_body
+from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.traffic import Traffic
 
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two bytes of an answer."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from beam_pipeline.faults import InvalidInputError, PermanentFault
-from beam_pipeline.foreign_text import without_secrets
 from beam_pipeline.imagery.hrefs import local_path, readable_href
 from beam_pipeline.imagery.scenes import links_of
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.foreign_text import without_secrets
 
 _ROOTS = ("catalog.json", "collection.json")
 

@@ -19,12 +19,12 @@ import osmium
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import InvalidInputError, PermanentFault
+from beam_pipeline.labels.clipping import Bounds, CellIndex, clip_margin
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.features import Bounds, CellIndex, clip_margin
 from beam_pipeline.labels.ontology import KINDS, Kind, Ontology
 from beam_pipeline.labels.pbf_strings import begins_with_lz4, check_strings
 from beam_pipeline.labels.polygon_rules import is_area
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
 """Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""

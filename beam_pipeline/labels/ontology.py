@@ -14,19 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.labels.label_image import CHANNELS, NONE
+from beam_pipeline.runtime.faults import InvalidInputError
 
 DEFAULT_ONTOLOGY = Path(__file__).with_name("osm_categories.json")
 """The ontology that is used when no other is given."""
-
-NONE = 254
-"""Pixel value: known, and none of this channel's categories. Source: the paper's label images."""
-
-UNLABELED = 255
-"""Pixel value: unknown. Source: the paper's label images."""
-
-CHANNELS = 3
-"""Channels of a label image. Source: the paper's label images."""
 
 MAX_DILATION_M = 500
 """Widest dilation that an ontology may ask for, in metres: a slip (mm for m) must not draw half a chip."""

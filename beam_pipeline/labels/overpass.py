@@ -35,15 +35,15 @@ from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.http_session import BoundedAdapter, bounded_session, is_timeout, read_body
+from beam_pipeline.labels.clipping import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.extract import drawn_keys, features_of_cells
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.features import Bounds, clip_margin, deduplicate, lonlat_boxes
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.overpass_answer import Element, checked_elements
-from beam_pipeline.retries import RetryAfterFault, RetryPolicy, retry_after_s
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout, read_body
+from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.traffic import Traffic
 
 USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
 """What servers are told about who asks. Source: https://operations.osmfoundation.org/policies/api/"""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from beam_pipeline.faults import PermanentFault
+from beam_pipeline.runtime.faults import PermanentFault
 
 MOST_HEADER_BYTES = 64 << 10
 """Of a blob's header. Source: the format."""

@@ -6,7 +6,6 @@ grown by the layer's dilation, cut to the chip, and put on each other in order o
 their duplicates make a difference.
 """
 
-import dataclasses
 import itertools
 import math
 from collections import Counter
@@ -19,18 +18,14 @@ import rasterio.features
 import shapely
 from rasterio import Affine
 
-from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
+from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.ontology import CHANNELS, NONE, UNLABELED, Kind, Layer, NoneRule, Ontology
+from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLABELED, LabelImage
+from beam_pipeline.labels.ontology import Kind, Layer, NoneRule, Ontology
 from beam_pipeline.labels.repair import make_valid
 
 __all__ = ["NONE", "PIXEL_M", "SIZE", "UNLABELED", "LabelImage", "dilate", "rasterize"]
 
-PIXEL_M = 10
-"""Ground sample distance of label images in metres: that of Sentinel-2's finest bands."""
-
-SIZE = CHIP_SIZE_M // PIXEL_M
-"""Side of a label image in pixels."""
 
 Mask = npt.NDArray[np.bool_]
 Geometries = npt.NDArray[np.object_]
@@ -38,23 +33,6 @@ Geometries = npt.NDArray[np.object_]
 _KIND_OF_DIMENSION: tuple[Kind, ...] = ("point", "line", "area")
 _POLYGON = 3  # shapely's type id of a polygon; those above are of several parts
 _MULTI: Mapping[Kind, str] = {"point": "MultiPoint", "line": "MultiLineString", "area": "MultiPolygon"}
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelImage:
-    """A cell's labels.
-
-    Attributes:
-        pixels: (192, 192, 3) uint8, 10 m, row 0 in the north; the channels and values of the ontology,
-            `NONE` where it is known that none of a channel's categories is there, `UNLABELED` where nothing
-            is known.
-        dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
-            "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
-            of no extent), "tangled" (an area that crosses itself so often that its repair could take minutes).
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    dropped: dict[str, int]
 
 
 def rasterize(

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.png import decode_png, encode_png
@@ -22,6 +21,7 @@ from beam_pipeline.records.schema import (
     FeatureSpec,
     slot_prefix,
 )
+from beam_pipeline.runtime.faults import PermanentFault
 
 Value = bytes | str | int | float | npt.NDArray[Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.faults import PermanentFault
+from beam_pipeline.runtime.faults import PermanentFault
 
 _MOST_BYTES = 1 << 24
 """Samples of the largest image that is read; ours have 300 kB. A small file may unpack to any size."""

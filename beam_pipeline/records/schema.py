@@ -17,18 +17,14 @@ import dataclasses
 from typing import Literal
 
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60
+from beam_pipeline.imagery.image import NUM_SLOTS as NUM_SLOTS
+from beam_pipeline.imagery.image import REFLECTANCE_SCALE as REFLECTANCE_SCALE
+from beam_pipeline.labels.label_image import CHANNELS as CHANNELS
+from beam_pipeline.labels.label_image import NONE as NONE
+from beam_pipeline.labels.label_image import UNLABELED as UNLABELED
 
 SCHEMA_VERSION = "1.0.0"
 """Major: readers must change. Minor: features were added. Patch: meanings were made clearer."""
-
-NUM_SLOTS = 2
-"""Image slots of an example."""
-
-REFLECTANCE_SCALE = 10_000
-"""DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
-
-NONE, UNLABELED = 254, 255
-"""Label values of every channel. Source: the published dataset's README."""
 
 SCL_PIXELS = 96 * 96
 """Pixels of a chip at 20 m, the denominator of `bad_percent`."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
 

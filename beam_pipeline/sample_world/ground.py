@@ -11,7 +11,7 @@ import shapely
 from affine import Affine
 from rasterio.features import rasterize
 
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.landscape import Landscape
 from beam_pipeline.sample_world.materials import COUNT, material_number, textures
 from beam_pipeline.sample_world.noise import fractal_noise

@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from shapely.geometry import box
 
-from beam_pipeline.keyed_hash import keyed_fraction, keyed_hash
+from beam_pipeline.runtime.keyed_hash import keyed_fraction, keyed_hash
 from beam_pipeline.sample_world import countryside, settlements
 from beam_pipeline.sample_world.block import Block
 from beam_pipeline.sample_world.landscape import Bounds, Canvas, Landscape, plan_bounds

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.imagery.image import BANDS
-from beam_pipeline.keyed_hash import keyed_fraction
+from beam_pipeline.runtime.keyed_hash import keyed_fraction
 
 VARIANTS = 16
 """Every material comes in this many shades, so that no two neighbouring fields are alike."""

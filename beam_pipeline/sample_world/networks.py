@@ -5,7 +5,7 @@ import shapely
 from shapely.geometry import LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from beam_pipeline.keyed_hash import keyed_fraction
+from beam_pipeline.runtime.keyed_hash import keyed_fraction
 from beam_pipeline.sample_world.landscape import Canvas
 from beam_pipeline.sample_world.shapes import ribbon
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, SCL
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, REFLECTANCE_SCALE, SCL
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.ground import COARSE_M, Ground, pool, refine
 from beam_pipeline.sample_world.materials import SNOW, reflectances, snow_covers
 from beam_pipeline.sample_world.noise import Array, fractal_noise, sensor_noise
@@ -15,7 +15,6 @@ from beam_pipeline.sample_world.weather import SPECTRUM, Pass, Sky, make_sky, su
 GSD = {band: 10 if band in BANDS_10 else 20 if band in (*BANDS_20, SCL) else 60 for band in (*BANDS, SCL)}
 """Ground sample distance in metres of each asset."""
 
-_SCALE = 10000
 _OFFSET = 1000
 _NOISE_DN = 7.0
 _NOISE_SHARE = 0.006
@@ -73,7 +72,7 @@ def render(ground: Ground, one: Pass, seed: int) -> Scene:
         image += np.float32(one.haze * _HAZE_FALL.get(band, 0.05))
         image = image * (1 - cloud) + cloud * texture * np.float32(SPECTRUM[index])
         image[defective[gsd]] = _SATURATED
-        dn = image * np.float32(_SCALE)
+        dn = image * np.float32(REFLECTANCE_SCALE)
         key = keyed_hash(seed, "noise", grid.tile, one.sensed, one.sequence, band)
         dn += sensor_noise(key, grid.shape(gsd)) * (np.float32(_NOISE_DN) + np.float32(_NOISE_SHARE) * dn)
         # A host that takes the offset off clips at 0, so that dark water may be 0 in one band.

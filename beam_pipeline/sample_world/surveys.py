@@ -14,8 +14,8 @@ import shapely
 from affine import Affine
 from rasterio.features import rasterize
 
-from beam_pipeline.cells.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.landscape import Landscape
 from beam_pipeline.sample_world.materials import MATERIALS, VARIANTS
 from beam_pipeline.sample_world.place import plane_to_lonlat

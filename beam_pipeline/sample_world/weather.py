@@ -6,7 +6,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.noise import Array, fractal_noise
 
 _CLOUD_STEP_M = 3600.0

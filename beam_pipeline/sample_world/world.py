@@ -16,8 +16,8 @@ from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.mgrs_tiles import find_tile
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
-from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.extract import write_extract
 from beam_pipeline.sample_world.ground import COARSE_M, Grid, Ground, make_ground
 from beam_pipeline.sample_world.landscape import Bounds

@@ -23,9 +23,9 @@ import ml_dtypes
 import numpy as np
 from sklearn import metrics
 
-from model_tf.categories import CategoryTable
-from model_tf.hrnet import build_hrnet
-from model_tf.scores import ScoreHistogram
+from model_tf.data.categories import CategoryTable
+from model_tf.network.hrnet import build_hrnet
+from model_tf.scores.scores import ScoreHistogram
 from tests.model_tf.made_dataset import ONTOLOGY, made_label
 
 MAX_OF_NETWORK = 0.5

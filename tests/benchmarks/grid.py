@@ -16,9 +16,9 @@ import pyproj
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from beam_pipeline.cells import grid
-from beam_pipeline.cells.cell import CHIP_SIZE_M
+from beam_pipeline.cells.cell import CHIP_SIZE_M, FALSE_NORTHING_M
 from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
-from beam_pipeline.cells.mgrs_tiles import FALSE_NORTHING_M, NO_TILE
+from beam_pipeline.cells.mgrs_tiles import NO_TILE
 from beam_pipeline.cells.region import cells_from_ids
 from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
 

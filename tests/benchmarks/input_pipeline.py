@@ -31,12 +31,12 @@ if hasattr(os, "sched_setaffinity"):  # Linux
 
 import tensorflow as tf
 
-from beam_pipeline.faults import InvalidInputError
 from beam_pipeline.records.schema import FEATURES, slot_prefix
-from model_tf.dataset import make_dataset
-from model_tf.dataset_info import GRID_BANDS, DatasetInfo, load_info
-from model_tf.decoding import check_label, decode_pair, label_of_images, parse_example, standardise
-from model_tf.epoch import SHUFFLE_EXAMPLES, examples_in_order, shuffled_cells
+from beam_pipeline.runtime.faults import InvalidInputError
+from model_tf.data.dataset import make_dataset
+from model_tf.data.dataset_info import GRID_BANDS, DatasetInfo, load_info
+from model_tf.data.decoding import check_label, decode_pair, label_of_images, parse_example, standardise
+from model_tf.data.epoch import SHUFFLE_EXAMPLES, examples_in_order, shuffled_cells
 
 MIN_RATE = 120
 """Least images a CPU second with augmentation, a pair counting two."""

@@ -31,11 +31,12 @@ from rasterio import Affine
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.region import cells_in_region
+from beam_pipeline.labels.clipping import CellIndex, clip_margin, deduplicate
 from beam_pipeline.labels.extract import check_extract, features_of_cells
 from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
-from beam_pipeline.labels.features import CellIndex, clip_margin, deduplicate
+from beam_pipeline.labels.label_image import SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.rasterize import SIZE, UNLABELED, rasterize
+from beam_pipeline.labels.rasterize import rasterize
 
 DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "osm" / "liechtenstein-2022.osm.pbf"
 CROWDS = (5_000, 50_000)

@@ -30,10 +30,10 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow  # noqa: E402
-from beam_pipeline.faults import Fault  # noqa: E402
 from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M  # noqa: E402
 from beam_pipeline.imagery.cog import GDAL_OPTIONS, SceneReader  # noqa: E402
 from beam_pipeline.imagery.image import BANDS, SCL  # noqa: E402
+from beam_pipeline.runtime.faults import Fault  # noqa: E402
 from tests.imagery.range_server import ServerProcess  # noqa: E402
 
 EPSG, LEFT, TOP = 32633, 399_960, 4_900_020

@@ -33,11 +33,11 @@ import tensorflow as tf
 
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, SCL, Image
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.schema import FEATURES, slot_prefix
 from beam_pipeline.records.shards import frame, read_shard
-from beam_pipeline.storage import BeamFiles
 from tests.shared_data import SHARED
 
 MAX_SIZE = {"manila": 0.72, "virginia_l1c": 0.65}

@@ -34,8 +34,8 @@ from rasterio.windows import Window
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from beam_pipeline.cells.continents import coastlines
-from beam_pipeline.cells.raster_grid import LAND_COVER, NIGHT_LIGHTS, RasterWindow
+from beam_pipeline.maps.continents import coastlines
+from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, RasterWindow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -238,7 +238,7 @@ def made(folder: Path, size: float, lit: float, suffix: str) -> tuple[Path, Path
 
 def read_everything(paths: Sequence[str]) -> None:
     """The floor: every block of the rasters, and nothing else."""
-    from beam_pipeline.cells.rasters import GDAL_OPTIONS, open_raster, read_rows
+    from beam_pipeline.maps.rasters import GDAL_OPTIONS, open_raster, read_rows
 
     for path in paths:
         with rasterio.Env(**GDAL_OPTIONS), open_raster(path) as dataset:

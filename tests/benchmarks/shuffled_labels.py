@@ -8,9 +8,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.keyed_hash import keyed_hash
+from beam_pipeline.dataset.manifest import to_text
 from beam_pipeline.records.example_proto import Example
-from beam_pipeline.records.manifest import to_text
+from beam_pipeline.runtime.keyed_hash import keyed_hash
 
 _LABEL = "label"
 

@@ -4,7 +4,7 @@
         [--precision float32,bfloat16] [--xla off,on] [--batch 2] [--size 192] [--rounds 3] [--device auto]
 
 Steps are taken on generated images, each configuration in a process of its own. The FLOPs are those of
-`python -m model_tf.hrnet --summary` (a multiply-add counts two). The matmul rate is that of the same backend in
+`python -m model_tf.network.hrnet --summary` (a multiply-add counts two). The matmul rate is that of the same backend in
 the same dtype, at the best of several sizes, measured before and after each step; `share` is the median over the
 rounds of the step's FLOPs a second over it, `CPU` the same of FLOPs a second of CPU time, which tells more where
 other programs run beside. On an accelerator whose peak is published, the share of that is printed too.

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import keras
 import numpy as np
 
-from model_tf.architecture_summary import INPUT_STRIDES, cost_per_pixel
-from model_tf.categories import CategoryTable
-from model_tf.hrnet import HRNetSegmenter, build_hrnet
-from model_tf.losses import MaskedBinaryCrossentropy
-from model_tf.receptive_field import trace
+from model_tf.data.categories import CategoryTable
+from model_tf.network.architecture_summary import INPUT_STRIDES, cost_per_pixel
+from model_tf.network.hrnet import HRNetSegmenter, build_hrnet
+from model_tf.network.losses import MaskedBinaryCrossentropy
+from model_tf.network.receptive_field import trace
 from tests.model_tf.made_dataset import ONTOLOGY, VALUES
 
 CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)

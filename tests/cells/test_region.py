@@ -11,7 +11,7 @@ from beam_pipeline.cells import grid
 from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.cells.mgrs_tiles import NO_TILE
 from beam_pipeline.cells.region import MOST_CELLS, cells_in_region, is_bbox
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 
 SQUARE = [[10, 50], [10.1, 50], [10.1, 50.1], [10, 50.1], [10, 50]]
 POLYGON = {"type": "Polygon", "coordinates": [SQUARE]}

@@ -8,7 +8,7 @@ from beam_pipeline.cells import grid
 from beam_pipeline.cells.mgrs_tiles import all_tiles
 from beam_pipeline.cells.region import cells_from_ids
 from beam_pipeline.cells.sampling import EVERY_CELL, Cut, cell_hashes, draw_tiles, fraction_cut, smallest
-from beam_pipeline.keyed_hash import keyed_hash, keyed_hashes
+from beam_pipeline.runtime.keyed_hash import keyed_hash, keyed_hashes
 
 N = 60_000
 DRAWN = 15_000

@@ -17,7 +17,7 @@ from beam_pipeline.cells.table import (
     read_cells_csv,
     write_cells_csv,
 )
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 
 Rows = list[dict[str, str]]
 

@@ -20,13 +20,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 with atheris.instrument_imports(include=["beam_pipeline"]):
     from beam_pipeline.cells.table import parse_cells_csv
-    from beam_pipeline.faults import InvalidInputError, PermanentFault
     from beam_pipeline.imagery.scenes import parse_item
     from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
     from beam_pipeline.labels.overpass_answer import checked_elements
     from beam_pipeline.records.example import decode
     from beam_pipeline.records.png import decode_png, encode_png
     from beam_pipeline.records.shards import frame, parse_shard
+    from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
     from tests.fuzz.test_decoders import CELLS, ITEM, PAYLOAD
     from tests.fuzz.test_inputs import ELEMENTS
 

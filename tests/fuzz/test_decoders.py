@@ -10,23 +10,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.shards import Expected, audit_units
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
-from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.dataset import manifest
+from beam_pipeline.dataset.commits import committed_summary
+from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import EARTH_SEARCH_V1_KEYS, SceneList, parse_item
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
-from beam_pipeline.records import manifest
-from beam_pipeline.records.audit import Expected, audit_units
 from beam_pipeline.records.example import CellYear, decode, encode
-from beam_pipeline.records.findings import Findings
 from beam_pipeline.records.png import decode_png, encode_png
-from beam_pipeline.records.shards import committed_summary, parse_shard, shard_name, summary_path
-from beam_pipeline.records.summary import UnitSummary, summarise
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.records.shards import parse_shard, shard_name, summary_path
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import NASTY, damaged, values
 from tests.records.builders import Assembled, PlainUnit, make_cell, make_cell_year
 

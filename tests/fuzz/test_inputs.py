@@ -17,16 +17,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from osmium.osm.mutable import Node, Relation, Way
 
-from beam_pipeline import http_session
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.region import cells_in_region
-from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.jobs.select import expand
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.selection import expand
+from beam_pipeline.runtime import http_session
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import damaged, values
 from tests.fuzz.test_decoders import damaged_bytes, outcome
 from tests.imagery.stac_server import Fault as Answer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.verify import main
-from tests.records import audited
+from tests.audit import audited
 
 JSONS = (b"", b"null", b"[]", b"{}", b"5", b'"x"', b"[[1]]", b'{"a": null}', b"[" * 100_000, b"\xff\xfe")
 ROUNDS = 5

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.stac_io import RetryingStacIO
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 from tests.imagery.range_server import Injected, RangeServer
 from tests.imagery.stac_server import Fault, StacServer
 from tests.shared_data import shared

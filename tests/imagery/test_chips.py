@@ -12,7 +12,7 @@ from beam_pipeline.imagery.chips import ChipImages, FilterSettings, image_reject
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL
 from beam_pipeline.imagery.scenes import Scene
-from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
 from tests.imagery.range_server import Injected
 

@@ -13,12 +13,12 @@ from rasterio.transform import from_origin
 from rasterio.windows import from_bounds
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.read_faults import Asset, Peek
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 from tests.imagery.made_cogs import (
     EPSG,
     LEFT,

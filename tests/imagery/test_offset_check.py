@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from beam_pipeline.faults import TransientFault
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.imagery.offset_check import VISIBLE, refuse_contradicted
 from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote
-from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.runtime.faults import TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.made_cogs import FolderServer, write_cog, write_sparse
 from tests.imagery.range_server import Injected
 

@@ -6,7 +6,6 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.radiometry import (
     DECISIONS,
     decide_offset,
@@ -14,6 +13,7 @@ from beam_pipeline.imagery.radiometry import (
     offset_contradicted,
     to_reflectance,
 )
+from beam_pipeline.runtime.faults import PermanentFault
 from tests.shared_data import shared
 
 # Read off the items by eye: baseline, what the host says, and so what must be added.

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import (
@@ -20,6 +19,7 @@ from beam_pipeline.imagery.scenes import (
     parse_item,
     tile_of_item,
 )
+from beam_pipeline.runtime.faults import PermanentFault
 from tests.fuzz.test_decoders import ITEM
 from tests.shared_data import shared
 

@@ -8,12 +8,12 @@ import pytest
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import InvalidInputError, PermanentFault
 from beam_pipeline.labels import extract
+from beam_pipeline.labels.clipping import clip_margin, clip_to_chip, deduplicate
 from beam_pipeline.labels.extract import check_extract, drawn_keys, features_of_cells, read_features
-from beam_pipeline.labels.features import clip_margin, clip_to_chip, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.polygon_rules import is_area
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OsmData
 from tests.labels.raw_pbf import write_raw_pbf

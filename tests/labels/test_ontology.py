@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, NONE, UNLABELED, Ontology
+from beam_pipeline.labels.label_image import NONE, UNLABELED
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ontology.md"

@@ -11,14 +11,14 @@ import pytest
 import requests
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.features import deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import USER_AGENT, features_of_chip
 from beam_pipeline.labels.rasterize import rasterize
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import (
     NO_MEMORY,

@@ -4,11 +4,11 @@ import zlib
 import osmium
 import pytest
 
-from beam_pipeline.faults import InvalidInputError, PermanentFault
 from beam_pipeline.labels import pbf_strings
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.pbf_strings import check_strings
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
 from tests.labels.raw_pbf import write_raw_pbf
 from tests.shared_data import shared

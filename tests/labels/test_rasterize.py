@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.features import deduplicate
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, NONE, UNLABELED, Ontology
-from beam_pipeline.labels.rasterize import SIZE, dilate, rasterize
+from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.labels.rasterize import dilate, rasterize
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text(encoding="utf-8"))

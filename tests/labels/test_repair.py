@@ -6,8 +6,8 @@ import pytest
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.clipping import CellIndex, clip_to_chip
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.features import CellIndex, clip_to_chip
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.labels.repair import _is_tangled, _segments, are_tangled, make_valid

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline.cells.cell import Cell, ChipWindow
+from beam_pipeline.dataset.commits import commit_unit
+from beam_pipeline.dataset.manifest import dataset_json, to_text
+from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
 from beam_pipeline.records.example import CellYear, encode
-from beam_pipeline.records.manifest import dataset_json, to_text
 from beam_pipeline.records.schema import NONE, UNLABELED
-from beam_pipeline.records.shards import commit_unit, shard_name
-from beam_pipeline.records.summary import summarise
+from beam_pipeline.records.shards import shard_name
 from tests.records.builders import Assembled, PlainUnit
 
 ONTOLOGY: dict[str, Any] = {

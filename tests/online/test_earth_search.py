@@ -8,7 +8,7 @@ from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.chips import FilterSettings, select_images
 from beam_pipeline.imagery.cog import SceneReader
-from beam_pipeline.options import EARTH_SEARCH_URL
+from beam_pipeline.jobs.build.options import EARTH_SEARCH_URL
 
 pytestmark = pytest.mark.online
 

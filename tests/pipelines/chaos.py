@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from beam_pipeline.keyed_hash import keyed_fraction, keyed_hash
+from beam_pipeline.runtime.keyed_hash import keyed_fraction, keyed_hash
 from tests.imagery.range_server import Injected, RangeServer
 from tests.imagery.stac_server import Item, StacServer
 

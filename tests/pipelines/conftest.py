@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from beam_pipeline.build_dataset import main
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
-from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
-from beam_pipeline.storage import BeamFiles
 
 CELLS = 24
 CELLS_PER_SHARD = 4

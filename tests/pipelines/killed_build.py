@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from beam_pipeline.build_dataset import main
+from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.records.shards import DATASET_NAME
-from beam_pipeline.storage import BeamFiles, use_default_options
 
 
 class Fuse:

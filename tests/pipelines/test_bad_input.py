@@ -186,7 +186,7 @@ def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from beam_pipeline import transforms
+    from beam_pipeline.jobs.build import transforms
 
     victim = next(name for name, content in built.shards.items() if content)
     commit = transforms.commit_unit

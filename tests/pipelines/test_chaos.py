@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import Injected
 from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, ThrottlingFiles, report, retried

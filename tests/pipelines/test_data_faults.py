@@ -39,12 +39,12 @@ import pytest
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import parse_cells_csv
+from beam_pipeline.dataset.commits import read_summary
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.records.example import decode
 from beam_pipeline.records.schema import NONE, UNLABELED
-from beam_pipeline.records.shards import read_summary
 from beam_pipeline.sample_world import SampleWorld
-from beam_pipeline.storage import BeamFiles
 from beam_pipeline.verify import main as verify
 from tests.labels.raw_pbf import write_raw_pbf
 from tests.pipelines.conftest import Built, build, flags

@@ -6,8 +6,9 @@ import apache_beam as beam
 import pytest
 
 from beam_pipeline.build_dataset import build_graph
-from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import build_settings, parse_flags
+from beam_pipeline.jobs.build.launch import prepare_build
+from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.runners import parse_flags
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, flags
 
@@ -41,7 +42,7 @@ def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp
 
 
 def test_local_inputs_are_refused_on_a_cluster() -> None:
-    from beam_pipeline.faults import InvalidInputError
+    from beam_pipeline.runtime.faults import InvalidInputError
 
     with pytest.raises(InvalidInputError, match="--sample works with local runners only"):
         prepare_build(parse_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))

@@ -14,12 +14,12 @@ from PIL import Image as PillowImage
 from beam_pipeline import preview
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
-from beam_pipeline.labels.rasterize import NONE, UNLABELED
-from beam_pipeline.records.colours import NONE_COLOUR, UNLABELED_COLOUR
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import read_shard
+from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR
 from beam_pipeline.sample_world import SampleWorld
-from beam_pipeline.storage import BeamFiles
 from tests.pipelines.conftest import CELLS_PER_SHARD, Built, build
 
 ASSETS = {

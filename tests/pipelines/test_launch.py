@@ -10,12 +10,13 @@ import osmium
 import pytest
 from osmium.osm.mutable import Node
 
-from beam_pipeline import launch
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.table import read_cells_csv
-from beam_pipeline.faults import InvalidInputError, TransientFault
-from beam_pipeline.launch import check_reach, prepare_build
-from beam_pipeline.options import build_settings, parse_flags
+from beam_pipeline.jobs.build import launch
+from beam_pipeline.jobs.build.launch import check_reach, prepare_build
+from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.runtime.faults import InvalidInputError, TransientFault
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, flags
 
@@ -47,7 +48,7 @@ def test_dataflow_needs_remote_inputs(
     with pytest.raises(InvalidInputError, match=message):
         check_reach(settings, dataflow=True)
     # Workers of another runner may share a disk with the launcher.
-    with caplog.at_level(logging.WARNING, "beam_pipeline.launch"):
+    with caplog.at_level(logging.WARNING, "beam_pipeline.jobs.build.launch"):
         check_reach(settings, dataflow=False)
     (record,) = caplog.records
     assert more[0] in record.getMessage()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_pipeline import label_transforms
 from beam_pipeline.build_dataset import main
-from beam_pipeline.faults import TransientFault
+from beam_pipeline.jobs.build import label_transforms
 from beam_pipeline.labels.overpass import features_of_chip
+from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.labels.overpass_server import (

@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
-from beam_pipeline import storage, transforms
 from beam_pipeline.build_dataset import main
-from beam_pipeline.faults import InvalidInputError, PermanentFault
+from beam_pipeline.jobs import storage
+from beam_pipeline.jobs.build import transforms
+from beam_pipeline.jobs.build.launch import prepare_build
+from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
-from beam_pipeline.launch import prepare_build
-from beam_pipeline.options import parse_flags
-from beam_pipeline.retries import RetryPolicy
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
-from beam_pipeline.storage import BeamFiles
 from beam_pipeline.verify import main as verify
 from tests.imagery.range_server import Injected
 from tests.pipelines.conftest import CELLS, Built, build, flags
@@ -325,7 +326,7 @@ def test_what_cannot_be_read_of_an_extract_is_announced(
     def gone(*_: object) -> None:
         raise PermanentFault("truncated_extract", "cut")
 
-    monkeypatch.setattr("beam_pipeline.label_transforms.features_of_cells", gone)
+    monkeypatch.setattr("beam_pipeline.jobs.build.label_transforms.features_of_cells", gone)
     build(world, folder)
     assert f"what was left out of {world.osm_extract.name} is not known" in caplog.text
 

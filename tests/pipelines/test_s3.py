@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 
-from beam_pipeline.faults import InvalidInputError
-from beam_pipeline.output_folder import write_plan
+from beam_pipeline.dataset.output_folder import write_plan
+from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
-from beam_pipeline.storage import BeamFiles, use_default_options
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built
 from tests.pipelines.test_kill import check, killed_build

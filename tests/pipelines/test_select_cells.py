@@ -19,12 +19,12 @@ from beam_pipeline.cells import grid
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import COLUMNS, PUBLISHED_COLUMNS, read_cells_csv
+from beam_pipeline.jobs.select.graph import build_graph
+from beam_pipeline.jobs.select.launch import prepare_selection
+from beam_pipeline.jobs.select.options import parse_selection_flags
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.select_cells import main
-from beam_pipeline.selection.graph import build_graph
-from beam_pipeline.selection.launch import prepare_selection
-from beam_pipeline.selection.options import parse_selection_flags
-from tests.cells.made_rasters import (
+from tests.maps.made_rasters import (
     LAND_COVER,
     NIGHT_LIGHTS,
     transform_of,

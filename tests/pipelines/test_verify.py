@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline import plan
-from beam_pipeline.faults import TransientFault
+from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.dataset import units as plan
+from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.sample_world import SampleWorld
-from beam_pipeline.storage import BeamFiles
-from beam_pipeline.verify import verify_dataset
 from tests.pipelines.conftest import Built, build
 
 
@@ -20,7 +21,7 @@ def folder(built: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built.folder, tmp_path / "set"))
 
 
-@pytest.mark.parametrize("name", [plan.UNITS_FILE, plan.FINGERPRINT_FILE])
+@pytest.mark.parametrize("name", [plan.UNITS_FILE, FINGERPRINT_FILE])
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]\n"])
 def test_without_its_plan_a_dataset_is_read_all_the_same(
     folder: Path, name: str, content: str | None
@@ -40,7 +41,7 @@ def test_the_ontology_lies_beside_the_plan_however_it_was_laid_out(
 ) -> None:
     written = (built.folder / plan.ONTOLOGY_FILE).read_bytes()
     assert json.loads(written) == json.loads(DEFAULT_ONTOLOGY.read_text())
-    fingerprint = json.loads((built.folder / plan.FINGERPRINT_FILE).read_text())
+    fingerprint = json.loads((built.folder / FINGERPRINT_FILE).read_text())
     assert Ontology.load(written.decode()).sha256 == fingerprint["ontology_sha256"]
     given = tmp_path / "ontology.json"
     given.write_text(json.dumps(dict(reversed(json.loads(written).items()))))

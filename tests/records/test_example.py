@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.schema import FEATURES
+from beam_pipeline.runtime.faults import PermanentFault
 from tests.records.builders import make_cell, make_cell_year, make_image
 
 int64 = st.integers(-(2**63), 2**63 - 1)

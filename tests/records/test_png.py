@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from beam_pipeline.faults import PermanentFault
 from beam_pipeline.records.png import decode_png, encode_png
+from beam_pipeline.runtime.faults import PermanentFault
 
 pixels = st.one_of(
     hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=4)) for dtype in (np.uint8, np.uint16)

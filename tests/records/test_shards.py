@@ -7,23 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipeline import storage
-from beam_pipeline.faults import PermanentFault, TransientFault
+from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
+from beam_pipeline.dataset.summary import UnitSummary
+from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.jobs import storage
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records import shards
-from beam_pipeline.records.files import delete_leftovers
-from beam_pipeline.records.shards import (
-    commit_unit,
-    committed_summary,
-    frame,
-    parse_shard_name,
-    read_shard,
-    record_failure,
-    shard_name,
-    summary_path,
-)
-from beam_pipeline.records.summary import DeadLetter, UnitSummary
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.storage import BeamFiles
+from beam_pipeline.records.shards import frame, parse_shard_name, read_shard, shard_name, summary_path
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
+from beam_pipeline.runtime.files import delete_leftovers
+from beam_pipeline.runtime.retries import RetryPolicy
 
 NAME = "opensentinelmap-training.tfrecord-00003-of-00012"
 SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=4, fingerprint="ab")

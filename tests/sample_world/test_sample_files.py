@@ -13,9 +13,9 @@ import pystac
 import pytest
 import rasterio
 
-from beam_pipeline.cells.rasters import inspect_land_cover, inspect_night_lights
 from beam_pipeline.cells.table import read_cells_csv
-from beam_pipeline.faults import InvalidInputError
+from beam_pipeline.maps.rasters import inspect_land_cover, inspect_night_lights
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world, world
 from beam_pipeline.sample_world.__main__ import main
 from beam_pipeline.sample_world.scenes import GSD

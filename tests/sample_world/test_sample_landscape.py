@@ -10,9 +10,9 @@ import shapely
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.features import deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.sample_world import ground, landscape, layout, materials, noise, place

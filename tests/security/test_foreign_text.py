@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_pipeline.faults import InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.foreign_text import hide_secrets_in_logs, one_line, shown, without_secrets
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.dataset.units import DeadLetter
 from beam_pipeline.imagery.scenes import SceneNote
-from beam_pipeline.records.findings import Findings
-from beam_pipeline.records.summary import DeadLetter
-from beam_pipeline.retries import RetryAfterFault
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, one_line, shown, without_secrets
+from beam_pipeline.runtime.retries import RetryAfterFault
 
 SECRET = "hunter2"
 NASTY = "a\x1b[31mred\x1b[0m\r\nERROR forged line\u202etxt\x9b2J\u2028\ud800"

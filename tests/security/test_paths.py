@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline import preview
-from beam_pipeline.plan import Unit, make_units, units_text
+from beam_pipeline.dataset.units import Unit, make_units, units_text
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.shards import parse_shard_name, shard_name, summary_path
-from beam_pipeline.storage import BeamFiles
 from beam_pipeline.verify import main as verify
+from tests.audit.audited import FINGERPRINT
 from tests.fuzz.foreign import damaged, values
-from tests.records.audited import FINGERPRINT
 from tests.records.builders import make_cell
 
 NAME = shard_name("training", 0, 1)

@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
-from beam_pipeline.retries import RetryPolicy
-from beam_pipeline.traffic import Traffic
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.traffic import Traffic
 from tests.fuzz.test_decoders import ITEM
 from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
 from tests.imagery.stac_server import StacServer

@@ -1,0 +1,1 @@
+"""Proves a dataset whole from its files."""

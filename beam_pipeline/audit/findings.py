@@ -1,0 +1,80 @@
+"""What an audit of a dataset finds: how much was looked at, and every difference by its kind."""
+
+import collections
+import dataclasses
+
+from beam_pipeline.runtime.foreign_text import shown
+
+MOST_SHOWN = 5
+"""Differences of one kind that are kept whole; the others are only counted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Something that is not as it must be.
+
+    Attributes:
+        file: Where, relative to the dataset's folder.
+        record: Number of the record in a shard, from 0; None where it is of no single record.
+        detail: What is wrong, for people.
+    """
+
+    file: str
+    record: int | None
+    detail: str
+
+    def __str__(self) -> str:
+        """Returns one line that is safe to be shown, whatever the dataset holds."""
+        where = self.file if self.record is None else f"{self.file}, record {self.record}"
+        return shown(f"{where}: {self.detail}")
+
+
+class Findings:
+    """Collects what an audit finds, in bounded memory.
+
+    Attributes:
+        checked: What was looked at, by name, in order.
+        kinds: Number of differences by kind, e.g. "corrupt_shard".
+        shown: The first differences of each kind.
+        damaged_shards: Names of shards that are not what their summaries say.
+    """
+
+    def __init__(self) -> None:
+        self.checked: collections.Counter[str] = collections.Counter()
+        self.kinds: collections.Counter[str] = collections.Counter()
+        self.shown: dict[str, list[Difference]] = {}
+        self.damaged_shards: list[str] = []
+
+    def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
+        """Notes a difference."""
+        self.kinds[kind] += 1
+        shown = self.shown.setdefault(kind, [])
+        if len(shown) < MOST_SHOWN:
+            shown.append(Difference(file, record, detail))
+
+    def line(self) -> str:
+        """Says in one line what was checked and whether anything differs."""
+        looked_at = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.checked.items())
+        found = f"{self.kinds.total()} DIFFERENCES" if self.kinds else "no difference"
+        return f"{found} in {looked_at}"
+
+    def table(self) -> str:
+        """Returns a table of what was checked, and of the differences by kind with the first few of each."""
+        rows = [
+            ("checked", ""),
+            *((f"  {name.replace('_', ' ')}", f"{n}") for name, n in self.checked.items()),
+        ]
+        rows += [("differences", str(self.kinds.total()))]
+        rows += [(f"  {kind}", str(count)) for kind, count in sorted(self.kinds.items())]
+        width = max(len(name) for name, _ in rows)
+        digits = max(len(count) for _, count in rows)
+        lines = [f"{name.ljust(width)}  {count.rjust(digits)}".rstrip() for name, count in rows]
+        for kind, differences in sorted(self.shown.items()):
+            lines.append(f"{kind}:")
+            lines += [f"  {difference}" for difference in differences]
+            more = self.kinds[kind] - len(differences)
+            lines += [f"  and {more} more"] if more else []
+        if self.damaged_shards:
+            lines.append("delete these shards, and the command that built the dataset makes them anew:")
+            lines += [f"  {shown(name)}" for name in self.damaged_shards]
+        return "\n".join(lines)

@@ -1,0 +1,350 @@
+"""Proves from the files alone that a dataset's records are whole: every planned cell-year once, as described.
+
+Nothing is taken from the run that made it. One shard is held at a time. What cannot be read is a difference like
+any other, and what lies behind it is looked at all the same.
+"""
+
+import collections
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, false_northing
+from beam_pipeline.dataset.manifest import failed_cell_years
+from beam_pipeline.dataset.summary import PlannedUnit, ShardContent, UnitSummary
+from beam_pipeline.dataset.units import CellYearId
+from beam_pipeline.imagery.image import Image
+from beam_pipeline.records.example import CellYear, decode
+from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, parse_shard, shard_name, summary_path
+from beam_pipeline.runtime.faults import Fault, PermanentFault
+from beam_pipeline.runtime.files import PARTIAL_SUFFIX, Files, join
+
+_OFFSETS = (0, -1000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What holds for every example of a dataset.
+
+    Attributes:
+        years: The years asked for.
+        label_values: Per channel, the values that a label may have; None where no ontology says.
+        pairs_only: Whether an example must have two images.
+        fingerprint: The SHA-256 that each summary holds.
+        faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
+    """
+
+    years: tuple[int, ...]
+    label_values: tuple[frozenset[int], ...] | None
+    pairs_only: bool
+    fingerprint: str
+    faults_of_image: Callable[[Image, str], Iterable[tuple[str, str]]]
+
+
+def audit_units(
+    files: Files,
+    output: str,
+    units: Sequence[PlannedUnit],
+    expected: Expected,
+    findings: Findings,
+    on_unit: Callable[[], object] = lambda: None,
+) -> list[UnitSummary]:
+    """Reads all shards and summaries of a dataset and compares them with the plan and with each other.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        units: The plan.
+        expected: What holds for every example.
+        findings: Where differences go.
+        on_unit: Called after each unit.
+
+    Returns:
+        The summaries that can be read, in the plan's order.
+    """
+    _check_names(files, output, units, findings)
+    _check_plan(units, findings)
+    summaries = []
+    for unit in units:
+        summary = audit_unit(files, output, unit, expected, findings)
+        if summary is not None:
+            summaries.append(summary)
+        on_unit()
+    return summaries
+
+
+def numbered_in_turn(units: Sequence[PlannedUnit]) -> bool:
+    """Tells whether the names of a plan's units are those of all shards, in their order."""
+    names = {split: [unit.name for unit in units if unit.split == split] for split in SPLITS}
+    return all(
+        name == shard_name(split, index, len(of_split))
+        for split, of_split in names.items()
+        for index, name in enumerate(of_split)
+    )
+
+
+def read_file(
+    files: Files, output: str, name: str, findings: Findings, missing: str | None = "missing"
+) -> bytes | None:
+    """Reads a file of a dataset.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        name: The file, relative to the folder.
+        findings: Where it goes that the file cannot be read: "unreadable".
+        missing: The kind of difference where there is no such file; None where it need not be.
+
+    Returns:
+        Its content, or None.
+    """
+    try:
+        return files.read_bytes(join(output, name))
+    except Fault as fault:
+        if fault.reason != "not_found":
+            findings.differ("unreadable", name, fault.detail)
+        elif missing is not None:
+            findings.differ(missing, name, "is not there")
+    return None
+
+
+def list_files(files: Files, output: str, pattern: str, findings: Findings) -> list[str]:
+    """Returns the files that match, relative to the dataset's folder; that it cannot be listed is a difference."""
+    try:
+        paths = files.glob(join(output, pattern))
+    except Fault as fault:
+        findings.differ("unreadable", pattern, fault.detail)
+        return []
+    # A listing may spell the folder otherwise; the pattern's own depth is what counts.
+    depth = pattern.count("/") + 1
+    return ["/".join(path.split("/")[-depth:]) for path in paths]
+
+
+def audit_unit(
+    files: Files, output: str, unit: PlannedUnit, expected: Expected, findings: Findings
+) -> UnitSummary | None:
+    """Compares one unit's shard, its summary and the plan.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        unit: The unit as planned.
+        expected: What holds for every example.
+        findings: Where differences go.
+
+    Returns:
+        The unit's summary, or None where it cannot be read.
+    """
+    findings.checked["units"] += 1
+    summary = _read_summary(files, output, unit, expected, findings)
+    written: list[CellYearId] = []
+    failed = summary is not None and summary.status == "failed"
+    content = read_file(files, output, unit.name, findings, None if failed else "missing_shard")
+    if content is not None:
+        if failed:
+            findings.differ("summary", _summary_name(unit), "says that the unit failed, but it has a shard")
+        written = _audit_shard(content, unit, summary, expected, findings)
+    _account(unit, written, summary, expected.years, findings)
+    return summary
+
+
+def _audit_shard(
+    content: bytes,
+    unit: PlannedUnit,
+    summary: UnitSummary | None,
+    expected: Expected,
+    findings: Findings,
+) -> list[CellYearId]:
+    """Reads all records of a shard; returns the cell-years of those that can be read."""
+    findings.checked["shards"] += 1
+    findings.checked["bytes"] += len(content)
+    if summary is not None and summary.status == "written":
+        if len(content) != summary.num_bytes:
+            findings.differ("size", unit.name, f"has {len(content)} bytes, not {summary.num_bytes}")
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != summary.sha256:
+            findings.damaged_shards.append(unit.name)
+            findings.differ("sha256", unit.name, f"has SHA-256 {digest}, not {summary.sha256}")
+    found: list[CellYearId] = []
+    sums = ShardContent()
+    labels: dict[int, int] = {}
+    cells = {cell.cell_id: cell for cell in unit.cells}
+    readable = True
+    try:
+        for record, payload in enumerate(parse_shard(content, unit.name)):
+            findings.checked["records"] += 1
+            try:
+                example = decode(payload)
+            except PermanentFault as fault:
+                findings.differ("schema", unit.name, str(fault), record)
+                readable = False
+                continue
+            found.append((example.cell.cell_id, example.year))
+            sums.add(example)
+            for kind, detail in _faults_of(example, cells, expected, labels):
+                findings.differ(kind, unit.name, detail, record)
+    except PermanentFault as fault:
+        findings.differ("corrupt_shard", unit.name, fault.detail)
+        readable = False
+    for index, (before, after) in enumerate(itertools.pairwise(found), start=1):
+        if before > after:
+            findings.differ("order", unit.name, f"{after} (cell, year) comes behind {before}", index)
+    # What is damaged is said above; its sums would only say it again.
+    if summary is not None and summary.status == "written" and readable:
+        for name, value in sums.counts().items():
+            if getattr(summary, name) != value:
+                findings.differ(
+                    "summary", _summary_name(unit), f"{name} is not what the shard's records give"
+                )
+    return found
+
+
+def _faults_of(
+    example: CellYear, cells: Mapping[int, Cell], expected: Expected, labels: dict[int, int]
+) -> Iterable[tuple[str, str]]:
+    """Yields (kind, detail) of what is wrong with one example; `labels` keeps a checksum by cell."""
+    cell, planned = example.cell, cells.get(example.cell.cell_id)
+    if planned is not None and cell != planned:
+        kind = "chip" if cell.chip != planned.chip else "cell"
+        yield kind, f"cell {cell.cell_id} is {cell}, planned is {planned}"
+    if not _on_lattice(cell.chip):
+        yield "chip", f"cell {cell.cell_id} is off the {LATTICE_M} m lattice: {cell.chip}"
+    if len({image.item_id for image in example.images}) != len(example.images):
+        yield "pair", f"cell {cell.cell_id} in {example.year} has {example.images[0].item_id} twice"
+    if expected.pairs_only and len(example.images) != 2:
+        yield "pair", f"cell {cell.cell_id} in {example.year} has {len(example.images)} image"
+    for image in example.images:
+        if image.date[:4] != str(example.year) or not _is_time(image.datetime):
+            yield "year", f"cell {cell.cell_id} in {example.year} has an image of {image.datetime}"
+        if image.boa_add_offset not in _OFFSETS:
+            yield "offset", f"{image.item_id} has boa_add_offset {image.boa_add_offset}"
+        yield from expected.faults_of_image(image, cell.tile)
+    for first, second in itertools.pairwise(example.images):
+        if first.date >= second.date:
+            yield (
+                "dates",
+                f"cell {cell.cell_id} in {example.year} has {first.datetime}, then {second.datetime}",
+            )
+    if expected.label_values is not None:
+        for channel, allowed in enumerate(expected.label_values):
+            unknown = set(np.unique(example.label[..., channel]).tolist()) - allowed
+            if unknown:
+                yield "label", f"cell {cell.cell_id}, channel {channel}: no label has {sorted(unknown)}"
+    checksum = zlib.crc32(example.label.tobytes())
+    if labels.setdefault(cell.cell_id, checksum) != checksum:
+        yield "label", f"cell {cell.cell_id} has other labels in {example.year} than in an earlier year"
+
+
+def _account(
+    unit: PlannedUnit,
+    written: Iterable[CellYearId],
+    summary: UnitSummary | None,
+    years: Sequence[int],
+    findings: Findings,
+) -> None:
+    """Checks that each planned cell-year of a unit is written, rejected or a dead letter, and that once."""
+    planned = [(cell.cell_id, year) for cell in unit.cells for year in years]
+    rejected: list[CellYearId] = []
+    failed: list[CellYearId] = []
+    if summary is not None:
+        rejected = [cell_year for of_reason in summary.rejections.values() for cell_year in of_reason]
+        for letter in summary.dead_letters:
+            failed += failed_cell_years(unit, years, letter) or [(letter.cell_id or -1, letter.year or -1)]
+    fates = {"examples": list(written), "rejected": rejected, "failed": failed}
+    findings.checked["cell_years_planned"] += len(planned)
+    times: collections.Counter[CellYearId] = collections.Counter()
+    for fate, cell_years in fates.items():
+        findings.checked[fate] += len(cell_years)
+        times.update(cell_years)
+    findings.checked["dead_letters"] += 0 if summary is None else len(summary.dead_letters)
+    for cell_id, year in planned:
+        count = times.pop((cell_id, year), 0)
+        if count == 0:
+            detail = f"cell {cell_id} in {year} is neither written, rejected nor a dead letter"
+            findings.differ("unaccounted", unit.name, detail)
+        elif count > 1:
+            where = ", ".join(name for name, of_fate in fates.items() if (cell_id, year) in of_fate)
+            findings.differ("double", unit.name, f"cell {cell_id} in {year} is {count} times in: {where}")
+    for cell_id, year in times:
+        findings.differ("unplanned", unit.name, f"cell {cell_id} in {year} is not planned in this unit")
+
+
+def _read_summary(
+    files: Files, output: str, unit: PlannedUnit, expected: Expected, findings: Findings
+) -> UnitSummary | None:
+    name = _summary_name(unit)
+    content = read_file(files, output, name, findings, "missing_summary")
+    if content is None:
+        return None
+    try:
+        summary = UnitSummary.from_json(content.decode())
+        if summary.status not in ("written", "failed"):
+            raise ValueError(f"there is no status {summary.status!r}")
+        if summary.name != unit.name:
+            raise ValueError(f"it is of {summary.name!r}")
+    except ValueError as error:
+        findings.differ("summary", name, f"cannot be read: {error}")
+        return None
+    if summary.to_json().encode() != content:
+        findings.differ("summary", name, "is not laid out as it was written")
+    failed = summary.status == "failed"
+    of_plan = {
+        "split": unit.split,
+        "tile": "" if failed else unit.tile,
+        "cells": 0 if failed else len(unit.cells),
+        "cell_years": 0 if failed else len(unit.cells) * len(expected.years),
+    }
+    for field, planned in of_plan.items():
+        if getattr(summary, field) != planned:
+            findings.differ("summary", name, f"{field} is {getattr(summary, field)}, planned is {planned}")
+    if summary.fingerprint != expected.fingerprint:
+        findings.differ("other_fingerprint", name, "is of a unit that was made with other settings")
+    return summary
+
+
+def _summary_name(unit: PlannedUnit) -> str:
+    return summary_path("", unit.name)
+
+
+def _check_names(files: Files, output: str, units: Sequence[PlannedUnit], findings: Findings) -> None:
+    """Looks for shards and summaries that no unit of the plan has."""
+    planned = {unit.name for unit in units}
+    for name in list_files(files, output, f"{DATASET_NAME}-*", findings):
+        if name not in planned and not name.endswith(PARTIAL_SUFFIX):
+            findings.differ("stray_shard", name, "is no unit of the plan")
+    for name in list_files(files, output, f"{SUMMARIES_FOLDER}/*", findings):
+        of_unit = name.partition("/")[2].removesuffix(".summary.json") in planned
+        if not of_unit and not name.endswith(PARTIAL_SUFFIX):
+            findings.differ("stray_summary", name, "is of no unit of the plan")
+
+
+def _check_plan(units: Sequence[PlannedUnit], findings: Findings) -> None:
+    seen: set[int] = set()
+    if not numbered_in_turn(units):
+        findings.differ("plan", "plan", "its shards are not numbered in turn")
+    for unit in units:
+        for cell in unit.cells:
+            if cell.cell_id in seen:
+                findings.differ("plan", unit.name, f"cell {cell.cell_id} is planned twice")
+            if not _on_lattice(cell.chip):
+                findings.differ(
+                    "plan", unit.name, f"cell {cell.cell_id} is planned off the lattice: {cell.chip}"
+                )
+            seen.add(cell.cell_id)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(text).utcoffset() == datetime.timedelta(0)
+    except ValueError:
+        return False
+
+
+def _on_lattice(chip: ChipWindow) -> bool:
+    return chip.left % LATTICE_M == 0 and (chip.bottom - false_northing(chip.epsg)) % LATTICE_M == 0

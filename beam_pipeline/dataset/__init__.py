@@ -1,0 +1,1 @@
+"""A dataset and its folder: settings, plan, summaries, and what describes it."""

@@ -1,0 +1,266 @@
+"""`dataset.json`: what a dataset holds and is made from, added up from the units' summaries alone."""
+
+import collections
+import concurrent.futures
+import functools
+import json
+import operator
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from importlib import metadata
+from typing import Any, TypeVar
+
+import rasterio
+
+from beam_pipeline.cells.cell import SPLITS, Split
+from beam_pipeline.dataset.commits import read_summary
+from beam_pipeline.dataset.notices import ATTRIBUTION, copernicus_notice
+from beam_pipeline.dataset.summary import BandSums, PlannedUnit, UnitSummary, sorted_letters
+from beam_pipeline.dataset.units import CellYearId, DeadLetter
+from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.labels.label_image import CHANNELS
+from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
+from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER
+from beam_pipeline.runtime.files import Files, join
+
+_Key = TypeVar("_Key", str, int)
+
+_READS_AT_ONCE = 16
+
+_PACKAGES = (
+    "apache-beam",
+    "google-crc32c",
+    "numpy",
+    "osmium",
+    "osmnx",
+    "protobuf",
+    "pyproj",
+    "pystac",
+    "pystac-client",
+    "rasterio",
+    "shapely",
+)
+
+
+def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> Iterator[UnitSummary]:
+    """Reads the summaries of the units that are done or failed.
+
+    Args:
+        files: The file system.
+        output: The dataset's folder.
+        units: The plan.
+
+    Yields:
+        Summaries in the plan's order. One that says "written" but has no shard (its attempt was killed in
+        between) is left out, as is a unit that was never tried.
+    """
+    shards = {path.rpartition("/")[2] for path in files.glob(join(output, f"{DATASET_NAME}-*"))}
+    pattern = join(output, SUMMARIES_FOLDER, "*.summary.json")
+    names = {path.rpartition("/")[2].removesuffix(".summary.json") for path in files.glob(pattern)}
+    there = [unit.name for unit in units if unit.name in names]
+    # An object store answers each read slowly, and many at once.
+    with concurrent.futures.ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+        for summary in pool.map(functools.partial(read_summary, files, output), there):
+            if summary.status == "failed" or summary.name in shards:
+                yield summary
+
+
+def dataset_json(
+    *,
+    fingerprint: Mapping[str, Any],
+    units: Sequence[PlannedUnit],
+    grid: Mapping[str, Any],
+    ontology: Mapping[str, Any],
+    years: Sequence[int],
+    summaries: Iterable[UnitSummary],
+    dropped_from_extracts: Mapping[str, Mapping[str, int]],
+    cells_beyond_extracts: int | None,
+) -> dict[str, Any]:
+    """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
+
+    Args:
+        fingerprint: What decides the content: settings, cells and ontology by content, extracts, catalogue.
+        units: The plan.
+        grid: The grid's name and parameters.
+        ontology: {"version", "sha256", "channels": [{"name", "labels": {NAME: value}}]}.
+        years: The years asked for.
+        summaries: Of the units that are done or failed, in any order.
+        dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
+        cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
+
+    Returns:
+        What `dataset.json` holds; `to_text` writes it.
+    """
+    by_name = {summary.name: summary for summary in summaries}
+    done = [by_name[unit.name] for unit in units if unit.name in by_name]
+    written = [summary for summary in done if summary.status == "written"]
+    letters = sorted_letters(letter for summary in done for letter in summary.dead_letters)
+    return {
+        "name": DATASET_NAME,
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": fingerprint,
+        "grid": grid,
+        "ontology": ontology,
+        "years": list(years),
+        "complete": len(written) == len(units) and not letters,
+        "splits": {split: _split_counts(split, units, years, by_name) for split in SPLITS},
+        "bands": _band_statistics(summary for summary in written if summary.split == "training"),
+        "labels": _label_statistics(ontology, written),
+        "rejections": _add(summary.rejection_counts for summary in done),
+        "scene_rejections": _add(summary.scene_rejections for summary in done),
+        "dropped_geometries": _add(summary.dropped_geometries for summary in done),
+        "dropped_from_extracts": dropped_from_extracts,
+        "cells_beyond_extracts": cells_beyond_extracts,
+        "unusable_scenes": _notes(done),
+        "tile_years_without_items": [
+            {"tile": tile, "year": year}
+            for tile, year in sorted({(it.tile, year) for it in done for year in it.years_without_items})
+        ],
+        "dead_letters": {
+            "count": len(letters),
+            "reasons": _add({letter.reason: 1} for letter in letters),
+            "stages": _add({letter.stage: 1} for letter in letters),
+        },
+        "failed_units": [summary.name for summary in done if summary.status == "failed"],
+        "missing_units": [unit.name for unit in units if unit.name not in by_name],
+        "shards": [
+            {"name": it.name, "examples": it.examples, "num_bytes": it.num_bytes, "sha256": it.sha256}
+            for it in written
+        ],
+        "software": software_versions(),
+        "licences": {**ATTRIBUTION, "imagery": copernicus_notice(years)},
+    }
+
+
+def to_text(content: Mapping[str, Any]) -> str:
+    """Returns JSON for people and diffs; equal content gives equal text."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
+    """Returns the content of `dead_letters.jsonl`, one dead letter a line, sorted."""
+    letters = sorted_letters(letter for summary in summaries for letter in summary.dead_letters)
+    return "".join(letter.to_json() + "\n" for letter in letters)
+
+
+def software_versions() -> dict[str, str]:
+    """Returns the versions of what makes the data."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    # The patch level of Python is no part of the lock, and nothing stored depends on it.
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {**versions, "gdal": rasterio.__gdal_version__, "python": python}
+
+
+def failed_cell_years(unit: PlannedUnit, years: Sequence[int], letter: DeadLetter) -> list[CellYearId]:
+    """Returns the planned cell-years that a dead letter of a unit is of.
+
+    Args:
+        unit: The unit.
+        years: The years asked for.
+        letter: A letter of the unit; without a cell or without a year it is of all of them.
+    """
+    return [
+        (cell.cell_id, year)
+        for cell in unit.cells
+        for year in years
+        if letter.cell_id in (None, cell.cell_id) and letter.year in (None, year)
+    ]
+
+
+def _split_counts(
+    split: Split, units: Iterable[PlannedUnit], years: Sequence[int], done: Mapping[str, UnitSummary]
+) -> dict[str, int]:
+    """Counts units, cells and cell-years; examples, rejected, failed and missing ones are all that were planned."""
+    planned = [unit for unit in units if unit.split == split]
+    of_split = [done[unit.name] for unit in planned if unit.name in done]
+    written = [summary for summary in of_split if summary.status == "written"]
+    return {
+        "units_planned": len(planned),
+        "units_written": len(written),
+        "cells_planned": sum(len(unit.cells) for unit in planned),
+        "cell_years_planned": len(years) * sum(len(unit.cells) for unit in planned),
+        "cells": sum(summary.cells_with_examples for summary in written),
+        "cells_unlabeled": sum(summary.cells_unlabeled for summary in written),
+        "examples": sum(summary.examples for summary in written),
+        "pairs": sum(summary.pairs for summary in written),
+        "singles": sum(summary.singles for summary in written),
+        "images": sum(summary.images for summary in written),
+        "num_bytes": sum(summary.num_bytes for summary in written),
+        "rejected_cell_years": sum(sum(summary.rejection_counts.values()) for summary in of_split),
+        "failed_cell_years": sum(
+            len(
+                {
+                    of
+                    for letter in done[unit.name].dead_letters
+                    for of in failed_cell_years(unit, years, letter)
+                }
+            )
+            for unit in planned
+            if unit.name in done
+        ),
+        "missing_cell_years": len(years) * sum(len(unit.cells) for unit in planned if unit.name not in done),
+        "dead_letters": sum(len(summary.dead_letters) for summary in of_split),
+    }
+
+
+def _band_statistics(training: Iterable[UnitSummary]) -> dict[str, dict[str, float | int | None]]:
+    """Mean and variance of each band over the training split, exact but for the last rounding."""
+    summaries = list(training)
+    statistics: dict[str, dict[str, float | int | None]] = {}
+    for band in BANDS:
+        sums = functools.reduce(
+            operator.add, (it.bands.get(band, BandSums()) for it in summaries), BandSums()
+        )
+        mean = variance = None
+        if sums.count:
+            mean = Fraction(sums.total, sums.count)
+            variance = Fraction(sums.squares, sums.count) - mean**2
+        statistics[band] = {
+            "pixels": sums.count,
+            "mean": None if mean is None else float(mean / REFLECTANCE_SCALE),
+            "variance": None if variance is None else float(variance / REFLECTANCE_SCALE**2),
+            "mean_dn": None if mean is None else float(mean),
+            "variance_dn": None if variance is None else float(variance),
+        }
+    return statistics
+
+
+def _label_statistics(ontology: Mapping[str, Any], written: Sequence[UnitSummary]) -> list[dict[str, Any]]:
+    """Pixels per label and the known, none and unlabelled share, per channel; a cell counts once."""
+    statistics = []
+    for index in range(CHANNELS):
+        channel = ontology["channels"][index]
+        per_split = {
+            split: _add(it.label_pixels[index] for it in written if it.split == split) for split in SPLITS
+        }
+        pixels = _add(per_split.values())
+        total = sum(pixels.values())
+        names = {**channel["labels"], "none": NONE, "unlabeled": UNLABELED}
+        known = total - pixels.get(NONE, 0) - pixels.get(UNLABELED, 0)
+        shares = {"known": known, "none": pixels.get(NONE, 0), "unlabeled": pixels.get(UNLABELED, 0)}
+        statistics.append(
+            {
+                "channel": channel["name"],
+                "pixels": {name: pixels.get(value, 0) for name, value in names.items()},
+                "pixels_by_split": {
+                    split: {name: counts.get(value, 0) for name, value in names.items()}
+                    for split, counts in per_split.items()
+                },
+                "share": {name: count / total if total else None for name, count in shares.items()},
+            }
+        )
+    return statistics
+
+
+def _notes(done: Iterable[UnitSummary]) -> list[Mapping[str, str]]:
+    """Units of one tile walk the same scenes: each note is listed once."""
+    notes = {(note["item_id"], note["reason"], note["detail"]): note for it in done for note in it.notes}
+    return [notes[key] for key in sorted(notes)]
+
+
+def _add(counts: Iterable[Mapping[_Key, int]]) -> dict[_Key, int]:
+    total: collections.Counter[_Key] = collections.Counter()
+    for part in counts:
+        total.update(part)
+    return {key: total[key] for key in sorted(total)}

@@ -1,0 +1,57 @@
+"""What a build does, checked."""
+
+import dataclasses
+import functools
+
+from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.labels.ontology import Ontology
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSettings:
+    """What a build does, checked; small and picklable, so that every DoFn can hold it.
+
+    Attributes:
+        output: The dataset's folder.
+        years: The years, ascending.
+        seed: Of everything that is drawn.
+        cells_per_shard: The most cells of a unit.
+        stac_url: A STAC API's URL or a path of a static catalogue.
+        collection: The catalogue's collection.
+        max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
+        filters: What makes a chip unusable.
+        allow_single: Whether a cell-year with one clear date is kept.
+        reads_in_flight: How many requests a worker process has open at once.
+        requests_per_second: How many it sends a second; None for no limit.
+        extracts: Paths of .osm.pbf files; empty with Overpass.
+        overpass_url: The Overpass API, "" with extracts.
+        overpass_cache: Folder of cached Overpass answers, "" for the default.
+        ontology_json: The text of the ontology: workers need no file.
+        none_labels: Whether 254 is written.
+        retry_dead_letters: Whether finished units with dead letters are done again.
+        fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
+    """
+
+    output: str
+    years: tuple[int, ...]
+    seed: int
+    cells_per_shard: int
+    stac_url: str
+    collection: str
+    max_scene_cloud: float | None
+    filters: FilterSettings
+    allow_single: bool
+    reads_in_flight: int
+    requests_per_second: float | None
+    extracts: tuple[str, ...]
+    overpass_url: str
+    overpass_cache: str
+    ontology_json: str
+    none_labels: bool
+    retry_dead_letters: bool
+    fingerprint: str = ""
+
+    @functools.cached_property
+    def ontology(self) -> Ontology:
+        """The parsed ontology."""
+        return Ontology.load(self.ontology_json)

@@ -1,0 +1,360 @@
+"""What a unit of work leaves beside its shard: exact counts, from which `dataset.json` is added up."""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_pipeline.cells.cell import Cell, Split
+from beam_pipeline.dataset.units import CellYearId, DeadLetter
+from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
+from beam_pipeline.labels.label_image import CHANNELS
+from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.schema import UNLABELED
+
+Status = Literal["written", "failed"]
+"""A unit is "written" when it has a shard, "failed" when it has none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BandSums:
+    """Exact sums over the valid pixels of a band, of v = DN + boa_add_offset.
+
+    Attributes:
+        count: Number of pixels.
+        total: Sum of v.
+        squares: Sum of v squared.
+    """
+
+    count: int = 0
+    total: int = 0
+    squares: int = 0
+
+    def __add__(self, other: "BandSums") -> "BandSums":
+        """Adds up what two parts of the data give."""
+        return BandSums(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSummary:
+    """The summary of one unit. Nothing in it depends on the machine or the time.
+
+    Attributes:
+        name: The shard's file name.
+        split: The unit's split.
+        tile: The unit's MGRS tile; "" of a unit that failed.
+        status: Whether there is a shard.
+        cells: Cells planned; 0 of a unit that failed.
+        cell_years: Cell-years planned; 0 of a unit that failed.
+        cells_with_examples: Cells of which at least one year is in the shard.
+        cells_unlabeled: Those of them in which no pixel of any channel is known: nothing is mapped there, or no
+            extract reaches there.
+        examples: Cell-years in the shard.
+        pairs: Examples of two images.
+        singles: Examples of one image.
+        images: Images in the shard.
+        sha256: Of the shard's bytes, "" without a shard.
+        num_bytes: The shard's size.
+        bands: Sums of each band over the images in the shard, no data left out.
+        label_pixels: Per channel, the pixels of each value, 254 and 255 among them; a cell counts once.
+        rejections: The cell-years left out, (cell_id, year) sorted, by reason.
+        scene_rejections: Scenes that cell-years passed over, by reason.
+        dropped_geometries: OSM geometries that could not be drawn, by reason.
+        years_without_items: Years in which the catalogue has no item at all of the tile.
+        notes: Scenes that are permanently unusable: item_id, reason and detail of each.
+        dead_letters: Unexpected failures.
+        fingerprint: `fingerprint_sha256` of the dataset that the unit is of.
+    """
+
+    name: str
+    split: Split
+    tile: str
+    status: Status
+    cells: int
+    cell_years: int
+    cells_with_examples: int = 0
+    cells_unlabeled: int = 0
+    examples: int = 0
+    pairs: int = 0
+    singles: int = 0
+    images: int = 0
+    sha256: str = ""
+    num_bytes: int = 0
+    bands: Mapping[str, BandSums] = dataclasses.field(default_factory=dict)
+    label_pixels: tuple[Mapping[int, int], ...] = ({},) * CHANNELS
+    rejections: Mapping[str, tuple[CellYearId, ...]] = dataclasses.field(default_factory=dict)
+    scene_rejections: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    dropped_geometries: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    years_without_items: tuple[int, ...] = ()
+    notes: tuple[Mapping[str, str], ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def lost_cell_years(self) -> int:
+        """Number of cell-years that are dead letters."""
+        return self.cell_years - self.examples - sum(self.rejection_counts.values())
+
+    @property
+    def rejection_counts(self) -> dict[str, int]:
+        """Number of cell-years left out, by reason."""
+        return {reason: len(rejected) for reason, rejected in self.rejections.items()}
+
+    def to_json(self) -> str:
+        """Returns JSON; equal summaries give equal text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: It is no summary, or one of another version.
+        """
+        try:
+            return cls(**_typed(json.loads(text)))
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"this is no summary of a unit: {type(error).__name__}: {error}") from error
+
+
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Gives the fields of a summary, read from JSON, their types."""
+    if not isinstance(fields["fingerprint"], str):  # of versions before it, there is none
+        raise TypeError(f"{fields['fingerprint']!r} is no fingerprint")
+    letters = [DeadLetter(**letter) for letter in fields["dead_letters"]]
+    for letter in letters:
+        if not all(isinstance(it, int | None) for it in (letter.cell_id, letter.year)):
+            raise TypeError(f"{letter} is no dead letter")
+    return {
+        **fields,
+        "bands": {band: BandSums(**sums) for band, sums in fields["bands"].items()},
+        "label_pixels": tuple(
+            {int(value): count for value, count in channel.items()} for channel in fields["label_pixels"]
+        ),
+        "rejections": {
+            reason: tuple((int(cell_id), int(year)) for cell_id, year in rejected)
+            for reason, rejected in fields["rejections"].items()
+        },
+        "years_without_items": tuple(fields["years_without_items"]),
+        "notes": tuple(fields["notes"]),
+        "dead_letters": tuple(letters),
+    }
+
+
+class PlannedUnit(Protocol):
+    """What is read of a unit of the plan."""
+
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+
+    @property
+    def split(self) -> Split:
+        """The unit's split."""
+
+    @property
+    def tile(self) -> str:
+        """The unit's MGRS tile."""
+
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """The unit's cells."""
+
+
+class Note(Protocol):
+    """What is read of a note on a scene that is unusable for good."""
+
+    @property
+    def item_id(self) -> str:
+        """Id of the STAC item."""
+
+    @property
+    def reason(self) -> str:
+        """A short stable word for counting."""
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, for people."""
+
+
+class AssembledUnit(Protocol):
+    """What is read of a unit whose pixels are read; `assemble.AssembledUnit` is one."""
+
+    @property
+    def unit(self) -> PlannedUnit:
+        """The unit."""
+
+    @property
+    def years(self) -> int:
+        """How many years were asked for."""
+
+    @property
+    def cell_years(self) -> Sequence[CellYear]:
+        """What goes into the shard."""
+
+    @property
+    def rejections(self) -> Mapping[str, Sequence[CellYearId]]:
+        """The cell-years left out, by reason."""
+
+    @property
+    def scene_rejections(self) -> Mapping[str, int]:
+        """Scenes that cell-years passed over, by reason."""
+
+    @property
+    def dropped_geometries(self) -> Mapping[str, int]:
+        """OSM geometries that could not be drawn, by reason."""
+
+    @property
+    def years_without_items(self) -> Sequence[int]:
+        """Years in which the catalogue has no item at all of the tile."""
+
+    @property
+    def notes(self) -> Iterable[Note]:
+        """Scenes that are unusable for good."""
+
+    @property
+    def dead_letters(self) -> Iterable[DeadLetter]:
+        """Unexpected failures."""
+
+
+class ShardContent:
+    """Adds up what a shard holds, one cell-year at a time."""
+
+    def __init__(self) -> None:
+        self._examples: collections.Counter[int] = collections.Counter()  # by number of images
+        self._bands = dict.fromkeys(BANDS, BandSums())
+        self._cells: set[int] = set()
+        self._unlabeled = 0
+        self._labels = np.zeros((CHANNELS, 256), np.int64)
+
+    def add(self, cell_year: CellYear) -> None:
+        """Counts a cell-year in."""
+        self._examples[len(cell_year.images)] += 1
+        for image in cell_year.images:
+            for band, sums in band_sums(image).items():
+                self._bands[band] += sums
+        # The labels of a cell are the same in all years.
+        if cell_year.cell.cell_id not in self._cells:
+            self._cells.add(cell_year.cell.cell_id)
+            self._unlabeled += bool((cell_year.label == UNLABELED).all())
+            for channel in range(CHANNELS):
+                self._labels[channel] += np.bincount(cell_year.label[..., channel].ravel(), minlength=256)
+
+    def counts(self) -> dict[str, Any]:
+        """Returns the fields of a `UnitSummary` that follow from the shard alone, but for hash and size."""
+        return {
+            "cells_with_examples": len(self._cells),
+            "cells_unlabeled": self._unlabeled,
+            "examples": self._examples.total(),
+            "pairs": self._examples[2],
+            "singles": self._examples[1],
+            "images": sum(images * examples for images, examples in self._examples.items()),
+            "bands": dict(self._bands),
+            "label_pixels": tuple(
+                {int(value): int(channel[value]) for value in np.flatnonzero(channel)}
+                for channel in self._labels
+            ),
+        }
+
+
+def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
+    """Adds up a unit that is about to be written.
+
+    Args:
+        assembled: The unit, in whatever order its parts come.
+        fingerprint: `fingerprint_sha256` of the dataset.
+
+    Returns:
+        The summary; `shards.commit_unit` fills in the shard's hash and size.
+    """
+    unit = assembled.unit
+    content = ShardContent()
+    for cell_year in assembled.cell_years:
+        content.add(cell_year)
+    notes = {(note.item_id, note.reason, note.detail) for note in assembled.notes}
+    return UnitSummary(
+        name=unit.name,
+        split=unit.split,
+        tile=unit.tile,
+        status="written",
+        cells=len(unit.cells),
+        cell_years=len(unit.cells) * assembled.years,
+        rejections={
+            reason: tuple(sorted(rejected))
+            for reason, rejected in sorted(assembled.rejections.items())
+            if rejected
+        },
+        scene_rejections=_sorted(assembled.scene_rejections),
+        dropped_geometries=_sorted(assembled.dropped_geometries),
+        years_without_items=tuple(sorted(set(assembled.years_without_items))),
+        notes=tuple(
+            {"item_id": item_id, "reason": reason, "detail": detail}
+            for item_id, reason, detail in sorted(notes)
+        ),
+        dead_letters=sorted_letters(assembled.dead_letters),
+        fingerprint=fingerprint,
+        **content.counts(),
+    )
+
+
+def failed_summary(letter: DeadLetter, split: Split, fingerprint: str = "") -> UnitSummary:
+    """Returns the summary of a unit that failed as a whole and has no shard.
+
+    Args:
+        letter: What happened; names the unit.
+        split: The unit's split.
+        fingerprint: That of the dataset.
+
+    Returns:
+        A summary without tile and cells: the plan has them.
+    """
+    return UnitSummary(
+        letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,), fingerprint=fingerprint
+    )
+
+
+def sorted_letters(letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
+    """Returns dead letters in an order that does not depend on how they came."""
+    return tuple(
+        sorted(
+            letters,
+            key=lambda it: (it.unit, it.cell_id or 0, it.year or 0, it.stage, it.reason, it.detail),
+        )
+    )
+
+
+def band_sums(image: Image) -> dict[str, BandSums]:
+    """Adds up each band of an image over its valid pixels.
+
+    A pixel is no data where every band of its grid is 0, or where the scene classification says so (0) in any
+    part of it. A 0 in one band alone is a measurement.
+
+    Args:
+        image: The image.
+
+    Returns:
+        Exact sums of DN + boa_add_offset by band.
+    """
+    no_data = image.scl == 0
+    grids = (
+        (BANDS_10, image.gsd_10, no_data.repeat(2, axis=0).repeat(2, axis=1)),
+        (BANDS_20, image.gsd_20, no_data),
+        (BANDS_60, image.gsd_60, no_data.reshape(32, 3, 32, 3).any(axis=(1, 3))),
+    )
+    sums = {}
+    for bands, pixels, masked in grids:
+        valid: npt.NDArray[np.int64] = pixels[pixels.any(axis=-1) & ~masked].astype(np.int64)
+        valid += image.boa_add_offset  # (pixels, bands)
+        # 65,535 squared times 36,864 pixels stays below 2**63.
+        squares = np.einsum("pb,pb->b", valid, valid)
+        for band, total, square in zip(bands, valid.sum(axis=0).tolist(), squares.tolist(), strict=True):
+            sums[band] = BandSums(len(valid), total, square)
+    return sums
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

@@ -1,0 +1,271 @@
+"""Command-line flags -> frozen settings, checked before anything is launched."""
+
+import argparse
+import datetime
+import re
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+)
+
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.jobs.runners import BEAM_FLAGS_HELP, output_folder
+from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.runtime.faults import InvalidInputError
+
+EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
+OVERPASS = "overpass"
+OVERPASS_URL = "https://overpass-api.de/api"
+MAX_CELLS_PER_SHARD = 256
+"""A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
+
+
+_FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
+
+
+class BuildOptions(PipelineOptions):
+    """The flags of `build_dataset`."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        where = parser.add_argument_group("where (one of --cells, --area, --sample)")
+        where.add_argument(
+            "--cells", metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
+        )
+        where.add_argument(
+            "--area",
+            metavar="BBOX|GEOJSON",
+            help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon. --region is the "
+            "same, unless its value is a Google Cloud region such as europe-west1",
+        )
+        where.add_argument(
+            "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
+        )
+        where.add_argument(
+            "--sample",
+            action="store_true",
+            help="build the embedded sample: a small made-up place in the real formats",
+        )
+        where.add_argument(
+            "--sample_cells", type=int, default=50, help="about how many cells the sample has (50)"
+        )
+        where.add_argument(
+            "--sample_dir", metavar="DIR", help="keep the sample's inputs here (default: a cache)"
+        )
+
+        images = parser.add_argument_group("imagery")
+        images.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
+        images.add_argument(
+            "--stac_url",
+            help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
+        )
+        images.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
+        images.add_argument(
+            "--max_scene_cloud", type=float, help="drop scenes of more eo:cloud_cover, percent (off)"
+        )
+        images.add_argument(
+            "--max_bad_fraction",
+            type=float,
+            default=0.25,
+            help="most unusable SCL pixels of a chip, 0 to 1 (0.25)",
+        )
+        images.add_argument(
+            "--bad_scl", default="1,3,8,9,10", help="SCL classes that make a pixel unusable (1,3,8,9,10)"
+        )
+        images.add_argument(
+            "--max_min_reflectance",
+            type=float,
+            default=0.2,
+            help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2; 10 is off)",
+        )
+        images.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
+        images.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
+        images.add_argument(
+            "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
+        )
+
+        hosts = parser.add_argument_group("limits of the whole job, divided among its worker processes")
+        hosts.add_argument(
+            "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
+        )
+        hosts.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
+
+        labels = parser.add_argument_group("labels")
+        labels.add_argument(
+            "--osm",
+            metavar="PBF[,PBF...]|overpass",
+            help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
+        )
+        labels.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
+        labels.add_argument(
+            "--overpass_cache", metavar="DIR", help="keep Overpass answers here (default: a cache)"
+        )
+        labels.add_argument("--ontology", metavar="JSON", help="another osm_categories.json")
+        labels.add_argument(
+            "--no_none_labels", action="store_true", help="never write 254; unknown stays 255"
+        )
+
+        out = parser.add_argument_group("output")
+        out.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
+        out.add_argument(
+            "--retry_dead_letters",
+            action="store_true",
+            help="do those finished shards again of which an earlier run left dead letters",
+        )
+        out.add_argument(
+            "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
+        )
+        out.add_argument(
+            "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
+        )
+
+
+def help_text(description: str) -> str:
+    """Returns the help of our flags; Beam's own would be hundreds more.
+
+    Args:
+        description: What the program does.
+
+    Returns:
+        The text of `--help`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_pipeline.build_dataset",
+        description=description,
+        epilog=BEAM_FLAGS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    BuildOptions._add_argparse_args(parser)
+    return parser.format_help()
+
+
+def build_flag_names() -> set[str]:
+    """Returns the names of the flags of `build_dataset`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    BuildOptions._add_argparse_args(parser)
+    return {action.dest for action in parser._actions}
+
+
+def build_settings(options: PipelineOptions) -> BuildSettings:
+    """Checks the flags that need no other input and freezes them.
+
+    Args:
+        options: From `parse_flags`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InvalidInputError: A flag is missing or malformed; the message names it.
+    """
+    given: Any = options.view_as(BuildOptions)
+    if not given.output:
+        raise InvalidInputError(
+            "--output is missing: the folder of the dataset, e.g. --output out/liechtenstein"
+        )
+    if not given.osm:
+        raise InvalidInputError(
+            "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
+            "word overpass"
+        )
+    for name, low, high in (
+        ("cells_per_shard", 1, MAX_CELLS_PER_SHARD),
+        ("reads_in_flight", 1, 64),
+        ("max_bad_fraction", 0, 1),
+        ("max_scene_cloud", 0, 100),
+        ("max_min_reflectance", 0, 10),
+        ("seed", -(2**63), 2**63 - 1),
+    ):
+        value = getattr(given, name)
+        if value is not None and not low <= value <= high:
+            raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
+    overpass = given.osm == OVERPASS
+    return BuildSettings(
+        output=output_folder(given.output),
+        years=parse_years(given.years or "2017-2020"),
+        seed=given.seed,
+        cells_per_shard=given.cells_per_shard,
+        stac_url=given.stac_url or EARTH_SEARCH_URL,
+        collection=given.collection or "sentinel-2-l2a",
+        max_scene_cloud=given.max_scene_cloud,
+        filters=FilterSettings(
+            max_bad_fraction=given.max_bad_fraction,
+            bad_scl=parse_scl_classes(given.bad_scl),
+            max_min_reflectance=given.max_min_reflectance,
+            allow_nodata=given.allow_nodata,
+        ),
+        allow_single=given.allow_single,
+        reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
+        requests_per_second=share_per_second(options, given.max_requests_per_second),
+        extracts=() if overpass else tuple(part for part in given.osm.split(",") if part),
+        overpass_url=given.overpass_url.rstrip("/") if overpass else "",
+        overpass_cache=given.overpass_cache or "",
+        ontology_json=_ontology_text(given.ontology),
+        none_labels=not given.no_none_labels,
+        retry_dead_letters=given.retry_dead_letters,
+    )
+
+
+def parse_years(text: str) -> tuple[int, ...]:
+    """Parses "2017-2020", "2019" or "2018,2020-2022".
+
+    Args:
+        text: Years and ranges, separated by commas.
+
+    Returns:
+        The years, ascending, each once.
+
+    Raises:
+        InvalidInputError: A part is no year or range, or lies outside of Sentinel-2's life.
+    """
+    years: set[int] = set()
+    this_year = datetime.datetime.now(datetime.UTC).year
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{4})(?:\s*-\s*(\d{4}))?\s*", part)
+        if match is None:
+            raise InvalidInputError(
+                f'--years takes years and ranges such as "2017-2020" or "2019,2021". Received: {text}'
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not _FIRST_YEAR <= first <= last <= this_year:
+            raise InvalidInputError(
+                f"--years must ascend and lie in {_FIRST_YEAR} to {this_year}. Received: {part.strip()}"
+            )
+        years.update(range(first, last + 1))
+    return tuple(sorted(years))
+
+
+def parse_scl_classes(text: str) -> tuple[int, ...]:
+    """Parses "1,3,8" to SCL classes.
+
+    Args:
+        text: Classes from 1 to 11, separated by commas; "" for none.
+
+    Returns:
+        The classes, ascending.
+
+    Raises:
+        InvalidInputError: One is no class, or is 0, which has its own rule.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and 1 <= int(part) <= 11 for part in parts):
+        raise InvalidInputError(
+            f"--bad_scl takes SCL classes from 1 to 11, separated by commas; no data (0) has its own flag, "
+            f"--allow_nodata. Received: {text}"
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _ontology_text(path: str | None) -> str:
+    if path is None:
+        return DEFAULT_ONTOLOGY.read_text()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"--ontology cannot be read: {error}. Received: {path}") from error
+    Ontology.load(text)
+    return text

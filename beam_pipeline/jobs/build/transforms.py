@@ -1,0 +1,343 @@
+"""The Beam side of the pipeline: DoFns and composite transforms. Wiring, metrics, dead letters; no logic.
+
+Those of labels are in `label_transforms`.
+
+What is ever grouped is small: units, references of scene lists, features and compressed labels. Pixels are
+read behind the last shuffle and stay with the worker that read them, because runners hold grouped values in
+memory.
+"""
+
+import dataclasses
+import datetime
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+from apache_beam import pvalue
+from apache_beam.metrics import Metrics
+
+from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
+from beam_pipeline.dataset import units as plan
+from beam_pipeline.dataset.assemble import YearScenes, assemble_unit
+from beam_pipeline.dataset.closing import close_dataset
+from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.summary import UnitSummary, summarise
+from beam_pipeline.dataset.units import AssembledUnit, DeadLetter, Unit
+from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
+from beam_pipeline.imagery.cog import SceneReader
+from beam_pipeline.imagery.offset_check import refuse_contradicted
+from beam_pipeline.imagery.scenes import SceneList
+from beam_pipeline.jobs.stages import FAILED, Stage, describe
+from beam_pipeline.jobs.storage import BeamFiles, with_retries
+from beam_pipeline.records.example import encode
+from beam_pipeline.runtime.faults import Failure, Fault
+from beam_pipeline.runtime.files import join
+
+_log = logging.getLogger(__name__)
+
+TileYear = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneListRef:
+    """Where the scene list of a unit's tile and year lies, or why there is none."""
+
+    year: int
+    path: str
+    failure: Failure | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedUnit:
+    """A unit's serialised Examples with its summary, ready to be committed."""
+
+    unit: Unit
+    payloads: tuple[bytes, ...]
+    summary: UnitSummary
+
+
+class _UnitStage(Stage):
+    """A stage of a unit's work; whatever goes wrong in it ends as a dead letter of the unit."""
+
+    def process(self, element: Any) -> Iterator[Any]:
+        started = time.monotonic()
+        try:
+            done = self.work(element)
+        except Exception as error:
+            self.failures.inc()
+            yield pvalue.TaggedOutput(FAILED, (self.name_of(element), self.stage, describe(error)))
+            return
+        finally:
+            self.count_retried()
+        self.done(started)
+        yield done
+
+    def work(self, element: Any) -> Any:
+        """Does the stage's work on one element."""
+        raise NotImplementedError
+
+    def name_of(self, element: Any) -> str:
+        """Returns the name of the unit that an element is of."""
+        return str(element.unit.name)
+
+
+class ReadPlan(beam.PTransform):
+    """The plan's units whose shards are not committed yet, spread over the workers."""
+
+    def __init__(self, settings: BuildSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Unit]:
+        return (
+            pipeline
+            | "ReadLines" >> beam.io.ReadFromText(f"{self._settings.output}/{plan.UNITS_FILE}")
+            | "Parse" >> beam.Map(Unit.from_json)
+            # While elements are small: what follows asks storage unit by unit, and must not fuse with the reading of
+            # one file.
+            | beam.Reshuffle()
+            | "Pending" >> beam.ParDo(_Pending(self._settings))
+        )
+
+
+class _Pending(Stage):
+    stage = "plan"
+
+    def process(self, unit: Unit) -> Iterator[Unit]:
+        settings = self.settings
+        done = committed_summary(self.files, settings.output, unit.name, settings.fingerprint)
+        # What is done again stays as it is until there is better.
+        committed = done is not None and not (settings.retry_dead_letters and done.dead_letters)
+        Metrics.counter(self.stage, "units_committed_before" if committed else "units_pending").inc()
+        if not committed:
+            yield unit
+
+
+class FindScenes(beam.PTransform):
+    """Units -> (unit name, SceneListRef), one for each year; a tile and year is searched once."""
+
+    def __init__(self, settings: BuildSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[str, SceneListRef]]:
+        years = self._settings.years
+        return (
+            units
+            | "KeyByTileYear"
+            >> beam.FlatMap(
+                lambda unit: [((unit.tile, year), unit.name) for year in years]
+            ).with_output_types(tuple[TileYear, str])
+            | "GroupByTileYear" >> beam.GroupByKey()
+            | "Search" >> beam.ParDo(_FindScenes(self._settings)).with_output_types(tuple[str, SceneListRef])
+        )
+
+
+class _FindScenes(Stage):
+    stage = "find_scenes"
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
+
+    def teardown(self) -> None:
+        self._reader.close()
+
+    def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
+        (tile, year), names = element
+        path = join(self.settings.output, "scenes", f"{tile}_{year}.json")
+        failure = None
+        started = time.monotonic()
+        try:
+            # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
+            kept = self._kept(path)
+            if kept is None or not kept.found:
+                found = self._search(tile, year)
+                Metrics.counter(self.stage, "scenes").inc(len(found.scenes))
+                self.files.write_text(path, found.to_json())
+        except Exception as error:
+            failure = describe(error)
+            self.failures.inc()
+        self.count_retried()
+        self.done(started)
+        for name in names:
+            yield name, SceneListRef(year, path, failure)
+
+    def _kept(self, path: str) -> SceneList | None:
+        """Reads a list of a run before; None where there is none, or only what a disk that failed left of one."""
+        if not self.files.exists(path):
+            return None
+        try:
+            return SceneList.from_json(self.files.read_text(path))
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            _log.warning("%s is damaged and searched for again: %r", path, error)
+            return None
+
+    def _search(self, tile: str, year: int) -> SceneList:
+        settings = self.settings
+        found = find_scenes(
+            settings.stac_url,
+            settings.collection,
+            tile,
+            year,
+            tile_bounds=tile_lonlat_bounds(tile),
+            seed=settings.seed,
+            max_scene_cloud=settings.max_scene_cloud,
+            traffic=self.traffic,
+        )
+        found = refuse_contradicted(found, self._reader)
+        if not found.scenes:
+            Metrics.counter(self.stage, "tile_years_without_items").inc()
+            _log.warning("no usable item of tile %s in %d", tile, year)
+        return found
+
+
+class WriteUnits(beam.PTransform):
+    """Units with their scene lists and labels -> committed shards; gives the names of units, done or failed.
+
+    Reading, encoding and writing follow each other without a shuffle, so runners fuse them: pixels never
+    travel.
+    """
+
+    def __init__(self, settings: BuildSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, parts: Any) -> beam.PCollection[str]:
+        units = parts["unit"] | "KeyByName" >> beam.Map(lambda unit: (unit.name, unit)).with_output_types(
+            tuple[str, Unit]
+        )
+        joined = {**parts, "unit": units} | "JoinByUnit" >> beam.CoGroupByKey()
+        read = joined | "ReadChips" >> beam.ParDo(_ReadChips(self._settings)).with_outputs(FAILED, main="ok")
+        encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self._settings)).with_outputs(
+            FAILED, main="ok"
+        )
+        written = encoded["ok"] | "WriteShards" >> beam.ParDo(_Write(self._settings)).with_outputs(
+            FAILED, main="ok"
+        )
+        failed = (
+            (read[FAILED], encoded[FAILED], written[FAILED])
+            | "AllFailed" >> beam.Flatten()
+            | "RecordFailures" >> beam.ParDo(_RecordFailure(self._settings))
+        )
+        return (written["ok"], failed) | beam.Flatten()
+
+
+class _ReadChips(_UnitStage):
+    stage = "read_chips"
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
+
+    def teardown(self) -> None:
+        self._reader.close()
+
+    def name_of(self, element: tuple[str, Any]) -> str:
+        return element[0]
+
+    def work(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> AssembledUnit:
+        name, parts = element
+        refs = list(parts["scenes"])
+        if sorted(ref.year for ref in refs) != list(self.settings.years):
+            raise ValueError(f"{len(refs)} scene lists arrived for the years of {name}")
+        (unit,) = parts["unit"]
+        done = assemble_unit(
+            unit,
+            [self._scenes(ref) for ref in refs],
+            list(parts["labels"]),
+            self._reader,
+            self.settings.filters,
+            self.settings.allow_single,
+        )
+        Metrics.counter(self.stage, "examples").inc(len(done.cell_years))
+        Metrics.counter(self.stage, "images").inc(sum(len(example.images) for example in done.cell_years))
+        Metrics.counter(self.stage, "dead_letters").inc(len(done.dead_letters))
+        for reason, rejected in done.rejections.items():
+            Metrics.counter(self.stage, f"rejected_{reason}").inc(len(rejected))
+        for reason, count in done.scene_rejections.items():
+            Metrics.counter(self.stage, f"scene_{reason}").inc(count)
+        return done
+
+    def _scenes(self, ref: SceneListRef) -> YearScenes:
+        if ref.failure is not None:
+            return YearScenes(ref.year, None, ref.failure)
+        found = SceneList.from_json(self.files.read_text(ref.path))
+        try:
+            settings = self.settings
+            bounds = tile_lonlat_bounds(found.tile)
+            found = sign_scenes(
+                found, settings.stac_url, settings.collection, tile_bounds=bounds, traffic=self.traffic
+            )
+        except Exception as error:
+            return YearScenes(ref.year, None, describe(error))
+        return YearScenes(ref.year, found)
+
+
+class _Encode(_UnitStage):
+    stage = "encode"
+
+    def work(self, assembled: AssembledUnit) -> EncodedUnit:
+        payloads = tuple(encode(example) for example in assembled.cell_years)
+        Metrics.counter(self.stage, "bytes").inc(sum(map(len, payloads)))
+        return EncodedUnit(assembled.unit, payloads, summarise(assembled, self.settings.fingerprint))
+
+
+class _Write(_UnitStage):
+    stage = "write"
+
+    def work(self, encoded: EncodedUnit) -> str:
+        name = encoded.unit.name
+        if self.settings.retry_dead_letters and not self._is_better(encoded.summary):
+            Metrics.counter(self.stage, "shards_kept").inc()
+            return name
+        with_retries(
+            lambda: commit_unit(self.files, self.settings.output, name, encoded.payloads, encoded.summary)
+        )
+        Metrics.counter(self.stage, "shards").inc()
+        return name
+
+    def _is_better(self, summary: UnitSummary) -> bool:
+        """Tells whether fewer cell-years are lost than in what is there, e.g. because a host is back."""
+        done = committed_summary(self.files, self.settings.output, summary.name, self.settings.fingerprint)
+        return done is None or summary.lost_cell_years < done.lost_cell_years
+
+
+class _RecordFailure(Stage):
+    stage = "record_failure"
+
+    def process(self, element: tuple[str, str, Failure]) -> Iterator[str]:
+        name, stage, failure = element
+        letter = DeadLetter(name, None, None, stage, *failure)
+        try:
+            record_failure(self.files, self.settings.output, letter, self.settings.fingerprint)
+        except Fault as fault:
+            # E.g. on a full disk, which would else end the whole job. The unit is one of `missing_units` then.
+            self.failures.inc()
+            _log.error("a failure could not be recorded (%s): %s", fault, letter.to_json())
+        yield name
+
+
+class CloseDataset(beam.PTransform):
+    """Describes the dataset from the summaries alone, behind all units.
+
+    It is part of the graph because code behind `run()` never executes in a template launch.
+    """
+
+    def __init__(self, settings: BuildSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, names: beam.PCollection[str]) -> beam.PCollection[None]:
+        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        # The count is a barrier: a side input is complete before the first element is processed.
+        done = pvalue.AsSingleton(names | "Count" >> beam.combiners.Count.Globally())
+        return (
+            names.pipeline
+            | "Once" >> beam.Create([started])
+            | "Describe"
+            >> beam.Map(lambda started, _: close_dataset(BeamFiles(), self._settings, started), done)
+        )

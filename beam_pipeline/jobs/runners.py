@@ -1,0 +1,139 @@
+"""Beam's flags and runners: what every job of ours shares."""
+
+import re
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+
+from beam_pipeline.runtime.faults import InvalidInputError
+
+BEAM_FLAGS_HELP = (
+    "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
+    "--temp_location=gs://... --setup_file=./setup.py, or "
+    "--direct_running_mode=multi_processing --direct_num_workers=4: "
+    "https://beam.apache.org/documentation/runners/capability-matrix/"
+)
+
+
+_GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
+
+
+_CLOUD_REGION = re.compile(r"[a-z]+-[a-z]+\d+\Z")  # e.g. europe-west1
+
+
+_LOCAL_RUNNERS = (
+    "FnApiRunner",
+    "DirectRunner",
+    "PrismRunner",
+    "BundleBasedDirectRunner",
+    "SwitchingDirectRunner",
+)
+
+
+_PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
+
+
+def parse_flags(argv: Sequence[str]) -> PipelineOptions:
+    """Parses flags, ours and Beam's, and refuses what neither knows.
+
+    Args:
+        argv: Command-line arguments without the program's name.
+
+    Returns:
+        The options; Beam's defaults hold but for the runner, which is the in-process FnApiRunner.
+
+    Raises:
+        InvalidInputError: A flag is unknown, or asks for a mode that is known to lose records.
+    """
+    options = PipelineOptions(area_flags(argv))
+    standard = options.view_as(StandardOptions)
+    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
+    standard.runner = _runner_name(standard.runner or "FnApiRunner")
+    if standard.runner not in _PORTABLE_RUNNERS:  # their job servers bring flags of their own
+        unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
+        if unknown:
+            names = ", ".join(f"--{name}" for name in sorted(unknown))
+            raise InvalidInputError(f"Unknown flags: {names}. See --help. Received: {' '.join(argv)}")
+    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
+        raise InvalidInputError(
+            "--direct_running_mode=multi_threading silently loses records when elements are large. "
+            "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
+        )
+    return options
+
+
+def runs_locally(options: PipelineOptions) -> bool:
+    """Tells whether the job runs on this machine."""
+    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] in _LOCAL_RUNNERS
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Tells whether the job is handed to Google Cloud Dataflow."""
+    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] == "DataflowRunner"
+
+
+def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Makes an empty pipeline, and so has Beam check its own flags before anything of ours is written.
+
+    Args:
+        options: From `parse_flags`.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        InvalidInputError: There is no such runner, or it lacks a flag.
+    """
+    runner = options.view_as(StandardOptions).runner
+    # Beam notices only when the job is submitted.
+    if runner == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
+        raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
+    try:
+        return beam.Pipeline(options=options)
+    except Exception as error:  # of a missing module, of a missing flag, or a cloud's own that Beam asked
+        raise InvalidInputError(
+            f"--runner, or a flag that it needs, cannot be used: {error}. Received: --runner={runner}"
+        ) from error
+
+
+def _runner_name(given: str) -> str:
+    """Returns the full name of a runner: Beam takes "dataflow" for DataflowRunner."""
+    names = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
+    lower = given.lower()
+    return names.get(lower) or names.get(f"{lower}runner") or given
+
+
+def area_flags(argv: Sequence[str]) -> list[str]:
+    """Rewrites `--region AREA` to `--area=AREA`, and leaves `--region europe-west1` to Beam.
+
+    argparse would take the minus of `--area -9.5,38.6,-9.0,38.9` for that of a flag.
+    """
+    flags: list[str] = []
+    for argument in argv:
+        if flags and flags[-1] in ("--area", "--region") and not argument.startswith("--"):
+            argument = f"{flags.pop()}={argument}"
+        name, equals, value = argument.partition("=")
+        if name == "--region" and equals and not _CLOUD_REGION.match(value):
+            argument = f"--area={value}"
+        flags.append(argument)
+    return flags
+
+
+def output_folder(given: str) -> str:
+    """Returns the folder that --output names.
+
+    Raises:
+        InvalidInputError: The name would be taken for a pattern where files are listed or deleted.
+    """
+    if set(given) & set(_GLOB_CHARACTERS):
+        raise InvalidInputError(
+            f"--output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
+            f"Received: {given}"
+        )
+    return given.rstrip("/")

@@ -1,0 +1,165 @@
+"""What happens before a selection is launched: composites are expanded, and everything given is checked."""
+
+import dataclasses
+import uuid
+from typing import Any
+
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.cells import grid
+from beam_pipeline.cells.region import bands_of, is_bbox, region_polygons
+from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
+from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
+from beam_pipeline.jobs.select.expand import default_folder, expanded
+from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
+from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy
+from beam_pipeline.maps.activity import count_reached
+from beam_pipeline.maps.rasters import (
+    RasterFile,
+    inspect_land_cover,
+    inspect_night_lights,
+    is_netcdf,
+    require_lit,
+    require_water,
+)
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.files import join
+
+
+def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings:
+    """Checks everything that can be checked before a job is launched.
+
+    Headers come first, then a look for a lit pixel and for water, which reads no further than the first of each.
+
+    Args:
+        given: The flags, from `parse_selection_flags`.
+        options: Beam's options.
+
+    Returns:
+        The settings of the job.
+
+    Raises:
+        InvalidInputError: Something given cannot be used; nothing was launched.
+    """
+    if given.plot and is_dataflow(options):
+        raise InvalidInputError(
+            "--plot draws when the job is done, which a launch on Dataflow does not wait for"
+        )
+    region = _region(given.area)
+    output = output_folder(given.output)
+    _require_writable(output)
+    night_lights = _night_lights(given, runs_locally(options))
+    (land_cover_path,) = _one(expand_globs([given.land_cover], "--land_cover"))
+    land_cover = _land_cover(land_cover_path)
+    for file in night_lights:
+        require_lit(file, given.rows_per_task)
+    if not is_netcdf(land_cover.path) or "://" not in land_cover.path:
+        require_water(land_cover, given.rows_per_task)
+    settings = SelectionSettings(
+        output=output,
+        night_lights=tuple(night_lights),
+        land_cover=land_cover,
+        region=region,
+        sampling=Sampling(
+            num_cells=given.num_cells,
+            fraction=given.fraction or 1.0,
+            max_tiles=given.max_tiles,
+            seed=given.seed,
+        ),
+        rows_per_task=given.rows_per_task,
+    )
+    _require_enough(settings)
+    BeamFiles().delete(join(output, PROBLEM_FILE))
+    return settings
+
+
+def rows_to_read(settings: SelectionSettings) -> list[range]:
+    """Returns the blocks of rows of the night lights that may light a cell of the region, from the north."""
+    file = settings.night_lights[0]
+    blocks = file.row_blocks(settings.rows_per_task)
+    if settings.region is None:
+        return blocks
+    bands = bands_of(region_polygons(settings.region))
+    north, south = (
+        file.window.bands_of_rows(np.array([block[0] for block in blocks]))[1],
+        file.window.bands_of_rows(np.array([block[-1] for block in blocks]))[0],
+    )
+    near = (south < bands.stop) & (bands.start <= north)
+    return [block for block, kept in zip(blocks, near.tolist(), strict=True) if kept]
+
+
+def _region(area: str | None) -> str | None:
+    if area is None:
+        return None
+    if not is_bbox(area):
+        try:
+            area = BeamFiles().read_text(area)
+        except (Fault, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"--area cannot be read: {error}. Received: {area}") from error
+    region_polygons(area)
+    return area
+
+
+def _require_writable(output: str) -> None:
+    files = BeamFiles()
+    probe = join(output, f".{uuid.uuid4().hex}")
+    try:
+        files.write_text(probe, "")
+        files.delete(probe)
+    except Exception as error:  # cloud clients raise classes of their own
+        raise InvalidInputError(f"--output cannot be written to: {error}. Received: {output}") from error
+
+
+def _night_lights(given: Any, local: bool) -> list[RasterFile]:
+    folder = given.expanded_dir or (default_folder() if local else "")
+    paths = expand_globs([part for part in given.night_lights.split(",") if part], "--night_lights")
+    if not paths:
+        raise InvalidInputError(f"--night_lights names no file. Received: {given.night_lights!r}")
+    if not folder and any(path.endswith(".gz") for path in paths):
+        raise InvalidInputError(
+            "--expanded_dir is missing: a folder that all workers see, for what the .tif.gz expand to"
+        )
+    files = [inspect_night_lights(expanded(path, folder)) for path in paths]
+    for file in files[1:]:
+        if file.window != files[0].window:
+            raise InvalidInputError(
+                "All --night_lights must show the same window. Received: "
+                f"{files[0].path} {files[0].window.bounds} and {file.path} {file.window.bounds}"
+            )
+    return files
+
+
+def _one(paths: list[str]) -> list[str]:
+    if len(paths) != 1:
+        raise InvalidInputError(f"--land_cover is one map. Received: {', '.join(paths)}")
+    return paths
+
+
+def _land_cover(path: str) -> RasterFile:
+    if not is_netcdf(path):
+        return inspect_land_cover(path)
+    with local_copy(path) as local:
+        file = dataclasses.replace(inspect_land_cover(local), path=path)
+        if local != path:
+            require_water(dataclasses.replace(file, path=local), file.block_rows)
+    return file
+
+
+def _require_enough(settings: SelectionSettings) -> None:
+    """Refuses a number that there are not so many cells for, however much of them is lit."""
+    wanted = settings.sampling.num_cells
+    if wanted is None:
+        return
+    window = settings.night_lights[0].window
+    polygons = None if settings.region is None else region_polygons(settings.region)
+    most = 0
+    for band in range(grid.NUM_BANDS) if polygons is None else bands_of(polygons):
+        most += count_reached(band, window, polygons)[1]
+        if most >= wanted:
+            return
+    of_region = "" if polygons is None else " in the region"
+    raise InvalidInputError(
+        f"--num_cells is larger than the number of cells that the night lights reach{of_region}, {most:,}. "
+        f"Received: {wanted}"
+    )

@@ -1,0 +1,154 @@
+"""Flags of `select_cells` -> frozen settings.
+
+The flags have a parser of their own: as a second class of Beam's options they would clash with those of
+`build_dataset` of the same name.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.cells.grid import NUM_CELLS
+from beam_pipeline.jobs.build.options import build_flag_names
+from beam_pipeline.jobs.runners import BEAM_FLAGS_HELP, area_flags, parse_flags
+from beam_pipeline.maps.rasters import RasterFile
+from beam_pipeline.runtime.faults import InvalidInputError
+
+_MOST_ROWS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Which of the cells that are left are taken.
+
+    Attributes:
+        num_cells: So many, exactly; None for `fraction`.
+        fraction: Each with this probability; 1 takes all.
+        max_tiles: Only of so many tiles; None for all tiles.
+        seed: Draws cells, tiles and splits.
+    """
+
+    num_cells: int | None = None
+    fraction: float = 1.0
+    max_tiles: int | None = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionSettings:
+    """What a selection does, checked; small and picklable, so that every DoFn can hold it.
+
+    Attributes:
+        output: The folder of the cell list.
+        night_lights: The composites, all of one window.
+        land_cover: The land-cover map.
+        region: "min_lon,min_lat,max_lon,max_lat" or the text of a GeoJSON; None for the Earth.
+        sampling: Which cells are taken.
+        rows_per_task: About how many rows of a raster a worker reads at a time.
+    """
+
+    output: str
+    night_lights: tuple[RasterFile, ...]
+    land_cover: RasterFile
+    region: str | None
+    sampling: Sampling
+    rows_per_task: int
+
+
+def selection_parser(description: str) -> argparse.ArgumentParser:
+    """Returns the parser of the flags.
+
+    Args:
+        description: What the program does.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_pipeline.select_cells",
+        description=description,
+        epilog=BEAM_FLAGS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    inputs = parser.add_argument_group("inputs")
+    inputs.add_argument(
+        "--night_lights",
+        metavar="TIF[,TIF...]",
+        help="VIIRS annual composites (EOG VNL, average_masked), .tif or .tif.gz; globs are expanded; local or gs://",
+    )
+    inputs.add_argument(
+        "--land_cover", metavar="TIF|NC", help="the CCI land-cover map, GeoTIFF or the original NetCDF"
+    )
+    inputs.add_argument(
+        "--expanded_dir",
+        metavar="DIR",
+        help="keep expanded .tif.gz here, 11.6 GB each (default: a cache; on a cluster a folder all workers see)",
+    )
+    which = parser.add_argument_group("which cells")
+    which.add_argument(
+        "--area",
+        metavar="BBOX|GEOJSON",
+        help="only cells with their centre in min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon. --region is the "
+        "same, unless its value is a Google Cloud region such as europe-west1",
+    )
+    which.add_argument("--num_cells", type=int, help="draw so many (the paper: 137045)")
+    which.add_argument("--fraction", type=float, help="draw each with this probability instead")
+    which.add_argument(
+        "--max_tiles", type=int, help="draw so many Sentinel-2 tiles first, then cells in them"
+    )
+    which.add_argument("--seed", type=int, default=0, help="of cells, tiles and splits (0)")
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--output", metavar="DIR", help="folder of spatial_cell_info.csv and .json, local or gs://"
+    )
+    out.add_argument(
+        "--plot", action="store_true", help="draw a map of the cells by split beside them (.png)"
+    )
+    out.add_argument(
+        "--rows_per_task", type=int, default=1024, help="rows of a raster that one task has (1024)"
+    )
+    return parser
+
+
+def parse_selection_flags(argv: Sequence[str]) -> tuple[Any, PipelineOptions]:
+    """Parses flags, ours and Beam's, and checks what needs no file.
+
+    Args:
+        argv: Command-line arguments without the program's name.
+
+    Returns:
+        Our flags and Beam's options.
+
+    Raises:
+        InvalidInputError: A flag is unknown, missing or malformed.
+    """
+    parser = selection_parser("")
+    given, others = parser.parse_known_args(area_flags(argv))
+    foreign = [flag for flag in others if flag.partition("=")[0].lstrip("-") in build_flag_names()]
+    if foreign:
+        raise InvalidInputError(
+            f"Flags of build_dataset, not of select_cells: {', '.join(foreign)}. See --help"
+        )
+    options = parse_flags(others)
+    for name, example in (
+        ("night_lights", "'vnl_*.tif'"),
+        ("land_cover", "ESACCI-LC-2020.tif"),
+        ("output", "out/cells"),
+    ):
+        if not getattr(given, name):
+            raise InvalidInputError(f"--{name} is missing, e.g. --{name} {example}. See --help")
+    if given.num_cells is not None and given.fraction is not None:
+        raise InvalidInputError("Give one of --num_cells and --fraction, or none to take all cells")
+    for name, low, high in (
+        ("num_cells", 1, NUM_CELLS),
+        ("max_tiles", 1, NUM_CELLS),
+        ("rows_per_task", 1, _MOST_ROWS),
+        ("seed", -(2**63), 2**63 - 1),
+    ):
+        value = getattr(given, name)
+        if value is not None and not low <= value <= high:
+            raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
+    if given.fraction is not None and not 0 < given.fraction <= 1:
+        raise InvalidInputError(f"--fraction must be above 0 and at most 1. Received: {given.fraction}")
+    return given, options

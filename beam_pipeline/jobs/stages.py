@@ -1,0 +1,60 @@
+"""What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
+
+import logging
+import time
+import traceback
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.runtime.faults import Failure, Fault
+from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, shown, without_secrets
+from beam_pipeline.runtime.traffic import Traffic
+
+_log = logging.getLogger(__name__)
+
+RETRIED = "retried_"
+"""Begins the names of the counters of what was asked of a host once more, by reason."""
+
+FAILED = "failed"
+"""The tag of what a stage could not do."""
+
+
+def describe(error: Exception) -> Failure:
+    """Returns (reason, detail) of any error, expected or not."""
+    if isinstance(error, Fault):
+        return error.reason, error.detail
+    # Not log.exception: what others' libraries say may hold the URLs that they were given.
+    trace = "".join(traceback.format_exception(error))
+    _log.error("unexpected error\n%s", without_secrets(trace))
+    return "unexpected", shown(f"{type(error).__name__}: {error}")
+
+
+class Stage(beam.DoFn):
+    """Counts elements and measures latency under the name of the stage."""
+
+    stage: str
+
+    def __init__(self, settings: BuildSettings) -> None:
+        self.settings = settings
+        self._milliseconds = Metrics.distribution(self.stage, "milliseconds")
+        self.failures = Metrics.counter(self.stage, "failed")
+
+    def setup(self) -> None:
+        hide_secrets_in_logs()
+        self.files = BeamFiles()
+        self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
+
+    def done(self, started: float) -> None:
+        """Measures the latency of an element whose work began then, by `time.monotonic`."""
+        self._milliseconds.update(int(1000 * (time.monotonic() - started)))
+
+    def count_retried(self) -> None:
+        """Counts what was asked once more since the last call.
+
+        Metrics exist in the thread of the DoFn only, and much is asked in others.
+        """
+        for reason, times in self.traffic.take_retried().items():
+            Metrics.counter(self.stage, f"{RETRIED}{reason}").inc(times)

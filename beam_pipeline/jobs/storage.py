@@ -1,0 +1,325 @@
+"""The file system of a run: Beam's, so that local folders and gs:// are the same to everyone."""
+
+import contextlib
+import errno
+import itertools
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems as _FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.files import PARTIAL_SUFFIX
+from beam_pipeline.runtime.retries import RetryPolicy
+
+FileSystems: Any = _FileSystems  # carries no types
+
+HEADER_BYTES = 1 << 20
+"""How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
+
+_COPY_BYTES = 1 << 20
+
+_CLIENTS = ("google", "botocore", "azure")
+"""Packages of the cloud clients under Beam's file systems."""
+
+_NO_USE_TRYING = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
+        *(errno.EACCES, errno.EPERM, errno.EROFS),  # not allowed
+        *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP),
+    )
+)
+_NOT_ALLOWED = (401, 403)
+
+_RETRIES = RetryPolicy(attempts=5, base_s=0.25, cap_s=2.0)
+"""Of clients that try again by themselves, this is more of the same; a local disk and NFS do not."""
+
+_T = TypeVar("_T")
+
+
+def with_retries(function: Callable[[], _T]) -> _T:
+    """Calls what uses the storage until it returns, fails for good, or the few tries are used up.
+
+    Args:
+        function: Raises `TransientFault` where another try may help; a whole operation, so that it can be
+            begun anew.
+
+    Returns:
+        What `function` returned.
+    """
+    return _RETRIES.call(function)
+
+
+class BeamFiles:
+    """The `records.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
+
+    A rename is atomic on a local disk. On an object store it is a copy and a delete: the copy appears whole
+    or not at all, which is what the commit of a shard needs.
+    """
+
+    def exists(self, path: str) -> bool:
+        """Tells whether there is a file."""
+
+        def look() -> bool:
+            with _faults("look for", path):
+                return bool(FileSystems.exists(path))
+
+        return with_retries(look)
+
+    def size(self, path: str) -> int | None:
+        """Returns a file's size in bytes, None where there is none."""
+
+        def look() -> int | None:
+            with _faults("look for", path):
+                if _is_local(path):
+                    return os.path.getsize(path) if os.path.isfile(path) else None
+                (match,) = FileSystems.match([path])
+                return next((int(found.size_in_bytes) for found in match.metadata_list), None)
+
+        return with_retries(look)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Returns a file's content."""
+
+        def read() -> bytes:
+            with open_bytes(path) as file:
+                content: bytes = file.read()
+                return content
+
+        return with_retries(read)
+
+    def read_text(self, path: str) -> str:
+        """Returns the content of a UTF-8 file."""
+        return self.read_bytes(path).decode()
+
+    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
+
+        It is not tried again, because the chunks may come only once: their maker does, with `with_retries`.
+        """
+        chunks = iter(chunks)
+        # Found here, so that what the first chunk takes to make is not taken for a fault of the storage.
+        first = next((chunk for chunk in chunks if chunk), b"")
+        if not first and path.startswith("s3://"):
+            with _faults("write", path):
+                _write_empty_s3(path)
+            return
+        with (
+            _faults("write", path),
+            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            for chunk in itertools.chain([first], chunks):
+                file.write(chunk)
+            if _is_local(path):
+                # A rename may outlive a power cut that the data before it does not.
+                file.flush()
+                os.fsync(file.fileno())
+
+    def write_text(self, path: str, text: str) -> None:
+        """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
+
+        def write() -> None:
+            # uuid4 names the file only while it grows; two writers of one path never meet in it.
+            aside = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+            try:
+                self.write_bytes(aside, [text.encode()])
+                self.rename(aside, path)
+            except Exception:
+                with contextlib.suppress(Fault):  # what happened first says more
+                    self.delete(aside)
+                raise
+
+        with_retries(write)
+
+    def rename(self, source: str, target: str) -> None:
+        """Moves a file, over an old one, and makes the folders it needs.
+
+        It is not tried again: a move that was done though it seemed to fail has no source any more. What is
+        begun anew is the writing of the source.
+        """
+        with _faults("rename to", target):
+            if _is_local(target):
+                os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+            FileSystems.rename([source], [target])
+
+    def glob(self, pattern: str) -> list[str]:
+        """Returns the paths that match, sorted; `*` stops at a slash."""
+
+        def look() -> list[str]:
+            with _faults("list", pattern):
+                (match,) = FileSystems.match([pattern])
+                return sorted(metadata.path for metadata in match.metadata_list)
+
+        return with_retries(look)
+
+    def delete(self, path: str) -> None:
+        """Deletes a file, or a folder and all in it; nothing happens where there is none."""
+        with_retries(lambda: self._delete(path))
+
+    @staticmethod
+    def _delete(path: str) -> None:
+        with _faults("delete", path):
+            if _is_local(path):
+                if os.path.exists(path):
+                    FileSystems.delete([path])
+                return
+            # An object store has no folders: delete the object, and all whose names begin with path/.
+            (match,) = FileSystems.match([path.rstrip("/") + "/**"])
+            found = [metadata.path for metadata in match.metadata_list]
+            if FileSystems.exists(path):
+                found.append(path)
+            if found:
+                FileSystems.delete(found)
+
+
+def use_default_options() -> None:
+    """Readies Beam's file systems in a program that makes no pipeline, which would have done so.
+
+    Without options s3:// cannot be opened at all; where it lies is then taken from the environment of boto3.
+    """
+    FileSystems.set_options(PipelineOptions([]))
+
+
+@contextlib.contextmanager
+def open_bytes(path: str) -> Iterator[Any]:
+    """Yields a file open for reading as it is, compressed or not; faults as those of `BeamFiles`."""
+    with (
+        _faults("read", path),
+        FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+    ):
+        yield file
+
+
+def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
+    """Returns the files that paths and globs name, each once.
+
+    Args:
+        patterns: Paths or globs, local or gs://.
+        flag: The flag that they were given by, for messages.
+
+    Returns:
+        Paths, sorted within each pattern.
+
+    Raises:
+        InvalidInputError: A pattern matches nothing.
+    """
+    paths: list[str] = []
+    for pattern in patterns:
+        try:
+            (match,) = FileSystems.match([pattern])
+        except Exception as error:
+            raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
+        if not match.metadata_list:
+            raise InvalidInputError(f"{flag} matches no file. Received: {pattern}")
+        paths += sorted(metadata.path for metadata in match.metadata_list)
+    return list(dict.fromkeys(paths))
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """Gives a file a local path, for libraries that know no other.
+
+    Args:
+        path: A local path or a URL.
+
+    Yields:
+        The path itself if it is local, else that of a copy, which is deleted afterwards.
+
+    Raises:
+        Fault: The file cannot be read.
+    """
+    with _copy(path, None) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def header_copy(path: str) -> Iterator[str]:
+    """Gives the head of a file a local path; what follows the head may be all zeros.
+
+    Args:
+        path: A local path or a URL.
+
+    Yields:
+        The path itself if it is local, else that of a copy of the first `HEADER_BYTES`, as long as the file,
+        which is deleted afterwards.
+
+    Raises:
+        Fault: The file cannot be read.
+    """
+    with _copy(path, HEADER_BYTES) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def _copy(path: str, limit: int | None) -> Iterator[str]:
+    """Yields a local path of a file, or of a copy of its first `limit` bytes padded to its length."""
+    if _is_local(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, path.rpartition("/")[2])
+        with_retries(lambda: _download(path, local, limit))
+        yield local
+
+
+def _download(path: str, local: str, limit: int | None) -> None:
+    with open_bytes(path) as source, open(local, "wb") as target:
+        (match,) = FileSystems.match([path])
+        while limit is None or target.tell() < limit:
+            chunk = source.read(_COPY_BYTES)
+            if not chunk:
+                break
+            target.write(chunk)
+        # The padding is a hole: it takes no space.
+        target.truncate(match.metadata_list[0].size_in_bytes)
+
+
+def _write_empty_s3(path: str) -> None:
+    """Writes an empty object, which Beam cannot: it uploads in parts, and S3 refuses an upload without any."""
+    from apache_beam.io.aws import s3io
+
+    bucket, name = s3io.parse_s3_path(path)
+    filesystem = FileSystems.get_filesystem(path)
+    s3io.S3IO(options=filesystem._options).client.client.put_object(Bucket=bucket, Key=name, Body=b"")
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+@contextlib.contextmanager
+def _faults(action: str, path: str) -> Iterator[None]:
+    """Turns what a file system raises into our two kinds of fault."""
+    try:
+        yield
+    except Fault:
+        raise  # from whoever makes the chunks that are written
+    except Exception as error:
+        causes = _causes(error)
+        # Cloud clients raise classes of their own, with the HTTP status in `code`.
+        statuses = {status for cause in causes if isinstance(status := getattr(cause, "code", None), int)}
+        numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+        detail = f"cannot {action} {path}: {error}"
+        if errno.ENOENT in numbers or 404 in statuses:
+            raise PermanentFault("not_found", detail) from error
+        if numbers & _NO_USE_TRYING or statuses & {*_NOT_ALLOWED}:
+            raise PermanentFault("storage", detail) from error
+        # Some of theirs have none: google.api_core's RetryError, google.auth's, botocore's.
+        of_a_client = type(error).__module__.partition(".")[0] in _CLIENTS
+        if not isinstance(error, OSError) and not hasattr(error, "code") and not of_a_client:
+            raise
+        raise TransientFault("storage", detail) from error
+
+
+def _causes(error: Exception) -> list[Exception]:
+    """Returns an error with those that it is made of; Beam wraps them, several in one."""
+    causes = [error]
+    for cause in causes:  # grows
+        details = getattr(cause, "exception_details", None) or {}
+        causes += [it for it in (*details.values(), *cause.args[:1]) if isinstance(it, Exception)]
+    return causes

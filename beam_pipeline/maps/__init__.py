@@ -1,0 +1,1 @@
+"""Rasters of the Earth: night lights, land cover, continents."""

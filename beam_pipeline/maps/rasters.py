@@ -1,0 +1,310 @@
+"""The two global rasters that cells are chosen by: what they must be, and reading their rows.
+
+Paths are local ones or URLs that GDAL knows, such as gs://bucket/file.tif. A NetCDF must lie on this machine.
+"""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import rasterio
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window
+
+from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
+
+Bools = npt.NDArray[np.bool_]
+
+WATER = 210
+"""Class of water bodies. Source: ESA Land Cover CCI Product User Guide v2.0, table 3-1."""
+
+LAND_COVER_VARIABLE = "lccs_class"
+"""The variable of the original NetCDF. Source: the same guide, section 3."""
+
+GDAL_OPTIONS = {
+    # No listing of a bucket's folder and no look for sidecar files.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    # In bytes, of the process. Every block is read once, so more would hold what nobody asks for again.
+    "GDAL_CACHEMAX": 64 << 20,
+    "GDAL_HTTP_MAX_RETRY": "5",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_UNSAFESSL": "NO",
+}
+
+MAX_ROWS_BYTES = 1 << 30
+"""The most that one row of blocks may take in memory."""
+
+_STRIP_ROWS = 32
+"""Of a raster without tall blocks: the kernel takes longer to give fresh memory for more than GDAL to decode it."""
+
+_TOLERANCE_PX = 0.02
+"""How far a corner may be off its place: EOG rounds the pixel size to 10 decimals, 0.0007 px at the far end."""
+
+# Source: NIMA TR8350.2. NetCDFs and old GeoTIFFs name the ellipsoid, but not always the datum.
+_WGS84_AXIS_M, _WGS84_INVERSE_FLATTENING = 6_378_137.0, 298.257223563
+
+
+@dataclasses.dataclass(frozen=True)
+class RasterFile:
+    """A raster that was looked at and found fit.
+
+    Attributes:
+        path: Path or URL.
+        window: What part of its lattice it holds.
+        block_rows: Height of its blocks in pixels.
+        block_columns: Their width.
+        nodata: The value that means no data, if there is one.
+        has_mask: Whether it brings a mask of its own.
+    """
+
+    path: str
+    window: RasterWindow
+    block_rows: int
+    block_columns: int
+    nodata: float | None
+    has_mask: bool
+
+    def row_blocks(self, rows: int) -> list[range]:
+        """Cuts the file into ranges of about `rows` rows along the edges of its blocks, from the north."""
+        step = self.block_rows * max(1, rows // self.block_rows)
+        return [range(row, min(row + step, self.window.rows)) for row in range(0, self.window.rows, step)]
+
+    def strips(self, rows: range) -> list[range]:
+        """Cuts some of its rows into what is best read at a time: few rows, but no block twice."""
+        step = self.block_rows * max(1, _STRIP_ROWS // self.block_rows)
+        return [range(row, min(row + step, rows.stop)) for row in range(rows.start, rows.stop, step)]
+
+
+def inspect_night_lights(path: str) -> RasterFile:
+    """Looks at the header of a VIIRS composite.
+
+    Args:
+        path: Path or URL of a GeoTIFF, the whole product or a window of it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InvalidInputError: It cannot be opened, has another CRS, grid, dtype or layout, or, on this machine, is
+            cut short.
+    """
+    return _inspect(path, "--night_lights", NIGHT_LIGHTS, "float32")
+
+
+def inspect_land_cover(path: str) -> RasterFile:
+    """Looks at the header of a CCI land-cover map, GeoTIFF or NetCDF; see `inspect_night_lights`."""
+    return _inspect(path, "--land_cover", LAND_COVER, "uint8")
+
+
+def is_netcdf(path: str) -> bool:
+    """Tells whether a path names a NetCDF."""
+    return path.endswith(".nc")
+
+
+def open_raster(path: str) -> Any:
+    """Opens a raster for `read_rows`, to be used within `rasterio.Env(**GDAL_OPTIONS)`."""
+    if not is_netcdf(path):
+        # No other driver: a VRT in a .tif would have GDAL open whatever it names.
+        return rasterio.open(path, driver="GTiff")
+    with warnings.catch_warnings():
+        # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes
+        # (version 2.0.7), and the HDF5 driver knows no coordinates.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}', driver="HDF5Image")
+
+
+def _open_header(path: str) -> Any:
+    """Opens a raster for what is known of it, its coordinates among them."""
+    if is_netcdf(path):
+        return rasterio.open(f'NETCDF:"{path}":{LAND_COVER_VARIABLE}', driver="netCDF")
+    return rasterio.open(path, driver="GTiff")
+
+
+def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.NDArray[Any]:
+    """Returns the pixels (len(rows), len(columns)) of an open raster; all columns by default.
+
+    Raises:
+        RasterioIOError: They cannot be read; names file and rows.
+    """
+    columns = range(dataset.width) if columns is None else columns
+    window = Window(columns.start, rows.start, len(columns), len(rows))
+    try:
+        pixels: npt.NDArray[Any] = dataset.read(1, window=window)
+    except RasterioError as error:
+        # Its own message only points to its cause.
+        raise RasterioIOError(
+            f"Rows {rows.start} to {rows.stop - 1} of {dataset.name} cannot be read: {error.__cause__ or error}"
+        ) from error
+    return pixels.view(np.uint8) if pixels.dtype == np.int8 else pixels
+
+
+def lit_pixels(dataset: Any, file: RasterFile, rows: range) -> Bools:
+    """Reads which pixels are lit: positive and finite, and neither no data nor masked.
+
+    Args:
+        dataset: The open file.
+        file: What `inspect_night_lights` found.
+        rows: The rows to read.
+
+    Returns:
+        (len(rows), W) bool.
+    """
+    lit = np.empty((len(rows), dataset.width), bool)
+    for strip in file.strips(rows):
+        _find_lit(dataset, file, strip, lit[strip.start - rows.start : strip.stop - rows.start])
+    return lit
+
+
+def _find_lit(dataset: Any, file: RasterFile, rows: range, lit: Bools) -> None:
+    values = read_rows(dataset, rows)
+    np.greater(values, 0, out=lit)  # False for NaN
+    if not lit.any():
+        return
+    lit &= values < np.inf
+    if file.nodata is not None and file.nodata > 0:
+        lit &= values != values.dtype.type(file.nodata)
+    if file.has_mask:
+        lit &= dataset.read_masks(1, window=Window(0, rows.start, dataset.width, len(rows))) > 0
+
+
+def require_lit(file: RasterFile, rows: int) -> None:
+    """Makes sure that a composite has a lit pixel; it reads no further than the first that it finds.
+
+    Args:
+        file: The composite.
+        rows: How many rows are read at a time.
+
+    Raises:
+        InvalidInputError: The whole file has none, or it cannot be read.
+    """
+
+    def found(dataset: Any, block: range) -> bool:
+        return any(bool(lit_pixels(dataset, file, strip).any()) for strip in file.strips(block))
+
+    if not _anywhere(file, rows, found, "--night_lights"):
+        raise InvalidInputError(
+            f"--night_lights must have positive radiances; none of all {file.window.rows} rows has one. "
+            f"Received: {file.path}"
+        )
+
+
+def require_water(file: RasterFile, rows: int) -> None:
+    """Makes sure that a land-cover map has water; see `require_lit`."""
+
+    def found(dataset: Any, block: range) -> bool:
+        return any(bool((read_rows(dataset, strip) == WATER).any()) for strip in file.strips(block))
+
+    if not _anywhere(file, rows, found, "--land_cover"):
+        raise InvalidInputError(
+            f"--land_cover must have the class {WATER}, water; no pixel of it has. Is it a CCI land-cover map, "
+            f"with some sea or lake? Received: {file.path}"
+        )
+
+
+def _anywhere(file: RasterFile, rows: int, found: Callable[[Any, range], bool], flag: str) -> bool:
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as dataset:
+            return any(found(dataset, block) for block in _spread(file.row_blocks(rows)))
+    except RasterioError as error:
+        raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {file.path}") from error
+
+
+def _spread(blocks: list[range]) -> Iterator[range]:
+    """Yields blocks from a third of the way on, where the whole products have both light and water."""
+    start = len(blocks) // 3
+    yield from blocks[start:]
+    yield from blocks[:start]
+
+
+def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), _open_header(path) as dataset:
+            file = _checked(dataset, path, flag, lattice, dtype)
+            if dataset.driver == "GTiff" and os.path.isfile(path):
+                _require_whole(dataset, path, flag)
+            return file
+    except RasterioError as error:
+        raise InvalidInputError(f"{flag} cannot be opened: {error}. Received: {path}") from error
+
+
+def _require_whole(dataset: Any, path: str, flag: str) -> None:
+    """Refuses a GeoTIFF that ends before its blocks do, as a download that broke off leaves it."""
+    ends = (extent_of_block(dataset, row, column)[1] for row, column in places_of_blocks(dataset))
+    size, needed = os.path.getsize(path), max(ends)
+    if size < needed:
+        raise InvalidInputError(
+            f"{flag}: {path} is cut short: it holds {size} bytes of {needed} or more. Download it again"
+        )
+
+
+def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
+    def refuse(what: str, wanted: Any, received: Any) -> InvalidInputError:
+        return InvalidInputError(
+            f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}"
+        )
+
+    # A NetCDF's coordinates are named; ESA's `crs` variable is none that GDAL understands.
+    if not (_is_wgs84(dataset.crs) or (is_netcdf(path) and dataset.crs is None)):
+        raise refuse("CRS", "longitude and latitude on WGS84 (EPSG:4326)", dataset.crs or "none")
+    if dataset.count != 1:
+        raise refuse("number of bands", 1, dataset.count)
+    if dataset.dtypes[0] != dtype:
+        raise refuse("dtype", dtype, dataset.dtypes[0])
+    window = _window(dataset, lattice)
+    if window is None:
+        received = f"{dataset.width} x {dataset.height} px, transform {tuple(dataset.transform)[:6]}"
+        wanted = f"the grid of {lattice.name} ({lattice.columns} x {lattice.rows} px), or a window of it"
+        raise refuse("grid", wanted, received)
+    block_rows, block_columns = dataset.block_shapes[0]
+    size = block_rows * dataset.width * np.dtype(dtype).itemsize
+    if size > MAX_ROWS_BYTES:
+        raise InvalidInputError(
+            f"{flag}: {path} has blocks of {block_rows} rows, of which one row of blocks takes "
+            f"{size >> 20} MiB. Write it anew: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT"
+        )
+    has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return RasterFile(path, window, block_rows, block_columns, dataset.nodata, has_mask)
+
+
+def _is_wgs84(crs: Any) -> bool:
+    if crs is None:
+        return False
+    found = pyproj.CRS.from_user_input(crs.to_wkt())
+    ellipsoid, meridian = found.ellipsoid, found.prime_meridian
+    return (
+        found.is_geographic
+        and ellipsoid is not None
+        and abs(ellipsoid.semi_major_metre - _WGS84_AXIS_M) < 1e-3
+        and abs(ellipsoid.inverse_flattening - _WGS84_INVERSE_FLATTENING) < 1e-6
+        and (meridian is None or meridian.longitude == 0)
+    )
+
+
+def _window(dataset: Any, lattice: Lattice) -> RasterWindow | None:
+    """Returns where a raster lies on a lattice, or None where a corner of it is not a corner of a pixel."""
+    transform = dataset.transform
+    if transform.b or transform.d:
+        return None
+    scale = lattice.pixels_per_degree
+    west, north = transform.c, transform.f
+    east, south = west + transform.a * dataset.width, north + transform.e * dataset.height
+    columns = (np.array([west, east]) + 180) * scale - lattice.left / 2
+    rows = lattice.top / 2 - np.array([north, south]) * scale
+    column, row = round(columns[0]), round(rows[0])
+    off = max(
+        *np.abs(columns - [column, column + dataset.width]), *np.abs(rows - [row, row + dataset.height])
+    )
+    inside = 0 <= column <= lattice.columns - dataset.width and 0 <= row <= lattice.rows - dataset.height
+    if not inside or off > _TOLERANCE_PX:
+        return None
+    return RasterWindow(lattice, column, row, dataset.width, dataset.height)

@@ -1,0 +1,148 @@
+"""A contact sheet of examples: both images in true colour with their dates, and the label channels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from beam_pipeline.imagery.image import Image
+from beam_pipeline.imagery.radiometry import to_reflectance
+from beam_pipeline.labels.label_image import NONE, UNLABELED
+from beam_pipeline.records.example import CellYear
+from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
+from beam_pipeline.runtime.foreign_text import one_line
+
+_DPI = 100
+
+
+_SIDE = 192  # here and below in pixels, of which an image has this many on a side
+
+
+_GAP = 8
+
+
+_CAPTION = 30
+
+
+_CAPTION_CHARS = 60
+
+
+_LEGEND_COLUMNS = 6
+
+
+_LEGEND_ROW = 18
+
+
+_FONT = 11
+
+
+_FRAME_GREY = 160
+
+
+def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple[int, int, int]]]:
+    """Chooses a colour for every category.
+
+    Args:
+        channels: The channels of `dataset.json`'s ontology.
+
+    Returns:
+        Category -> (value, RGB), in order of value.
+    """
+    labels = [(value, name) for channel in channels for name, value in channel["labels"].items()]
+    labels.sort()
+    chosen = category_colours([name for _, name in labels])
+    return {name: (value, colour) for (value, name), colour in zip(labels, chosen, strict=True)}
+
+
+def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws a contact sheet.
+
+    Args:
+        examples: One a row.
+        channels: The channels of `dataset.json`'s ontology.
+
+    Returns:
+        A figure, on which images are drawn pixel for pixel.
+    """
+    colours = palette(channels)
+    table = np.zeros((256, 3), np.uint8)
+    table[NONE], table[UNLABELED] = NONE_COLOUR, UNLABELED_COLOUR
+    for value, colour in colours.values():
+        table[value] = colour
+
+    columns = 2 + len(channels)
+    legend = [*((name, colour) for name, (_, colour) in colours.items())]
+    legend += [("none of the channel's", NONE_COLOUR), ("unlabeled", UNLABELED_COLOUR)]
+    legend_rows = -(-len(legend) // _LEGEND_COLUMNS)
+    width = _GAP + columns * (_SIDE + _GAP)
+    row_height = _SIDE + _CAPTION + _GAP
+    sheet = _Sheet(width, _GAP + len(examples) * row_height + _GAP + legend_rows * _LEGEND_ROW)
+
+    for row, example in enumerate(examples):
+        top = _GAP + row * row_height
+        for column, (pixels, caption) in enumerate(_pictures(example, channels, table)):
+            left = _GAP + column * (_SIDE + _GAP)
+            sheet.paste(pixels, left, top)
+            sheet.write(caption, left, top + _SIDE + 3)
+
+    top = _GAP + len(examples) * row_height
+    for index, (name, colour) in enumerate(legend):
+        left = _GAP + (index % _LEGEND_COLUMNS) * ((width - _GAP) // _LEGEND_COLUMNS)
+        y = top + index // _LEGEND_COLUMNS * _LEGEND_ROW
+        sheet.paste(np.full((12, 12, 3), colour, np.uint8), left, y)
+        sheet.write(_brief(name), left + 17, y)
+    return sheet.figure
+
+
+def _pictures(
+    example: CellYear, channels: Sequence[Mapping[str, Any]], table: npt.NDArray[np.uint8]
+) -> list[tuple[npt.NDArray[np.uint8], str]]:
+    """Returns what is drawn of an example: RGB pixels and what is written below them."""
+    cell = example.cell
+    pictures = [
+        (_true_colour(image), f"{_brief(image.date)}  bad {image.bad_percent:.0%}\n{_brief(image.item_id)}")
+        for image in example.images
+    ]
+    pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (2 - len(pictures))
+    where = (f"cell {cell.cell_id}", f"{_brief(cell.tile)}  {cell.split}", "")
+    pictures += [
+        (table[example.label[..., index]], f"{_brief(channel['name'])}\n{where[min(index, 2)]}")
+        for index, channel in enumerate(channels)
+    ]
+    return pictures
+
+
+class _Sheet:
+    """A figure on which things have their place in pixels, from its upper left corner."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+        self._width, self._height = width, height
+
+    def paste(self, pixels: npt.NDArray[np.uint8], left: int, top: int) -> None:
+        """Draws (H, W, 3) pixels as they are, in a thin frame."""
+        framed = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), constant_values=_FRAME_GREY)
+        self.figure.figimage(framed, left - 1, self._height - (top - 1) - len(framed), origin="upper")
+
+    def write(self, text: str, left: int, top: int) -> None:
+        """Writes text from its upper left corner on; nothing in it is mathematics."""
+        self.figure.text(
+            left / self._width,
+            1 - top / self._height,
+            text,
+            fontsize=_FONT * 72 / _DPI,
+            va="top",
+            linespacing=1.1,
+            parse_math=False,
+        )
+
+
+def _brief(text: str) -> str:
+    """Returns foreign text as far as there is room for it."""
+    return one_line(text, _CAPTION_CHARS)
+
+
+def _true_colour(image: Image) -> npt.NDArray[np.uint8]:
+    return true_colour(to_reflectance(image.gsd_10[..., [2, 1, 0]], image.boa_add_offset))

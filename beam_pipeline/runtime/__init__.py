@@ -1,0 +1,1 @@
+"""Faults, retries, hosts and files: no noun of the field lives here."""

@@ -1,0 +1,109 @@
+"""One retry policy for everything that is asked of another machine."""
+
+import dataclasses
+import datetime
+import email.utils
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from beam_pipeline.runtime.faults import TransientFault
+
+_T = TypeVar("_T")
+
+
+class RetryAfterFault(TransientFault):
+    """A transient fault whose server said how long to wait.
+
+    Attributes:
+        retry_after_s: Seconds to wait, from the `Retry-After` header.
+    """
+
+    def __init__(self, reason: str, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(reason, detail)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type["RetryAfterFault"], tuple[str, str, float]]:  # type: ignore[override]
+        """Pickles with the waiting time."""
+        return type(self), (self.reason, self.detail, self.retry_after_s)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, bounded in tries and in seconds a wait.
+
+    Jitter changes only when a request is sent, never what is stored, so it needs no seed.
+
+    Attributes:
+        attempts: How often a thing is tried in all, at least 1.
+        base_s: The longest first wait in seconds; it doubles with each try.
+        cap_s: The longest wait in seconds, `Retry-After` included.
+    """
+
+    attempts: int = 8
+    base_s: float = 0.5
+    cap_s: float = 60.0
+
+    def call(
+        self,
+        function: Callable[[], _T],
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        on_retry: Callable[[TransientFault], object] | None = None,
+    ) -> _T:
+        """Calls `function` until it returns, raises something permanent, or the tries are used up.
+
+        Args:
+            function: Raises `TransientFault` where another try may help; anything else passes through.
+            sleep: Waits that many seconds; a test passes its own.
+            on_retry: Told of each fault that is tried again, e.g. to count it or to drop a cache.
+
+        Returns:
+            What `function` returned.
+
+        Raises:
+            TransientFault: The last one, when no try succeeded.
+        """
+        for attempt in range(self.attempts):
+            try:
+                return function()
+            except TransientFault as fault:
+                if attempt + 1 == self.attempts:
+                    raise
+                if on_retry is not None:
+                    on_retry(fault)
+                wait = self.wait_s(attempt)
+                if isinstance(fault, RetryAfterFault):
+                    wait = min(self.cap_s, max(wait, fault.retry_after_s))
+                sleep(wait)
+        raise AssertionError("attempts is at least 1")
+
+    def wait_s(self, attempt: int) -> float:
+        """Draws how many seconds to wait after a try, the first of which is 0."""
+        return random.uniform(0.0, min(self.cap_s, self.base_s * 2.0**attempt))  # noqa: S311
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1. Received: {self.attempts}")
+
+
+def retry_after_s(header: str | None) -> float:
+    """Reads a `Retry-After` header, which holds seconds or a date.
+
+    Args:
+        header: Its text; None or "" where there is none.
+
+    Returns:
+        Seconds from now, at least 0; 0 where it says nothing that can be understood.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=datetime.UTC)
+    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())

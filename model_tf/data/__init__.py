@@ -1,0 +1,1 @@
+"""A dataset as the network's input."""

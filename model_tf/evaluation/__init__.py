@@ -1,0 +1,1 @@
+"""Scores a trained network on a dataset."""

@@ -1,0 +1,76 @@
+"""The command line of evaluate.py. Imports no Keras and no TensorFlow."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from beam_pipeline.runtime.files import join
+from model_tf.training.settings import STRATEGIES, Backend
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateCommand:
+    """What a command line asks for.
+
+    Attributes:
+        run: The run's folder, local or gs://.
+        data: The dataset's folder, local or gs://.
+        output: Where the results go, local or gs://.
+        split: "training", "validation" or "testing".
+        cells: Of the panel; none = the default ones.
+        checkpoint: "best", "last" or a path.
+        pairs_per_batch: Pairs at once; None = as the run trained.
+        backend: Of Keras; a net trained on one runs on all.
+    """
+
+    run: str
+    data: str
+    output: str
+    split: str
+    cells: tuple[int, ...]
+    checkpoint: str
+    pairs_per_batch: int | None
+    backend: Backend
+
+
+def parse_evaluate_flags(argv: Sequence[str], description: str) -> EvaluateCommand:
+    """Reads a command line; argparse leaves the process with code 2 where it cannot."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True, help="folder that train.py wrote, local or gs://")
+    parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
+    parser.add_argument("--output", help="folder of the results, local or gs:// (default: RUN/evaluation)")
+    parser.add_argument(
+        "--split", default="testing", help="training, validation or testing (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cells",
+        type=_cells,
+        default=(),
+        metavar="ID,...",
+        help="cells on the panel (default: those with most categories)",
+    )
+    parser.add_argument(
+        "--checkpoint", default="best", help="best, last or the path of a .keras file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pairs_per_batch", type=int, help="pairs of images at once (default: as in training)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=[*STRATEGIES],
+        default="tensorflow",
+        help="of Keras; any runs the nets of all (default: %(default)s)",
+    )
+    given = parser.parse_args(argv)
+    if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
+        parser.error(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
+    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, "evaluation")})
+
+
+def _cells(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be ids of cells, like 11,12. Received: {text}") from None

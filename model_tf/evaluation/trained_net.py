@@ -1,0 +1,120 @@
+"""Loads the net of a training run."""
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import join
+from model_tf.network.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
+from model_tf.training.run_folder import BEST_FILE, LAST_FILE, RunInfo
+
+_SLACK_BYTES = 1 << 16
+_NAMED = {"best": BEST_FILE, "last": LAST_FILE}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedNet:
+    """A net and where it is from.
+
+    Attributes:
+        model: The net, not compiled.
+        path: Of the checkpoint.
+        sha256: Of the checkpoint's bytes.
+    """
+
+    model: HRNetSegmenter
+    path: str
+    sha256: str
+
+
+def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
+    """Loads a checkpoint of a run.
+
+    Args:
+        folder: The run's folder, local or gs://.
+        run: What the folder says of the run.
+        checkpoint: "best", "last" or the path of a `.keras` file of the same architecture.
+
+    Returns:
+        The net.
+
+    Raises:
+        InvalidInputError: There is no such checkpoint, it cannot be read, it is of another architecture, or its
+            training diverged.
+    """
+    path = join(folder, _NAMED[checkpoint]) if checkpoint in _NAMED else checkpoint
+    with tempfile.TemporaryDirectory() as temporary:
+        local = Path(temporary) / "net.keras"
+        _copy(path, local, folder)
+        digest = hashlib.sha256(local.read_bytes()).hexdigest()
+        try:
+            model = _load(local, path, run)
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            # Of zipfile, json, h5py, numpy and Keras, none of which lists what it raises.
+            raise InvalidInputError(
+                f"{path} is damaged, or it was not written by this version of train.py "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
+            ) from error
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise InvalidInputError(
+            f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
+            "--checkpoint, or train again with a lower --peak_rate."
+        )
+    return TrainedNet(model, path, digest)
+
+
+def _load(local: Path, path: str, run: RunInfo) -> HRNetSegmenter:
+    """Builds the run's net and fills in a checkpoint's weights.
+
+    `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a
+    stranger's, so of its description sizes are compared and nothing is built.
+    """
+    with zipfile.ZipFile(local) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > local.stat().st_size + _SLACK_BYTES:  # Keras does not compress
+            raise InvalidInputError(f"{path} would unpack to {unpacked} bytes, so train.py did not write it.")
+        described = json.loads(archive.read("config.json"))
+    _require_architecture(path, described, run)
+    dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
+    model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+    model.load_weights(local)
+    return model
+
+
+def _copy(path: str, local: Path, folder: str) -> None:
+    if not path.endswith(".keras") or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        found = sorted(name for name in tf.io.gfile.listdir(folder) if name.endswith(".keras"))
+        raise InvalidInputError(
+            f"--checkpoint must be best, last or the path of a .keras file that is there. Received: {path}. "
+            f"{folder} holds {', '.join(found) or 'no checkpoint yet: train it first'}."
+        )
+    tf.io.gfile.copy(path, str(local))
+
+
+def _require_architecture(path: str, described: Any, run: RunInfo) -> None:
+    if described["class_name"] != HRNetSegmenter.__name__:
+        raise InvalidInputError(
+            f"{path} must hold a net of train.py. Received: a {described['class_name']}. Give another --checkpoint."
+        )
+    num_categories, backbone = (
+        described["config"]["num_categories"],
+        described["config"]["backbone"]["config"],
+    )
+    wanted = json.loads(json.dumps(dataclasses.asdict(WIDTHS[run.settings.width])))
+    received = {name: backbone[name] for name in wanted}
+    if received != wanted or num_categories != len(run.categories):
+        raise InvalidInputError(
+            f"{path} must be of the run's architecture, --width {run.settings.width} ({wanted}) with "
+            f"{len(run.categories)} categories. Received: {received} with {num_categories} categories. Give a "
+            "checkpoint of this run, or the --run of this checkpoint."
+        )

@@ -1,0 +1,1 @@
+"""Scores, curves and pictures of predictions."""

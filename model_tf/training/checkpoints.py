@@ -1,0 +1,143 @@
+"""Checkpoints: the last one with all that training goes on from, and the best net.
+
+`last.keras` is a Keras archive of the compiled net: weights, momenta and the optimizer's count of updates. It also
+carries the run's position, so that one rename moves both: weights and position can never disagree, wherever a run is
+killed. `state.json` beside it is a copy to look at.
+"""
+
+import dataclasses
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import join
+from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, publish, write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Where a run is.
+
+    Attributes:
+        step: Updates done since the run began.
+        epochs: Epochs that are trained, validated and logged.
+        loss_sum: Sum of the losses of the batches of the epoch under way.
+        loss_steps: Number of those batches.
+        seconds: Wall time spent on the epoch under way.
+        cpu_seconds: Time of all the process's cores spent on it.
+        best_auc: Best mean AUC on the validation split so far; None where none was scored.
+        best_epoch: The epoch that reached it, from 1.
+    """
+
+    step: int = 0
+    epochs: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    best_auc: float | None = None
+    best_epoch: int | None = None
+
+    def to_json(self) -> str:
+        """Returns the text of `state.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def save_last(model: keras.Model, state: TrainState, folder: str, *, publishes: bool = True) -> None:
+    """Saves all that training goes on from.
+
+    Args:
+        model: The compiled net.
+        state: Where the run is.
+        folder: The run's folder.
+        publishes: False on all but one host, where a batch is spread over several: reading a variable may need
+            all of them, writing the file needs one.
+    """
+    with tempfile.TemporaryDirectory() as local:
+        path = Path(local) / LAST_FILE
+        model.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(STATE_FILE, state.to_json())
+        if publishes:
+            publish(str(path), join(folder, LAST_FILE))
+            write_text(join(folder, STATE_FILE), state.to_json())
+
+
+def save_best(model: keras.Model, folder: str, *, publishes: bool = True) -> None:
+    """Saves the net without its optimizer: to load it, `keras` needs `model_tf.network.hrnet` imported, no more."""
+    weights = model.get_weights()
+    if publishes:
+        bare = type(model).from_config(model.get_config())
+        bare.set_weights(weights)
+        with tempfile.TemporaryDirectory() as local:
+            path = Path(local) / BEST_FILE
+            bare.save(path)
+            publish(str(path), join(folder, BEST_FILE))
+
+
+def load_last(model: keras.Model, folder: str) -> TrainState | None:
+    """Loads the last checkpoint into a compiled net whose optimizer is built.
+
+    Args:
+        model: Gets weights, momenta and the count of updates.
+        folder: The run's folder.
+
+    Returns:
+        Where the run was; None where it has no checkpoint yet.
+
+    Raises:
+        InvalidInputError: The file is damaged, or it is of another architecture.
+    """
+    path = join(folder, LAST_FILE)
+    if not tf.io.gfile.exists(path):
+        return None
+    with tempfile.TemporaryDirectory() as temporary:
+        local = str(Path(temporary) / LAST_FILE)
+        tf.io.gfile.copy(path, local)
+        try:
+            with zipfile.ZipFile(local) as archive:
+                config = json.loads(archive.read("config.json"))
+                state = TrainState(**json.loads(archive.read(STATE_FILE)))
+                broken = archive.testzip()
+            if broken:
+                raise zipfile.BadZipFile(f"{broken} has another checksum")
+        except (zipfile.BadZipFile, KeyError, TypeError) as error:
+            raise InvalidInputError(
+                f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "
+                "--output, or delete the file to begin from the first step."
+            ) from error
+        _require_same_architecture(path, config, model)
+        model.load_weights(local)
+    if int(model.optimizer.iterations) != state.step:
+        raise InvalidInputError(
+            f"{path} is damaged: its optimizer has done {int(model.optimizer.iterations)} updates, its state says "
+            f"{state.step}. Give another --output, or delete the file to begin from the first step."
+        )
+    return state
+
+
+def _require_same_architecture(path: str, saved: dict[str, Any], model: keras.Model) -> None:
+    # Names count the nets of a process, and dtypes may differ between float32 and mixed precision.
+    there, wanted = (_sizes(content) for content in (saved, keras.saving.serialize_keras_object(model)))
+    if there != wanted:
+        differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
+        raise InvalidInputError(
+            f"{path} is a checkpoint of another architecture: it has "
+            f"{', '.join(f'{key} {there.get(key)}' for key in differing)}. Received: --width and --data that need "
+            f"{', '.join(f'{key} {wanted.get(key)}' for key in differing)}. Give another --output, or the command "
+            "that wrote it."
+        )
+
+
+def _sizes(serialised: dict[str, Any]) -> dict[str, Any]:
+    """The class and all numbers of a serialised net, parts included, as JSON gives them back."""
+    content = json.loads(json.dumps({"class": serialised["class_name"], **serialised["config"]}))
+    backbone = content.pop("backbone", {"config": {}})
+    content |= backbone["config"]
+    return {key: value for key, value in content.items() if key not in ("name", "dtype", "seed", "trainable")}

@@ -1,0 +1,236 @@
+"""The folder of a training run: what it was made with, so that it can be gone on with and evaluated.
+
+| file | what |
+|---|---|
+| `settings.json` | settings, categories, band statistics, fingerprint of the data, versions |
+| `last.keras` | weights, optimizer and position of the last checkpoint |
+| `best.keras` | weights with the best mean AUC on the validation split |
+| `state.json` | the position of `last.keras`, for people |
+| `log.csv`, `tensorboard/` | one row an epoch, and the same as events with pictures |
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import tensorflow as tf
+
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
+from model_tf.data.categories import CategoryTable
+from model_tf.data.dataset_info import BandStatistics, DatasetInfo
+from model_tf.training.settings import TrainSettings
+
+SETTINGS_FILE = "settings.json"
+LAST_FILE = "last.keras"
+BEST_FILE = "best.keras"
+STATE_FILE = "state.json"
+LOG_FILE = "log.csv"
+EVENTS_FOLDER = "tensorboard"
+
+_LOG = logging.getLogger(__name__)
+
+_PACKAGES = ("keras", "numpy", "tensorflow")
+_BACKEND_PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunInfo:
+    """What a run is made with: `settings.json`.
+
+    Attributes:
+        settings: The settings.
+        categories: What the logits stand for.
+        statistics: By which images are standardised, those of the training data.
+        data_fingerprint: `DatasetInfo.fingerprint` of the training data.
+        versions: Of the packages that compute.
+    """
+
+    settings: TrainSettings
+    categories: CategoryTable
+    statistics: BandStatistics
+    data_fingerprint: str
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: TrainSettings, info: DatasetInfo) -> "RunInfo":
+        """Describes a run on a dataset with the packages that are installed."""
+        packages = (*_PACKAGES, *_BACKEND_PACKAGES.get(settings.backend, ()))
+        return cls(
+            settings=settings,
+            categories=info.categories,
+            statistics=info.statistics,
+            data_fingerprint=info.fingerprint,
+            versions={name: metadata.version(name) for name in packages},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `from_json` reads, for `json.dump`."""
+        return {
+            "settings": self.settings.to_json(),
+            "categories": self.categories.to_json(),
+            "statistics": self.statistics.to_json(),
+            "data_fingerprint": self.data_fingerprint,
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], source: str = SETTINGS_FILE) -> "RunInfo":
+        """Reads what `to_json` gave."""
+        return cls(
+            settings=TrainSettings.from_json(content["settings"]),
+            categories=CategoryTable.from_json(content["categories"]),
+            statistics=BandStatistics.from_json(content["statistics"], f"{source}: statistics"),
+            data_fingerprint=content["data_fingerprint"],
+            versions=content["versions"],
+        )
+
+
+def read_run(folder: str) -> RunInfo:
+    """Reads what a run was made with.
+
+    Raises:
+        InvalidInputError: The folder holds no run, or one of another version.
+    """
+    path = join(folder, SETTINGS_FILE)
+    try:
+        return RunInfo.from_json(json.loads(_read_text(path)), path)
+    except tf.errors.NotFoundError as error:
+        raise InvalidInputError(
+            f"There is no {path}. Give the folder that `python model_tf/train.py --output` wrote. Received: {folder}"
+        ) from error
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"{path} is not what this version writes ({type(error).__name__}: {error}). Train again with another "
+            "--output, or use the version that trained it."
+        ) from error
+
+
+def claim(folder: str, run: RunInfo) -> bool:
+    """Makes a folder that of a run, or finds that it already is.
+
+    Returns:
+        Whether the same run was begun here before.
+
+    Raises:
+        InvalidInputError: It holds another run, or something that is no run, or it cannot be written.
+    """
+    with _explained(folder):
+        return _claim(folder, run)
+
+
+def tidy(folder: str) -> None:
+    """Deletes what killed attempts left aside; to be called when nobody writes, and before long work.
+
+    Args:
+        folder: That of a run or of an evaluation; it is made if it is not there.
+
+    Raises:
+        InvalidInputError: It cannot be written.
+    """
+    with _explained(folder):
+        probe = aside_path(folder)
+        aside = posixpath.dirname(probe)
+        tf.io.gfile.makedirs(aside)
+        with tf.io.gfile.GFile(probe, "w") as file:
+            file.write("")
+        # Named as `aside_path` does: should the folder be someone else's, nothing of theirs is deleted.
+        names = tf.io.gfile.listdir(aside)
+        ours = [name for name in names if re.fullmatch("[0-9a-f]{32}", name)]
+        for name in ours:
+            tf.io.gfile.remove(join(aside, name))
+        if len(ours) == len(names) and tf.io.gfile.isdir(aside):
+            tf.io.gfile.rmtree(aside)
+
+
+def _claim(folder: str, run: RunInfo) -> bool:
+    if not tf.io.gfile.exists(join(folder, SETTINGS_FILE)):
+        names = tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else []
+        # A kill before the first file has its name leaves nothing but this.
+        held = sorted(name for name in names if name.rstrip("/") != TEMPORARY_FOLDER)
+        if held:
+            raise InvalidInputError(
+                f"--output must be a new or empty folder, or that of the run to go on with. Received: {folder}, which "
+                f"has no {SETTINGS_FILE} but {', '.join(held[:3])}. Give another --output."
+            )
+        write_text(join(folder, SETTINGS_FILE), json.dumps(run.to_json(), indent=2) + "\n")
+        return False
+    there = read_run(folder)
+    _require_same(folder, there, run)
+    if there.versions != run.versions:
+        _LOG.warning(
+            "%s was begun with %s, it goes on with %s: not bit for bit",
+            folder,
+            _listed(there.versions),
+            _listed(run.versions),
+        )
+    return True
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file whole or not at all, over an old one."""
+    aside = aside_path(posixpath.dirname(path))
+    tf.io.gfile.makedirs(posixpath.dirname(aside))
+    with tf.io.gfile.GFile(aside, "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(aside, path, overwrite=True)
+
+
+def publish(local: str, path: str) -> None:
+    """Copies a local file to where it belongs, whole or not at all, over an old one."""
+    aside = aside_path(posixpath.dirname(path))
+    tf.io.gfile.makedirs(posixpath.dirname(aside))
+    tf.io.gfile.copy(local, aside)
+    tf.io.gfile.rename(aside, path, overwrite=True)
+
+
+@contextlib.contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise InvalidInputError(
+            f"--output must be a folder that can be read and written: {error.message}. Received: {folder}. Give "
+            "another --output, or see that you may write there."
+        ) from error
+
+
+def _read_text(path: str) -> str:
+    with tf.io.gfile.GFile(path) as file:
+        text: str = file.read()
+    return text
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _require_same(folder: str, there: RunInfo, wanted: RunInfo) -> None:
+    """Checks that a run may be gone on with."""
+    way_out = "To begin a new run give another --output; to go on give the same command as before."
+    if there.data_fingerprint != wanted.data_fingerprint:
+        raise InvalidInputError(
+            f"{folder} holds a run on other data. Its data have fingerprint {there.data_fingerprint[:12]}. "
+            f"Received: --data with fingerprint {wanted.data_fingerprint[:12]}. {way_out}"
+        )
+    if there.categories != wanted.categories:
+        raise InvalidInputError(
+            f"{folder} holds a run with other categories: {', '.join(there.categories.names)}. "
+            f"Received: --data with {', '.join(wanted.categories.names)}. {way_out}"
+        )
+    if there.statistics != wanted.statistics:
+        raise InvalidInputError(
+            f"{folder} holds a run with other band statistics than dataset.json of --data now has. {way_out}"
+        )
+    old, new = there.settings.to_json(), wanted.settings.to_json()
+    differing = [name for name in old if old[name] != new[name]]
+    if differing:
+        was = " ".join(f"--{name} {old[name]}" for name in differing)
+        now = " ".join(f"--{name} {new[name]}" for name in differing)
+        raise InvalidInputError(f"{folder} holds a run with {was}. Received: {now}. {way_out}")

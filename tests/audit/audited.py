@@ -1,0 +1,175 @@
+"""A small whole dataset of every fate, and ways to damage it, for the tests of the audit."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from beam_pipeline.cells.grid import GRID_NAME
+from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
+from beam_pipeline.dataset import manifest
+from beam_pipeline.dataset import units as plan
+from beam_pipeline.dataset.closing import DATASET_FILE, describe_dataset, record_extract
+from beam_pipeline.dataset.commits import commit_unit, read_summary
+from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE, fingerprint_sha256
+from beam_pipeline.dataset.summary import ShardContent, summarise
+from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.records.example import CellYear, decode, encode
+from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.shards import frame, read_shard
+from beam_pipeline.runtime.files import delete_leftovers
+from tests.records.builders import Assembled, make_cell, make_cell_year
+
+FILES = BeamFiles()
+YEARS = (2019, 2020)
+FIRST, SECOND = (f"opensentinelmap-training.tfrecord-0000{index}-of-00002" for index in range(2))
+TESTING = "opensentinelmap-testing.tfrecord-00000-of-00001"
+CELLS = [
+    *(make_cell(cell_id) for cell_id in (1, 2, 3, 4)),
+    make_cell(5, tile="56HKH", split="testing"),
+]
+WRITTEN = {(1, 2019), (1, 2020), (2, 2019), (3, 2019), (4, 2019), (4, 2020), (5, 2020)}
+REJECTED = {(2, 2020): "no_clear_date", (5, 2019): "one_clear_date"}
+DEAD = {(3, 2020)}
+LABELS = [
+    {"name": "OSM_land_use", "labels": {"wooded": 0, "residential": 2}},
+    {"name": "OSM_water_and_roads", "labels": {"water": 12, "road": 13}},
+    {"name": "buildings", "labels": {"building": 14}},
+]
+ONTOLOGY = {
+    "version": 10,
+    "channels": [
+        {
+            "name": channel["name"],
+            "labels": {
+                name: {"value": value, "precedence": value + 1, name: ["*"]}
+                for name, value in channel["labels"].items()
+            },
+        }
+        for channel in LABELS
+    ],
+}
+BAD_SCL = (3, 8, 9)
+FINGERPRINT = {
+    "schema_version": SCHEMA_VERSION,
+    "grid": GRID_NAME,
+    "cells_per_shard": 2,
+    "years": list(YEARS),
+    "allow_single": False,
+    "none_labels": True,
+    "filters": {
+        "allow_nodata": False,
+        "bad_scl": list(BAD_SCL),
+        "max_bad_fraction": 0.25,
+        "max_min_reflectance": 0.2,
+    },
+    "ontology_sha256": Ontology.load(json.dumps(ONTOLOGY)).sha256,
+    "osm": [{"name": "a.osm.pbf"}],
+}
+
+
+def cell_year(cell, year: int) -> CellYear:
+    example = make_cell_year(cell.cell_id * 10_000 + year, year=year)
+    rng = np.random.default_rng(cell.cell_id)
+    images = []
+    for month, image in zip((2, 7), example.images, strict=True):
+        scl = rng.choice(np.array([4, 4, 4, 5, 5, 6, 3], np.uint8), (96, 96))
+        bad = sum(int((scl == value).sum()) for value in BAD_SCL) / 9216
+        time = f"{year}-0{month}-19T11:34:25.405000Z"
+        item = f"S2A_{cell.tile}_{year}0{month}19_0_L2A"
+        # Its offset rests on no flag, which random pixels would contradict.
+        changes = {
+            "item_id": item,
+            "datetime": time,
+            "scl": scl,
+            "bad_percent": bad,
+            "boa_decision": "no_flag",
+        }
+        images.append(dataclasses.replace(image, **changes))
+    values = [[*channel["labels"].values(), 254, 255] for channel in LABELS]
+    label = np.stack([rng.choice(np.array(of, np.uint8), (192, 192)) for of in values], axis=-1)
+    return CellYear(cell, year, tuple(images), label)
+
+
+def make_dataset(folder: Path) -> None:
+    units = plan.make_units(CELLS, cells_per_shard=2)
+    text = plan.units_text(units)
+    fingerprint = {**FINGERPRINT, "cells_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    for name, content in (
+        (plan.UNITS_FILE, text),
+        (CELLS_FILE, format_cells_csv(CELLS)),
+        (plan.ONTOLOGY_FILE, plan.json_text(ONTOLOGY)),
+        (plan.LAUNCH_FILE, plan.json_text({"cells_beyond_extracts": 0})),
+        (FINGERPRINT_FILE, plan.json_text(fingerprint)),
+    ):
+        FILES.write_text(f"{folder}/{name}", content)
+    record_extract(FILES, str(folder), "somewhere/a.osm.pbf", {"incomplete_relation": 3})
+    for unit in units:
+        keys = [(cell, year) for cell in unit.cells for year in YEARS]
+        examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]
+        rejections: dict[str, list] = {}
+        for cell, year in keys:
+            if (cell.cell_id, year) in REJECTED:
+                rejections.setdefault(REJECTED[cell.cell_id, year], []).append((cell.cell_id, year))
+        letters = tuple(
+            DeadLetter(unit.name, cell.cell_id, year, "read_chips", "throttled", "503")
+            for cell, year in keys
+            if (cell.cell_id, year) in DEAD
+        )
+        assembled = Assembled(unit, len(YEARS), tuple(examples), rejections, dead_letters=letters)
+        summary = summarise(assembled, fingerprint_sha256(fingerprint))
+        commit_unit(FILES, str(folder), unit.name, map(encode, examples), summary)
+    describe(folder)
+
+
+def describe(folder: Path) -> None:
+    """Writes what the closing step writes."""
+    lines = (folder / plan.UNITS_FILE).read_text().splitlines()
+    units = [plan.Unit.from_json(line) for line in lines]
+    fingerprint = json.loads((folder / FINGERPRINT_FILE).read_text())
+    summaries = list(manifest.read_summaries(FILES, str(folder), units))
+    described = describe_dataset(
+        units=units,
+        summaries=summaries,
+        fingerprint=fingerprint,
+        ontology={"version": 10, "sha256": FINGERPRINT["ontology_sha256"], "channels": LABELS},
+        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        cells_beyond_extracts=0,
+    )
+    for name, text in described.items():
+        FILES.write_text(f"{folder}/{name}", text())
+    delete_leftovers(FILES, str(folder))
+
+
+def payloads(folder: Path, name: str) -> list[bytes]:
+    return list(read_shard(FILES, str(folder / name)))
+
+
+def rewrite(folder: Path, name: str, edit: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Changes a shard's records, and nothing else; their CRCs are right."""
+    (folder / name).write_bytes(b"".join(map(frame, edit(payloads(folder, name)))))
+
+
+def forge(
+    folder: Path, name: str, edit: Callable[[list[CellYear]], list[CellYear]], **summary: object
+) -> None:
+    """Changes a shard's examples, and its summary and dataset.json with them, as a wrong builder would."""
+    examples = edit([decode(payload) for payload in payloads(folder, name)])
+    content = ShardContent()
+    for example in examples:
+        content.add(example)
+    changed = dataclasses.replace(read_summary(FILES, str(folder), name), **content.counts(), **summary)
+    commit_unit(FILES, str(folder), name, map(encode, examples), changed)
+    describe(folder)
+
+
+def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
+    """Changes a file's content and not its layout."""
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text((manifest.to_text if path.name == DATASET_FILE else plan.json_text)(content))

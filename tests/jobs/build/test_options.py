@@ -1,0 +1,132 @@
+import datetime
+
+import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+from beam_pipeline.jobs.build.options import BuildOptions, build_settings, parse_scl_classes, parse_years
+from beam_pipeline.jobs.runners import is_dataflow, parse_flags, runs_locally
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.keyed_hash import keyed_hash
+
+NEEDED = ["--output", "out", "--osm", "a.osm.pbf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("2019", (2019,)),
+        ("2017-2020", (2017, 2018, 2019, 2020)),
+        ("2021, 2018-2019,2018", (2018, 2019, 2021)),
+    ],
+)
+def test_years(text: str, years: tuple[int, ...]) -> None:
+    assert parse_years(text) == years
+
+
+@pytest.mark.parametrize("text", ["", "19", "2020-2018", "2014", "2019;2020", "2019-", "9999", "twenty"])
+def test_bad_years_are_named(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="--years"):
+        parse_years(text)
+
+
+def test_next_year_is_no_year() -> None:
+    this_year = datetime.datetime.now(datetime.UTC).year
+    assert parse_years(str(this_year)) == (this_year,)
+    with pytest.raises(InvalidInputError):
+        parse_years(str(this_year + 1))
+
+
+def test_scl_classes() -> None:
+    assert parse_scl_classes("3, 1,3") == (1, 3)
+    assert parse_scl_classes("") == ()
+    for text in ("0", "12", "x", "1.5", "-1"):
+        with pytest.raises(InvalidInputError, match="--bad_scl"):
+            parse_scl_classes(text)
+
+
+def test_the_default_runner_waits_for_no_download() -> None:
+    options = parse_flags(NEEDED)
+    assert options.view_as(StandardOptions).runner == "FnApiRunner"
+    assert runs_locally(options)
+    assert not is_dataflow(options)
+    assert runs_locally(parse_flags([*NEEDED, "--runner=DirectRunner"]))
+    dataflow = parse_flags([*NEEDED, "--runner=DataflowRunner"])
+    assert is_dataflow(dataflow)
+    assert not runs_locally(dataflow)
+
+
+@pytest.mark.parametrize(
+    ("flags", "area", "region"),
+    [
+        (["--region", "9.4,47.0,9.7,47.3"], "9.4,47.0,9.7,47.3", None),
+        (["--region=-9.4,47.0,9.7,47.3"], "-9.4,47.0,9.7,47.3", None),
+        (["--region", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area=-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area", "-.5,38.6,9.0,38.9", "--max_cells", "3"], "-.5,38.6,9.0,38.9", None),
+        (["--region", "alps.geojson"], "alps.geojson", None),
+        (["--region", "europe-west1"], None, "europe-west1"),
+        (["--region=us-central1", "--area=1,2,3,4"], "1,2,3,4", "us-central1"),
+    ],
+)
+def test_region_means_ours_or_google_clouds(flags: list[str], area: str | None, region: str | None) -> None:
+    options = parse_flags([*NEEDED, *flags])
+    assert options.view_as(BuildOptions).area == area
+    assert options.view_as(GoogleCloudOptions).region == region
+
+
+@pytest.mark.parametrize("flag", ["--area", "--region"])
+def test_an_area_without_a_value_is_missing_one(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in ([*NEEDED, flag], [flag, *NEEDED]):
+        with pytest.raises(SystemExit, match="2"):
+            parse_flags(flags)
+        assert f"{flag}: expected one argument" in capsys.readouterr().err
+
+
+def test_unknown_flags_and_lossy_modes_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="--cels"):
+        parse_flags([*NEEDED, "--cels", "x.csv"])
+    with pytest.raises(InvalidInputError, match="loses records"):
+        parse_flags([*NEEDED, "--direct_running_mode=multi_threading"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--osm", "a.osm.pbf"], "--output is missing"),
+        (["--output", "out"], "--osm is missing"),
+        ([*NEEDED, "--cells_per_shard", "0"], "--cells_per_shard must lie in 1 to 256"),
+        ([*NEEDED, "--reads_in_flight", "1000"], "--reads_in_flight"),
+        ([*NEEDED, "--max_bad_fraction", "25"], "--max_bad_fraction"),
+        ([*NEEDED, "--max_scene_cloud", "-1"], "--max_scene_cloud"),
+        ([*NEEDED, "--max_min_reflectance", "-0.1"], "--max_min_reflectance must lie in 0 to 10"),
+        ([*NEEDED, f"--seed={2**63}"], "--seed must lie in"),
+        ([*NEEDED, "--ontology", "no/such.json"], "--ontology cannot be read"),
+    ],
+)
+def test_bad_values_are_named(flags: list[str], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        build_settings(parse_flags(flags))
+
+
+def test_every_seed_that_is_taken_can_be_drawn_with() -> None:
+    for seed in (-(2**63), 2**63 - 1):
+        settings = build_settings(parse_flags([*NEEDED, f"--seed={seed}"]))
+        assert 0 <= keyed_hash(settings.seed, "split", "32TMS") < 2**64
+
+
+def test_settings_are_frozen_flags() -> None:
+    flags = [*NEEDED, "--max_scene_cloud", "60", "--no_none_labels", "--output", "gs://bucket/set/"]
+    settings = build_settings(parse_flags([*flags, "--osm", "a.osm.pbf,b.osm.pbf"]))
+    assert settings.output == "gs://bucket/set"
+    assert settings.years == (2017, 2018, 2019, 2020)
+    assert settings.extracts == ("a.osm.pbf", "b.osm.pbf")
+    assert settings.max_scene_cloud == 60
+    assert not settings.none_labels
+    assert settings.filters.bad_scl == (1, 3, 8, 9, 10)
+    overpass = build_settings(parse_flags(["--output", "out", "--osm", "overpass"]))
+    assert overpass.extracts == ()
+    assert overpass.overpass_url.startswith("https://")
+    url = ["--overpass_url", "http://127.0.0.1:8/api/"]
+    given = build_settings(parse_flags(["--output", "out", "--osm", "overpass", *url]))
+    assert given.overpass_url == "http://127.0.0.1:8/api"  # the same dataset as without the slash

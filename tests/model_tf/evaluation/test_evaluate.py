@@ -1,0 +1,278 @@
+"""The command line: what it writes, and what bad input gets."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from model_tf import evaluate
+from model_tf.data.dataset_info import load_info
+from model_tf.evaluation import run as evaluation
+from model_tf.evaluation.trained_net import load_net
+from model_tf.network.hrnet import WIDTHS, HRNetBackbone, HRNetSegmenter, build_hrnet
+from model_tf.training.run_folder import RunInfo, read_run
+from model_tf.training.settings import TrainSettings
+from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, write_dataset
+
+SETTINGS = TrainSettings(width="tiny", pairs_per_batch=3)
+NAMES = [name for channel in ONTOLOGY["channels"] for name in channel["labels"]]
+FILES = {"scores.json", "roc_curves.json", "roc_land_use.png", "roc_water_road_building.png", "panel.png"}
+
+
+def write_run(folder: Path, data: str) -> Path:
+    """A run folder whose net was not trained."""
+    folder.mkdir()
+    content = RunInfo.of(SETTINGS, load_info(data)).to_json()
+    (folder / "settings.json").write_text(json.dumps(content))
+    build_hrnet(SETTINGS.width, len(NAMES), seed=1).save(folder / "best.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, dataset_folder) -> Path:
+    """Read only."""
+    return write_run(tmp_path_factory.mktemp("runs") / "run", dataset_folder)
+
+
+@pytest.fixture(scope="module")
+def evaluated(run_folder, dataset_folder, tmp_path_factory) -> tuple[Path, str]:
+    """The results and what was printed."""
+    output = tmp_path_factory.mktemp("results") / "some" / "folder"
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "model_tf/evaluate.py",
+            "--run",
+            run_folder,
+            "--data",
+            dataset_folder,
+            "--output",
+            output,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    return output, ran.stdout
+
+
+def failure(capsys, *flags: object) -> str:
+    """The message of a command that must end with 2."""
+    assert evaluate.main([str(flag) for flag in flags]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    return message
+
+
+def test_it_writes_scores_curves_and_figures(evaluated):
+    output, printed = evaluated
+    assert {path.name for path in output.iterdir()} == FILES
+    assert all(str(output / name) in printed for name in FILES)
+    for name in FILES:
+        if name.endswith(".png"):
+            with PillowImage.open(output / name) as image:
+                assert min(image.size) > 500
+                assert np.ptp(np.asarray(image.convert("L"))) > 200
+
+
+def test_scores_json_says_what_was_scored_and_how(evaluated, run_folder, dataset_folder):
+    content = json.loads((evaluated[0] / "scores.json").read_text())
+    assert list(content["categories"]) == NAMES
+    info = load_info(dataset_folder)
+    assert content["data"] == {"fingerprint": info.fingerprint, "examples": 4, "cells": 2, "images": 8}
+    digest = hashlib.sha256((run_folder / "best.keras").read_bytes()).hexdigest()
+    assert content["checkpoint"] == {"path": str(run_folder / "best.keras"), "sha256": digest}
+    assert content["settings"]["split"] == "testing"
+    assert content["settings"]["pairs_per_batch"] == SETTINGS.pairs_per_batch
+    assert content["run"]["settings"]["width"] == "tiny"
+    assert content["software"]["keras"] == keras.__version__
+    keys = {key for score in content["categories"].values() for key in score} - {"name"}
+    assert set(content["definitions"]) == keys | {"macro", "micro"}
+
+
+def test_the_averages_are_those_of_the_scored_categories(evaluated):
+    content = json.loads((evaluated[0] / "scores.json").read_text())
+    averages = content["averages"]
+    assert averages["land_use"]["categories"] == NAMES[:12]
+    assert averages["water_road_building"]["categories"] == NAMES[12:]
+    assert averages["all"]["categories"] == NAMES
+    for group in averages.values():
+        for key in ("auc", "average_precision", "iou"):
+            values = [content["categories"][name][key] for name in group["categories"]]
+            assert group["macro"][key] == pytest.approx(np.mean(values))
+        assert 0 < group["micro"]["auc"] < 1
+
+
+def test_the_curves_are_those_of_the_scores(evaluated):
+    scores = json.loads((evaluated[0] / "scores.json").read_text())["categories"]
+    curves = json.loads((evaluated[0] / "roc_curves.json").read_text())
+    assert list(curves) == NAMES
+    for name, curve in curves.items():
+        area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
+        assert area == pytest.approx(scores[name]["auc"], abs=1e-3)
+
+
+def test_the_table_has_the_numbers_of_the_file(evaluated):
+    output, printed = evaluated
+    scores = json.loads((output / "scores.json").read_text())["categories"]
+    for name, score in scores.items():
+        row = re.search(rf"^{name} .*$", printed, re.MULTILINE)[0].split()
+        assert row[1] == f"{score['auc']:.4f}"
+        assert row[2] == f"{score['average_precision']:.4f}"
+        assert row[6] == f"{score['positives']:,}"
+        assert row[7] == str(score["cells"])
+
+
+def test_a_net_scores_what_it_predicts(run_folder, dataset_folder, evaluated):
+    """The scores of the net, asked directly, in batches of another size."""
+    from model_tf.data.dataset import make_dataset
+    from model_tf.scores.scores import ScoreHistogram
+
+    info = load_info(dataset_folder)
+    model = keras.saving.load_model(run_folder / "best.keras", compile=False)
+    histogram = ScoreHistogram(info.categories)
+    for x, y in make_dataset(info, "testing", pairs_per_batch=1, statistics=info.statistics):
+        histogram.update(model.predict(x, verbose=0), y.numpy())
+    content = json.loads((evaluated[0] / "scores.json").read_text())["categories"]
+    for name, score in histogram.scores().items():
+        assert content[name]["auc"] == pytest.approx(score.auc, abs=1e-4)
+        assert content[name]["positives"] == score.positives
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_score_the_same(backend, run_folder, dataset_folder, evaluated, tmp_path):
+    pytest.importorskip(backend)
+    flags = ["--run", run_folder, "--data", dataset_folder, "--output", tmp_path, "--backend", backend]
+    command = [sys.executable, "-m", "model_tf.evaluate", *flags]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
+    theirs = json.loads((tmp_path / "scores.json").read_text())["categories"]
+    ours = json.loads((evaluated[0] / "scores.json").read_text())["categories"]
+    for name, score in ours.items():
+        assert theirs[name]["auc"] == pytest.approx(score["auc"], abs=1e-5)
+
+
+def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
+    """Beside the run by default; and the same checkpoint by its path is the same net."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    build_hrnet("tiny", 15, seed=2).save(run / "last.keras")
+    flags = ["--run", str(run), "--data", dataset_folder, "--split", "validation", "--cells", "9,7"]
+    assert evaluate.main([*flags, "--checkpoint", "last", "--pairs_per_batch", "2"]) == 0
+    content = json.loads((run / "evaluation" / "scores.json").read_text())
+    assert content["settings"]["cells"] == [9, 7]
+    assert content["settings"]["pairs_per_batch"] == 2
+    assert content["data"]["cells"] == 4
+    assert content["checkpoint"]["path"] == str(run / "last.keras")
+    copy = shutil.copy(run / "last.keras", tmp_path / "copy.keras")
+    by_path = load_net(str(run), read_run(str(run)), str(copy))
+    assert by_path.sha256 == content["checkpoint"]["sha256"]
+    for weights, its in zip(
+        by_path.model.get_weights(), build_hrnet("tiny", 15, seed=2).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weights, its)
+
+
+def test_a_folder_that_is_no_run(tmp_path, dataset_folder, capsys):
+    message = failure(capsys, "--run", tmp_path, "--data", dataset_folder)
+    assert "settings.json" in message
+    assert "train.py" in message
+
+
+def test_a_folder_that_is_no_dataset(run_folder, tmp_path, capsys):
+    message = failure(capsys, "--run", run_folder, "--data", tmp_path)
+    assert "dataset.json" in message
+
+
+def test_a_run_without_the_checkpoint(run_folder, dataset_folder, capsys):
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", "last")
+    assert "last.keras" in message
+    assert "holds best.keras" in message
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", "nowhere")
+    assert "Received: nowhere" in message
+
+
+def test_a_damaged_checkpoint(run_folder, dataset_folder, tmp_path, capsys):
+    path = tmp_path / "cut.keras"
+    whole = (run_folder / "best.keras").read_bytes()
+    for held in (b"", whole[: len(whole) // 2]):
+        path.write_bytes(held)
+        message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", path)
+        assert f"{path} is damaged" in message
+
+
+@pytest.mark.parametrize(("blocks", "categories"), [(1, 15), (2, 14)])
+def test_a_checkpoint_of_another_architecture(
+    blocks, categories, run_folder, dataset_folder, tmp_path, capsys
+):
+    path = tmp_path / "other.keras"
+    sizes = {**dataclasses.asdict(WIDTHS["tiny"]), "blocks": blocks}
+    HRNetSegmenter(HRNetBackbone(**sizes), categories).save(path)
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", path)
+    assert "architecture, --width tiny" in message
+    assert f"with {categories} categories" in message
+
+
+def test_a_checkpoint_of_another_net(run_folder, dataset_folder, tmp_path, capsys):
+    path = tmp_path / "dense.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", path)
+    assert "Received: a Sequential" in message
+
+
+def test_a_checkpoint_that_diverged(run_folder, dataset_folder, tmp_path, capsys):
+    model = keras.saving.load_model(run_folder / "best.keras", compile=False)
+    weights = model.get_weights()
+    weights[-1][0] = np.nan
+    model.set_weights(weights)
+    model.save(tmp_path / "diverged.keras")
+    message = failure(
+        capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", tmp_path / "diverged.keras"
+    )
+    assert "must hold finite weights" in message
+
+
+def test_data_of_another_ontology(run_folder, dataset_folder, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(dataset_folder, data)
+    content = json.loads((data / "dataset.json").read_text())
+    labels = content["ontology"]["channels"][0]["labels"]
+    labels["vineyard"] = labels.pop("quarry")
+    (data / "dataset.json").write_text(json.dumps(content))
+    message = failure(capsys, "--run", run_folder, "--data", data)
+    assert "quarry (channel 0, value 7), vineyard (channel 0, value 7)" in message
+
+
+def test_a_split_without_examples(run_folder, tmp_path, capsys):
+    data = write_dataset(tmp_path / "data", {"training": [made_cell_years([1], [2020])]})
+    assert "splits.testing.examples" in failure(capsys, "--run", run_folder, "--data", data)
+    message = failure(capsys, "--run", run_folder, "--data", data, "--split", "test")
+    assert "training, validation, testing" in message
+
+
+def test_an_output_that_cannot_be_written(run_folder, dataset_folder, capsys, monkeypatch):
+    """Before anything is scored."""
+    monkeypatch.setattr(evaluation, "score_split", None)
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--output", __file__)
+    assert "--output must be a folder that can be read and written" in message
+    assert f"Received: {__file__}" in message
+
+
+def test_unknown_cells(run_folder, dataset_folder, capsys):
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--cells", "11,1,500")
+    assert "Received: 1, 500" in message
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--run", str(run_folder), "--data", dataset_folder, "--cells", "a,b"])
+    assert "--cells: must be ids of cells, like 11,12. Received: a,b" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--run", "r", "--data", "d", "--pairs_per_batch", "0"])
