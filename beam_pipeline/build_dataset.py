@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_pipeline.audit.dataset import verify_dataset
-from beam_pipeline.dataset.closing import add_stage_metrics
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.run_record import add_stage_metrics
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.jobs.build.label_transforms import MakeLabels
 from beam_pipeline.jobs.build.launch import prepare_build
@@ -88,12 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    add_stage_metrics(BeamFiles(), settings.output, result.metrics().query())
-    table, complete = closing_table(BeamFiles(), settings.output)
+    folder = DatasetFolder(BeamFiles(), settings.output)
+    add_stage_metrics(folder, result.metrics().query())
+    table, complete = closing_table(folder)
     print(table)
     if runs_locally(options):
         try:
-            findings = verify_dataset(BeamFiles(), settings.output)
+            findings = verify_dataset(folder)
         except (InvalidInputError, Fault) as error:
             print(f"error: cannot be verified: {error}", file=sys.stderr)
             return 1

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.faults import InvalidInputError
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv).dataset
     use_default_options()
     try:
-        findings = verify_dataset(BeamFiles(), given.rstrip("/") or given[:1] or ".")
+        findings = verify_dataset(DatasetFolder(BeamFiles(), given.rstrip("/") or given[:1] or "."))
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

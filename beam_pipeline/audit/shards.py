@@ -15,15 +15,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, false_northing
+from beam_pipeline.audit.reading import list_files, read_file
+from beam_pipeline.cells.cell import LATTICE_M, Cell, ChipWindow, false_northing
+from beam_pipeline.dataset.folder import DatasetFolder, summary_name
 from beam_pipeline.dataset.manifest import failed_cell_years
-from beam_pipeline.dataset.summary import PlannedUnit, ShardContent, UnitSummary
-from beam_pipeline.dataset.units import CellYearId
+from beam_pipeline.dataset.outcomes import CellYearId
+from beam_pipeline.dataset.summary import ShardContent, UnitSummary
+from beam_pipeline.dataset.units import Unit, numbered_in_turn
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear, decode
-from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, parse_shard, shard_name, summary_path
-from beam_pipeline.runtime.faults import Fault, PermanentFault
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX, Files, join
+from beam_pipeline.records.shards import (
+    DATASET_NAME,
+    SUMMARIES_FOLDER,
+    SUMMARY_SUFFIX,
+    parse_shard,
+)
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.files import PARTIAL_SUFFIX
+from beam_pipeline.runtime.parsing import MalformedError
 
 _OFFSETS = (0, -1000)
 
@@ -48,9 +57,8 @@ class Expected:
 
 
 def audit_units(
-    files: Files,
-    output: str,
-    units: Sequence[PlannedUnit],
+    folder: DatasetFolder,
+    units: Sequence[Unit],
     expected: Expected,
     findings: Findings,
     on_unit: Callable[[], object] = lambda: None,
@@ -58,8 +66,7 @@ def audit_units(
     """Reads all shards and summaries of a dataset and compares them with the plan and with each other.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         units: The plan.
         expected: What holds for every example.
         findings: Where differences go.
@@ -68,72 +75,24 @@ def audit_units(
     Returns:
         The summaries that can be read, in the plan's order.
     """
-    _check_names(files, output, units, findings)
+    _check_names(folder, units, findings)
     _check_plan(units, findings)
     summaries = []
     for unit in units:
-        summary = audit_unit(files, output, unit, expected, findings)
+        summary = audit_unit(folder, unit, expected, findings)
         if summary is not None:
             summaries.append(summary)
         on_unit()
     return summaries
 
 
-def numbered_in_turn(units: Sequence[PlannedUnit]) -> bool:
-    """Tells whether the names of a plan's units are those of all shards, in their order."""
-    names = {split: [unit.name for unit in units if unit.split == split] for split in SPLITS}
-    return all(
-        name == shard_name(split, index, len(of_split))
-        for split, of_split in names.items()
-        for index, name in enumerate(of_split)
-    )
-
-
-def read_file(
-    files: Files, output: str, name: str, findings: Findings, missing: str | None = "missing"
-) -> bytes | None:
-    """Reads a file of a dataset.
-
-    Args:
-        files: The file system.
-        output: The dataset's folder.
-        name: The file, relative to the folder.
-        findings: Where it goes that the file cannot be read: "unreadable".
-        missing: The kind of difference where there is no such file; None where it need not be.
-
-    Returns:
-        Its content, or None.
-    """
-    try:
-        return files.read_bytes(join(output, name))
-    except Fault as fault:
-        if fault.reason != "not_found":
-            findings.differ("unreadable", name, fault.detail)
-        elif missing is not None:
-            findings.differ(missing, name, "is not there")
-    return None
-
-
-def list_files(files: Files, output: str, pattern: str, findings: Findings) -> list[str]:
-    """Returns the files that match, relative to the dataset's folder; that it cannot be listed is a difference."""
-    try:
-        paths = files.glob(join(output, pattern))
-    except Fault as fault:
-        findings.differ("unreadable", pattern, fault.detail)
-        return []
-    # A listing may spell the folder otherwise; the pattern's own depth is what counts.
-    depth = pattern.count("/") + 1
-    return ["/".join(path.split("/")[-depth:]) for path in paths]
-
-
 def audit_unit(
-    files: Files, output: str, unit: PlannedUnit, expected: Expected, findings: Findings
+    folder: DatasetFolder, unit: Unit, expected: Expected, findings: Findings
 ) -> UnitSummary | None:
     """Compares one unit's shard, its summary and the plan.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         unit: The unit as planned.
         expected: What holds for every example.
         findings: Where differences go.
@@ -142,13 +101,15 @@ def audit_unit(
         The unit's summary, or None where it cannot be read.
     """
     findings.checked["units"] += 1
-    summary = _read_summary(files, output, unit, expected, findings)
+    summary = _read_summary(folder, unit, expected, findings)
     written: list[CellYearId] = []
     failed = summary is not None and summary.status == "failed"
-    content = read_file(files, output, unit.name, findings, None if failed else "missing_shard")
+    content = read_file(folder, unit.name, findings, None if failed else "missing_shard")
     if content is not None:
         if failed:
-            findings.differ("summary", _summary_name(unit), "says that the unit failed, but it has a shard")
+            findings.differ(
+                "summary", summary_name(unit.name), "says that the unit failed, but it has a shard"
+            )
         written = _audit_shard(content, unit, summary, expected, findings)
     _account(unit, written, summary, expected.years, findings)
     return summary
@@ -156,7 +117,7 @@ def audit_unit(
 
 def _audit_shard(
     content: bytes,
-    unit: PlannedUnit,
+    unit: Unit,
     summary: UnitSummary | None,
     expected: Expected,
     findings: Findings,
@@ -200,7 +161,7 @@ def _audit_shard(
         for name, value in sums.counts().items():
             if getattr(summary, name) != value:
                 findings.differ(
-                    "summary", _summary_name(unit), f"{name} is not what the shard's records give"
+                    "summary", summary_name(unit.name), f"{name} is not what the shard's records give"
                 )
     return found
 
@@ -242,7 +203,7 @@ def _faults_of(
 
 
 def _account(
-    unit: PlannedUnit,
+    unit: Unit,
     written: Iterable[CellYearId],
     summary: UnitSummary | None,
     years: Sequence[int],
@@ -276,20 +237,19 @@ def _account(
 
 
 def _read_summary(
-    files: Files, output: str, unit: PlannedUnit, expected: Expected, findings: Findings
+    folder: DatasetFolder, unit: Unit, expected: Expected, findings: Findings
 ) -> UnitSummary | None:
-    name = _summary_name(unit)
-    content = read_file(files, output, name, findings, "missing_summary")
+    name = summary_name(unit.name)
+    content = read_file(folder, name, findings, "missing_summary")
     if content is None:
         return None
     try:
-        summary = UnitSummary.from_json(content.decode())
-        if summary.status not in ("written", "failed"):
-            raise ValueError(f"there is no status {summary.status!r}")
-        if summary.name != unit.name:
-            raise ValueError(f"it is of {summary.name!r}")
-    except ValueError as error:
+        summary = UnitSummary.from_json(content)
+    except MalformedError as error:
         findings.differ("summary", name, f"cannot be read: {error}")
+        return None
+    if summary.name != unit.name:
+        findings.differ("summary", name, f"cannot be read: it is of {summary.name!r}")
         return None
     if summary.to_json().encode() != content:
         findings.differ("summary", name, "is not laid out as it was written")
@@ -308,23 +268,19 @@ def _read_summary(
     return summary
 
 
-def _summary_name(unit: PlannedUnit) -> str:
-    return summary_path("", unit.name)
-
-
-def _check_names(files: Files, output: str, units: Sequence[PlannedUnit], findings: Findings) -> None:
+def _check_names(folder: DatasetFolder, units: Sequence[Unit], findings: Findings) -> None:
     """Looks for shards and summaries that no unit of the plan has."""
     planned = {unit.name for unit in units}
-    for name in list_files(files, output, f"{DATASET_NAME}-*", findings):
+    for name in list_files(folder, f"{DATASET_NAME}-*", findings):
         if name not in planned and not name.endswith(PARTIAL_SUFFIX):
             findings.differ("stray_shard", name, "is no unit of the plan")
-    for name in list_files(files, output, f"{SUMMARIES_FOLDER}/*", findings):
-        of_unit = name.partition("/")[2].removesuffix(".summary.json") in planned
+    for name in list_files(folder, f"{SUMMARIES_FOLDER}/*", findings):
+        of_unit = name.partition("/")[2].removesuffix(SUMMARY_SUFFIX) in planned
         if not of_unit and not name.endswith(PARTIAL_SUFFIX):
             findings.differ("stray_summary", name, "is of no unit of the plan")
 
 
-def _check_plan(units: Sequence[PlannedUnit], findings: Findings) -> None:
+def _check_plan(units: Sequence[Unit], findings: Findings) -> None:
     seen: set[int] = set()
     if not numbered_in_turn(units):
         findings.differ("plan", "plan", "its shards are not numbered in turn")

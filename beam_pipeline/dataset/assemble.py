@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from beam_pipeline.cells.cell import Cell
-from beam_pipeline.dataset.units import AssembledUnit, CellYearId, DeadLetter, Unit
+from beam_pipeline.dataset.outcomes import AssembledUnit, CellYearId, DeadLetter
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.chips import FilterSettings, select_images
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.scenes import SceneList, SceneNote

@@ -1,45 +1,84 @@
-"""The commit of a unit: its shard and summary are written aside, and renaming the shard is the commit."""
+"""The commit of a unit: its shard and summary are written aside, and renaming the shard is the commit.
 
+A shard under its own name is therefore whole and has its summary.
+"""
+
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from beam_pipeline.dataset.folder import DatasetFolder, summary_name
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import UnitSummary, failed_summary
-from beam_pipeline.dataset.units import DeadLetter
-from beam_pipeline.records.shards import frame, parse_shard_name, summary_path
+from beam_pipeline.dataset.units import Unit
+from beam_pipeline.records.shards import frame, parse_shard_name
 from beam_pipeline.runtime.faults import Fault
-from beam_pipeline.runtime.files import Files, aside_path, join
+from beam_pipeline.runtime.files import aside_path
+from beam_pipeline.runtime.parsing import MalformedError
+
+READS_AT_ONCE = 16
+"""Summaries that are read at the same time: an object store answers each slowly."""
 
 
-def committed_summary(files: Files, output: str, name: str, fingerprint: str) -> UnitSummary | None:
+def read_summary(folder: DatasetFolder, name: str) -> UnitSummary:
+    """Returns the summary of a unit that is done or failed.
+
+    Raises:
+        MalformedError: It is damaged, or of another version.
+        PermanentFault: "not_found".
+    """
+    return UnitSummary.from_json(folder.read_bytes(summary_name(name)))
+
+
+def read_summaries(folder: DatasetFolder, units: Iterable[Unit]) -> Iterator[UnitSummary]:
+    """Reads the summaries of the units that are done or failed.
+
+    Args:
+        folder: The dataset's folder.
+        units: The plan.
+
+    Yields:
+        Summaries in the plan's order. One that says "written" but has no shard (its attempt was killed in
+        between) is left out, as is a unit that was never tried.
+    """
+    shards, summarised = set(folder.shards()), set(folder.summarised_units())
+    there = [unit.name for unit in units if unit.name in summarised]
+    with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        for summary in pool.map(functools.partial(read_summary, folder), there):
+            if summary.status == "failed" or summary.name in shards:
+                yield summary
+
+
+def committed_summary(folder: DatasetFolder, name: str, fingerprint: str) -> UnitSummary | None:
     """Returns the summary of a unit that is done: its shard lies under its own name, as long as it says.
 
     A shard of another size was damaged after its commit (a disk that lost power, a copy that broke off), or its
     summary is of a later attempt that did not get to its rename. One of other settings is none of this dataset.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         name: The shard's file name.
-        fingerprint: `fingerprint_sha256` of the dataset.
+        fingerprint: SHA-256 of the dataset's fingerprint.
 
     Returns:
         The summary; None where the unit is to be done.
     """
-    size = files.size(join(output, name))
-    if size is None or not files.exists(summary_path(output, name)):
+    size = folder.size(name)
+    if size is None or not folder.exists(summary_name(name)):
         return None
     try:
-        summary = read_summary(files, output, name)
-    except ValueError:
+        summary = read_summary(folder, name)
+    except MalformedError:
         return None  # damaged too
     done = summary.status == "written" and summary.num_bytes == size and summary.fingerprint == fingerprint
     return summary if done else None
 
 
 def commit_unit(
-    files: Files, output: str, name: str, payloads: Iterable[bytes], summary: UnitSummary
+    folder: DatasetFolder, name: str, payloads: Iterable[bytes], summary: UnitSummary
 ) -> UnitSummary:
     """Writes a unit's shard and summary; a unit without examples gets an empty shard.
 
@@ -47,8 +86,7 @@ def commit_unit(
     a shard by an equal one.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         name: The shard's file name.
         payloads: The serialised examples, in order.
         summary: The unit's summary; its hash and size are filled in here.
@@ -67,12 +105,12 @@ def commit_unit(
             num_bytes += len(record)
             yield record
 
-    aside = aside_path(output)
+    files, aside = folder.files, aside_path(folder.path)
     try:
         files.write_bytes(aside, framed())
         summary = dataclasses.replace(summary, sha256=digest.hexdigest(), num_bytes=num_bytes)
-        files.write_text(summary_path(output, name), summary.to_json())
-        files.rename(aside, join(output, name))
+        folder.write_text(summary_name(name), summary.to_json())
+        files.rename(aside, folder.at(name))
     except Exception:
         # On a full disk every attempt would leave its own behind.
         with contextlib.suppress(Fault):  # what happened first says more
@@ -81,34 +119,23 @@ def commit_unit(
     return summary
 
 
-def read_summary(files: Files, output: str, name: str) -> UnitSummary:
-    """Returns the summary of a unit that is done or failed.
-
-    Raises:
-        ValueError: It is damaged, or of another version.
-        PermanentFault: "not_found".
-    """
-    return UnitSummary.from_json(files.read_text(summary_path(output, name)))
-
-
-def record_failure(files: Files, output: str, letter: DeadLetter, fingerprint: str) -> UnitSummary:
+def record_failure(folder: DatasetFolder, letter: DeadLetter, fingerprint: str) -> UnitSummary:
     """Writes the summary of a unit that failed as a whole; it has no shard, so a later run tries it again.
 
     A unit that another attempt has committed stays done: a straggler's failure takes nothing away.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         letter: What happened; names the unit.
-        fingerprint: `fingerprint_sha256` of the dataset.
+        fingerprint: SHA-256 of the dataset's fingerprint.
 
     Returns:
         The unit's summary.
     """
-    done = committed_summary(files, output, letter.unit, fingerprint)
+    done = committed_summary(folder, letter.unit, fingerprint)
     if done is not None:
         return done
     split, _, _ = parse_shard_name(letter.unit)
     summary = failed_summary(letter, split, fingerprint)
-    files.write_text(summary_path(output, letter.unit), summary.to_json())
+    folder.write_text(summary_name(letter.unit), summary.to_json())
     return summary

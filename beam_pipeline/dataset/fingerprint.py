@@ -1,97 +1,177 @@
-"""The fingerprint: what decides the content of a dataset."""
+"""The fingerprint of a dataset: everything that decides its content, free of paths and times of a machine."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field
 
 from beam_pipeline.cells.grid import GRID_NAME
+from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.records.schema import SCHEMA_VERSION
-from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import without_secrets
+from beam_pipeline.runtime.parsing import parse_json
+
+Number = int | float
+"""A number as it was given: 20 stays 20 and 20.0 stays 20.0, because the bytes of the fingerprint count."""
+
+SclClass = Annotated[int, Field(ge=0, le=255)]
 
 
-def fingerprint(
-    settings: BuildSettings, units_text: str, catalogue: str, extracts: Sequence[ExtractInfo]
-) -> dict[str, Any]:
-    """Returns what decides the content of the dataset, free of paths and times of this machine.
-
-    Args:
-        settings: The settings.
-        units_text: The plan's content.
-        catalogue: The catalogue's identity.
-        extracts: What the extracts' headers say.
-
-    Returns:
-        Plain JSON values.
-    """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "grid": GRID_NAME,
-        "cells_sha256": hashlib.sha256(units_text.encode()).hexdigest(),
-        "cells_per_shard": settings.cells_per_shard,
-        "seed": settings.seed,
-        "years": list(settings.years),
-        "catalogue": catalogue,
-        "collection": settings.collection,
-        "max_scene_cloud": settings.max_scene_cloud,
-        "filters": json.loads(json.dumps(dataclasses.asdict(settings.filters))),
-        "allow_single": settings.allow_single,
-        "ontology_sha256": settings.ontology.sha256,
-        "none_labels": settings.none_labels,
-        # In whatever order they are given: what is in several of them is told apart by itself.
-        "osm": [
-            {"name": info.name, "bytes": info.size, "timestamp": info.timestamp}
-            for info in sorted(extracts, key=lambda info: info.name)
-        ]
-        or without_secrets(settings.overpass_url),
-    }
+class _Stored(pydantic.BaseModel):
+    # Fields that a later 1.x adds are kept as they are.
+    model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
 
-FINGERPRINT_FILE = "plan/fingerprint.json"
+class Filters(_Stored):
+    """The filters as the fingerprint holds them; see `imagery.chips.FilterSettings`."""
 
+    max_bad_fraction: Number
+    bad_scl: tuple[SclClass, ...]
+    max_min_reflectance: Number
+    allow_nodata: bool
 
-def check_same_fingerprint(planned: Mapping[str, Any], given: Mapping[str, Any], output: str) -> None:
-    """Refuses to mix two datasets in one folder.
-
-    Args:
-        planned: The fingerprint that lies in the output folder.
-        given: The fingerprint of this run.
-        output: The output folder, for the message.
-
-    Raises:
-        InvalidInputError: They differ; the message names every difference.
-    """
-    there, now = _by_field(planned), _by_field(given)
-    differences = [
-        f"  {key}: {there.get(key)!r} there, {now.get(key)!r} now"
-        for key in sorted({*there, *now})
-        if there.get(key) != now.get(key)
-    ]
-    if differences:
-        raise InvalidInputError(
-            f"{output} holds another dataset; a run goes on only with the settings it began with:",
-            *differences,
-            "Choose another --output, or give the settings that it began with.",
+    def settings(self) -> FilterSettings:
+        """Returns them as those who filter take them."""
+        return FilterSettings(
+            self.max_bad_fraction, self.bad_scl, self.max_min_reflectance, self.allow_nodata
         )
 
 
-def _by_field(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Names the fields of what is a group of them, e.g. "filters.max_bad_fraction"."""
+class Extract(_Stored):
+    """An extract, told apart by what it says of itself and not by where it lies.
+
+    Attributes:
+        name: File name.
+        bytes: Its size.
+        timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
+    """
+
+    name: str
+    bytes: int
+    timestamp: str
+
+
+class Fingerprint(_Stored):
+    """What decides the content of a dataset. Two builds of one fingerprint give the same bytes.
+
+    Attributes:
+        schema_version: `records.schema.SCHEMA_VERSION` of the program that began the dataset.
+        grid: The name of the grid that cell ids are of.
+        cells_sha256: SHA-256 of the plan's units, in hexadecimal.
+        cells_per_shard: The most cells of a unit.
+        seed: Of everything that is drawn.
+        years: The years, ascending.
+        catalogue: The identity of the STAC catalogue.
+        collection: Its collection.
+        max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
+        filters: What makes a chip unusable.
+        allow_single: Whether a cell-year with one clear date is kept.
+        ontology_sha256: SHA-256 of the ontology, in hexadecimal.
+        none_labels: Whether 254 is written.
+        osm: The extracts, sorted by name, or the URL of the Overpass API.
+    """
+
+    schema_version: str
+    grid: str
+    cells_sha256: str
+    cells_per_shard: Annotated[int, Field(ge=1)]
+    seed: int
+    years: Annotated[tuple[int, ...], Field(min_length=1)]
+    catalogue: str
+    collection: str
+    max_scene_cloud: Number | None
+    filters: Filters
+    allow_single: bool
+    ontology_sha256: str
+    none_labels: bool
+    osm: tuple[Extract, ...] | str
+
+    @classmethod
+    def of_build(
+        cls, settings: BuildSettings, units_text: str, catalogue: str, extracts: Sequence[ExtractInfo]
+    ) -> "Fingerprint":
+        """Returns the fingerprint of what is about to be built.
+
+        Args:
+            settings: The settings.
+            units_text: The plan's content.
+            catalogue: The catalogue's identity.
+            extracts: What the extracts' headers say, in any order: what is in several of them is told apart by
+                itself. None with Overpass.
+        """
+        by_name = sorted(extracts, key=lambda info: info.name)
+        return cls(
+            schema_version=SCHEMA_VERSION,
+            grid=GRID_NAME,
+            cells_sha256=hashlib.sha256(units_text.encode()).hexdigest(),
+            cells_per_shard=settings.cells_per_shard,
+            seed=settings.seed,
+            years=settings.years,
+            catalogue=catalogue,
+            collection=settings.collection,
+            max_scene_cloud=settings.max_scene_cloud,
+            filters=Filters(**dataclasses.asdict(settings.filters)),
+            allow_single=settings.allow_single,
+            ontology_sha256=settings.ontology.sha256,
+            none_labels=settings.none_labels,
+            osm=tuple(Extract(name=info.name, bytes=info.size, timestamp=info.timestamp) for info in by_name)
+            or without_secrets(settings.overpass_url),
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Fingerprint":
+        """Reads what `to_json` wrote, also of another 1.x.
+
+        Raises:
+            MalformedError: It is no fingerprint; the message names the field.
+        """
+        return parse_json(_ADAPTER, text)
+
+    def to_json(self) -> str:
+        """Returns the text of `plan/fingerprint.json`; equal fingerprints give equal text."""
+        return plan_json(self.content)
+
+    @functools.cached_property
+    def content(self) -> dict[str, Any]:
+        """The fingerprint as plain JSON values."""
+        content: dict[str, Any] = self.model_dump(mode="json")
+        return content
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """SHA-256 in hexadecimal, by which each summary names the dataset that it is of."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def extract_names(self) -> tuple[str, ...]:
+        """The file names of the extracts; none with Overpass."""
+        return () if isinstance(self.osm, str) else tuple(extract.name for extract in self.osm)
+
+    def differences(self, other: "Fingerprint") -> dict[str, tuple[Any, Any]]:
+        """Returns each field that differs with its value here and in `other`, e.g. "filters.max_bad_fraction"."""
+        here, there = _by_field(self.content), _by_field(other.content)
+        return {
+            key: (here.get(key), there.get(key))
+            for key in sorted({*here, *there})
+            if here.get(key) != there.get(key)
+        }
+
+
+_ADAPTER = pydantic.TypeAdapter(Fingerprint)
+
+
+def _by_field(content: dict[str, Any]) -> dict[str, Any]:
+    """Names the fields of what is a group of them."""
     fields: dict[str, Any] = {}
-    for key, value in fingerprint.items():
+    for key, value in content.items():
         of_group = value if isinstance(value, dict) else None
         fields |= {key: value} if of_group is None else {f"{key}.{name}": it for name, it in of_group.items()}
     return fields
-
-
-def fingerprint_sha256(fingerprint: Mapping[str, Any]) -> str:
-    """Returns the SHA-256, in hexadecimal, of what decides the content of a dataset.
-
-    Args:
-        fingerprint: Plain JSON values; read from a file, they give the same.
-    """
-    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()

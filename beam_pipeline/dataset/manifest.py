@@ -1,12 +1,11 @@
 """`dataset.json`: what a dataset holds and is made from, added up from the units' summaries alone."""
 
 import collections
-import concurrent.futures
+import dataclasses
 import functools
-import json
 import operator
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from typing import Any, TypeVar
@@ -14,19 +13,19 @@ from typing import Any, TypeVar
 import rasterio
 
 from beam_pipeline.cells.cell import SPLITS, Split
-from beam_pipeline.dataset.commits import read_summary
+from beam_pipeline.cells.grid import GRID_DESCRIPTION
+from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.notices import ATTRIBUTION, copernicus_notice
-from beam_pipeline.dataset.summary import BandSums, PlannedUnit, UnitSummary, sorted_letters
-from beam_pipeline.dataset.units import CellYearId, DeadLetter
+from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
+from beam_pipeline.dataset.summary import BandSums, UnitSummary
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.labels.label_image import CHANNELS
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
-from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER
-from beam_pipeline.runtime.files import Files, join
+from beam_pipeline.records.shards import DATASET_NAME
 
 _Key = TypeVar("_Key", str, int)
-
-_READS_AT_ONCE = 16
 
 _PACKAGES = (
     "apache-beam",
@@ -43,36 +42,23 @@ _PACKAGES = (
 )
 
 
-def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> Iterator[UnitSummary]:
-    """Reads the summaries of the units that are done or failed.
-
-    Args:
-        files: The file system.
-        output: The dataset's folder.
-        units: The plan.
-
-    Yields:
-        Summaries in the plan's order. One that says "written" but has no shard (its attempt was killed in
-        between) is left out, as is a unit that was never tried.
-    """
-    shards = {path.rpartition("/")[2] for path in files.glob(join(output, f"{DATASET_NAME}-*"))}
-    pattern = join(output, SUMMARIES_FOLDER, "*.summary.json")
-    names = {path.rpartition("/")[2].removesuffix(".summary.json") for path in files.glob(pattern)}
-    there = [unit.name for unit in units if unit.name in names]
-    # An object store answers each read slowly, and many at once.
-    with concurrent.futures.ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        for summary in pool.map(functools.partial(read_summary, files, output), there):
-            if summary.status == "failed" or summary.name in shards:
-                yield summary
+def describe_ontology(ontology: Ontology) -> dict[str, Any]:
+    """Returns the ontology as `dataset.json` holds it: names and values, and which content they are from."""
+    return {
+        "version": ontology.version,
+        "sha256": ontology.sha256,
+        "channels": [
+            {"name": channel.name, "labels": {label.name: label.value for label in channel.labels}}
+            for channel in ontology.channels
+        ],
+    }
 
 
 def dataset_json(
     *,
-    fingerprint: Mapping[str, Any],
-    units: Sequence[PlannedUnit],
-    grid: Mapping[str, Any],
+    fingerprint: Fingerprint,
+    units: Sequence[Unit],
     ontology: Mapping[str, Any],
-    years: Sequence[int],
     summaries: Iterable[UnitSummary],
     dropped_from_extracts: Mapping[str, Mapping[str, int]],
     cells_beyond_extracts: int | None,
@@ -80,18 +66,17 @@ def dataset_json(
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
     Args:
-        fingerprint: What decides the content: settings, cells and ontology by content, extracts, catalogue.
+        fingerprint: What decides the content.
         units: The plan.
-        grid: The grid's name and parameters.
-        ontology: {"version", "sha256", "channels": [{"name", "labels": {NAME: value}}]}.
-        years: The years asked for.
+        ontology: From `describe_ontology`.
         summaries: Of the units that are done or failed, in any order.
         dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
         cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
 
     Returns:
-        What `dataset.json` holds; `to_text` writes it.
+        What `dataset.json` holds; `description_json` writes it.
     """
+    years = fingerprint.years
     by_name = {summary.name: summary for summary in summaries}
     done = [by_name[unit.name] for unit in units if unit.name in by_name]
     written = [summary for summary in done if summary.status == "written"]
@@ -99,8 +84,8 @@ def dataset_json(
     return {
         "name": DATASET_NAME,
         "schema_version": SCHEMA_VERSION,
-        "fingerprint": fingerprint,
-        "grid": grid,
+        "fingerprint": fingerprint.content,
+        "grid": GRID_DESCRIPTION,
         "ontology": ontology,
         "years": list(years),
         "complete": len(written) == len(units) and not letters,
@@ -133,11 +118,6 @@ def dataset_json(
     }
 
 
-def to_text(content: Mapping[str, Any]) -> str:
-    """Returns JSON for people and diffs; equal content gives equal text."""
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
 def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
     """Returns the content of `dead_letters.jsonl`, one dead letter a line, sorted."""
     letters = sorted_letters(letter for summary in summaries for letter in summary.dead_letters)
@@ -152,7 +132,7 @@ def software_versions() -> dict[str, str]:
     return {**versions, "gdal": rasterio.__gdal_version__, "python": python}
 
 
-def failed_cell_years(unit: PlannedUnit, years: Sequence[int], letter: DeadLetter) -> list[CellYearId]:
+def failed_cell_years(unit: Unit, years: Sequence[int], letter: DeadLetter) -> list[CellYearId]:
     """Returns the planned cell-years that a dead letter of a unit is of.
 
     Args:
@@ -169,7 +149,7 @@ def failed_cell_years(unit: PlannedUnit, years: Sequence[int], letter: DeadLette
 
 
 def _split_counts(
-    split: Split, units: Iterable[PlannedUnit], years: Sequence[int], done: Mapping[str, UnitSummary]
+    split: Split, units: Iterable[Unit], years: Sequence[int], done: Mapping[str, UnitSummary]
 ) -> dict[str, int]:
     """Counts units, cells and cell-years; examples, rejected, failed and missing ones are all that were planned."""
     planned = [unit for unit in units if unit.split == split]
@@ -253,10 +233,9 @@ def _label_statistics(ontology: Mapping[str, Any], written: Sequence[UnitSummary
     return statistics
 
 
-def _notes(done: Iterable[UnitSummary]) -> list[Mapping[str, str]]:
+def _notes(done: Iterable[UnitSummary]) -> list[dict[str, str]]:
     """Units of one tile walk the same scenes: each note is listed once."""
-    notes = {(note["item_id"], note["reason"], note["detail"]): note for it in done for note in it.notes}
-    return [notes[key] for key in sorted(notes)]
+    return [dataclasses.asdict(note) for note in sorted({note for it in done for note in it.notes})]
 
 
 def _add(counts: Iterable[Mapping[_Key, int]]) -> dict[_Key, int]:

@@ -2,29 +2,29 @@
 
 import concurrent.futures
 import contextlib
-import json
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from beam_pipeline.dataset import units as plan
-from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE, check_same_fingerprint, fingerprint_sha256
-from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, SUMMARY_SUFFIX, summary_path
+import pydantic
+
+from beam_pipeline.dataset.commits import READS_AT_ONCE
+from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.folder import FINGERPRINT_FILE, DatasetFolder, summary_name
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX, Files, join
+from beam_pipeline.runtime.files import PARTIAL_SUFFIX
+from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
 _CLAIM = "plan/launch-"
-_READS_AT_ONCE = 16
+_WAY_OUT = "Choose another --output, give the settings that it was made with, or delete what is there"
 
 
-def write_plan(files: Files, output: str, given: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+def write_plan(folder: DatasetFolder, given: Fingerprint, texts: Mapping[str, str]) -> None:
     """Writes plan and fingerprint, or checks that what an earlier run left is of the same dataset.
 
     What follows from the fingerprint is written anew where it is missing or is not what it must be.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
         given: The fingerprint of this run.
         texts: By name, the small files that go with it, the plan's units among them.
 
@@ -32,92 +32,118 @@ def write_plan(files: Files, output: str, given: Mapping[str, Any], texts: Mappi
         InvalidInputError: The folder holds another dataset or a part of one, or is about to.
         Fault: The storage failed.
     """
-    path = join(output, FINGERPRINT_FILE)
-    sha256 = fingerprint_sha256(given)
-    planned = _read_fingerprint(files, path)
+    planned = _read_fingerprint(folder)
     if planned is not None:
-        check_same_fingerprint(planned, given, output)
-    with _claimed(files, output, sha256):
+        check_same_dataset(planned, given, folder.path)
+    with _claimed(folder, given.sha256):
         # Once more: what was written before our claim was there is seen now, what comes later will see the claim.
-        planned = _read_fingerprint(files, path)
+        planned = _read_fingerprint(folder)
         if planned is None:
-            _check_all_units(files, output, sha256)
+            _check_all_units(folder, given.sha256)
         else:
-            check_same_fingerprint(planned, given, output)
-            _check_a_unit(files, output, sha256)
+            check_same_dataset(planned, given, folder.path)
+            _check_a_unit(folder, given.sha256)
         for name, text in texts.items():
-            _write_where_it_differs(files, join(output, name), text)
+            if not folder.exists(name) or folder.read_bytes(name) != text.encode():
+                folder.write_text(name, text)
         if planned is None:
             # Last: a folder with a fingerprint has a whole plan.
-            files.write_text(path, plan.json_text(given))
+            folder.write_text(FINGERPRINT_FILE, given.to_json())
+
+
+def check_same_dataset(planned: Fingerprint, given: Fingerprint, output: str) -> None:
+    """Refuses to mix two datasets in one folder.
+
+    Args:
+        planned: The fingerprint that lies in the output folder.
+        given: The fingerprint of this run.
+        output: The output folder, for the message.
+
+    Raises:
+        InvalidInputError: They differ; the message names every difference.
+    """
+    differences = [
+        f"  {field}: {there!r} there, {now!r} now"
+        for field, (there, now) in planned.differences(given).items()
+    ]
+    if differences:
+        raise InvalidInputError(
+            f"{output} holds another dataset; a run goes on only with the settings it began with:",
+            *differences,
+            "Choose another --output, or give the settings that it began with.",
+        )
 
 
 @contextlib.contextmanager
-def _claimed(files: Files, output: str, sha256: str) -> Iterator[None]:
+def _claimed(folder: DatasetFolder, sha256: str) -> Iterator[None]:
     """Holds a folder against launches of other settings.
 
     Object stores have no lock and no rename that fails where there is a file. So each launch first leaves a file
     of its own and then looks for those of others: of two at once, at least one sees the other's.
     """
     # uuid4 tells launches of the same settings apart, which do no harm; nothing that is kept depends on it.
-    own = join(output, f"{_CLAIM}{sha256}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    own = folder.at(f"{_CLAIM}{sha256}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
     try:
-        files.write_bytes(own, [b"\n"])
-        claims = files.glob(join(output, f"{_CLAIM}*{PARTIAL_SUFFIX}"))
-        others = [path for path in claims if f"{_CLAIM}{sha256}." not in path]
+        folder.files.write_bytes(own, [b"\n"])
+        claims = folder.names(f"{_CLAIM}*{PARTIAL_SUFFIX}")
+        others = [folder.at(name) for name in claims if f"{_CLAIM}{sha256}." not in name]
         if others:
             raise InvalidInputError(
-                f"{output} is being used by another launch, with other settings. Choose another --output; if that "
-                f"launch is over, delete what it left and give the command again: {', '.join(others)}"
+                f"{folder.path} is being used by another launch, with other settings. Choose another --output; if "
+                f"that launch is over, delete what it left and give the command again: {', '.join(others)}"
             )
         yield
     finally:
-        files.delete(own)
+        folder.files.delete(own)
 
 
-def _read_fingerprint(files: Files, path: str) -> dict[str, Any] | None:
-    if not files.exists(path):
+def _read_fingerprint(folder: DatasetFolder) -> Fingerprint | None:
+    if not folder.exists(FINGERPRINT_FILE):
         return None
     try:
-        content = json.loads(files.read_text(path))
-        if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
-    except (ValueError, RecursionError) as error:
+        return Fingerprint.from_json(folder.read_bytes(FINGERPRINT_FILE))
+    except MalformedError as error:
         raise InvalidInputError(
-            f"{path} is damaged: {error}. Delete it and give the command again: the summaries of the shards say "
-            "whether they are of the same settings"
+            f"{folder.at(FINGERPRINT_FILE)} is damaged: {error}. Delete it and give the command again: the summaries "
+            "of the shards say whether they are of the same settings"
         ) from error
-    return content
 
 
-def _check_a_unit(files: Files, output: str, sha256: str) -> None:
+class _Bound(pydantic.BaseModel):
+    """What a summary says of the dataset that it is of; versions before 1.0 said nothing."""
+
+    fingerprint: str = ""
+
+
+_BOUND = pydantic.TypeAdapter(_Bound)
+
+
+def _check_a_unit(folder: DatasetFolder, sha256: str) -> None:
     """Looks at one summary: workers look at all, and make anew what is not of this dataset.
 
     Where all are of others, or of a version whose summaries do not say, that would be the whole dataset.
     """
-    for name in _summarised(files, output)[:1]:
-        found = _fingerprint_of(files, output, name)
+    for name in folder.summarised_units()[:1]:
+        found = _fingerprint_of(folder, name)
         if found is not None and found != sha256:
-            raise InvalidInputError(f"{output} cannot be gone on with: {name} {_whose(found)}. {_WAY_OUT}")
+            raise InvalidInputError(
+                f"{folder.path} cannot be gone on with: {name} {_whose(found)}. {_WAY_OUT}"
+            )
 
 
-def _check_all_units(files: Files, output: str, sha256: str) -> None:
+def _check_all_units(folder: DatasetFolder, sha256: str) -> None:
     """Without a fingerprint, each shard and each summary must prove that it is of this dataset."""
-    path = join(output, FINGERPRINT_FILE)
-    names = _summarised(files, output)
-    with concurrent.futures.ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        found = dict(
-            zip(names, pool.map(lambda name: _fingerprint_of(files, output, name), names), strict=True)
-        )
-    shards = (path.rpartition("/")[2] for path in files.glob(join(output, f"{DATASET_NAME}-*")))
+    names = folder.summarised_units()
+    with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        of_units = pool.map(lambda name: _fingerprint_of(folder, name), names)
+        found = dict(zip(names, of_units, strict=True))
     wrong = [f"{name} {_whose(of)}" for name, of in found.items() if of != sha256]
-    wrong += [f"{name} has no summary" for name in shards if name not in found]
+    wrong += [f"{name} has no summary" for name in folder.shards() if name not in found]
     if wrong:
         more = f" and {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
-        raise InvalidInputError(f"There is no {path}, and {wrong[0]}{more}. {_WAY_OUT}")
-
-
-_WAY_OUT = "Choose another --output, give the settings that it was made with, or delete what is there"
+        raise InvalidInputError(
+            f"There is no {folder.at(FINGERPRINT_FILE)}, and {wrong[0]}{more}. {_WAY_OUT}"
+        )
 
 
 def _whose(found: str | None) -> str:
@@ -126,20 +152,9 @@ def _whose(found: str | None) -> str:
     return "is of other settings" if found else "has a summary of an earlier version of this program"
 
 
-def _summarised(files: Files, output: str) -> list[str]:
-    """Returns the names of the units that have a summary."""
-    paths = files.glob(join(output, SUMMARIES_FOLDER, f"*{SUMMARY_SUFFIX}"))
-    return [path.rpartition("/")[2].removesuffix(SUMMARY_SUFFIX) for path in paths]
-
-
-def _fingerprint_of(files: Files, output: str, name: str) -> str | None:
+def _fingerprint_of(folder: DatasetFolder, name: str) -> str | None:
     """Returns the fingerprint of a unit; "" of one of an earlier version, None of a damaged one."""
     try:
-        return str(json.loads(files.read_text(summary_path(output, name))).get("fingerprint", ""))
-    except (ValueError, AttributeError, RecursionError):
+        return parse_json(_BOUND, folder.read_bytes(summary_name(name))).fingerprint
+    except MalformedError:
         return None
-
-
-def _write_where_it_differs(files: Files, path: str, text: str) -> None:
-    if not files.exists(path) or files.read_bytes(path) != text.encode():
-        files.write_text(path, text)

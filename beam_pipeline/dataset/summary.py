@@ -3,18 +3,24 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, Self
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
-from beam_pipeline.cells.cell import Cell, Split
-from beam_pipeline.dataset.units import CellYearId, DeadLetter
+from beam_pipeline.cells.cell import Split
+from beam_pipeline.dataset.outcomes import STORED, AssembledUnit, CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
+from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import UNLABELED
+from beam_pipeline.runtime.parsing import parse_json
+
+LabelPixels = tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]
+"""Per channel, pixels by value."""
 
 Status = Literal["written", "failed"]
 """A unit is "written" when it has a shard, "failed" when it has none."""
@@ -29,6 +35,8 @@ class BandSums:
         total: Sum of v.
         squares: Sum of v squared.
     """
+
+    __pydantic_config__ = STORED
 
     count: int = 0
     total: int = 0
@@ -65,10 +73,12 @@ class UnitSummary:
         scene_rejections: Scenes that cell-years passed over, by reason.
         dropped_geometries: OSM geometries that could not be drawn, by reason.
         years_without_items: Years in which the catalogue has no item at all of the tile.
-        notes: Scenes that are permanently unusable: item_id, reason and detail of each.
+        notes: Scenes that are unusable for good, each once, sorted.
         dead_letters: Unexpected failures.
-        fingerprint: `fingerprint_sha256` of the dataset that the unit is of.
+        fingerprint: SHA-256 of the dataset's fingerprint that the unit is of.
     """
+
+    __pydantic_config__ = STORED
 
     name: str
     split: Split
@@ -85,14 +95,14 @@ class UnitSummary:
     sha256: str = ""
     num_bytes: int = 0
     bands: Mapping[str, BandSums] = dataclasses.field(default_factory=dict)
-    label_pixels: tuple[Mapping[int, int], ...] = ({},) * CHANNELS
+    label_pixels: LabelPixels = ({}, {}, {})
     rejections: Mapping[str, tuple[CellYearId, ...]] = dataclasses.field(default_factory=dict)
     scene_rejections: Mapping[str, int] = dataclasses.field(default_factory=dict)
     dropped_geometries: Mapping[str, int] = dataclasses.field(default_factory=dict)
     years_without_items: tuple[int, ...] = ()
-    notes: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[SceneNote, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
-    fingerprint: str = ""
+    fingerprint: str = dataclasses.field(kw_only=True)
 
     @property
     def lost_cell_years(self) -> int:
@@ -109,116 +119,16 @@ class UnitSummary:
         return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str | bytes) -> "UnitSummary":
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: It is no summary, or one of another version.
+            MalformedError: It is no summary; the message names the field.
         """
-        try:
-            return cls(**_typed(json.loads(text)))
-        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"this is no summary of a unit: {type(error).__name__}: {error}") from error
+        return parse_json(_ADAPTER, text)
 
 
-def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Gives the fields of a summary, read from JSON, their types."""
-    if not isinstance(fields["fingerprint"], str):  # of versions before it, there is none
-        raise TypeError(f"{fields['fingerprint']!r} is no fingerprint")
-    letters = [DeadLetter(**letter) for letter in fields["dead_letters"]]
-    for letter in letters:
-        if not all(isinstance(it, int | None) for it in (letter.cell_id, letter.year)):
-            raise TypeError(f"{letter} is no dead letter")
-    return {
-        **fields,
-        "bands": {band: BandSums(**sums) for band, sums in fields["bands"].items()},
-        "label_pixels": tuple(
-            {int(value): count for value, count in channel.items()} for channel in fields["label_pixels"]
-        ),
-        "rejections": {
-            reason: tuple((int(cell_id), int(year)) for cell_id, year in rejected)
-            for reason, rejected in fields["rejections"].items()
-        },
-        "years_without_items": tuple(fields["years_without_items"]),
-        "notes": tuple(fields["notes"]),
-        "dead_letters": tuple(letters),
-    }
-
-
-class PlannedUnit(Protocol):
-    """What is read of a unit of the plan."""
-
-    @property
-    def name(self) -> str:
-        """The shard's file name."""
-
-    @property
-    def split(self) -> Split:
-        """The unit's split."""
-
-    @property
-    def tile(self) -> str:
-        """The unit's MGRS tile."""
-
-    @property
-    def cells(self) -> Sequence[Cell]:
-        """The unit's cells."""
-
-
-class Note(Protocol):
-    """What is read of a note on a scene that is unusable for good."""
-
-    @property
-    def item_id(self) -> str:
-        """Id of the STAC item."""
-
-    @property
-    def reason(self) -> str:
-        """A short stable word for counting."""
-
-    @property
-    def detail(self) -> str:
-        """What is wrong, for people."""
-
-
-class AssembledUnit(Protocol):
-    """What is read of a unit whose pixels are read; `assemble.AssembledUnit` is one."""
-
-    @property
-    def unit(self) -> PlannedUnit:
-        """The unit."""
-
-    @property
-    def years(self) -> int:
-        """How many years were asked for."""
-
-    @property
-    def cell_years(self) -> Sequence[CellYear]:
-        """What goes into the shard."""
-
-    @property
-    def rejections(self) -> Mapping[str, Sequence[CellYearId]]:
-        """The cell-years left out, by reason."""
-
-    @property
-    def scene_rejections(self) -> Mapping[str, int]:
-        """Scenes that cell-years passed over, by reason."""
-
-    @property
-    def dropped_geometries(self) -> Mapping[str, int]:
-        """OSM geometries that could not be drawn, by reason."""
-
-    @property
-    def years_without_items(self) -> Sequence[int]:
-        """Years in which the catalogue has no item at all of the tile."""
-
-    @property
-    def notes(self) -> Iterable[Note]:
-        """Scenes that are unusable for good."""
-
-    @property
-    def dead_letters(self) -> Iterable[DeadLetter]:
-        """Unexpected failures."""
+_ADAPTER = pydantic.TypeAdapter(UnitSummary)
 
 
 class ShardContent:
@@ -266,7 +176,7 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
 
     Args:
         assembled: The unit, in whatever order its parts come.
-        fingerprint: `fingerprint_sha256` of the dataset.
+        fingerprint: SHA-256 of the dataset's fingerprint.
 
     Returns:
         The summary; `shards.commit_unit` fills in the shard's hash and size.
@@ -275,7 +185,6 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
     content = ShardContent()
     for cell_year in assembled.cell_years:
         content.add(cell_year)
-    notes = {(note.item_id, note.reason, note.detail) for note in assembled.notes}
     return UnitSummary(
         name=unit.name,
         split=unit.split,
@@ -291,10 +200,7 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
         scene_rejections=_sorted(assembled.scene_rejections),
         dropped_geometries=_sorted(assembled.dropped_geometries),
         years_without_items=tuple(sorted(set(assembled.years_without_items))),
-        notes=tuple(
-            {"item_id": item_id, "reason": reason, "detail": detail}
-            for item_id, reason, detail in sorted(notes)
-        ),
+        notes=tuple(sorted(set(assembled.notes))),
         dead_letters=sorted_letters(assembled.dead_letters),
         fingerprint=fingerprint,
         **content.counts(),
@@ -314,16 +220,6 @@ def failed_summary(letter: DeadLetter, split: Split, fingerprint: str = "") -> U
     """
     return UnitSummary(
         letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,), fingerprint=fingerprint
-    )
-
-
-def sorted_letters(letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:
-    """Returns dead letters in an order that does not depend on how they came."""
-    return tuple(
-        sorted(
-            letters,
-            key=lambda it: (it.unit, it.cell_id or 0, it.year or 0, it.stage, it.reason, it.detail),
-        )
     )
 
 

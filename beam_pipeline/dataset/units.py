@@ -8,23 +8,18 @@ folder and workers read it from there: a job graph must not hold 137,045 cells.
 import dataclasses
 import itertools
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Self
+
+import pydantic
+from pydantic import Field
 
 from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
-from beam_pipeline.imagery.scenes import SceneNote
-from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.shards import parse_shard_name, shard_name
+from beam_pipeline.runtime.parsing import parse_json
 
-UNITS_FILE = "plan/units.jsonl"
-ONTOLOGY_FILE = "plan/osm_categories.json"
-"""The ontology of the labels, whole."""
-
-LAUNCH_FILE = "plan/launch.json"
-"""What the launcher saw that decides nothing: {"cells_beyond_extracts": number of cells, null if unknown}."""
-
-_TILE = re.compile(r"[0-9]{2}[A-Z]{3}")
+_Degrees = Annotated[int | float, Field(gt=-(2**53), lt=2**53, allow_inf_nan=False)]
+_CellRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,36 +48,39 @@ class Unit:
         return json.dumps({"name": self.name, "split": self.split, "tile": self.tile, "cells": rows})
 
     @classmethod
-    def from_json(cls, line: str) -> "Unit":
-        """Reads a line of `UNITS_FILE`.
+    def from_json(cls, line: str | bytes) -> "Unit":
+        """Reads a line of the plan.
 
         Raises:
-            ValueError: It is none. Name and tile become those of files, so both are checked.
+            MalformedError: It is none. Name and tile become those of files, so both are checked.
         """
-        fields = json.loads(line)
-        split, _, _ = parse_shard_name(fields["name"])
-        if fields["split"] != split:
-            raise ValueError(f"{fields['name']} is no unit of the split {fields['split']!r}")
-        if _TILE.fullmatch(fields["tile"]) is None:
-            raise ValueError(f"{fields['tile']!r} is no MGRS tile")
-        return cls(
-            fields["name"], split, fields["tile"], tuple(_cell(row, fields) for row in fields["cells"])
+        parsed = parse_json(_LINE, line)
+        cells = tuple(
+            Cell(cell_id, parsed.tile, parsed.split, ChipWindow(epsg, left, bottom), *bounds)
+            for cell_id, epsg, left, bottom, *bounds in parsed.cells
         )
+        return cls(parsed.name, parsed.split, parsed.tile, cells)
 
 
-def _cell(row: Sequence[Any], unit: Mapping[str, Any]) -> Cell:
-    """Reads a cell of a unit, whose row is as `Unit.to_json` writes it.
+class _UnitLine(pydantic.BaseModel):
+    """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat]."""
 
-    Raises:
-        ValueError: It is not.
-    """
-    cell_id, epsg, left, bottom, *bounds = row
-    whole = all(type(value) is int for value in (cell_id, epsg, left, bottom))
-    # Neither NaN nor a whole number that no double holds.
-    degrees = all(type(value) in (int, float) and abs(value) < 2**53 for value in bounds)
-    if not whole or len(bounds) != 4 or not degrees:
-        raise ValueError(f"{row!r} is no cell of {unit['name']}")
-    return Cell(cell_id, unit["tile"], unit["split"], ChipWindow(epsg, left, bottom), *bounds)
+    model_config = pydantic.ConfigDict(strict=True)
+
+    name: str
+    split: Split
+    tile: Annotated[str, Field(pattern=r"^[0-9]{2}[A-Z]{3}$")]
+    cells: tuple[_CellRow, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _name_says_split(self) -> Self:
+        split, _, _ = parse_shard_name(self.name)
+        if self.split != split:
+            raise ValueError(f"{self.name} is no unit of the split {self.split!r}")
+        return self
+
+
+_LINE = pydantic.TypeAdapter(_UnitLine)
 
 
 def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
@@ -110,66 +108,24 @@ def make_units(cells: Iterable[Cell], cells_per_shard: int) -> list[Unit]:
 
 
 def units_text(units: Sequence[Unit]) -> str:
-    """Returns the content of `UNITS_FILE`, one unit a line."""
+    """Returns the text of `plan/units.jsonl`, one unit a line."""
     return "".join(unit.to_json() + "\n" for unit in units)
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    """Returns the content of a JSON file of the plan; equal content gives equal text."""
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+def parse_units(text: bytes) -> list[Unit]:
+    """Reads the text of `plan/units.jsonl`.
 
-
-CellYearId = tuple[int, int]
-"""(cell id, year)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DeadLetter:
-    """An unexpected failure that cost a cell-year, a cell or a unit.
-
-    Attributes:
-        unit: The unit's shard name.
-        cell_id: The cell, None where the whole unit failed.
-        year: The year, None where all years failed.
-        stage: What was being done, e.g. "read".
-        reason: A short stable word for counting, e.g. "throttled".
-        detail: What happened, for people.
+    Raises:
+        MalformedError: A line is no unit.
     """
-
-    unit: str
-    cell_id: int | None
-    year: int | None
-    stage: str
-    reason: str
-    detail: str
-
-    def to_json(self) -> str:
-        """Returns one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+    return [Unit.from_json(line) for line in text.splitlines()]
 
 
-@dataclasses.dataclass(frozen=True)
-class AssembledUnit:
-    """A unit whose pixels are read.
-
-    Attributes:
-        unit: The unit.
-        years: How many years were asked for.
-        cell_years: What is to be written, sorted by cell and year.
-        rejections: Cell-years that the data refused, (cell_id, year), by reason.
-        scene_rejections: Looks at a scene of a chip that the filters refused, by reason.
-        dropped_geometries: OSM geometries that could not be drawn, by reason.
-        years_without_items: Years in which the catalogue has no item of the tile.
-        notes: Scenes that are unusable for good, each once.
-        dead_letters: Cell-years that failed.
-    """
-
-    unit: Unit
-    years: int
-    cell_years: tuple[CellYear, ...]
-    rejections: dict[str, list[CellYearId]]
-    scene_rejections: dict[str, int]
-    dropped_geometries: dict[str, int]
-    years_without_items: tuple[int, ...]
-    notes: tuple[SceneNote, ...]
-    dead_letters: tuple[DeadLetter, ...]
+def numbered_in_turn(units: Sequence[Unit]) -> bool:
+    """Tells whether the names of a plan's units are those of all shards, in their order."""
+    names = {split: [unit.name for unit in units if unit.split == split] for split in SPLITS}
+    return all(
+        name == shard_name(split, index, len(of_split))
+        for split, of_split in names.items()
+        for index, name in enumerate(of_split)
+    )

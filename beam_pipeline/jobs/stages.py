@@ -1,12 +1,16 @@
 """What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
 
+import contextlib
 import logging
 import time
 import traceback
+from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.run_record import RETRIED
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import Failure, Fault
@@ -14,9 +18,6 @@ from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, shown, with
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
-
-RETRIED = "retried_"
-"""Begins the names of the counters of what was asked of a host once more, by reason."""
 
 FAILED = "failed"
 """The tag of what a stage could not do."""
@@ -44,11 +45,14 @@ class Stage(beam.DoFn):
 
     def setup(self) -> None:
         hide_secrets_in_logs()
-        self.files = BeamFiles()
+        self.folder = DatasetFolder(BeamFiles(), self.settings.output)
         self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
 
-    def done(self, started: float) -> None:
-        """Measures the latency of an element whose work began then, by `time.monotonic`."""
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measures how long the work on an element takes; what is raised out of it is not measured."""
+        started = time.monotonic()
+        yield
         self._milliseconds.update(int(1000 * (time.monotonic() - started)))
 
     def count_retried(self) -> None:

@@ -8,22 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
-from beam_pipeline.dataset import manifest
-from beam_pipeline.dataset import units as plan
-from beam_pipeline.dataset.closing import DATASET_FILE, describe_dataset, record_extract
-from beam_pipeline.dataset.commits import commit_unit, read_summary
-from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE, fingerprint_sha256
+from beam_pipeline.dataset.closing import sidecar_texts
+from beam_pipeline.dataset.commits import commit_unit, read_summaries, read_summary
+from beam_pipeline.dataset.extract_records import record_extract
+from beam_pipeline.dataset.fingerprint import Extract, Filters, Fingerprint
+from beam_pipeline.dataset.folder import (
+    DATASET_FILE,
+    FINGERPRINT_FILE,
+    LAUNCH_FILE,
+    ONTOLOGY_FILE,
+    UNITS_FILE,
+    DatasetFolder,
+    description_json,
+    plan_json,
+)
+from beam_pipeline.dataset.manifest import dataset_json
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import ShardContent, summarise
-from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.dataset.units import make_units, parse_units, units_text
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.example import CellYear, decode, encode
-from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.shards import frame, read_shard
-from beam_pipeline.runtime.files import delete_leftovers
-from tests.records.builders import Assembled, make_cell, make_cell_year
+from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
 FILES = BeamFiles()
 YEARS = (2019, 2020)
@@ -55,22 +63,14 @@ ONTOLOGY = {
     ],
 }
 BAD_SCL = (3, 8, 9)
-FINGERPRINT = {
-    "schema_version": SCHEMA_VERSION,
-    "grid": GRID_NAME,
-    "cells_per_shard": 2,
-    "years": list(YEARS),
-    "allow_single": False,
-    "none_labels": True,
-    "filters": {
-        "allow_nodata": False,
-        "bad_scl": list(BAD_SCL),
-        "max_bad_fraction": 0.25,
-        "max_min_reflectance": 0.2,
-    },
-    "ontology_sha256": Ontology.load(json.dumps(ONTOLOGY)).sha256,
-    "osm": [{"name": "a.osm.pbf"}],
-}
+FINGERPRINT = make_fingerprint(
+    cells_sha256=hashlib.sha256(units_text(make_units(CELLS, cells_per_shard=2)).encode()).hexdigest(),
+    cells_per_shard=2,
+    years=YEARS,
+    filters=Filters(max_bad_fraction=0.25, bad_scl=BAD_SCL, max_min_reflectance=0.2, allow_nodata=False),
+    ontology_sha256=Ontology.load(json.dumps(ONTOLOGY)).sha256,
+    osm=(Extract(name="a.osm.pbf", bytes=1, timestamp=""),),
+)
 
 
 def cell_year(cell, year: int) -> CellYear:
@@ -97,18 +97,17 @@ def cell_year(cell, year: int) -> CellYear:
 
 
 def make_dataset(folder: Path) -> None:
-    units = plan.make_units(CELLS, cells_per_shard=2)
-    text = plan.units_text(units)
-    fingerprint = {**FINGERPRINT, "cells_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    units = make_units(CELLS, cells_per_shard=2)
+    whole = DatasetFolder(FILES, str(folder))
     for name, content in (
-        (plan.UNITS_FILE, text),
+        (UNITS_FILE, units_text(units)),
         (CELLS_FILE, format_cells_csv(CELLS)),
-        (plan.ONTOLOGY_FILE, plan.json_text(ONTOLOGY)),
-        (plan.LAUNCH_FILE, plan.json_text({"cells_beyond_extracts": 0})),
-        (FINGERPRINT_FILE, plan.json_text(fingerprint)),
+        (ONTOLOGY_FILE, plan_json(ONTOLOGY)),
+        (LAUNCH_FILE, plan_json({"cells_beyond_extracts": 0})),
+        (FINGERPRINT_FILE, FINGERPRINT.to_json()),
     ):
-        FILES.write_text(f"{folder}/{name}", content)
-    record_extract(FILES, str(folder), "somewhere/a.osm.pbf", {"incomplete_relation": 3})
+        whole.write_text(name, content)
+    record_extract(whole, "somewhere/a.osm.pbf", {"incomplete_relation": 3})
     for unit in units:
         keys = [(cell, year) for cell in unit.cells for year in YEARS]
         examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]
@@ -121,29 +120,30 @@ def make_dataset(folder: Path) -> None:
             for cell, year in keys
             if (cell.cell_id, year) in DEAD
         )
-        assembled = Assembled(unit, len(YEARS), tuple(examples), rejections, dead_letters=letters)
-        summary = summarise(assembled, fingerprint_sha256(fingerprint))
-        commit_unit(FILES, str(folder), unit.name, map(encode, examples), summary)
+        assembled = make_assembled(unit, len(YEARS), examples, rejections=rejections, dead_letters=letters)
+        summary = summarise(assembled, FINGERPRINT.sha256)
+        commit_unit(whole, unit.name, map(encode, examples), summary)
     describe(folder)
 
 
 def describe(folder: Path) -> None:
     """Writes what the closing step writes."""
-    lines = (folder / plan.UNITS_FILE).read_text().splitlines()
-    units = [plan.Unit.from_json(line) for line in lines]
-    fingerprint = json.loads((folder / FINGERPRINT_FILE).read_text())
-    summaries = list(manifest.read_summaries(FILES, str(folder), units))
-    described = describe_dataset(
-        units=units,
-        summaries=summaries,
+    whole = DatasetFolder(FILES, str(folder))
+    units = parse_units(whole.read_bytes(UNITS_FILE))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    summaries = list(read_summaries(whole, units))
+    described = dataset_json(
         fingerprint=fingerprint,
-        ontology={"version": 10, "sha256": FINGERPRINT["ontology_sha256"], "channels": LABELS},
+        units=units,
+        ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
+        summaries=summaries,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
         cells_beyond_extracts=0,
     )
-    for name, text in described.items():
-        FILES.write_text(f"{folder}/{name}", text())
-    delete_leftovers(FILES, str(folder))
+    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
+        whole.write_text(name, text)
+    whole.delete_leftovers()
+    whole.write_text(DATASET_FILE, description_json(described))
 
 
 def payloads(folder: Path, name: str) -> list[bytes]:
@@ -163,8 +163,10 @@ def forge(
     content = ShardContent()
     for example in examples:
         content.add(example)
-    changed = dataclasses.replace(read_summary(FILES, str(folder), name), **content.counts(), **summary)
-    commit_unit(FILES, str(folder), name, map(encode, examples), changed)
+    changed = dataclasses.replace(
+        read_summary(DatasetFolder(FILES, str(folder)), name), **content.counts(), **summary
+    )
+    commit_unit(DatasetFolder(FILES, str(folder)), name, map(encode, examples), changed)
     describe(folder)
 
 
@@ -172,4 +174,4 @@ def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
     """Changes a file's content and not its layout."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text((manifest.to_text if path.name == DATASET_FILE else plan.json_text)(content))
+    path.write_text((description_json if path.name == DATASET_FILE else plan_json)(content))

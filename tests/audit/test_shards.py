@@ -10,10 +10,16 @@ import pytest
 
 from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.audit.findings import MOST_SHOWN, Findings
-from beam_pipeline.dataset import units as plan
 from beam_pipeline.dataset.commits import record_failure
-from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE, fingerprint_sha256
-from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.folder import (
+    FINGERPRINT_FILE,
+    LAUNCH_FILE,
+    ONTOLOGY_FILE,
+    UNITS_FILE,
+    DatasetFolder,
+)
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.runtime.faults import TransientFault
@@ -35,7 +41,7 @@ def folder(clean, tmp_path):
 
 
 def test_a_whole_dataset_has_no_difference(clean, capsys):
-    findings = verify_dataset(FILES, str(clean))
+    findings = verify_dataset(DatasetFolder(FILES, str(clean)))
     assert dict(findings.kinds) == {}
     checked = dict(findings.checked)
     size = sum(path.stat().st_size for path in clean.glob("opensentinelmap-*"))
@@ -55,7 +61,7 @@ def test_a_whole_dataset_has_no_difference(clean, capsys):
     assert capsys.readouterr().out.splitlines()[-1].split() == ["differences", "0"]
 
 
-PLAN = (plan.UNITS_FILE, FINGERPRINT_FILE, plan.ONTOLOGY_FILE)
+PLAN = (UNITS_FILE, FINGERPRINT_FILE, ONTOLOGY_FILE)
 SIDECARS = (
     "CITATION.cff",
     "LICENSES.md",
@@ -92,7 +98,7 @@ def swap_shards(folder):
 
 def edit_plan(edit):
     def mutate(folder):
-        path = folder / plan.UNITS_FILE
+        path = folder / UNITS_FILE
         units = [json.loads(line) for line in path.read_text().splitlines()]
         edit(units)
         path.write_text("".join(json.dumps(unit) + "\n" for unit in units))
@@ -375,7 +381,7 @@ MUTATIONS = {
         edit_plan(lambda units: units[2]["cells"].append(units[0]["cells"][0])),
         {"plan", "unaccounted", "summary", "dataset", "sidecar"},
     ),
-    "plan is damaged": (lambda folder: (folder / plan.UNITS_FILE).write_text("{}\n"), {"plan"}),
+    "plan is damaged": (lambda folder: (folder / UNITS_FILE).write_text("{}\n"), {"plan"}),
     "no dataset.json": (lambda folder: (folder / "dataset.json").unlink(), {"dataset"}),
     "dataset.json is cut": (lambda folder: (folder / "dataset.json").write_text("{"), {"dataset"}),
     "dataset.json is a list": (lambda folder: (folder / "dataset.json").write_text("[]"), {"dataset"}),
@@ -422,23 +428,23 @@ MUTATIONS = {
     # What else goes with a dataset.
     "ontology: a value more": (
         lambda folder: edit_json(
-            folder / plan.ONTOLOGY_FILE,
+            folder / ONTOLOGY_FILE,
             lambda content: content["channels"][0]["labels"].update(
                 more={"value": 77, "precedence": 99, "natural": ["x"]}
             ),
         ),
         {"ontology", "dataset"},
     ),
-    "no ontology": (lambda folder: (folder / plan.ONTOLOGY_FILE).unlink(), {"ontology"}),
+    "no ontology": (lambda folder: (folder / ONTOLOGY_FILE).unlink(), {"ontology"}),
     "launch.json: other cells beyond": (
         lambda folder: edit_json(
-            folder / plan.LAUNCH_FILE, lambda content: content.update(cells_beyond_extracts=1)
+            folder / LAUNCH_FILE, lambda content: content.update(cells_beyond_extracts=1)
         ),
         {"dataset"},
     ),
     "launch.json: more cells beyond than there are": (
         lambda folder: edit_json(
-            folder / plan.LAUNCH_FILE, lambda content: content.update(cells_beyond_extracts=6)
+            folder / LAUNCH_FILE, lambda content: content.update(cells_beyond_extracts=6)
         ),
         {"plan", "dataset"},
     ),
@@ -508,7 +514,7 @@ MUTATIONS = {
 def test_each_mutation_is_found_as_what_it_is(folder, name):
     mutate, kinds = MUTATIONS[name]
     mutate(folder)
-    findings = verify_dataset(FILES, str(folder))
+    findings = verify_dataset(DatasetFolder(FILES, str(folder)))
     assert set(findings.kinds) == kinds, findings.table()
     assert all(f"\n{kind}:\n" in findings.table() for kind in kinds)
 
@@ -531,10 +537,10 @@ def test_shards_that_are_damaged_are_named_to_be_deleted(folder, capsys):
 def test_a_unit_that_failed_is_accounted_for_as_dead_letters(folder):
     (folder / SECOND).unlink()
     letter = DeadLetter(SECOND, None, None, "read_chips", "unexpected", "x")
-    fingerprint = json.loads((folder / FINGERPRINT_FILE).read_text())
-    record_failure(FILES, str(folder), letter, fingerprint_sha256(fingerprint))
+    fingerprint = Fingerprint.from_json((folder / FINGERPRINT_FILE).read_bytes())
+    record_failure(DatasetFolder(FILES, str(folder)), letter, fingerprint.sha256)
     audited.describe(folder)
-    findings = verify_dataset(FILES, str(folder))
+    findings = verify_dataset(DatasetFolder(FILES, str(folder)))
     assert dict(findings.kinds) == {}
     assert (findings.checked["failed"], findings.checked["dead_letters"]) == (4, 1)
     of_training = json.loads((folder / "dataset.json").read_text())["splits"]["training"]
@@ -582,12 +588,12 @@ def test_what_cannot_be_read_is_a_difference_and_the_rest_is_read(folder, monkey
     table = capsys.readouterr().out
     assert f"\nunreadable:\n  {name}: " in table
     # Without an ontology no label can be judged; without a plan, nothing, as these made-up cells lie nowhere.
-    judged = name not in (plan.ONTOLOGY_FILE, plan.UNITS_FILE)
+    judged = name not in (ONTOLOGY_FILE, UNITS_FILE)
     assert (f"{TESTING}, record 0: cell 5, channel 1: no label has [14]" in table) == judged
 
 
 def test_a_shard_that_cannot_be_read_costs_no_other_check(folder):
-    findings = verify_dataset(Locked(FIRST), str(folder))
+    findings = verify_dataset(DatasetFolder(Locked(FIRST), str(folder)))
     assert dict(findings.kinds) == {"unreadable": 1, "unaccounted": 3}
     assert findings.checked["records"] == len(audited.WRITTEN) - 3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset.manifest import to_text
+from beam_pipeline.dataset.folder import description_json
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 
@@ -41,7 +41,7 @@ def write_shuffled(source: Path, target: Path, seed: int) -> None:
     for shard in content["shards"]:
         data = (target / shard["name"]).read_bytes()
         shard |= {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (target / "dataset.json").write_text(to_text(content))
+    (target / "dataset.json").write_text(description_json(content))
     shutil.copytree(source / "summaries", target / "summaries")
 
 

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset.commits import commit_unit, record_failure
-from beam_pipeline.dataset.manifest import dataset_json, dead_letters_jsonl, read_summaries, to_text
+from beam_pipeline.dataset.commits import commit_unit, read_summaries, record_failure
+from beam_pipeline.dataset.folder import DatasetFolder, description_json
+from beam_pipeline.dataset.manifest import dataset_json, dead_letters_jsonl
 from beam_pipeline.dataset.notices import citation_cff, licences_md
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import failed_summary, summarise
-from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.shards import shard_name, summary_path
-from tests.records.builders import Assembled, PlainNote, PlainUnit, make_cell, make_cell_year
+from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
 ONTOLOGY = {
     "version": 10,
@@ -30,7 +33,7 @@ TESTING = shard_name("testing", 0, 1)
 
 
 def make_unit(name, split, *cell_ids):
-    return PlainUnit(name, split, "56HLH", tuple(make_cell(cell_id, split=split) for cell_id in cell_ids))
+    return Unit(name, split, "56HLH", tuple(make_cell(cell_id, split=split) for cell_id in cell_ids))
 
 
 UNITS = [
@@ -41,9 +44,9 @@ UNITS = [
 ]
 LETTER = DeadLetter(TRAINING[1], None, None, "read_chips", "throttled", "503")
 CELL_LETTER = DeadLetter(TESTING, 5, 2020, "find_scenes", "throttled", "429")
-NOTE = PlainNote("item", "not_found", "404")
+NOTE = SceneNote("item", "not_found", "404")
 ASSEMBLED = {
-    TRAINING[0]: Assembled(
+    TRAINING[0]: make_assembled(
         UNITS[0],
         2,
         (make_cell_year(1, cell_id=1), make_cell_year(2, cell_id=2, num_images=1)),
@@ -51,7 +54,7 @@ ASSEMBLED = {
         notes=(NOTE,),
         years_without_items=(2019,),
     ),
-    TESTING: Assembled(
+    TESTING: make_assembled(
         UNITS[3],
         2,
         (make_cell_year(5, cell_id=5, split="testing"),),
@@ -70,11 +73,9 @@ SUMMARIES = [
 
 def describe(summaries=SUMMARIES, units=UNITS):
     return dataset_json(
-        fingerprint={"seed": 0},
+        fingerprint=make_fingerprint(years=(2019, 2020)),
         units=units,
-        grid={"name": "bands-1920"},
         ontology=ONTOLOGY,
-        years=[2019, 2020],
         summaries=summaries,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
         cells_beyond_extracts=0,
@@ -151,12 +152,12 @@ def test_the_text_does_not_depend_on_the_order_of_summaries():
     for seed in range(5):
         shuffled = list(SUMMARIES)
         random.Random(seed).shuffle(shuffled)
-        texts.add(to_text(describe(shuffled)) + dead_letters_jsonl(shuffled))
+        texts.add(description_json(describe(shuffled)) + dead_letters_jsonl(shuffled))
     assert len(texts) == 1
 
 
 def test_an_empty_dataset_is_described():
-    dataset = json.loads(to_text(describe([])))
+    dataset = json.loads(description_json(describe([])))
     assert dataset["missing_units"] == [unit.name for unit in UNITS]
     assert dataset["bands"]["B02"] == {
         "pixels": 0,
@@ -200,9 +201,9 @@ def test_dead_letters_are_lines_of_json():
 
 def test_read_summaries_takes_what_is_committed_or_failed(tmp_path):
     files, output = BeamFiles(), str(tmp_path)
-    committed = commit_unit(files, output, TRAINING[0], [b"x"], SUMMARIES[0])
-    failed = record_failure(files, output, LETTER, "")
+    committed = commit_unit(DatasetFolder(files, output), TRAINING[0], [b"x"], SUMMARIES[0])
+    failed = record_failure(DatasetFolder(files, output), LETTER, "")
     # Its attempt was killed between the summary and the commit.
     files.write_text(summary_path(output, TESTING), SUMMARIES[2].to_json())
-    assert list(read_summaries(files, output, UNITS)) == [committed, failed]
-    assert list(read_summaries(files, str(tmp_path / "nothing"), UNITS)) == []
+    assert list(read_summaries(DatasetFolder(files, output), UNITS)) == [committed, failed]
+    assert list(read_summaries(DatasetFolder(files, str(tmp_path / "nothing")), UNITS)) == []

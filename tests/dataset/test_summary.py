@@ -3,16 +3,18 @@ import random
 
 import numpy as np
 
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import BandSums, UnitSummary, band_sums, failed_summary, summarise
-from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60
-from tests.records.builders import Assembled, PlainNote, PlainUnit, make_cell, make_cell_year, make_image
+from beam_pipeline.imagery.scenes import SceneNote
+from tests.records.builders import make_assembled, make_cell, make_cell_year, make_image
 
 NAME = "opensentinelmap-training.tfrecord-00000-of-00001"
 CELLS = tuple(make_cell(cell_id) for cell_id in (1, 2, 3))
-UNIT = PlainUnit(NAME, "training", "56HLH", CELLS)
+UNIT = Unit(NAME, "training", "56HLH", CELLS)
 SECOND = make_cell_year(2, cell_id=2, year=2019)
-ASSEMBLED = Assembled(
+ASSEMBLED = make_assembled(
     unit=UNIT,
     years=2,
     cell_years=(
@@ -24,7 +26,7 @@ ASSEMBLED = Assembled(
     scene_rejections={"clouds": 7},
     dropped_geometries={"invalid": 2},
     years_without_items=(2020, 2018, 2020),
-    notes=(PlainNote("b", "not_found", "404"), PlainNote("a", "no_scl", ""), PlainNote("a", "no_scl", "")),
+    notes=(SceneNote("b", "not_found", "404"), SceneNote("a", "no_scl", ""), SceneNote("a", "no_scl", "")),
     dead_letters=(
         DeadLetter(NAME, 3, 2020, "read", "throttled", "503"),
         DeadLetter(NAME, None, None, "labels", "unexpected", "x"),
@@ -92,7 +94,7 @@ def test_counts():
     assert summary.rejections == {"no_clear_date": ((1, 2020),), "one_clear_date": ((3, 2019),)}
     assert summary.rejection_counts == {"no_clear_date": 1, "one_clear_date": 1}
     assert summary.years_without_items == (2018, 2020)
-    assert [note["item_id"] for note in summary.notes] == ["a", "b"]
+    assert [note.item_id for note in summary.notes] == ["a", "b"]
     assert [letter.stage for letter in summary.dead_letters] == ["labels", "read"]
     assert summary.bands["B05"].count == 5 * 96 * 96
 
@@ -135,7 +137,7 @@ def test_the_order_in_which_things_come_does_not_matter():
 
 def test_an_empty_unit():
     summary = summarise(
-        Assembled(
+        make_assembled(
             UNIT,
             years=4,
             rejections={"no_items": [(cell, year) for cell in (3, 1, 2) for year in range(2020, 2016, -1)]},

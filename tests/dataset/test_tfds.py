@@ -5,21 +5,23 @@ import numpy as np
 import pytest
 
 from beam_pipeline.dataset.commits import commit_unit
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.dataset.tfds import dataset_info_json, features_json
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.schema import FEATURES
 from beam_pipeline.records.shards import read_shard, shard_name
-from tests.records.builders import Assembled, PlainUnit, make_cell, make_cell_year
+from tests.records.builders import make_assembled, make_cell, make_cell_year
 
 TRAINING = [shard_name("training", index, 4) for index in range(4)]
 
 
 def commit(output, name, split, cell_years):
-    unit = PlainUnit(name, split, "56HLH", (make_cell(1),))
-    summary = summarise(Assembled(unit, 1, cell_years))
-    return commit_unit(BeamFiles(), output, name, map(encode, cell_years), summary)
+    unit = Unit(name, split, "56HLH", (make_cell(1),))
+    summary = summarise(make_assembled(unit, 1, cell_years))
+    return commit_unit(DatasetFolder(BeamFiles(), output), name, map(encode, cell_years), summary)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +105,8 @@ def test_shards_are_whole_for_our_reader_too(dataset):
 
 
 def test_no_example_at_all_gives_no_split(dataset):
-    unit = PlainUnit(TRAINING[0], "training", "56HLH", (make_cell(1),))
-    empty = summarise(Assembled(unit))
-    failed = dataclasses.replace(summarise(Assembled(unit, 1, (make_cell_year(),))), status="failed")
+    unit = Unit(TRAINING[0], "training", "56HLH", (make_cell(1),))
+    empty = summarise(make_assembled(unit))
+    failed = dataclasses.replace(summarise(make_assembled(unit, 1, (make_cell_year(),))), status="failed")
     for summaries in ([], [empty], [failed]):
         assert json.loads(dataset_info_json(summaries, [2020]))["splits"] == []

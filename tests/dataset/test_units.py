@@ -1,11 +1,12 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
-from beam_pipeline.dataset.fingerprint import check_same_fingerprint
 from beam_pipeline.dataset.units import Unit, make_units, units_text
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.parsing import MalformedError
 
 TILES = {"31UFT": "training", "31UFU": "training", "31UGT": "validation", "05QKB": "testing"}
 
@@ -52,17 +53,37 @@ def test_names_count_within_the_split() -> None:
     assert [unit.split for unit in units] == [*[SPLITS[0]] * 3, SPLITS[2]]
 
 
-def test_another_fingerprint_is_refused_by_name() -> None:
-    check_same_fingerprint({"seed": 0, "years": [2019]}, {"seed": 0, "years": [2019]}, "out")
-    with pytest.raises(InvalidInputError, match=r"seed: 0 there, 1 now") as caught:
-        check_same_fingerprint({"seed": 0, "years": [2019]}, {"seed": 1, "years": [2019]}, "out")
-    assert "years" not in str(caught.value).splitlines()[1]
+LINE = {
+    "name": "opensentinelmap-training.tfrecord-00000-of-00001",
+    "split": "training",
+    "tile": "31UFT",
+    "cells": [[7, 32631, 60, 120, 4.5, 4.6, 50, 50.1]],
+}
 
 
-def test_a_difference_within_a_group_is_named_alone() -> None:
-    there = {"filters": {"max_bad_fraction": 0.25, "bad_scl": [1, 3]}, "seed": 0}
-    now = {"filters": {"max_bad_fraction": 0.9, "bad_scl": [1, 3]}, "seed": 0}
-    with pytest.raises(InvalidInputError) as caught:
-        check_same_fingerprint(there, now, "out")
-    assert "  filters.max_bad_fraction: 0.25 there, 0.9 now\n" in str(caught.value)
-    assert "bad_scl" not in str(caught.value)
+def test_a_whole_number_of_degrees_stays_one() -> None:
+    unit = Unit.from_json(json.dumps(LINE))
+    assert unit.to_json() == json.dumps(LINE)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "../shard"}, "../shard"),
+        ({"split": "testing"}, "split 'testing'"),
+        ({"split": "holdout"}, "split"),
+        ({"tile": "31uft"}, "tile"),
+        ({"tile": "31UFT\n"}, "tile"),
+        ({"cells": [[7, 32631, 60, 120, 4.5, 4.6, 50]]}, r"cells[0][7]"),
+        ({"cells": [[7, 32631, 60.0, 120, 4.5, 4.6, 50, 50.1]]}, r"cells[0][2]"),
+        ({"cells": [[7, 32631, 60, 120, 4.5, 4.6, 50, 2**53]]}, r"cells[0][7]"),
+        ({"cells": [[7, 32631, 60, 120, 4.5, 4.6, 50, float("nan")]]}, r"cells[0][7]"),
+        ({"cells": [[True, 32631, 60, 120, 4.5, 4.6, 50, 50.1]]}, r"cells[0][0]"),
+        ({"cells": 3}, "cells"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_named(change, field) -> None:
+    with pytest.raises(MalformedError) as caught:
+        Unit.from_json(json.dumps({**LINE, **change}))
+    assert field in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -14,9 +14,10 @@ from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.shards import Expected, audit_units
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
-from beam_pipeline.dataset import manifest
 from beam_pipeline.dataset.commits import committed_summary
+from beam_pipeline.dataset.folder import DatasetFolder, description_json
 from beam_pipeline.dataset.summary import UnitSummary, summarise
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import EARTH_SEARCH_V1_KEYS, SceneList, parse_item
@@ -29,7 +30,7 @@ from beam_pipeline.records.shards import parse_shard, shard_name, summary_path
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import NASTY, damaged, values
-from tests.records.builders import Assembled, PlainUnit, make_cell, make_cell_year
+from tests.records.builders import make_assembled, make_cell, make_cell_year
 
 # A hang is a failure: no input may take seconds.
 patient = settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -62,8 +63,8 @@ CELLS = format_cells_csv([make_cell(tile="56HLH")])
 ONTOLOGY = json.loads(DEFAULT_ONTOLOGY.read_text())
 PAYLOAD = encode(make_cell_year())
 NAME = shard_name("training", 0, 1)
-UNIT = PlainUnit(NAME, "training", "56HLH", (make_cell(1),))
-SUMMARY = json.loads(summarise(Assembled(UNIT, 2, (), {"no_items": [(1, 2019), (1, 2020)]})).to_json())
+UNIT = Unit(NAME, "training", "56HLH", (make_cell(1),))
+SUMMARY = json.loads(summarise(make_assembled(UNIT, 2, (), {"no_items": [(1, 2019), (1, 2020)]})).to_json())
 
 
 def outcome(call: Callable[[], object], *meant: type[Exception]) -> object:
@@ -107,7 +108,7 @@ def test_a_stac_item_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory
     assert "sig=1" not in found.to_json()
     assert len(found.scenes) + len(found.refused) + found.duplicates == found.found
     # What is noted of an item goes into dataset.json, and what is stored of it into records.
-    manifest.to_text({"notes": [[note.item_id, note.reason, note.detail] for note in found.refused]}).encode()
+    description_json({"notes": [[note.item_id, note.reason, note.detail] for note in found.refused]}).encode()
     for scene in found.scenes:
         "".join((scene.item_id, scene.platform, scene.baseline, *scene.assets.values())).encode()
 
@@ -171,7 +172,7 @@ def test_an_ontology_is_loaded_or_refused(document: object) -> None:
     assert ontology.max_dilation_m >= 0
     for kind in KINDS:
         ontology.layers_of(kind, [("natural", "wood;scrub"), ("\0", "")])
-    manifest.to_text({label.name: label.value for label in ontology.labels}).encode()
+    description_json({label.name: label.value for label in ontology.labels}).encode()
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
@@ -271,10 +272,10 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     path = Path(summary_path(str(folder), NAME))
     path.parent.mkdir()
     path.write_text(json.dumps(summary))
-    if committed_summary(files, str(folder), NAME, "") is not None:
+    if committed_summary(DatasetFolder(files, str(folder)), NAME, "") is not None:
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
     expected = Expected((2019, 2020), None, True, "", lambda image, tile: ())
-    summaries = audit_units(files, str(folder), [UNIT], expected, findings)
+    summaries = audit_units(DatasetFolder(files, str(folder)), [UNIT], expected, findings)
     if not findings.kinds:
         assert summaries == [UnitSummary.from_json(path.read_text())]

@@ -11,13 +11,15 @@ import numpy as np
 
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.dataset.commits import commit_unit
-from beam_pipeline.dataset.manifest import dataset_json, to_text
+from beam_pipeline.dataset.folder import DatasetFolder, description_json
+from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.summary import summarise
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
 from beam_pipeline.records.example import CellYear, encode
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.shards import shard_name
-from tests.records.builders import Assembled, PlainUnit
+from tests.records.builders import make_assembled
 
 ONTOLOGY: dict[str, Any] = {
     "version": 1,
@@ -137,11 +139,13 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
         for index, cell_years in enumerate(parts):
             cells = dict.fromkeys(cell_year.cell.cell_id for cell_year in cell_years)
             cells = tuple(made_cell(cell_id, split) for cell_id in cells)
-            unit = PlainUnit(shard_name(split, index, len(parts)), split, "33TWN", cells)
+            unit = Unit(shard_name(split, index, len(parts)), split, "33TWN", cells)
             years = max([1, *(sum(1 for it in cell_years if it.cell.cell_id == c.cell_id) for c in cells)])
-            summary = summarise(Assembled(unit, years, tuple(cell_years)))
+            summary = summarise(make_assembled(unit, years, tuple(cell_years)))
             units.append(unit)
-            summaries.append(commit_unit(files, folder, unit.name, map(encode, cell_years), summary))
+            summaries.append(
+                commit_unit(DatasetFolder(files, folder), unit.name, map(encode, cell_years), summary)
+            )
     all_years = {it.year for it in itertools.chain.from_iterable(itertools.chain(*shards.values()))}
     content = dataset_json(
         fingerprint={"seed": 0},
@@ -153,5 +157,5 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
         dropped_from_extracts={},
         cells_beyond_extracts=0,
     )
-    files.write_text(f"{folder}/dataset.json", to_text(content))
+    files.write_text(f"{folder}/dataset.json", description_json(content))
     return folder

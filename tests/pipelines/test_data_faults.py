@@ -40,6 +40,7 @@ from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.dataset.commits import read_summary
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.records.example import decode
@@ -56,7 +57,7 @@ MANY = 50_000
 
 
 def rejected(built: Built) -> dict[CellYearKey, str]:
-    summaries = [read_summary(BeamFiles(), str(built.folder), name) for name in built.shards]
+    summaries = [read_summary(DatasetFolder(BeamFiles(), str(built.folder)), name) for name in built.shards]
     return {key: reason for it in summaries for reason, keys in it.rejections.items() for key in keys}
 
 

@@ -13,7 +13,8 @@ from osmium.osm.mutable import Node
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.table import read_cells_csv
 from beam_pipeline.jobs.build import launch
-from beam_pipeline.jobs.build.launch import check_reach, prepare_build
+from beam_pipeline.jobs.build.inputs import check_reach
+from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.runners import parse_flags
 from beam_pipeline.runtime.faults import InvalidInputError, TransientFault

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -74,11 +75,11 @@ def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
 def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     files, folder = BeamFiles(), f"s3://{BUCKET}/set"
     texts = {"plan/units.jsonl": "{}\n"}
-    write_plan(files, folder, {"seed": 0}, texts)
+    write_plan(DatasetFolder(files, folder), {"seed": 0}, texts)
     files.write_text(f"{folder}/plan/units.jsonl", "damaged")
-    write_plan(files, folder, {"seed": 0}, texts)
+    write_plan(DatasetFolder(files, folder), {"seed": 0}, texts)
     with pytest.raises(InvalidInputError, match="seed: 0 there, 1 now"):
-        write_plan(files, folder, {"seed": 1}, texts)
+        write_plan(DatasetFolder(files, folder), {"seed": 1}, texts)
     assert files.read_text(f"{folder}/plan/units.jsonl") == "{}\n"
     names = ["fingerprint.json", "units.jsonl"]  # no claim is left
     assert files.glob(f"{folder}/plan/*") == [f"{folder}/plan/{name}" for name in names]
@@ -87,7 +88,7 @@ def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     claim = f"s3://{BUCKET}/other/plan/launch-{'0' * 64}.1.part"
     files.write_bytes(claim, [b"\n"])
     with pytest.raises(InvalidInputError, match="another launch, with other settings"):
-        write_plan(files, f"s3://{BUCKET}/other", {"seed": 0}, texts)
+        write_plan(DatasetFolder(files, f"s3://{BUCKET}/other"), {"seed": 0}, texts)
     assert files.glob(f"s3://{BUCKET}/other/plan/*") == [claim]
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.audit.dataset import verify_dataset
-from beam_pipeline.dataset import units as plan
-from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE
+from beam_pipeline.dataset.folder import FINGERPRINT_FILE, ONTOLOGY_FILE, UNITS_FILE, DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import TransientFault
@@ -21,17 +20,17 @@ def folder(built: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built.folder, tmp_path / "set"))
 
 
-@pytest.mark.parametrize("name", [plan.UNITS_FILE, FINGERPRINT_FILE])
+@pytest.mark.parametrize("name", [UNITS_FILE, FINGERPRINT_FILE])
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]\n"])
 def test_without_its_plan_a_dataset_is_read_all_the_same(
     folder: Path, name: str, content: str | None
 ) -> None:
-    whole = verify_dataset(BeamFiles(), str(folder))
+    whole = verify_dataset(DatasetFolder(BeamFiles(), str(folder)))
     assert dict(whole.kinds) == {}
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_text(content)
-    findings = verify_dataset(BeamFiles(), str(folder))
+    findings = verify_dataset(DatasetFolder(BeamFiles(), str(folder)))
     assert set(findings.kinds) == {"plan"}
     assert findings.checked == whole.checked
 
@@ -39,7 +38,7 @@ def test_without_its_plan_a_dataset_is_read_all_the_same(
 def test_the_ontology_lies_beside_the_plan_however_it_was_laid_out(
     built: Built, world: SampleWorld, tmp_path: Path
 ) -> None:
-    written = (built.folder / plan.ONTOLOGY_FILE).read_bytes()
+    written = (built.folder / ONTOLOGY_FILE).read_bytes()
     assert json.loads(written) == json.loads(DEFAULT_ONTOLOGY.read_text())
     fingerprint = json.loads((built.folder / FINGERPRINT_FILE).read_text())
     assert Ontology.load(written.decode()).sha256 == fingerprint["ontology_sha256"]
@@ -47,7 +46,7 @@ def test_the_ontology_lies_beside_the_plan_however_it_was_laid_out(
     given.write_text(json.dumps(dict(reversed(json.loads(written).items()))))
     again = build(world, tmp_path / "set", "--ontology", str(given))
     assert again.code == 0
-    assert (again.folder / plan.ONTOLOGY_FILE).read_bytes() == written
+    assert (again.folder / ONTOLOGY_FILE).read_bytes() == written
 
 
 def test_a_build_whose_shard_cannot_be_read_ends_with_the_table(

@@ -6,8 +6,13 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline.cells.cell import Cell, ChipWindow
+from beam_pipeline.cells.grid import GRID_NAME
+from beam_pipeline.dataset.fingerprint import Filters, Fingerprint
+from beam_pipeline.dataset.outcomes import AssembledUnit
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.schema import SCHEMA_VERSION
 
 
 def make_image(rng: np.random.Generator, item_id: str = "S2A_29RKH_20200219_0_L2A", **changes: Any) -> Image:
@@ -48,31 +53,37 @@ def make_cell_year(seed: int = 0, num_images: int = 2, year: int = 2020, **cell:
     return CellYear(make_cell(**cell), year, images, label)
 
 
-@dataclasses.dataclass(frozen=True)
-class PlainNote:
-    item_id: str
-    reason: str
-    detail: str
+def make_assembled(unit: Unit, years: int = 1, cell_years: Any = (), **parts: Any) -> AssembledUnit:
+    """A unit whose pixels are read; what is not named is empty."""
+    empty: dict[str, Any] = {
+        "rejections": {},
+        "scene_rejections": {},
+        "dropped_geometries": {},
+        "years_without_items": (),
+        "notes": (),
+        "dead_letters": (),
+    }
+    return AssembledUnit(unit, years, tuple(cell_years), **{**empty, **parts})
 
 
-@dataclasses.dataclass(frozen=True)
-class PlainUnit:
-    name: str
-    split: Any
-    tile: str
-    cells: tuple[Cell, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Assembled:
-    """What `summarise` reads."""
-
-    unit: PlainUnit
-    years: int = 1
-    cell_years: tuple[CellYear, ...] = ()
-    rejections: dict[str, Any] = dataclasses.field(default_factory=dict)
-    scene_rejections: dict[str, int] = dataclasses.field(default_factory=dict)
-    dropped_geometries: dict[str, int] = dataclasses.field(default_factory=dict)
-    years_without_items: tuple[int, ...] = ()
-    notes: tuple[PlainNote, ...] = ()
-    dead_letters: tuple[Any, ...] = ()
+def make_fingerprint(**changes: Any) -> Fingerprint:
+    """The fingerprint of a made-up dataset."""
+    fields: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "grid": GRID_NAME,
+        "cells_sha256": "0" * 64,
+        "cells_per_shard": 16,
+        "seed": 0,
+        "years": (2020,),
+        "catalogue": "static:made-up",
+        "collection": "sentinel-2-l2a",
+        "max_scene_cloud": None,
+        "filters": Filters(
+            max_bad_fraction=0.25, bad_scl=(1, 3, 8, 9, 10), max_min_reflectance=0.2, allow_nodata=False
+        ),
+        "allow_single": False,
+        "ontology_sha256": "0" * 64,
+        "none_labels": True,
+        "osm": (),
+    }
+    return Fingerprint(**{**fields, **changes})

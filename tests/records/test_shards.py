@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import UnitSummary
-from beam_pipeline.dataset.units import DeadLetter
 from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records import shards
@@ -66,9 +67,9 @@ def test_reads_what_tensorflow_wrote(tmp_path):
 
 def test_commit(output):
     files = BeamFiles()
-    assert committed_summary(files, output, NAME, "ab") is None
-    summary = commit_unit(files, output, NAME, [b"one", b"two"], SUMMARY)
-    assert committed_summary(files, output, NAME, "ab") is not None
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is None
+    summary = commit_unit(DatasetFolder(files, output), NAME, [b"one", b"two"], SUMMARY)
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
     assert listing(output) == [f"{output}/{NAME}"]
     assert list(read_shard(files, f"{output}/{NAME}")) == [b"one", b"two"]
     content = files.read_bytes(f"{output}/{NAME}")
@@ -79,8 +80,8 @@ def test_commit(output):
 
 def test_a_unit_without_examples_has_an_empty_shard(output):
     files = BeamFiles()
-    summary = commit_unit(files, output, NAME, [], SUMMARY)
-    assert committed_summary(files, output, NAME, "ab") is not None
+    summary = commit_unit(DatasetFolder(files, output), NAME, [], SUMMARY)
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
     assert files.read_bytes(f"{output}/{NAME}") == b""
     assert list(read_shard(files, f"{output}/{NAME}")) == []
     assert (summary.num_bytes, summary.sha256) == (0, hashlib.sha256(b"").hexdigest())
@@ -88,8 +89,8 @@ def test_a_unit_without_examples_has_an_empty_shard(output):
 
 def test_a_second_attempt_leaves_the_same_bytes(output):
     files = BeamFiles()
-    first = commit_unit(files, output, NAME, [b"one"], SUMMARY)
-    again = commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    first = commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
+    again = commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
     assert first == again
     assert listing(output) == [f"{output}/{NAME}"]
 
@@ -121,18 +122,18 @@ def test_killed_at_any_step_a_unit_is_whole_or_not_there(output):
     files = BeamFiles()
     for steps in itertools.count():
         try:
-            commit_unit(Dying(steps), output, NAME, iter([b"one", b"two", b"three"]), SUMMARY)
+            commit_unit(DatasetFolder(Dying(steps), output), NAME, iter([b"one", b"two", b"three"]), SUMMARY)
         except TransientFault:
-            assert committed_summary(files, output, NAME, "ab") is None
+            assert committed_summary(DatasetFolder(files, output), NAME, "ab") is None
             assert listing(output) == []
         else:
             break
     assert steps >= 5
-    assert committed_summary(files, output, NAME, "ab") is not None
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
     assert files.glob(f"{output}/summaries/*.summary.json") == [summary_path(output, NAME)]
     delete_leftovers(files, output)
     assert files.glob(f"{output}/tmp/*") == []
-    assert committed_summary(files, output, NAME, "ab") is not None
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
 
 
 def test_a_failing_encoder_commits_nothing(output):
@@ -141,36 +142,36 @@ def test_a_failing_encoder_commits_nothing(output):
         raise PermanentFault("corrupt_png", "x")
 
     with pytest.raises(PermanentFault, match="corrupt_png"):
-        commit_unit(BeamFiles(), output, NAME, payloads(), SUMMARY)
+        commit_unit(DatasetFolder(BeamFiles(), output), NAME, payloads(), SUMMARY)
     assert listing(output) == []
 
 
 def test_a_failed_unit_leaves_its_summary_and_is_tried_again(output):
     files = BeamFiles()
     letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
-    record_failure(files, output, letter, "ab")
-    assert committed_summary(files, output, NAME, "ab") is None
+    record_failure(DatasetFolder(files, output), letter, "ab")
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is None
     summary = UnitSummary.from_json(files.read_text(summary_path(output, NAME)))
     assert (summary.status, summary.split, summary.dead_letters) == ("failed", "training", (letter,))
-    commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
     assert UnitSummary.from_json(files.read_text(summary_path(output, NAME))).status == "written"
 
 
 def test_a_straggler_that_fails_takes_nothing_away(output):
     files = BeamFiles()
-    done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    done = commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
     letter = DeadLetter(NAME, None, None, "write", "storage", "too late")
-    assert record_failure(files, output, letter, "ab") == done
-    assert committed_summary(files, output, NAME, "ab") is not None
+    assert record_failure(DatasetFolder(files, output), letter, "ab") == done
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
 
 
 def test_a_unit_of_other_settings_is_not_done(output):
     files = BeamFiles()
-    done = commit_unit(files, output, NAME, [b"one"], SUMMARY)
-    assert committed_summary(files, output, NAME, "ab") == done
-    assert committed_summary(files, output, NAME, "cd") is None
+    done = commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") == done
+    assert committed_summary(DatasetFolder(files, output), NAME, "cd") is None
     letter = DeadLetter(NAME, None, None, "read_chips", "throttled", "slow down")
-    assert record_failure(files, output, letter, "cd").status == "failed"
+    assert record_failure(DatasetFolder(files, output), letter, "cd").status == "failed"
     assert UnitSummary.from_json(files.read_text(summary_path(output, NAME))).fingerprint == "cd"
 
 
@@ -190,13 +191,13 @@ def test_what_went_wrong_first_is_told(output):
             raise TransientFault("storage", "second")
 
     with pytest.raises(TransientFault, match="first"):
-        commit_unit(Gone(), output, NAME, [b"one"], SUMMARY)
+        commit_unit(DatasetFolder(Gone(), output), NAME, [b"one"], SUMMARY)
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "no summary", "half a summary"])
 def test_a_unit_damaged_after_its_commit_is_not_done(output, damage):
     files = BeamFiles()
-    commit_unit(files, output, NAME, [b"one"], SUMMARY)
+    commit_unit(DatasetFolder(files, output), NAME, [b"one"], SUMMARY)
     shard, summary = Path(output, NAME), Path(summary_path(output, NAME))
     content = shard.read_bytes()
     if damage == "no summary":
@@ -205,7 +206,7 @@ def test_a_unit_damaged_after_its_commit_is_not_done(output, damage):
         summary.write_bytes(summary.read_bytes()[:50])
     else:
         shard.write_bytes({"shorter": content[:-1], "longer": content + b"x", "empty": b""}[damage])
-    assert committed_summary(files, output, NAME, "ab") is None
+    assert committed_summary(DatasetFolder(files, output), NAME, "ab") is None
 
 
 def test_an_attempt_that_fails_leaves_nothing_aside(output):
@@ -214,7 +215,7 @@ def test_an_attempt_that_fails_leaves_nothing_aside(output):
             raise TransientFault("storage", "No space left on device")
 
     with pytest.raises(TransientFault):
-        commit_unit(FullDisk(), output, NAME, [b"one"], SUMMARY)
+        commit_unit(DatasetFolder(FullDisk(), output), NAME, [b"one"], SUMMARY)
     assert BeamFiles().glob(f"{output}/tmp/*") == []
 
 

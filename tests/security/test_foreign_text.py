@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.dataset.units import DeadLetter
+from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, one_line, shown, without_secrets

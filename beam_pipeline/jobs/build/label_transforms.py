@@ -4,7 +4,6 @@ import collections
 import functools
 import itertools
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +13,7 @@ from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.dataset.closing import record_extract, recorded_extract
+from beam_pipeline.dataset.extract_records import record_extract, recorded_extract
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
@@ -97,13 +96,12 @@ class _ReadExtract(Stage):
     def process(self, path: str, cells: Sequence[tuple[int, tuple[str, ChipWindow]]]) -> Iterator[Any]:
         chips = {cell_id: chip for cell_id, (_, chip) in cells}
         # What is noted of an extract is of the whole file, and may be lost where every unit is done.
-        if not chips and recorded_extract(self.files, self.settings.output, path) is not None:
+        if not chips and recorded_extract(self.folder, path) is not None:
             return
         features = Metrics.counter(self.stage, "features")
         dropped: collections.Counter[str] = collections.Counter()
-        started = time.monotonic()
         try:
-            with local_copy(path) as local:
+            with self.timed(), local_copy(path) as local:
                 found = features_of_cells(local, chips, self.settings.ontology, dropped)
                 while batch := list(itertools.islice(found, _FEATURES_PACKED)):
                     features.inc(len(batch))
@@ -118,11 +116,10 @@ class _ReadExtract(Stage):
             self._record(path, dropped)
         for reason, count in dropped.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
-        self.done(started)
 
     def _record(self, path: str, dropped: Mapping[str, int]) -> None:
         try:
-            record_extract(self.files, self.settings.output, path, dropped)
+            record_extract(self.folder, path, dropped)
         except Fault as fault:
             # E.g. on a full disk. The labels are sound; the closing step says what it misses.
             self.failures.inc()
@@ -152,12 +149,11 @@ class _LabelStage(Stage):
         left_out: Mapping[str, int] = MappingProxyType({}),
     ) -> CellLabel:
         """Draws a cell; `left_out` says by reason, once its features are there, what was not to be had of them."""
-        started = time.monotonic()
         try:
-            image = rasterize(features(), chip, self._ontology, self.settings.none_labels)
+            with self.timed():
+                image = rasterize(features(), chip, self._ontology, self.settings.none_labels)
         except Exception as error:
             return self._failed(cell_id, describe(error))
-        self.done(started)
         return CellLabel.pack(
             cell_id, image.pixels, collections.Counter(left_out) + collections.Counter(image.dropped)
         )

@@ -1,6 +1,5 @@
 """What a person sees of a local run: a progress bar while it goes on, a table when it is done."""
 
-import collections
 import contextlib
 import json
 import threading
@@ -10,11 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset import units as plan
-from beam_pipeline.dataset.closing import DATASET_FILE, DEAD_LETTERS_FILE, RUN_FILE
-from beam_pipeline.jobs.stages import RETRIED
+from beam_pipeline.dataset.folder import DATASET_FILE, DEAD_LETTERS_FILE, UNITS_FILE, DatasetFolder
+from beam_pipeline.dataset.run_record import read_run
 from beam_pipeline.records.shards import DATASET_NAME
-from beam_pipeline.runtime.files import Files, join
 from beam_pipeline.runtime.foreign_text import shown
 
 _LOOK_EVERY_S = 0.5
@@ -39,7 +36,7 @@ def progress_bar(output: str) -> Iterator[None]:
         yield
         return
     folder = Path(output)
-    total = len((folder / plan.UNITS_FILE).read_text().splitlines())
+    total = len((folder / UNITS_FILE).read_text().splitlines())
     stop = threading.Event()
     with tqdm(total=total, unit="shard", desc="build_dataset") as bar:
 
@@ -60,17 +57,16 @@ def progress_bar(output: str) -> Iterator[None]:
             update()
 
 
-def closing_table(files: Files, output: str) -> tuple[str, bool]:
+def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     """Says what was written, what was rejected and what failed.
 
     Args:
-        files: The file system.
-        output: The dataset's folder.
+        folder: The dataset's folder.
 
     Returns:
         The table, and whether the dataset is complete, every cell-year written or rejected, and not empty.
     """
-    dataset = json.loads(files.read_text(join(output, DATASET_FILE)))
+    dataset = json.loads(folder.read_text(DATASET_FILE))
     splits = dataset["splits"]
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
     rows += [(split, *(str(splits[split][column]) for column in _COLUMNS)) for split in SPLITS]
@@ -85,7 +81,7 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     ]
     lines += _reasons("rejected cell-years", dataset["rejections"])
     lines += _reasons("scenes passed over, a chip each", dataset["scene_rejections"])
-    lines += _reasons("requests tried again", _retried(files, output))
+    lines += _reasons("requests tried again", read_run(folder).retried)
     lines += _reasons("OSM geometries dropped", dataset["dropped_geometries"])
     for name, dropped in sorted(dataset["dropped_from_extracts"].items()):
         lines += _reasons(f"left out of {name}", dropped)
@@ -104,28 +100,17 @@ def closing_table(files: Files, output: str) -> tuple[str, bool]:
     )
     if dataset["dead_letters"]["count"]:
         lines += _reasons("DEAD LETTERS", dataset["dead_letters"]["reasons"])
-        lines.append(f"  each with its reason: {join(output, DEAD_LETTERS_FILE)}")
+        lines.append(f"  each with its reason: {folder.at(DEAD_LETTERS_FILE)}")
         lines.append("  the same command with --retry_dead_letters does their shards again")
     lines += _some("UNITS WITHOUT A SHARD", [*dataset["failed_units"], *dataset["missing_units"]])
     empty = not any(splits[split]["examples"] for split in SPLITS)
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
-    lines.append(f"{'complete' if dataset['complete'] else 'NOT COMPLETE'}: {join(output, DATASET_FILE)}")
+    lines.append(f"{'complete' if dataset['complete'] else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), bool(dataset["complete"]) and not empty
 
 
 def _heading(column: str) -> str:
     return column.removesuffix("_cell_years").replace("_", " ")
-
-
-def _retried(files: Files, output: str) -> Mapping[str, int]:
-    """What this run asked of other machines once more, by reason; runners tell it of local runs only."""
-    run = json.loads(files.read_text(join(output, RUN_FILE)))
-    retried: collections.Counter[str] = collections.Counter()
-    for counts in run.get("stages", {}).values():
-        for name, count in counts.items():
-            if name.startswith(RETRIED):
-                retried[name.removeprefix(RETRIED)] += count
-    return retried
 
 
 def _reasons(title: str, counts: Mapping[str, int]) -> list[str]:

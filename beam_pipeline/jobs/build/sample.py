@@ -16,20 +16,18 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
 
 _LEAST_SAMPLE_CELLS = 4
-
-
 _INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm")
 
 
 @dataclasses.dataclass(frozen=True)
-class _SampleCells:
+class SampleCells:
     """The cells that were chosen of the sample world, and the JSON that goes with their list."""
 
     cells: list[Cell]
     described: str
 
 
-def _use_sample(given: Any, local: bool) -> _SampleCells:
+def use_sample(given: Any, local: bool) -> SampleCells:
     """Makes the sample world, points the flags to it and chooses its cells."""
     if not local:
         raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
@@ -54,7 +52,7 @@ def _use_sample(given: Any, local: bool) -> _SampleCells:
     return _select_sample(world, given.seed)
 
 
-def _select_sample(world: SampleWorld, seed: int) -> _SampleCells:
+def _select_sample(world: SampleWorld, seed: int) -> SampleCells:
     """Chooses the cells as `select_cells` does, on this machine, whatever runner builds the dataset."""
     with tempfile.TemporaryDirectory() as folder:
         flags, options = parse_selection_flags(
@@ -69,4 +67,4 @@ def _select_sample(world: SampleWorld, seed: int) -> _SampleCells:
         )
         run_selection(make_pipeline(options), prepare_selection(flags, options))
         described = Path(folder, SELECTION_FILE).read_text()
-        return _SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)
+        return SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)

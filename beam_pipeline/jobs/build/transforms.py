@@ -5,12 +5,13 @@ Those of labels are in `label_transforms`.
 What is ever grouped is small: units, references of scene lists, features and compressed labels. Pixels are
 read behind the last shuffle and stay with the worker that read them, because runners hold grouped values in
 memory.
+
+Transforms are dataclasses, but not frozen ones: Beam sets their label and pipeline when it applies them.
 """
 
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,13 +20,14 @@ from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
-from beam_pipeline.dataset import units as plan
 from beam_pipeline.dataset.assemble import YearScenes, assemble_unit
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
+from beam_pipeline.dataset.folder import SCENES_FOLDER, UNITS_FILE, DatasetFolder
+from beam_pipeline.dataset.outcomes import AssembledUnit, DeadLetter
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.summary import UnitSummary, summarise
-from beam_pipeline.dataset.units import AssembledUnit, DeadLetter, Unit
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.offset_check import refuse_contradicted
@@ -34,7 +36,6 @@ from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles, with_retries
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
-from beam_pipeline.runtime.files import join
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ TileYear = tuple[str, int]
 
 @dataclasses.dataclass(frozen=True)
 class SceneListRef:
-    """Where the scene list of a unit's tile and year lies, or why there is none."""
+    """Where in the dataset's folder the scene list of a unit's tile and year lies, or why there is none."""
 
     year: int
-    path: str
+    file: str
     failure: Failure | None = None
 
 
@@ -63,16 +64,15 @@ class _UnitStage(Stage):
     """A stage of a unit's work; whatever goes wrong in it ends as a dead letter of the unit."""
 
     def process(self, element: Any) -> Iterator[Any]:
-        started = time.monotonic()
         try:
-            done = self.work(element)
+            with self.timed():
+                done = self.work(element)
         except Exception as error:
             self.failures.inc()
             yield pvalue.TaggedOutput(FAILED, (self.name_of(element), self.stage, describe(error)))
             return
         finally:
             self.count_retried()
-        self.done(started)
         yield done
 
     def work(self, element: Any) -> Any:
@@ -84,22 +84,21 @@ class _UnitStage(Stage):
         return str(element.unit.name)
 
 
+@dataclasses.dataclass(eq=False)
 class ReadPlan(beam.PTransform):
     """The plan's units whose shards are not committed yet, spread over the workers."""
 
-    def __init__(self, settings: BuildSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: BuildSettings
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Unit]:
         return (
             pipeline
-            | "ReadLines" >> beam.io.ReadFromText(f"{self._settings.output}/{plan.UNITS_FILE}")
+            | "ReadLines" >> beam.io.ReadFromText(f"{self.settings.output}/{UNITS_FILE}")
             | "Parse" >> beam.Map(Unit.from_json)
             # While elements are small: what follows asks storage unit by unit, and must not fuse with the reading of
             # one file.
             | beam.Reshuffle()
-            | "Pending" >> beam.ParDo(_Pending(self._settings))
+            | "Pending" >> beam.ParDo(_Pending(self.settings))
         )
 
 
@@ -107,24 +106,22 @@ class _Pending(Stage):
     stage = "plan"
 
     def process(self, unit: Unit) -> Iterator[Unit]:
-        settings = self.settings
-        done = committed_summary(self.files, settings.output, unit.name, settings.fingerprint)
+        done = committed_summary(self.folder, unit.name, self.settings.fingerprint)
         # What is done again stays as it is until there is better.
-        committed = done is not None and not (settings.retry_dead_letters and done.dead_letters)
+        committed = done is not None and not (self.settings.retry_dead_letters and done.dead_letters)
         Metrics.counter(self.stage, "units_committed_before" if committed else "units_pending").inc()
         if not committed:
             yield unit
 
 
+@dataclasses.dataclass(eq=False)
 class FindScenes(beam.PTransform):
     """Units -> (unit name, SceneListRef), one for each year; a tile and year is searched once."""
 
-    def __init__(self, settings: BuildSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: BuildSettings
 
     def expand(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[str, SceneListRef]]:
-        years = self._settings.years
+        years = self.settings.years
         return (
             units
             | "KeyByTileYear"
@@ -132,7 +129,7 @@ class FindScenes(beam.PTransform):
                 lambda unit: [((unit.tile, year), unit.name) for year in years]
             ).with_output_types(tuple[TileYear, str])
             | "GroupByTileYear" >> beam.GroupByKey()
-            | "Search" >> beam.ParDo(_FindScenes(self._settings)).with_output_types(tuple[str, SceneListRef])
+            | "Search" >> beam.ParDo(_FindScenes(self.settings)).with_output_types(tuple[str, SceneListRef])
         )
 
 
@@ -148,32 +145,31 @@ class _FindScenes(Stage):
 
     def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
         (tile, year), names = element
-        path = join(self.settings.output, "scenes", f"{tile}_{year}.json")
+        file = f"{SCENES_FOLDER}/{tile}_{year}.json"
         failure = None
-        started = time.monotonic()
-        try:
-            # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
-            kept = self._kept(path)
-            if kept is None or not kept.found:
-                found = self._search(tile, year)
-                Metrics.counter(self.stage, "scenes").inc(len(found.scenes))
-                self.files.write_text(path, found.to_json())
-        except Exception as error:
-            failure = describe(error)
-            self.failures.inc()
+        with self.timed():
+            try:
+                # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
+                kept = self._kept(file)
+                if kept is None or not kept.found:
+                    found = self._search(tile, year)
+                    Metrics.counter(self.stage, "scenes").inc(len(found.scenes))
+                    self.folder.write_text(file, found.to_json())
+            except Exception as error:
+                failure = describe(error)
+                self.failures.inc()
         self.count_retried()
-        self.done(started)
         for name in names:
-            yield name, SceneListRef(year, path, failure)
+            yield name, SceneListRef(year, file, failure)
 
-    def _kept(self, path: str) -> SceneList | None:
+    def _kept(self, file: str) -> SceneList | None:
         """Reads a list of a run before; None where there is none, or only what a disk that failed left of one."""
-        if not self.files.exists(path):
+        if not self.folder.exists(file):
             return None
         try:
-            return SceneList.from_json(self.files.read_text(path))
+            return SceneList.from_json(self.folder.read_text(file))
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            _log.warning("%s is damaged and searched for again: %r", path, error)
+            _log.warning("%s is damaged and searched for again: %r", self.folder.at(file), error)
             return None
 
     def _search(self, tile: str, year: int) -> SceneList:
@@ -195,6 +191,7 @@ class _FindScenes(Stage):
         return found
 
 
+@dataclasses.dataclass(eq=False)
 class WriteUnits(beam.PTransform):
     """Units with their scene lists and labels -> committed shards; gives the names of units, done or failed.
 
@@ -202,26 +199,24 @@ class WriteUnits(beam.PTransform):
     travel.
     """
 
-    def __init__(self, settings: BuildSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: BuildSettings
 
     def expand(self, parts: Any) -> beam.PCollection[str]:
         units = parts["unit"] | "KeyByName" >> beam.Map(lambda unit: (unit.name, unit)).with_output_types(
             tuple[str, Unit]
         )
         joined = {**parts, "unit": units} | "JoinByUnit" >> beam.CoGroupByKey()
-        read = joined | "ReadChips" >> beam.ParDo(_ReadChips(self._settings)).with_outputs(FAILED, main="ok")
-        encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self._settings)).with_outputs(
+        read = joined | "ReadChips" >> beam.ParDo(_ReadChips(self.settings)).with_outputs(FAILED, main="ok")
+        encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self.settings)).with_outputs(
             FAILED, main="ok"
         )
-        written = encoded["ok"] | "WriteShards" >> beam.ParDo(_Write(self._settings)).with_outputs(
+        written = encoded["ok"] | "WriteShards" >> beam.ParDo(_Write(self.settings)).with_outputs(
             FAILED, main="ok"
         )
         failed = (
             (read[FAILED], encoded[FAILED], written[FAILED])
             | "AllFailed" >> beam.Flatten()
-            | "RecordFailures" >> beam.ParDo(_RecordFailure(self._settings))
+            | "RecordFailures" >> beam.ParDo(_RecordFailure(self.settings))
         )
         return (written["ok"], failed) | beam.Flatten()
 
@@ -265,7 +260,7 @@ class _ReadChips(_UnitStage):
     def _scenes(self, ref: SceneListRef) -> YearScenes:
         if ref.failure is not None:
             return YearScenes(ref.year, None, ref.failure)
-        found = SceneList.from_json(self.files.read_text(ref.path))
+        found = SceneList.from_json(self.folder.read_text(ref.file))
         try:
             settings = self.settings
             bounds = tile_lonlat_bounds(found.tile)
@@ -294,15 +289,13 @@ class _Write(_UnitStage):
         if self.settings.retry_dead_letters and not self._is_better(encoded.summary):
             Metrics.counter(self.stage, "shards_kept").inc()
             return name
-        with_retries(
-            lambda: commit_unit(self.files, self.settings.output, name, encoded.payloads, encoded.summary)
-        )
+        with_retries(lambda: commit_unit(self.folder, name, encoded.payloads, encoded.summary))
         Metrics.counter(self.stage, "shards").inc()
         return name
 
     def _is_better(self, summary: UnitSummary) -> bool:
         """Tells whether fewer cell-years are lost than in what is there, e.g. because a host is back."""
-        done = committed_summary(self.files, self.settings.output, summary.name, self.settings.fingerprint)
+        done = committed_summary(self.folder, summary.name, self.settings.fingerprint)
         return done is None or summary.lost_cell_years < done.lost_cell_years
 
 
@@ -313,7 +306,7 @@ class _RecordFailure(Stage):
         name, stage, failure = element
         letter = DeadLetter(name, None, None, stage, *failure)
         try:
-            record_failure(self.files, self.settings.output, letter, self.settings.fingerprint)
+            record_failure(self.folder, letter, self.settings.fingerprint)
         except Fault as fault:
             # E.g. on a full disk, which would else end the whole job. The unit is one of `missing_units` then.
             self.failures.inc()
@@ -321,15 +314,14 @@ class _RecordFailure(Stage):
         yield name
 
 
+@dataclasses.dataclass(eq=False)
 class CloseDataset(beam.PTransform):
     """Describes the dataset from the summaries alone, behind all units.
 
     It is part of the graph because code behind `run()` never executes in a template launch.
     """
 
-    def __init__(self, settings: BuildSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: BuildSettings
 
     def expand(self, names: beam.PCollection[str]) -> beam.PCollection[None]:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -338,6 +330,9 @@ class CloseDataset(beam.PTransform):
         return (
             names.pipeline
             | "Once" >> beam.Create([started])
-            | "Describe"
-            >> beam.Map(lambda started, _: close_dataset(BeamFiles(), self._settings, started), done)
+            | "Describe" >> beam.Map(_describe, done, self.settings)
         )
+
+
+def _describe(started: str, _: int, settings: BuildSettings) -> None:
+    close_dataset(DatasetFolder(BeamFiles(), settings.output), settings, started)

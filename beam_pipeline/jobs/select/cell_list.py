@@ -14,7 +14,7 @@ from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.cells.grid import GRID_DESCRIPTION, id_to_center
 from beam_pipeline.cells.region import cells_from_ids, is_bbox
 from beam_pipeline.cells.table import CELLS_FILE, CSV_HEADER, format_cells_rows
-from beam_pipeline.dataset.manifest import to_text
+from beam_pipeline.dataset.folder import description_json
 from beam_pipeline.jobs.select.options import SelectionSettings
 from beam_pipeline.maps.continents import continent_names, continents_of
 from beam_pipeline.runtime.files import Files, aside_path, delete_leftovers, join
@@ -116,12 +116,14 @@ def close_selection(
     described = _describe(settings, ordered, counts)
     problem = _problem(settings, described["counts"])
     if problem:
-        files.write_text(join(settings.output, PROBLEM_FILE), to_text({"problem": problem, **described}))
+        files.write_text(
+            join(settings.output, PROBLEM_FILE), description_json({"problem": problem, **described})
+        )
     else:
         digest = _join_parts(files, settings.output, ordered)
         described["csv_sha256"] = digest
         # Last: where there is a JSON, its list is whole.
-        files.write_text(join(settings.output, SELECTION_FILE), to_text(described))
+        files.write_text(join(settings.output, SELECTION_FILE), description_json(described))
     delete_leftovers(files, settings.output)
 
 

@@ -1,0 +1,193 @@
+"""The inputs of a build, found and checked before launch."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from beam_pipeline.cells.cell import Cell
+from beam_pipeline.cells.region import cells_in_region, is_bbox
+from beam_pipeline.cells.table import parse_cells_csv
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.jobs.storage import BeamFiles, expand_globs, header_copy
+from beam_pipeline.labels.clipping import cells_within
+from beam_pipeline.labels.extract import ExtractInfo, check_extract
+from beam_pipeline.labels.overpass import check_url
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.traffic import Traffic
+
+_log = logging.getLogger(__name__)
+
+
+def check_hosts(settings: BuildSettings, local: bool) -> str:
+    """Asks the catalogue and checks the Overpass API's URL.
+
+    Args:
+        settings: The settings.
+        local: Whether the job runs on this machine.
+
+    Returns:
+        The identity of the catalogue.
+
+    Raises:
+        InvalidInputError: One cannot be reached, or must not be asked.
+    """
+    if settings.overpass_url and not local:
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
+    if settings.overpass_url:
+        check_url(settings.overpass_url)
+    try:
+        traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+        return check_catalog(settings.stac_url, settings.collection, traffic=traffic).identity
+    except Fault as fault:
+        raise InvalidInputError(
+            f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
+            f"Received: {settings.stac_url}"
+        ) from fault
+
+
+def check_reach(settings: BuildSettings, dataflow: bool) -> None:
+    """Looks for what lies on this machine, of a job that runs on others.
+
+    Args:
+        settings: The settings.
+        dataflow: Whether the workers are Dataflow's, which see nothing of this machine; others may share a disk
+            with it, so they get a warning only.
+
+    Raises:
+        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
+    """
+    for flag, paths, advice in (
+        ("--output", [settings.output], "a gs:// folder"),
+        ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+        ("--stac_url", [settings.stac_url], "the https:// URL of a STAC API"),
+    ):
+        here = [path for path in paths if "://" not in path or path.startswith("file://")]
+        if here and dataflow:
+            raise InvalidInputError(
+                f"{flag} lies on this machine, where no Dataflow worker finds it. Give {advice}. "
+                f"Received: {', '.join(here)}"
+            )
+        if here:
+            _log.warning(
+                "%s lies on this machine: every worker must see it under the same path: %s",
+                flag,
+                ", ".join(here),
+            )
+
+
+def find_cells(given: Any, seed: int) -> list[Cell]:
+    """Returns the cells of --cells or --area.
+
+    Args:
+        given: The flags, as `BuildOptions`.
+        seed: Draws splits and --max_cells.
+
+    Returns:
+        At least one cell.
+
+    Raises:
+        InvalidInputError: Neither or both were given, or what was given is malformed or holds no cell.
+    """
+    if (given.cells is None) == (given.area is None):
+        raise InvalidInputError("Give the cells by one of --cells CSV, --area BBOX|GEOJSON and --sample")
+    if given.cells is not None:
+        if given.max_cells is not None:
+            raise InvalidInputError("--max_cells goes with --area: a --cells file is taken whole")
+        return parse_cells_csv(_read(given.cells, "--cells"), given.cells)
+    area = given.area if is_bbox(given.area) else _read(given.area, "--area")
+    found = cells_in_region(area, given.max_cells, seed)
+    if not found.cells:
+        raise InvalidInputError(
+            f"--area holds the centre of no cell that a Sentinel-2 tile covers "
+            f"({found.without_tile} without tile). Received: {given.area}"
+        )
+    return list(found.cells)
+
+
+def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the extracts that paths and globs name, each once.
+
+    Args:
+        patterns: Paths or globs, local or gs://.
+
+    Returns:
+        Paths, sorted within each pattern.
+
+    Raises:
+        InvalidInputError: A pattern matches nothing, or two extracts share a file name.
+    """
+    paths = expand_globs(patterns, "--osm")
+    names = [path.rsplit("/", 1)[-1] for path in paths]
+    if len(set(names)) != len(names):
+        raise InvalidInputError(
+            "Two extracts of --osm have one file name, by which they are told apart. "
+            f"Received: {', '.join(paths)}"
+        )
+    return tuple(paths)
+
+
+def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> int | None:
+    """Compares the cells with the bounds that the extracts' headers give.
+
+    Args:
+        cells: The cells.
+        extracts: What the extracts say of themselves; none with Overpass.
+
+    Returns:
+        The number of cells beyond the bounds of all extracts; None where there is no extract, or one gives no
+        bounds.
+
+    Raises:
+        InvalidInputError: No cell meets any extract. Some that do not are a warning: a cell in which nothing
+            is mapped is no error, but one beside the extract is labelled nowhere.
+    """
+    if not extracts or any(info.bounds is None for info in extracts):
+        return None
+    chips = {cell.cell_id: cell.chip for cell in cells}
+    covered = {cell_id for info in extracts for cell_id in cells_within(chips, info.bounds)}
+    if not covered:
+        raise InvalidInputError(
+            f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "
+            + ", ".join(f"{info.name} {info.bounds}" for info in extracts)
+        )
+    beyond = len(chips) - len(covered)
+    if beyond:
+        _log.warning(
+            "%d of %d cells lie outside the bounds of all extracts: nothing will be labelled there",
+            beyond,
+            len(chips),
+        )
+    return beyond
+
+
+def inspect_extract(path: str) -> ExtractInfo:
+    """Returns what an extract's header says; a remote one is read no farther.
+
+    Raises:
+        InvalidInputError: It cannot be read, or is no extract.
+    """
+    with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
+        return check_extract(local)
+
+
+def _read(path: str, flag: str) -> str:
+    with naming(flag, "read", path, "Give a UTF-8 text"):
+        return BeamFiles().read_text(path)
+
+
+@contextlib.contextmanager
+def naming(flag: str, done: str, path: str, advice: str) -> Iterator[None]:
+    """Turns whatever a path leads to into an error that names the flag which gave it."""
+    try:
+        yield
+    except InvalidInputError:
+        raise  # says more already
+    except Exception as error:
+        # More than faults and OSError: Beam and each cloud's client have classes of their own, e.g. for a scheme
+        # without its extra, or for missing credentials.
+        raise InvalidInputError(f"{flag} cannot be {done}: {error}. {advice}. Received: {path}") from error

@@ -1,0 +1,155 @@
+import dataclasses
+import hashlib
+import json
+import pickle
+
+import pytest
+
+from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.output_folder import check_same_dataset
+from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.labels.extract import ExtractInfo
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.parsing import MalformedError
+
+STORED = {
+    "schema_version": "1.0.0",
+    "grid": "opensentinelmap-wgs84-1920m-v1",
+    "cells_sha256": "ab",
+    "cells_per_shard": 16,
+    "seed": 0,
+    "years": [2019, 2020],
+    "catalogue": "https://example.org/v1",
+    "collection": "sentinel-2-l2a",
+    "max_scene_cloud": None,
+    "filters": {
+        "max_bad_fraction": 0.25,
+        "bad_scl": [1, 3, 8, 9, 10],
+        "max_min_reflectance": 0.2,
+        "allow_nodata": False,
+    },
+    "allow_single": False,
+    "ontology_sha256": "cd",
+    "none_labels": True,
+    "osm": [{"name": "a.osm.pbf", "bytes": 7, "timestamp": ""}],
+}
+
+
+def text(**changes) -> str:
+    """The file as the programs before this class wrote it."""
+    return json.dumps({**STORED, **changes}, indent=1, sort_keys=True) + "\n"
+
+
+def stored(**changes) -> Fingerprint:
+    return Fingerprint.from_json(text(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"max_scene_cloud": 20},
+        {"max_scene_cloud": 20.0},
+        {"max_scene_cloud": 0.1},
+        {"max_scene_cloud": 1e22},
+        {"seed": -(2**63)},
+        {"filters": {**STORED["filters"], "max_bad_fraction": 0, "max_min_reflectance": 10.0}},
+        {"osm": "https://overpass.example.org/api"},
+        {"schema_version": "1.7.0", "added": {"later": [1, 1.0, None]}},
+        {"filters": {**STORED["filters"], "added": 1.0}},
+    ],
+)
+def test_bytes_and_hash_are_those_of_the_file(changes) -> None:
+    content = {**STORED, **changes}
+    assert stored(**changes).to_json() == text(**changes)
+    expected = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert stored(**changes).sha256 == expected
+
+
+def test_the_hash_of_an_older_build_is_pinned() -> None:
+    assert stored().sha256 == "3b640f9e5d1ad6f6c3fa521f8279495c097af0cc586b877f78a5d56b76b339ff"
+
+
+def test_of_build_gives_what_builds_wrote_before() -> None:
+    ontology = DEFAULT_ONTOLOGY.read_text()
+    settings = BuildSettings(
+        output="out",
+        years=(2019, 2020),
+        seed=0,
+        cells_per_shard=16,
+        stac_url="https://example.org/v1",
+        collection="sentinel-2-l2a",
+        max_scene_cloud=20.0,
+        filters=FilterSettings(),
+        allow_single=False,
+        reads_in_flight=8,
+        requests_per_second=None,
+        extracts=("b.osm.pbf", "a.osm.pbf"),
+        overpass_url="",
+        overpass_cache="",
+        ontology_json=ontology,
+        none_labels=True,
+        retry_dead_letters=False,
+    )
+    extracts = [ExtractInfo("b.osm.pbf", 8, "2023", None), ExtractInfo("a.osm.pbf", 7, "", None)]
+    fingerprint = Fingerprint.of_build(settings, "units", "https://example.org/v1", extracts)
+    assert fingerprint.to_json() == text(
+        cells_sha256=hashlib.sha256(b"units").hexdigest(),
+        max_scene_cloud=20.0,
+        ontology_sha256=settings.ontology.sha256,
+        osm=[
+            {"name": "a.osm.pbf", "bytes": 7, "timestamp": ""},
+            {"name": "b.osm.pbf", "bytes": 8, "timestamp": "2023"},
+        ],
+    )
+    assert fingerprint.filters.settings() == settings.filters
+    assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")
+    asked = dataclasses.replace(settings, extracts=(), overpass_url="https://user:secret@host/api?key=1")
+    assert Fingerprint.of_build(asked, "units", "", []).osm == "https://host/api"
+
+
+def test_it_travels_between_processes() -> None:
+    fingerprint = stored(max_scene_cloud=20)
+    assert fingerprint.sha256
+    again = pickle.loads(pickle.dumps(fingerprint))
+    assert (again, again.sha256) == (fingerprint, fingerprint.sha256)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"seed": "0"}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"years": []}, "years"),
+        ({"years": [2019.0]}, "years[0]"),
+        ({"cells_per_shard": 0}, "cells_per_shard"),
+        ({"filters": {**STORED["filters"], "bad_scl": [256]}}, "filters.bad_scl[0]"),
+        ({"filters": {**STORED["filters"], "max_bad_fraction": float("nan")}}, "filters.max_bad_fraction"),
+        ({"osm": [{"name": "a"}]}, "osm"),
+        ({"allow_single": 0}, "allow_single"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(changes, field) -> None:
+    with pytest.raises(MalformedError) as caught:
+        stored(**changes)
+    assert field in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_dataset_is_refused_by_field() -> None:
+    check_same_dataset(stored(), stored(), "out")
+    with pytest.raises(InvalidInputError, match=r"seed: 0 there, 1 now") as caught:
+        check_same_dataset(stored(), stored(seed=1), "out")
+    assert "years" not in str(caught.value)
+
+
+def test_a_difference_within_a_group_is_named_alone() -> None:
+    other = stored(filters={**STORED["filters"], "max_bad_fraction": 0.9})
+    assert stored().differences(other) == {"filters.max_bad_fraction": (0.25, 0.9)}
+
+
+def test_going_on_with_another_schema_names_both() -> None:
+    with pytest.raises(InvalidInputError, match=r"schema_version: '1.7.0' there, '1.0.0' now"):
+        check_same_dataset(stored(schema_version="1.7.0", added=1), stored(), "out")
