@@ -1,7 +1,6 @@
 """The fingerprint of a dataset: everything that decides its content, free of paths and times of a machine."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -139,13 +138,13 @@ class Fingerprint(_Stored):
         """Returns the text of `plan/fingerprint.json`; equal fingerprints give equal text."""
         return plan_json(self.content)
 
-    @functools.cached_property
+    @property
     def content(self) -> dict[str, Any]:
         """The fingerprint as plain JSON values."""
         content: dict[str, Any] = self.model_dump(mode="json")
         return content
 
-    @functools.cached_property
+    @property
     def sha256(self) -> str:
         """SHA-256 in hexadecimal, by which each summary names the dataset that it is of."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()

@@ -3,11 +3,12 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
 from beam_pipeline.dataset.commits import commit_unit, read_summaries, read_summary
@@ -64,7 +65,6 @@ ONTOLOGY = {
 }
 BAD_SCL = (3, 8, 9)
 FINGERPRINT = make_fingerprint(
-    cells_sha256=hashlib.sha256(units_text(make_units(CELLS, cells_per_shard=2)).encode()).hexdigest(),
     cells_per_shard=2,
     years=YEARS,
     filters=Filters(max_bad_fraction=0.25, bad_scl=BAD_SCL, max_min_reflectance=0.2, allow_nodata=False),
@@ -96,15 +96,17 @@ def cell_year(cell, year: int) -> CellYear:
     return CellYear(cell, year, tuple(images), label)
 
 
-def make_dataset(folder: Path) -> None:
-    units = make_units(CELLS, cells_per_shard=2)
+def make_dataset(folder: Path, cells: Sequence[Cell] = CELLS) -> None:
+    units = make_units(cells, cells_per_shard=2)
+    text = units_text(units)
+    fingerprint = FINGERPRINT.model_copy(update={"cells_sha256": hashlib.sha256(text.encode()).hexdigest()})
     whole = DatasetFolder(FILES, str(folder))
     for name, content in (
-        (UNITS_FILE, units_text(units)),
-        (CELLS_FILE, format_cells_csv(CELLS)),
+        (UNITS_FILE, text),
+        (CELLS_FILE, format_cells_csv(cells)),
         (ONTOLOGY_FILE, plan_json(ONTOLOGY)),
         (LAUNCH_FILE, plan_json({"cells_beyond_extracts": 0})),
-        (FINGERPRINT_FILE, FINGERPRINT.to_json()),
+        (FINGERPRINT_FILE, fingerprint.to_json()),
     ):
         whole.write_text(name, content)
     record_extract(whole, "somewhere/a.osm.pbf", {"incomplete_relation": 3})
@@ -121,7 +123,7 @@ def make_dataset(folder: Path) -> None:
             if (cell.cell_id, year) in DEAD
         )
         assembled = make_assembled(unit, len(YEARS), examples, rejections=rejections, dead_letters=letters)
-        summary = summarise(assembled, FINGERPRINT.sha256)
+        summary = summarise(assembled, fingerprint.sha256)
         commit_unit(whole, unit.name, map(encode, examples), summary)
     describe(folder)
 

@@ -64,7 +64,7 @@ ONTOLOGY = json.loads(DEFAULT_ONTOLOGY.read_text())
 PAYLOAD = encode(make_cell_year())
 NAME = shard_name("training", 0, 1)
 UNIT = Unit(NAME, "training", "56HLH", (make_cell(1),))
-SUMMARY = json.loads(summarise(make_assembled(UNIT, 2, (), {"no_items": [(1, 2019), (1, 2020)]})).to_json())
+SUMMARY = json.loads(summarise(make_assembled(UNIT, 2, rejections={"no_items": [(1, 2019), (1, 2020)]})).to_json())
 
 
 def outcome(call: Callable[[], object], *meant: type[Exception]) -> object:

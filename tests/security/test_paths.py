@@ -79,7 +79,11 @@ def outside(files: Watched, folder: Path) -> list[str]:
 
 def write_plan(folder: Path, units: list[object]) -> None:
     text = "".join(json.dumps(unit) + "\n" for unit in units)
-    given = {**FINGERPRINT, "cells_sha256": hashlib.sha256(text.encode()).hexdigest(), "years": [2020]}
+    given = {
+        **FINGERPRINT.content,
+        "cells_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "years": [2020],
+    }
     (folder / "plan").mkdir(exist_ok=True)
     (folder / "plan/units.jsonl").write_text(text)
     (folder / "plan/fingerprint.json").write_text(json.dumps(given))
