@@ -8,9 +8,10 @@ from typing import Any
 import pydantic
 from tqdm import tqdm
 
+from beam_pipeline.audit.examples import Expected
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.reading import read_file
-from beam_pipeline.audit.shards import Expected, audit_units
+from beam_pipeline.audit.shards import audit_units
 from beam_pipeline.audit.sidecars import check_sidecars, read_ontology
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv

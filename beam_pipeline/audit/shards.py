@@ -5,25 +5,19 @@ any other, and what lies behind it is looked at all the same.
 """
 
 import collections
-import dataclasses
-import datetime
 import hashlib
 import itertools
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
+from beam_pipeline.audit.examples import ExampleAudit, Expected, on_lattice
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.reading import list_files, read_file
-from beam_pipeline.cells.cell import LATTICE_M, Cell, ChipWindow, false_northing
 from beam_pipeline.dataset.folder import DatasetFolder, summary_name
 from beam_pipeline.dataset.manifest import failed_cell_years
 from beam_pipeline.dataset.outcomes import CellYearId
 from beam_pipeline.dataset.summary import ShardContent, UnitSummary
 from beam_pipeline.dataset.units import Unit, numbered_in_turn
-from beam_pipeline.imagery.image import Image
-from beam_pipeline.records.example import CellYear, decode
+from beam_pipeline.records.example import decode
 from beam_pipeline.records.shards import (
     DATASET_NAME,
     SUMMARIES_FOLDER,
@@ -33,27 +27,6 @@ from beam_pipeline.records.shards import (
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.files import PARTIAL_SUFFIX
 from beam_pipeline.runtime.parsing import MalformedError
-
-_OFFSETS = (0, -1000)
-
-
-@dataclasses.dataclass(frozen=True)
-class Expected:
-    """What holds for every example of a dataset.
-
-    Attributes:
-        years: The years asked for.
-        label_values: Per channel, the values that a label may have; None where no ontology says.
-        pairs_only: Whether an example must have two images.
-        fingerprint: The SHA-256 that each summary holds.
-        faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
-    """
-
-    years: tuple[int, ...]
-    label_values: tuple[frozenset[int], ...] | None
-    pairs_only: bool
-    fingerprint: str
-    faults_of_image: Callable[[Image, str], Iterable[tuple[str, str]]]
 
 
 def audit_units(
@@ -132,10 +105,31 @@ def _audit_shard(
         if digest != summary.sha256:
             findings.damaged_shards.append(unit.name)
             findings.differ("sha256", unit.name, f"has SHA-256 {digest}, not {summary.sha256}")
+    found, sums = _audit_records(content, unit, expected, findings)
+    for index, (before, after) in enumerate(itertools.pairwise(found), start=1):
+        if before > after:
+            findings.differ("order", unit.name, f"{after} (cell, year) comes behind {before}", index)
+    if summary is not None and summary.status == "written" and sums is not None:
+        for name, value in sums.counts().items():
+            if getattr(summary, name) != value:
+                findings.differ(
+                    "summary", summary_name(unit.name), f"{name} is not what the shard's records give"
+                )
+    return found
+
+
+def _audit_records(
+    content: bytes, unit: Unit, expected: Expected, findings: Findings
+) -> tuple[list[CellYearId], ShardContent | None]:
+    """Compares each record with the plan.
+
+    Returns:
+        The cell-years of the records that can be read, and what all records add up to; None where one cannot be
+        read: that is a difference already, which the sums would only say again.
+    """
     found: list[CellYearId] = []
     sums = ShardContent()
-    labels: dict[int, int] = {}
-    cells = {cell.cell_id: cell for cell in unit.cells}
+    audit = ExampleAudit(unit, expected)
     readable = True
     try:
         for record, payload in enumerate(parse_shard(content, unit.name)):
@@ -148,58 +142,12 @@ def _audit_shard(
                 continue
             found.append((example.cell.cell_id, example.year))
             sums.add(example)
-            for kind, detail in _faults_of(example, cells, expected, labels):
+            for kind, detail in audit.faults_of(example):
                 findings.differ(kind, unit.name, detail, record)
     except PermanentFault as fault:
         findings.differ("corrupt_shard", unit.name, fault.detail)
         readable = False
-    for index, (before, after) in enumerate(itertools.pairwise(found), start=1):
-        if before > after:
-            findings.differ("order", unit.name, f"{after} (cell, year) comes behind {before}", index)
-    # What is damaged is said above; its sums would only say it again.
-    if summary is not None and summary.status == "written" and readable:
-        for name, value in sums.counts().items():
-            if getattr(summary, name) != value:
-                findings.differ(
-                    "summary", summary_name(unit.name), f"{name} is not what the shard's records give"
-                )
-    return found
-
-
-def _faults_of(
-    example: CellYear, cells: Mapping[int, Cell], expected: Expected, labels: dict[int, int]
-) -> Iterable[tuple[str, str]]:
-    """Yields (kind, detail) of what is wrong with one example; `labels` keeps a checksum by cell."""
-    cell, planned = example.cell, cells.get(example.cell.cell_id)
-    if planned is not None and cell != planned:
-        kind = "chip" if cell.chip != planned.chip else "cell"
-        yield kind, f"cell {cell.cell_id} is {cell}, planned is {planned}"
-    if not _on_lattice(cell.chip):
-        yield "chip", f"cell {cell.cell_id} is off the {LATTICE_M} m lattice: {cell.chip}"
-    if len({image.item_id for image in example.images}) != len(example.images):
-        yield "pair", f"cell {cell.cell_id} in {example.year} has {example.images[0].item_id} twice"
-    if expected.pairs_only and len(example.images) != 2:
-        yield "pair", f"cell {cell.cell_id} in {example.year} has {len(example.images)} image"
-    for image in example.images:
-        if image.date[:4] != str(example.year) or not _is_time(image.datetime):
-            yield "year", f"cell {cell.cell_id} in {example.year} has an image of {image.datetime}"
-        if image.boa_add_offset not in _OFFSETS:
-            yield "offset", f"{image.item_id} has boa_add_offset {image.boa_add_offset}"
-        yield from expected.faults_of_image(image, cell.tile)
-    for first, second in itertools.pairwise(example.images):
-        if first.date >= second.date:
-            yield (
-                "dates",
-                f"cell {cell.cell_id} in {example.year} has {first.datetime}, then {second.datetime}",
-            )
-    if expected.label_values is not None:
-        for channel, allowed in enumerate(expected.label_values):
-            unknown = set(np.unique(example.label[..., channel]).tolist()) - allowed
-            if unknown:
-                yield "label", f"cell {cell.cell_id}, channel {channel}: no label has {sorted(unknown)}"
-    checksum = zlib.crc32(example.label.tobytes())
-    if labels.setdefault(cell.cell_id, checksum) != checksum:
-        yield "label", f"cell {cell.cell_id} has other labels in {example.year} than in an earlier year"
+    return found, sums if readable else None
 
 
 def _account(
@@ -288,19 +236,8 @@ def _check_plan(units: Sequence[Unit], findings: Findings) -> None:
         for cell in unit.cells:
             if cell.cell_id in seen:
                 findings.differ("plan", unit.name, f"cell {cell.cell_id} is planned twice")
-            if not _on_lattice(cell.chip):
+            if not on_lattice(cell.chip):
                 findings.differ(
                     "plan", unit.name, f"cell {cell.cell_id} is planned off the lattice: {cell.chip}"
                 )
             seen.add(cell.cell_id)
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.datetime.fromisoformat(text).utcoffset() == datetime.timedelta(0)
-    except ValueError:
-        return False
-
-
-def _on_lattice(chip: ChipWindow) -> bool:
-    return chip.left % LATTICE_M == 0 and (chip.bottom - false_northing(chip.epsg)) % LATTICE_M == 0

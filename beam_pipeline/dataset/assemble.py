@@ -2,12 +2,12 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.dataset.outcomes import AssembledUnit, CellYearId, DeadLetter
 from beam_pipeline.dataset.units import Unit
-from beam_pipeline.imagery.chips import FilterSettings, select_images
+from beam_pipeline.imagery.chips import ChipImages, FilterSettings, select_images
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.scenes import SceneList, SceneNote
 from beam_pipeline.labels.label_image import CellLabel
@@ -57,59 +57,86 @@ def assemble_unit(
     by_cell = {label.cell_id: label for label in labels}
     if len(labels) != len(unit.cells) or by_cell.keys() != {cell.cell_id for cell in unit.cells}:
         raise ValueError(f"{len(labels)} labels arrived for the {len(unit.cells)} cells of {unit.name}")
-
-    cell_years: list[CellYear] = []
-    rejections: dict[str, list[CellYearId]] = {}
-    scene_rejections: collections.Counter[str] = collections.Counter()
-    dropped: collections.Counter[str] = collections.Counter()
-    years_without_items: list[int] = []
-    notes: set[SceneNote] = set()
-    dead_letters: list[DeadLetter] = []
-
-    def bury(cell: Cell, year: int, stage: str, failure: Failure) -> None:
-        dead_letters.append(DeadLetter(unit.name, cell.cell_id, year, stage, *failure))
-
-    for label in labels:
-        dropped.update(label.dropped)
+    assembly = _Assembly(unit, by_cell, allow_single)
     for of_year in sorted(years, key=lambda of_year: of_year.year):
-        year, scene_list = of_year.year, of_year.scenes
+        labelled = assembly.bury_failures(of_year)
+        if of_year.scenes is None:
+            continue
+        assembly.note_year(of_year.year, of_year.scenes)
+        chosen = select_images(reader, of_year.scenes.scenes, [cell.chip for cell in labelled], filters)
+        for cell, chip in zip(labelled, chosen, strict=True):
+            assembly.add(cell, of_year.year, of_year.scenes, chip)
+    return assembly.finished(len(years))
+
+
+class _Assembly:
+    """What is known of a unit so far."""
+
+    def __init__(self, unit: Unit, labels: Mapping[int, CellLabel], allow_single: bool) -> None:
+        self._unit = unit
+        self._labels = labels
+        self._allow_single = allow_single
+        self._cell_years: list[CellYear] = []
+        self._rejections: dict[str, list[CellYearId]] = {}
+        self._scene_rejections: collections.Counter[str] = collections.Counter()
+        self._years_without_items: list[int] = []
+        self._notes: set[SceneNote] = set()
+        self._dead_letters: list[DeadLetter] = []
+
+    def bury_failures(self, of_year: YearScenes) -> list[Cell]:
+        """Makes dead letters of the cells without a label, or of all without a scene list; returns the others."""
         labelled = []
-        for cell in unit.cells:
-            failure = by_cell[cell.cell_id].failure
+        for cell in self._unit.cells:
+            failure = self._labels[cell.cell_id].failure
             if failure is not None:
-                bury(cell, year, "labels", failure)
-            elif scene_list is None:
-                bury(cell, year, "find_scenes", of_year.failure or ("unexpected", "no scene list"))
+                self._bury(cell, of_year.year, "labels", failure)
+            elif of_year.scenes is None:
+                self._bury(
+                    cell, of_year.year, "find_scenes", of_year.failure or ("unexpected", "no scene list")
+                )
             else:
                 labelled.append(cell)
-        if scene_list is None:
-            continue
-        if not scene_list.found:
-            years_without_items.append(year)
-        notes.update(scene_list.refused)
-        chosen = select_images(reader, scene_list.scenes, [cell.chip for cell in labelled], filters)
-        for cell, chip in zip(labelled, chosen, strict=True):
-            scene_rejections.update(chip.rejections)
-            notes.update(chip.notes)
-            if chip.failure is not None:
-                bury(cell, year, "read_chips", chip.failure)
-                continue
-            reason = _rejection(len(chip.images), scene_list, allow_single)
-            if reason is not None:
-                rejections.setdefault(reason, []).append((cell.cell_id, year))
-                continue
-            cell_years.append(CellYear(cell, year, chip.images, by_cell[cell.cell_id].unpack()))
-    return AssembledUnit(
-        unit=unit,
-        years=len(years),
-        cell_years=tuple(sorted(cell_years, key=lambda example: (example.cell.cell_id, example.year))),
-        rejections=rejections,
-        scene_rejections=dict(scene_rejections),
-        dropped_geometries=dict(dropped),
-        years_without_items=tuple(years_without_items),
-        notes=tuple(sorted(notes)),
-        dead_letters=tuple(dead_letters),
-    )
+        return labelled
+
+    def note_year(self, year: int, scenes: SceneList) -> None:
+        """Notes what holds for a whole year."""
+        if not scenes.found:
+            self._years_without_items.append(year)
+        self._notes.update(scenes.refused)
+
+    def add(self, cell: Cell, year: int, scenes: SceneList, chip: ChipImages) -> None:
+        """Notes what was found for a cell in a year."""
+        self._scene_rejections.update(chip.rejections)
+        self._notes.update(chip.notes)
+        if chip.failure is not None:
+            self._bury(cell, year, "read_chips", chip.failure)
+        elif reason := _rejection(len(chip.images), scenes, self._allow_single):
+            self._rejections.setdefault(reason, []).append((cell.cell_id, year))
+        else:
+            label = self._labels[cell.cell_id].unpack()
+            self._cell_years.append(CellYear(cell, year, chip.images, label))
+
+    def finished(self, years: int) -> AssembledUnit:
+        """Returns all of it, in an order that depends on nothing else."""
+        dropped: collections.Counter[str] = collections.Counter()
+        for label in self._labels.values():
+            dropped.update(label.dropped)
+        return AssembledUnit(
+            unit=self._unit,
+            years=years,
+            cell_years=tuple(
+                sorted(self._cell_years, key=lambda example: (example.cell.cell_id, example.year))
+            ),
+            rejections=self._rejections,
+            scene_rejections=dict(self._scene_rejections),
+            dropped_geometries=dict(dropped),
+            years_without_items=tuple(self._years_without_items),
+            notes=tuple(sorted(self._notes)),
+            dead_letters=tuple(self._dead_letters),
+        )
+
+    def _bury(self, cell: Cell, year: int, stage: str, failure: Failure) -> None:
+        self._dead_letters.append(DeadLetter(self._unit.name, cell.cell_id, year, stage, *failure))
 
 
 def _rejection(images: int, scene_list: SceneList, allow_single: bool) -> str | None:

@@ -16,7 +16,8 @@ from beam_pipeline.imagery.image import REFLECTANCE_SCALE
 from beam_pipeline.runtime.faults import PermanentFault
 
 BOA_ADD_OFFSET = -1000
-"""Offset of an L2A product of baseline 04.00 or later. Source: as above, BOA_ADD_OFFSET of every band."""
+"""Offset of an L2A product of baseline 04.00 or later. Source: ESA, Sentinel-2
+Products Specification Document, BOA_ADD_OFFSET of every band."""
 
 DECISIONS = ("baseline_before_0400", "host_applied", "not_applied", "no_flag")
 """How an offset was decided, see `decide_offset`."""

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from beam_pipeline.audit.examples import Expected
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.shards import Expected, audit_units
+from beam_pipeline.audit.shards import audit_units
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
 from beam_pipeline.dataset.commits import committed_summary
@@ -64,7 +65,9 @@ ONTOLOGY = json.loads(DEFAULT_ONTOLOGY.read_text())
 PAYLOAD = encode(make_cell_year())
 NAME = shard_name("training", 0, 1)
 UNIT = Unit(NAME, "training", "56HLH", (make_cell(1),))
-SUMMARY = json.loads(summarise(make_assembled(UNIT, 2, rejections={"no_items": [(1, 2019), (1, 2020)]})).to_json())
+SUMMARY = json.loads(
+    summarise(make_assembled(UNIT, 2, rejections={"no_items": [(1, 2019), (1, 2020)]})).to_json()
+)
 
 
 def outcome(call: Callable[[], object], *meant: type[Exception]) -> object:

@@ -1,0 +1,109 @@
+"""What is wrong with a single example, beside the plan, the ontology and the filters."""
+
+import dataclasses
+import datetime
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from beam_pipeline.cells.cell import LATTICE_M, ChipWindow, false_northing
+from beam_pipeline.dataset.units import Unit
+from beam_pipeline.imagery.image import NUM_SLOTS, Image
+from beam_pipeline.imagery.radiometry import BOA_ADD_OFFSET
+from beam_pipeline.records.example import CellYear
+
+_OFFSETS = (0, BOA_ADD_OFFSET)
+
+FaultOfExample = tuple[str, str]
+"""(kind, detail) of a difference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What holds for every example of a dataset.
+
+    Attributes:
+        years: The years asked for.
+        label_values: Per channel, the values that a label may have; None where no ontology says.
+        pairs_only: Whether an example must have two images.
+        fingerprint: The SHA-256 that each summary holds.
+        faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
+    """
+
+    years: tuple[int, ...]
+    label_values: tuple[frozenset[int], ...] | None
+    pairs_only: bool
+    fingerprint: str
+    faults_of_image: Callable[[Image, str], Iterable[FaultOfExample]]
+
+
+class ExampleAudit:
+    """Looks at the examples of one unit, one after the other.
+
+    Args:
+        unit: The unit as planned.
+        expected: What holds for every example.
+    """
+
+    def __init__(self, unit: Unit, expected: Expected) -> None:
+        self._planned = {cell.cell_id: cell for cell in unit.cells}
+        self._expected = expected
+        self._label_checksums: dict[int, int] = {}
+
+    def faults_of(self, example: CellYear) -> Iterator[FaultOfExample]:
+        """Yields everything that is wrong with an example."""
+        yield from self._faults_of_cell(example)
+        yield from self._faults_of_pair(example)
+        for image in example.images:
+            yield from self._faults_of_image(example, image)
+        yield from self._faults_of_label(example)
+
+    def _faults_of_cell(self, example: CellYear) -> Iterator[FaultOfExample]:
+        cell, planned = example.cell, self._planned.get(example.cell.cell_id)
+        if planned is not None and cell != planned:
+            kind = "chip" if cell.chip != planned.chip else "cell"
+            yield kind, f"cell {cell.cell_id} is {cell}, planned is {planned}"
+        if not on_lattice(cell.chip):
+            yield "chip", f"cell {cell.cell_id} is off the {LATTICE_M} m lattice: {cell.chip}"
+
+    def _faults_of_pair(self, example: CellYear) -> Iterator[FaultOfExample]:
+        where = f"cell {example.cell.cell_id} in {example.year} has"
+        if len({image.item_id for image in example.images}) != len(example.images):
+            yield "pair", f"{where} {example.images[0].item_id} twice"
+        if self._expected.pairs_only and len(example.images) != NUM_SLOTS:
+            yield "pair", f"{where} {len(example.images)} image"
+        for first, second in itertools.pairwise(example.images):
+            if first.date >= second.date:
+                yield "dates", f"{where} {first.datetime}, then {second.datetime}"
+
+    def _faults_of_image(self, example: CellYear, image: Image) -> Iterator[FaultOfExample]:
+        if image.date[:4] != str(example.year) or not _is_time(image.datetime):
+            detail = f"cell {example.cell.cell_id} in {example.year} has an image of {image.datetime}"
+            yield "year", detail
+        if image.boa_add_offset not in _OFFSETS:
+            yield "offset", f"{image.item_id} has boa_add_offset {image.boa_add_offset}"
+        yield from self._expected.faults_of_image(image, example.cell.tile)
+
+    def _faults_of_label(self, example: CellYear) -> Iterator[FaultOfExample]:
+        cell_id = example.cell.cell_id
+        for channel, allowed in enumerate(self._expected.label_values or ()):
+            unknown = set(np.unique(example.label[..., channel]).tolist()) - allowed
+            if unknown:
+                yield "label", f"cell {cell_id}, channel {channel}: no label has {sorted(unknown)}"
+        checksum = zlib.crc32(example.label.tobytes())
+        if self._label_checksums.setdefault(cell_id, checksum) != checksum:
+            yield "label", f"cell {cell_id} has other labels in {example.year} than in an earlier year"
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(text).utcoffset() == datetime.timedelta(0)
+    except ValueError:
+        return False
+
+
+def on_lattice(chip: ChipWindow) -> bool:
+    """Tells whether a chip lies on the lattice that all Sentinel-2 bands share."""
+    return chip.left % LATTICE_M == 0 and (chip.bottom - false_northing(chip.epsg)) % LATTICE_M == 0
