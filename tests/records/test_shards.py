@@ -2,26 +2,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipeline.dataset.summary import UnitSummary
-from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records import shards
 from beam_pipeline.records.shards import frame, parse_shard_name, read_shard, shard_name
 from beam_pipeline.runtime.faults import PermanentFault
-from beam_pipeline.runtime.retries import RetryPolicy
 
 NAME = "opensentinelmap-training.tfrecord-00003-of-00012"
-SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=4, fingerprint="ab")
-
-
-@pytest.fixture
-def output(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(2, 0.001, 0.001))
-    return str(tmp_path / "out")
-
-
-def listing(output):
-    return BeamFiles().glob(f"{output}/opensentinelmap-*")
 
 
 def test_names():
