@@ -5,8 +5,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tqdm import tqdm
-
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.shards import Expected, audit_units, read_file
 from beam_pipeline.audit.sidecars import check_sidecars, read_ontology
@@ -23,12 +21,13 @@ from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import Files, join
+from beam_pipeline.runtime.progress import Progress
 
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def verify_dataset(files: Files, output: str) -> Findings:
-    """Reads a dataset and compares everything in it with everything else; shows a progress bar.
+    """Reads a dataset and compares everything in it with everything else; shows how far it is.
 
     Args:
         files: The file system.
@@ -59,9 +58,10 @@ def verify_dataset(files: Files, output: str) -> Findings:
         fingerprint=fingerprint_sha256(fingerprint),
         faults_of_image=_image_checks(_filters(fingerprint)),
     )
-    with tqdm(total=len(units), unit="shard", desc="verify", leave=False) as bar:
+    with Progress(len(units), "verify", "shards") as bar:
         summaries = audit_units(files, output, units, expected, findings, bar.update)
-    check_sidecars(files, output, units, fingerprint, ontology, summaries, findings)
+    with Progress(None, "verify: what describes the shards"):
+        check_sidecars(files, output, units, fingerprint, ontology, summaries, findings)
     return findings
 
 
