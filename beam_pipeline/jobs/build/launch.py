@@ -17,7 +17,7 @@ from beam_pipeline.dataset.fingerprint import fingerprint, fingerprint_sha256
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
-from beam_pipeline.jobs.build.options import BuildOptions, build_settings
+from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.sample import _use_sample
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
@@ -25,17 +25,20 @@ from beam_pipeline.jobs.storage import BeamFiles, expand_globs, header_copy
 from beam_pipeline.labels.clipping import cells_within
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_url
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
 
-def prepare_build(options: PipelineOptions) -> BuildSettings:
+def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks everything that can be checked before a job is launched, and writes the plan.
 
     Args:
-        options: From `parse_flags`.
+        given: Our flags, from `parse_build_flags`; with `--sample` its inputs are put in.
+        options: Beam's options.
 
     Returns:
         The settings of the job. The output folder holds the plan and the fingerprint; if it held them
@@ -44,26 +47,32 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched or written.
     """
-    given: Any = options.view_as(BuildOptions)
     local = runs_locally(options)
     sample = _use_sample(given, local) if given.sample else None
-    settings = build_settings(options)
+    settings = build_settings(given, options)
     if settings.overpass_url and not local:
         raise InvalidInputError(
             "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
             "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
         )
     if settings.overpass_url:
+        require_package("osmnx", "--osm overpass")
         check_url(settings.overpass_url)
     if not local:
         check_reach(settings, is_dataflow(options))
-    cells = sample.cells if sample else find_cells(given, settings.seed)
+    with Progress(None, "finding the cells"):
+        cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
-    extracts = [_inspect(path) for path in settings.extracts]
-    beyond = check_coverage(cells, extracts)
+    extracts = []
+    with Progress(len(settings.extracts), "looking into the extracts", "extracts") as progress:
+        for path in settings.extracts:
+            extracts.append(_inspect(path))
+            progress.update()
+        beyond = check_coverage(cells, extracts)
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
-        catalogue = check_catalog(settings.stac_url, settings.collection, traffic=traffic)
+        with Progress(None, "asking the catalogue"):
+            catalogue = check_catalog(settings.stac_url, settings.collection, traffic=traffic)
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
@@ -81,7 +90,8 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     }
     if sample:
         texts[SELECTION_FILE] = sample.described
-    with _naming("--output", "used", settings.output, "Give a folder that can be written, local or gs://"):
+    advice = "Give a folder that can be written, local or gs://"
+    with Progress(None, "writing the plan"), _naming("--output", "used", settings.output, advice):
         write_plan(BeamFiles(), settings.output, decided, texts)
     return dataclasses.replace(settings, fingerprint=fingerprint_sha256(decided))
 
@@ -120,7 +130,7 @@ def find_cells(given: Any, seed: int) -> list[Cell]:
     """Returns the cells of --cells or --area.
 
     Args:
-        given: The flags, as `BuildOptions`.
+        given: The flags, from `parse_build_flags`.
         seed: Draws splits and --max_cells.
 
     Returns:
