@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import rasterio
@@ -41,6 +42,7 @@ _PACKAGES = (
     "rasterio",
     "shapely",
 )
+_OPTIONAL = "osmnx"
 
 
 def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> Iterator[UnitSummary]:
@@ -145,8 +147,9 @@ def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
 
 
 def software_versions() -> dict[str, str]:
-    """Returns the versions of what makes the data."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
+    """Returns the versions of what makes the data; OSMnx is named where it is installed, which no worker needs."""
+    installed = [name for name in _PACKAGES if name != _OPTIONAL or find_spec(name) is not None]
+    versions = {name: metadata.version(name) for name in installed}
     # The patch level of Python is no part of the lock, and nothing stored depends on it.
     python = ".".join(platform.python_version_tuple()[:2])
     return {**versions, "gdal": rasterio.__gdal_version__, "python": python}
