@@ -38,9 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     # What follows the subcommand is its own.
     command = _parser().parse_args(argv[:1]).command
-    # Not before: Beam and Keras take seconds to import.
-    run: Callable[..., int] = importlib.import_module(COMMANDS[command][0]).main
-    return run(argv[1:], prog=f"{PROG} {command}")
+    return _load(command)(argv[1:], prog=f"{PROG} {command}")
+
+
+def _load(command: str) -> Callable[..., int]:
+    """Imports the program of a subcommand; not before, because Beam and Keras take seconds, on a busy machine many."""
+    from beam_pipeline.runtime.progress import Progress
+
+    with Progress(None, "starting"):
+        run: Callable[..., int] = importlib.import_module(COMMANDS[command][0]).main
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import json
 import operator
@@ -9,7 +10,6 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import rasterio
@@ -34,7 +34,6 @@ _PACKAGES = (
     "google-crc32c",
     "numpy",
     "osmium",
-    "osmnx",
     "protobuf",
     "pyproj",
     "pystac",
@@ -42,7 +41,6 @@ _PACKAGES = (
     "rasterio",
     "shapely",
 )
-_OPTIONAL = "osmnx"
 
 
 def read_summaries(files: Files, output: str, units: Iterable[PlannedUnit]) -> Iterator[UnitSummary]:
@@ -148,8 +146,9 @@ def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
 
 def software_versions() -> dict[str, str]:
     """Returns the versions of what makes the data; OSMnx is named where it is installed, which no worker needs."""
-    installed = [name for name in _PACKAGES if name != _OPTIONAL or find_spec(name) is not None]
-    versions = {name: metadata.version(name) for name in installed}
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["osmnx"] = metadata.version("osmnx")
     # The patch level of Python is no part of the lock, and nothing stored depends on it.
     python = ".".join(platform.python_version_tuple()[:2])
     return {**versions, "gdal": rasterio.__gdal_version__, "python": python}

@@ -1,5 +1,6 @@
 """How far a step is: a bar on a terminal, a line now and then elsewhere."""
 
+import io
 import sys
 import threading
 import time
@@ -43,7 +44,7 @@ class Progress:
         stream: TextIO | None = None,
         line_every_s: float = LINE_EVERY_S,
     ) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = stream or sys.stderr or io.StringIO()  # Python has no stderr where it was closed
         self._leave = leave
         self._lines = 0
         self._started = time.monotonic()

@@ -64,3 +64,10 @@ def test_a_step_that_fails_ends_its_lines_too() -> None:
     with pytest.raises(OSError, match="full"), Progress(4, "verify", "shards", leave=True, stream=stream):
         raise OSError("full")
     assert stream.getvalue().startswith("verify: 0 of 4 shards")
+
+
+def test_a_program_without_stderr_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    with Progress(1, "verify", "shards", leave=True) as progress:
+        progress.update()
+    assert progress.done == 1
