@@ -2,10 +2,10 @@
 
     python -m beam_pipeline.preview out/sample
 
-Rows are taken from all shards in turn, so that every split is seen.
+Rows are taken from all shards in turn, so that every split is seen. Exit codes: 0, the picture is written; 2, it
+cannot be; 130, stopped by Ctrl-C.
 """
 
-import argparse
 import itertools
 import json
 import sys
@@ -17,8 +17,10 @@ from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.labels.label_image import CHANNELS, NONE
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import parse_shard_name, read_shard
-from beam_pipeline.report.contact_sheet import _DPI, contact_sheet
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.progress import Progress
 
 _MOST_ROWS = 200  # matplotlib draws up to 65,536 pixels
 
@@ -73,38 +75,53 @@ def _read_dataset(files: BeamFiles, output: str) -> dict[str, Any]:
     return {"shards": shards, "channels": channels}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.preview") -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+        prog: The command, as `--help` shows it.
+
+    Returns:
+        The exit code.
+    """
+    parser = FlagParser(prog, __doc__ or "")
     parser.add_argument("dataset", help="a folder that build_dataset wrote")
     parser.add_argument("--output", type=Path, help="the PNG (DATASET/preview.png)")
     parser.add_argument("--rows", type=int, default=8, help=f"how many examples (8), up to {_MOST_ROWS}")
     parser.add_argument("--split", choices=("training", "validation", "testing"), help="only of this split")
-    given = parser.parse_args(argv)
-    output = given.dataset.rstrip("/")
-    use_default_options()
-    files = BeamFiles()
-    try:
-        if not 1 <= given.rows <= _MOST_ROWS:
-            raise InvalidInputError(f"--rows must be 1 to {_MOST_ROWS}. Received: {given.rows}")
-        if not files.exists(f"{output}/dataset.json"):
-            raise InvalidInputError(f"There is no dataset.json: no build finished there. Received: {output}")
-        if given.output is None and "://" in output:
-            raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
-        examples = some_examples(output, given.rows, given.split)
-        if not examples:
-            raise InvalidInputError(f"The dataset has no example to draw. Received: {output}")
-        channels = _read_dataset(files, output)["channels"]
-    except (InvalidInputError, Fault) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    path = given.output or Path(output) / "preview.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(examples, channels).savefig(path, format="png", dpi=_DPI)
+    with ending_at_interrupt("no picture was written"):
+        try:
+            given = parser.parse_args(argv)
+            require_package("matplotlib", "preview")
+            path = _preview(given.dataset.rstrip("/"), given.output, given.rows, given.split)
+        except (InvalidInputError, Fault) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     print(path)
     return 0
+
+
+def _preview(dataset: str, output: Path | None, rows: int, split: str | None) -> Path:
+    from beam_pipeline.report.contact_sheet import _DPI, contact_sheet  # matplotlib is an extra
+
+    use_default_options()
+    files = BeamFiles()
+    if not 1 <= rows <= _MOST_ROWS:
+        raise InvalidInputError(f"--rows must be 1 to {_MOST_ROWS}. Received: {rows}")
+    if not files.exists(f"{dataset}/dataset.json"):
+        raise InvalidInputError(f"There is no dataset.json: no build finished there. Received: {dataset}")
+    if output is None and "://" in dataset:
+        raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
+    with Progress(None, "reading and drawing"):
+        examples = some_examples(dataset, rows, split)
+        if not examples:
+            raise InvalidInputError(f"The dataset has no example to draw. Received: {dataset}")
+        channels = _read_dataset(files, dataset)["channels"]
+        path = output or Path(dataset) / "preview.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(examples, channels).savefig(path, format="png", dpi=_DPI)
+    return path
 
 
 if __name__ == "__main__":

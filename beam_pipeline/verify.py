@@ -5,10 +5,10 @@
 Every planned cell-year must be accounted for once, as an example, a rejection or a dead letter; every shard must be
 readable and be what its summary and dataset.json say; every example must be what the plan, the schema, the ontology
 and the filters say; every file that describes the dataset must be what plan and summaries give. All of it is read. Exit
-codes: 0, nothing differs; 1, something does, or cannot be read, and the table says what; 2, it is no dataset.
+codes: 0, nothing differs; 1, something does, or cannot be read, and the table says what; 2, it is no dataset; 130,
+stopped by Ctrl-C.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,23 +16,29 @@ from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_pipeline.verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.verify") -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+        prog: The command, as `--help` shows it.
+
+    Returns:
+        The exit code.
+    """
+    parser = FlagParser(prog, __doc__ or "")
     parser.add_argument("dataset", help="a folder that build_dataset wrote, local or gs://")
-    given = parser.parse_args(argv).dataset
-    use_default_options()
-    try:
-        findings = verify_dataset(DatasetFolder(BeamFiles(), given.rstrip("/") or given[:1] or "."))
-    except InvalidInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with ending_at_interrupt("nothing was found out"):
+        try:
+            given = parser.parse_args(argv).dataset
+            use_default_options()
+            findings = verify_dataset(DatasetFolder(BeamFiles(), given.rstrip("/") or given[:1] or "."))
+        except InvalidInputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     print(findings.table())
     return 1 if findings.kinds else 0
 

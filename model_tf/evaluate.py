@@ -20,17 +20,18 @@ from model_tf.evaluation.flags import parse_evaluate_flags
 from model_tf.training.settings import TrainSettings
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
     """Runs the command line.
 
     Args:
         argv: Arguments without the program's name; those of the process by default.
+        prog: The command, as `--help` shows it.
 
     Returns:
         The exit code.
     """
-    command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "")
     try:
+        command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "", prog)
         choose_backend(TrainSettings(backend=command.backend))
         from model_tf.evaluation.run import evaluate  # imports Keras, with its backend
 

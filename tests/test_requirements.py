@@ -1,15 +1,22 @@
-"""The lock files agree with each other and with setup.py."""
+"""The lock files agree with each other and with pyproject.toml, and the package holds all that it needs."""
 
-import ast
 import importlib.metadata
+import itertools
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from beam_pipeline import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING_ONLY = {"tensorflow", "keras", "tensorboard"}
 
 
 def lock(path: str) -> dict[str, set[str]]:
@@ -28,37 +35,55 @@ def versions(lines: set[str]) -> set[str]:
     return {str(Requirement(line).specifier) for line in lines}
 
 
-def declared() -> tuple[list[Requirement], list[Requirement]]:
-    """(install_requires, extra train) of setup.py."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    (call,) = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    ]
-    values = {word.arg: word.value for word in call.keywords}
-    install = ast.literal_eval(values["install_requires"])
-    train = ast.literal_eval(values["extras_require"])["train"]
-    return [Requirement(text) for text in install], [Requirement(text) for text in train]
+def declared() -> dict[str, list[Requirement]]:
+    """What pyproject.toml asks for by extra; "" is what everybody needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {name: [Requirement(text) for text in texts] for name, texts in groups.items()}
 
 
-def test_workers_get_the_lock_without_tensorflow_and_keras() -> None:
+def names(requirements: Iterable[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def test_workers_get_the_lock_without_the_extras() -> None:
     full, worker = lock("requirements.txt"), lock("templates/requirements-worker.txt")
+    everybody, *extras = (names(group) for group in declared().values())
     assert worker.items() <= full.items()
-    assert full.keys() >= TRAINING_ONLY
-    assert not TRAINING_ONLY & worker.keys()
+    assert everybody <= worker.keys()
+    assert set().union(*extras) <= full.keys()
+    assert not set().union(*extras) & worker.keys()
 
 
-def test_every_bound_of_setup_is_pinned_within_it() -> None:
-    full, worker = lock("requirements.txt"), lock("templates/requirements-worker.txt")
-    install, train = declared()
-    assert {requirement.name for requirement in train} == TRAINING_ONLY
-    for requirement in install + train:
+def test_every_bound_is_pinned_within_it() -> None:
+    full = lock("requirements.txt")
+    for requirement in itertools.chain(*declared().values()):
         for pin in full[canonicalize_name(requirement.name)]:
             (version,) = versions({pin})
             version = version.removeprefix("==")
             assert requirement.specifier.contains(version), f"{pin} is outside of {requirement}"
-    assert {canonicalize_name(requirement.name) for requirement in install} <= worker.keys()
+
+
+def test_what_is_packed_for_workers_holds_every_module_and_data_file(tmp_path: Path) -> None:
+    """Beam packs the package so, on the machine that launches a job."""
+    source = tmp_path / "source"
+    for folder in ("beam_pipeline", "model_tf"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    packed = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+    )
+    assert packed.returncode == 0, packed.stderr
+    with tarfile.open(tmp_path / f"opensentinelmap-{__version__}.tar.gz") as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    files = [path for folder in ("beam_pipeline", "model_tf") for path in (source / folder).rglob("*")]
+    wanted = {str(path.relative_to(source)) for path in files if path.is_file()}
+    assert wanted - held == set()
+    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= held
 
 
 def test_the_tests_lock_contradicts_nothing() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pydantic
-from tqdm import tqdm
 
 from beam_pipeline.audit.examples import Expected
 from beam_pipeline.audit.findings import Findings
@@ -26,10 +25,11 @@ from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.progress import Progress
 
 
 def verify_dataset(folder: DatasetFolder) -> Findings:
-    """Reads a dataset and compares everything in it with everything else; shows a progress bar.
+    """Reads a dataset and compares everything in it with everything else; shows how far it is.
 
     Args:
         folder: The dataset's folder.
@@ -62,9 +62,10 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
         fingerprint=fingerprint.sha256,
         faults_of_image=_image_checks(fingerprint.filters.settings()),
     )
-    with tqdm(total=len(units), unit="shard", desc="verify", leave=False) as bar:
-        summaries = audit_units(folder, units, expected, findings, bar.update)
-    check_sidecars(folder, units, fingerprint, ontology, summaries, findings)
+    with Progress(len(units), "verify", "shards") as progress:
+        summaries = audit_units(folder, units, expected, findings, progress.update)
+    with Progress(None, "verify: what describes the shards"):
+        check_sidecars(folder, units, fingerprint, ontology, summaries, findings)
     return findings
 
 

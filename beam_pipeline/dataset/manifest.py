@@ -1,6 +1,7 @@
 """`dataset.json`: what a dataset holds and is made from, added up from the units' summaries alone."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -32,7 +33,6 @@ _PACKAGES = (
     "google-crc32c",
     "numpy",
     "osmium",
-    "osmnx",
     "protobuf",
     "pyproj",
     "pystac",
@@ -125,8 +125,10 @@ def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
 
 
 def software_versions() -> dict[str, str]:
-    """Returns the versions of what makes the data."""
+    """Returns the versions of what makes the data; OSMnx is named where it is installed, which no worker needs."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["osmnx"] = metadata.version("osmnx")
     # The patch level of Python is no part of the lock, and nothing stored depends on it.
     python = ".".join(platform.python_version_tuple()[:2])
     return {**versions, "gdal": rasterio.__gdal_version__, "python": python}

@@ -1,17 +1,21 @@
-"""Beam's flags and runners: what every job of ours shares."""
+"""Flags and runners: what every job of ours shares."""
 
+import argparse
 import re
+import sys
 from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     StandardOptions,
 )
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
@@ -23,9 +27,7 @@ BEAM_FLAGS_HELP = (
 
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 
-
-_CLOUD_REGION = re.compile(r"[a-z]+-[a-z]+\d+\Z")  # e.g. europe-west1
-
+_CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
 
 _LOCAL_RUNNERS = (
     "FnApiRunner",
@@ -35,23 +37,38 @@ _LOCAL_RUNNERS = (
     "SwitchingDirectRunner",
 )
 
-
 _PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
 
 
-def parse_flags(argv: Sequence[str]) -> PipelineOptions:
-    """Parses flags, ours and Beam's, and refuses what neither knows.
+def job_parser(prog: str, description: str) -> FlagParser:
+    """Returns a parser for the flags of a job, to which the job adds its own; Beam's are left to Beam.
 
     Args:
-        argv: Command-line arguments without the program's name.
+        prog: The command, as a person types it.
+        description: What the program does.
+    """
+    return FlagParser(prog, description, BEAM_FLAGS_HELP)
+
+
+def parse_flags(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, PipelineOptions]:
+    """Parses a job's flags, leaves the others to Beam, and refuses what Beam does not know either.
+
+    Args:
+        parser: Knows the job's flags.
+        argv: Arguments without the program's name; those of the process by default.
 
     Returns:
-        The options; Beam's defaults hold but for the runner, which is the in-process FnApiRunner.
+        The job's flags and Beam's options. Beam's defaults hold but for the runner, which is the in-process
+        FnApiRunner. Workers get Beam's options only.
 
     Raises:
-        InvalidInputError: A flag is unknown, or asks for a mode that is known to lose records.
+        InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
     """
-    options = PipelineOptions(area_flags(argv))
+    argv = sys.argv[1:] if argv is None else argv
+    given, others = parser.parse_known_args(_join_areas(argv))
+    options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
     standard.runner = _runner_name(standard.runner or "FnApiRunner")
@@ -60,12 +77,18 @@ def parse_flags(argv: Sequence[str]) -> PipelineOptions:
         if unknown:
             names = ", ".join(f"--{name}" for name in sorted(unknown))
             raise InvalidInputError(f"Unknown flags: {names}. See --help. Received: {' '.join(argv)}")
+    region = options.view_as(GoogleCloudOptions).region
+    if region and not _CLOUD_REGION.match(region):
+        raise InvalidInputError(
+            "--region is Beam's, and takes a Google Cloud region such as europe-west1: an area is --area. "
+            f"Received: --region={region}"
+        )
     if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
         raise InvalidInputError(
             "--direct_running_mode=multi_threading silently loses records when elements are large. "
             "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
         )
-    return options
+    return given, options
 
 
 def runs_locally(options: PipelineOptions) -> bool:
@@ -109,18 +132,16 @@ def _runner_name(given: str) -> str:
     return names.get(lower) or names.get(f"{lower}runner") or given
 
 
-def area_flags(argv: Sequence[str]) -> list[str]:
-    """Rewrites `--region AREA` to `--area=AREA`, and leaves `--region europe-west1` to Beam.
+def _join_areas(argv: Sequence[str]) -> list[str]:
+    """Writes `--area AREA` as `--area=AREA`.
 
-    argparse would take the minus of `--area -9.5,38.6,-9.0,38.9` for that of a flag.
+    argparse would take the minus of `--area -9.5,38.6,-9.0,38.9` for that of a flag. `--region`, which is Beam's, is
+    joined likewise, so that an area given to it can be told from no value.
     """
     flags: list[str] = []
     for argument in argv:
         if flags and flags[-1] in ("--area", "--region") and not argument.startswith("--"):
             argument = f"{flags.pop()}={argument}"
-        name, equals, value = argument.partition("=")
-        if name == "--region" and equals and not _CLOUD_REGION.match(value):
-            argument = f"--area={value}"
         flags.append(argument)
     return flags
 

@@ -30,7 +30,7 @@ def share_per_second(options: PipelineOptions, most: float | None) -> float | No
     """Returns how many requests a second are the part of one worker process.
 
     Args:
-        options: From `parse_flags`.
+        options: Beam's options.
         most: Those of the whole job; None for no limit.
 
     Returns:
@@ -52,7 +52,7 @@ def share_in_flight(options: PipelineOptions, most: int | None, reads_in_flight:
     """Returns how many requests at once are the part of one worker process.
 
     Args:
-        options: From `parse_flags`.
+        options: Beam's options.
         most: Those of the whole job; None for no limit.
         reads_in_flight: The most that a process can make use of.
 
@@ -77,7 +77,7 @@ def most_processes(options: PipelineOptions, flag: str) -> int:
     """Returns the most worker processes that a job can have at once.
 
     Args:
-        options: From `parse_flags`.
+        options: Beam's options.
         flag: The flag that needs to know it, for messages.
 
     Returns:

@@ -1,12 +1,12 @@
 """Makes a sample world: `python -m beam_pipeline.sample_world --output out/world`."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
 
@@ -19,9 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 where the input cannot be used.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_pipeline.sample_world",
-        description="Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC "
+    parser = FlagParser(
+        "python -m beam_pipeline.sample_world",
+        "Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC\n"
         "catalogue, an OpenStreetMap extract, night lights and land cover. Nothing in it exists.",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="the folder to make (default: a cache)")
@@ -32,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="rasters of the true 10980 px, one date a year: for benchmarks",
     )
-    flags = parser.parse_args(argv)
-    directory = flags.output or default_directory(flags.cells, flags.seed, flags.full_tiles)
     started = time.monotonic()
     try:
+        flags = parser.parse_args(argv)
+        directory = flags.output or default_directory(flags.cells, flags.seed, flags.full_tiles)
         world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     except InvalidInputError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     years = ",".join(map(str, world.years))
     print(

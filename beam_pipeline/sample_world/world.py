@@ -18,6 +18,7 @@ from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
+from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.sample_world.extract import write_extract
 from beam_pipeline.sample_world.ground import COARSE_M, Grid, Ground, make_ground
 from beam_pipeline.sample_world.landscape import Bounds
@@ -155,22 +156,25 @@ def _make(folder: Path, region: str, passes: Sequence[Pass], seed: int, full_til
     cells = cells_in_region(region, None, seed).cells
     write_cells_csv(cells, folder / _CELLS)
     frames = [_frame(list(group), full_tiles) for group in _by_tile(cells)]
-    landscape = build_landscape(_plane_bounds(frames), seed)
-    write_extract(folder / _EXTRACT, landscape.features)
-    bounds = (
-        min(cell.min_lon for cell in cells),
-        min(cell.min_lat for cell in cells),
-        max(cell.max_lon for cell in cells),
-        max(cell.max_lat for cell in cells),
-    )
-    write_surveys(folder, landscape, bounds, sorted({one.year for one in passes}), seed)
-    items: list[dict[str, Any]] = []
-    for number, frame in enumerate(frames):
-        ground = make_ground(landscape, frame.grid, seed)
-        seconds_after = 0.405 + _TILE_SECONDS * number
-        # One after the other: writing a COG holds the interpreter's lock, so threads would gain nothing.
-        items += [_make_scene(folder, ground, frame, one, seconds_after, seed) for one in passes]
-    write_catalog(folder, items)
+    with Progress(len(frames) * len(passes), "sample world", "scenes") as progress:
+        landscape = build_landscape(_plane_bounds(frames), seed)
+        write_extract(folder / _EXTRACT, landscape.features)
+        bounds = (
+            min(cell.min_lon for cell in cells),
+            min(cell.min_lat for cell in cells),
+            max(cell.max_lon for cell in cells),
+            max(cell.max_lat for cell in cells),
+        )
+        write_surveys(folder, landscape, bounds, sorted({one.year for one in passes}), seed)
+        items: list[dict[str, Any]] = []
+        for number, frame in enumerate(frames):
+            ground = make_ground(landscape, frame.grid, seed)
+            seconds_after = 0.405 + _TILE_SECONDS * number
+            # One after the other: writing a COG holds the interpreter's lock, so threads would gain nothing.
+            for one in passes:
+                items.append(_make_scene(folder, ground, frame, one, seconds_after, seed))
+                progress.update()
+        write_catalog(folder, items)
 
 
 def _by_tile(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.flags import FlagParser
 from model_tf.training.settings import STRATEGIES, Backend
 
 
@@ -33,11 +34,21 @@ class EvaluateCommand:
     backend: Backend
 
 
-def parse_evaluate_flags(argv: Sequence[str], description: str) -> EvaluateCommand:
-    """Reads a command line; argparse leaves the process with code 2 where it cannot."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "evaluate.py") -> EvaluateCommand:
+    """Reads and checks a command line.
+
+    Args:
+        argv: Arguments without the program's name.
+        description: What the program does, for --help.
+        prog: The command, as --help shows it.
+
+    Returns:
+        The command.
+
+    Raises:
+        InvalidInputError: A flag is unknown or its value cannot be.
+    """
+    parser = FlagParser(prog, description)
     parser.add_argument("--run", required=True, help="folder that train.py wrote, local or gs://")
     parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
     parser.add_argument("--output", help="folder of the results, local or gs:// (default: RUN/evaluation)")

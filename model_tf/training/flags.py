@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser
 from model_tf.training.settings import PRESETS, TrainSettings
 
 _Weights = tuple[tuple[str, float], ...]
@@ -32,19 +33,13 @@ class TrainCommand:
     save_every: int = 500
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that raises instead of leaving the process."""
-
-    def error(self, message: str) -> typing.NoReturn:
-        raise InvalidInputError(f"{message}. See --help.")
-
-
-def parse_flags(argv: Sequence[str], description: str) -> TrainCommand:
+def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -> TrainCommand:
     """Reads and checks a command line.
 
     Args:
         argv: Arguments without the program's name.
         description: What the program does, for --help.
+        prog: The command, as --help shows it.
 
     Returns:
         The command.
@@ -52,7 +47,7 @@ def parse_flags(argv: Sequence[str], description: str) -> TrainCommand:
     Raises:
         InvalidInputError: A flag is unknown or its value cannot be.
     """
-    given = vars(_parser(description).parse_args(argv))
+    given = vars(_parser(prog, description).parse_args(argv))
     settings = PRESETS[given["preset"]]()
     changes = {
         field.name: given[field.name]
@@ -72,14 +67,9 @@ def parse_flags(argv: Sequence[str], description: str) -> TrainCommand:
     )
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
+def _parser(prog: str, description: str) -> argparse.ArgumentParser:
     presets = "\n\n".join(f"preset {name}: {inspect.getdoc(make)}" for name, make in PRESETS.items())
-    parser = _Parser(
-        prog="train.py",
-        description=description,
-        epilog=presets,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = FlagParser(prog, description, presets)
     parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
     parser.add_argument(
         "--output", default="out/run", help="folder of the run, local or gs:// (default: %(default)s)"

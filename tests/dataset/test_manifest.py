@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import random
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -184,6 +185,21 @@ def test_licences_and_software():
     for text in (licences_md([2019, 2020]), citation_cff([2019, 2020])):
         assert "ontains modified Copernicus Sentinel data [2019, 2020]" in text
         assert "OpenStreetMap contributors" in text
+
+
+def test_a_worker_without_osmnx_describes_the_dataset_too(monkeypatch):
+    assert "osmnx" in describe()["software"]
+    version = metadata.version
+
+    def without_osmnx(name):
+        if name == "osmnx":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", without_osmnx)
+    software = describe()["software"]
+    assert "osmnx" not in software
+    assert software["numpy"] == version("numpy")
 
 
 def test_the_citation_is_yaml():

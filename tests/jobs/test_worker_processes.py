@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from beam_pipeline.jobs.build.options import build_settings
-from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.worker_processes import most_processes
 from beam_pipeline.runtime.faults import InvalidInputError
 
@@ -44,7 +43,7 @@ MANY = ["--direct_running_mode=multi_processing"]
     ],
 )
 def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> None:
-    assert most_processes(parse_flags([*NEEDED, *flags]), "max_requests_per_second") == processes
+    assert most_processes(parse_build_flags([*NEEDED, *flags])[1], "max_requests_per_second") == processes
 
 
 @pytest.mark.parametrize(
@@ -66,26 +65,26 @@ def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> Non
 @pytest.mark.parametrize("limit", ["--max_requests_per_second=10", "--max_requests_in_flight=10"])
 def test_what_is_left_open_is_refused(flags: list[str], to_add: str, limit: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        build_settings(parse_flags([*NEEDED, *flags, limit]))
+        build_settings(*parse_build_flags([*NEEDED, *flags, limit]))
     assert to_add in str(caught.value)
     assert limit.partition("=")[0] in str(caught.value)
-    build_settings(parse_flags([*NEEDED, *flags]))  # without a limit it does not matter
+    build_settings(*parse_build_flags([*NEEDED, *flags]))  # without a limit it does not matter
 
 
 def test_shares() -> None:
     four = [*NEEDED, *MANY, "--direct_num_workers=4"]
     settings = build_settings(
-        parse_flags([*four, "--max_requests_per_second=50", "--max_requests_in_flight=11"])
+        *parse_build_flags([*four, "--max_requests_per_second=50", "--max_requests_in_flight=11"])
     )
     assert settings.requests_per_second == 12.5
     assert settings.reads_in_flight == 2
-    none = build_settings(parse_flags(four))
+    none = build_settings(*parse_build_flags(four))
     assert none.requests_per_second is None
     assert none.reads_in_flight == 8
-    wide = build_settings(parse_flags([*four, "--max_requests_in_flight=1000", "--reads_in_flight=5"]))
+    wide = build_settings(*parse_build_flags([*four, "--max_requests_in_flight=1000", "--reads_in_flight=5"]))
     assert wide.reads_in_flight == 5
     with pytest.raises(InvalidInputError, match=r"each of the 4 worker processes.* Received: 3"):
-        build_settings(parse_flags([*four, "--max_requests_in_flight=3"]))
+        build_settings(*parse_build_flags([*four, "--max_requests_in_flight=3"]))
     for bad in ("0", "-1", "nan", "inf"):
         with pytest.raises(InvalidInputError, match="--max_requests_per_second must lie above 0"):
-            build_settings(parse_flags([*four, f"--max_requests_per_second={bad}"]))
+            build_settings(*parse_build_flags([*four, f"--max_requests_per_second={bad}"]))

@@ -17,7 +17,7 @@ def without_cells(world: SampleWorld, output: Path) -> list[str]:
 def test_a_region_is_sampled_by_the_seed(built: Built, world: SampleWorld, tmp_path: Path) -> None:
     few, more = tmp_path / "few", tmp_path / "more"
     for output, count in ((few, 3), (more, 6)):
-        code = main([*without_cells(world, output), f"--region={world.region}", f"--max_cells={count}"])
+        code = main([*without_cells(world, output), f"--area={world.region}", f"--max_cells={count}"])
         assert code == 0
     whole = {(e.cell.cell_id, e.year): e for e in built.examples()}
     of_few = {(e.cell.cell_id, e.year): e for e in Built(few, 0).examples()}
@@ -33,7 +33,7 @@ def test_a_geojson_file_is_a_region(world: SampleWorld, tmp_path: Path) -> None:
     ring = [[west, south], [east, south], [east, north], [west, south]]
     path = tmp_path / "triangle.geojson"
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    assert main([*without_cells(world, tmp_path / "set"), "--region", str(path), "--max_cells=2"]) == 0
+    assert main([*without_cells(world, tmp_path / "set"), "--area", str(path), "--max_cells=2"]) == 0
     lines = (tmp_path / "set" / "spatial_cell_info.csv").read_text().splitlines()
     assert len(lines) == 3
 

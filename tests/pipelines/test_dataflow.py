@@ -5,10 +5,9 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from beam_pipeline.build_dataset import build_graph
+from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import prepare_build
-from beam_pipeline.jobs.build.options import build_settings
-from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, flags
 
@@ -28,10 +27,10 @@ DATAFLOW = [
 
 def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp_path: Path) -> None:
     # The plan was made by a local launch: an offline machine cannot look at a bucket.
-    prepare_build(parse_flags(flags(world, built.folder)))
-    options = parse_flags([*flags(world, built.folder), *DATAFLOW])
+    prepare_build(*parse_build_flags(flags(world, built.folder)))
+    given, options = parse_build_flags([*flags(world, built.folder), *DATAFLOW])
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, build_settings(options))
+    build_graph(pipeline, build_settings(given, options))
     result = pipeline.run()
     proto = result.job.proto_pipeline
     names = {transform.unique_name for transform in proto.components.transforms.values()}
@@ -45,10 +44,10 @@ def test_local_inputs_are_refused_on_a_cluster() -> None:
     from beam_pipeline.runtime.faults import InvalidInputError
 
     with pytest.raises(InvalidInputError, match="--sample works with local runners only"):
-        prepare_build(parse_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
+        prepare_build(*parse_build_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
     with pytest.raises(InvalidInputError, match="local runners only"):
         prepare_build(
-            parse_flags(
+            *parse_build_flags(
                 ["--osm", "overpass", "--area=1,2,3,4", "--output", "gs://fake-bucket/set", *DATAFLOW]
             )
         )

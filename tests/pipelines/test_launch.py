@@ -15,8 +15,7 @@ from beam_pipeline.cells.table import read_cells_csv
 from beam_pipeline.jobs.build import launch
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.launch import prepare_build
-from beam_pipeline.jobs.build.options import build_settings
-from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.runtime.faults import InvalidInputError, TransientFault
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, flags
@@ -45,7 +44,7 @@ REMOTE = ["--output", "gs://b/set", "--osm", "gs://b/a.osm.pbf", "--stac_url", "
 def test_dataflow_needs_remote_inputs(
     caplog: pytest.LogCaptureFixture, more: list[str], message: str
 ) -> None:
-    settings = build_settings(parse_flags([*REMOTE, *more]))
+    settings = build_settings(*parse_build_flags([*REMOTE, *more]))
     with pytest.raises(InvalidInputError, match=message):
         check_reach(settings, dataflow=True)
     # Workers of another runner may share a disk with the launcher.
@@ -57,7 +56,7 @@ def test_dataflow_needs_remote_inputs(
 
 def test_remote_inputs_are_for_all(caplog: pytest.LogCaptureFixture) -> None:
     for dataflow in (True, False):
-        check_reach(build_settings(parse_flags(REMOTE)), dataflow)
+        check_reach(build_settings(*parse_build_flags(REMOTE)), dataflow)
     assert not caplog.records
 
 
@@ -157,20 +156,20 @@ def test_cells_beyond_the_extracts_are_counted_once(
         )
 
     argv = [*flags(world, tmp_path / "set"), "--osm", f"{left},{right}"]
-    prepare_build(parse_flags(argv))
+    prepare_build(*parse_build_flags(argv))
     path = tmp_path / "set" / "plan" / "launch.json"
     count = json.loads(path.read_text())["cells_beyond_extracts"]
     assert 0 < between(0.002) <= count <= between(-0.002)  # a chip is not quite its cell
     assert f"{count} of {len(cells)} cells lie outside" in caplog.text
     written = path.stat().st_mtime_ns
-    prepare_build(parse_flags(argv))
+    prepare_build(*parse_build_flags(argv))
     assert path.stat().st_mtime_ns == written
 
     # Nobody knows where an extract without bounds ends.
     with osmium.SimpleWriter(str(tmp_path / "anywhere.osm.pbf")) as writer:
         writer.add_node(Node(id=1, location=(west, south)))
     anywhere = f"{left},{tmp_path / 'anywhere.osm.pbf'}"
-    prepare_build(parse_flags([*flags(world, tmp_path / "other"), "--osm", anywhere]))
+    prepare_build(*parse_build_flags([*flags(world, tmp_path / "other"), "--osm", anywhere]))
     launched = json.loads((tmp_path / "other" / "plan" / "launch.json").read_text())
     assert launched == {"cells_beyond_extracts": None}
 
@@ -178,4 +177,4 @@ def test_cells_beyond_the_extracts_are_counted_once(
 def test_an_extract_of_elsewhere_is_refused(world: SampleWorld, tmp_path: Path) -> None:
     elsewhere = extract_with_bounds(tmp_path / "elsewhere.osm.pbf", 100, 10, 101, 11)
     with pytest.raises(InvalidInputError, match=r"None of the \d+ cells lies within the bounds .*elsewhere"):
-        prepare_build(parse_flags([*flags(world, tmp_path / "set"), "--osm", str(elsewhere)]))
+        prepare_build(*parse_build_flags([*flags(world, tmp_path / "set"), "--osm", str(elsewhere)]))

@@ -19,7 +19,7 @@ from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.build import transforms
 from beam_pipeline.jobs.build.launch import prepare_build
-from beam_pipeline.jobs.runners import parse_flags
+from beam_pipeline.jobs.build.options import parse_build_flags
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -241,22 +241,22 @@ def test_of_two_launches_at_once_one_is_refused(
 ) -> None:
     """The first sees no fingerprint, and the second launches wholly before it goes on."""
     folder = tmp_path / "set"
-    mine = parse_flags(flags(world, folder))
-    others = parse_flags([*flags(world, folder), "--max_bad_fraction=0.9"])
+    mine = parse_build_flags(flags(world, folder))
+    others = parse_build_flags([*flags(world, folder), "--max_bad_fraction=0.9"])
     exists = BeamFiles.exists
 
     def slow(files: BeamFiles, path: str) -> bool:
         found = exists(files, path)
         if path.endswith("fingerprint.json"):
             monkeypatch.undo()
-            prepare_build(others)
+            prepare_build(*others)
         return found
 
     monkeypatch.setattr(BeamFiles, "exists", slow)
     with pytest.raises(InvalidInputError, match=r"max_bad_fraction: 0\.9 there, 0\.25 now"):
-        prepare_build(mine)
+        prepare_build(*mine)
     assert json.loads((folder / "plan/fingerprint.json").read_text())["filters"]["max_bad_fraction"] == 0.9
-    prepare_build(others)
+    prepare_build(*others)
     assert {path.name for path in (folder / "plan").iterdir()} == {
         *("fingerprint.json", "units.jsonl", "launch.json", "osm_categories.json")
     }
@@ -269,24 +269,24 @@ def test_a_launch_is_refused_while_another_writes_its_plan(
     world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     folder = tmp_path / "set"
-    mine = parse_flags(flags(world, folder))
-    others = parse_flags([*flags(world, folder), "--max_bad_fraction=0.9"])
-    same = parse_flags(flags(world, folder))
+    mine = parse_build_flags(flags(world, folder))
+    others = parse_build_flags([*flags(world, folder), "--max_bad_fraction=0.9"])
+    same = parse_build_flags(flags(world, folder))
     write_text = BeamFiles.write_text
 
     def interrupted(files: BeamFiles, path: str, text: str) -> None:
         if path.endswith(step):
             monkeypatch.undo()
             with pytest.raises(InvalidInputError, match="another launch, with other settings"):
-                prepare_build(others)
-            prepare_build(same)
+                prepare_build(*others)
+            prepare_build(*same)
         write_text(files, path, text)
 
     monkeypatch.setattr(BeamFiles, "write_text", interrupted)
-    prepare_build(mine)
+    prepare_build(*mine)
     assert json.loads((folder / "plan/fingerprint.json").read_text())["filters"]["max_bad_fraction"] == 0.25
     with pytest.raises(InvalidInputError, match="max_bad_fraction"):
-        prepare_build(others)
+        prepare_build(*others)
 
 
 def test_what_a_killed_launch_left_is_named(world: SampleWorld, tmp_path: Path) -> None:
@@ -295,9 +295,9 @@ def test_what_a_killed_launch_left_is_named(world: SampleWorld, tmp_path: Path) 
     left.parent.mkdir(parents=True)
     left.write_text("\n")
     with pytest.raises(InvalidInputError, match=f"delete what it left and give the command again: {left}"):
-        prepare_build(parse_flags(flags(world, folder)))
+        prepare_build(*parse_build_flags(flags(world, folder)))
     left.unlink()
-    prepare_build(parse_flags(flags(world, folder)))
+    prepare_build(*parse_build_flags(flags(world, folder)))
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_a_finished_set_that_is_read_only_is_an_error_of_input(
 ) -> None:
     folder = tmp_path / "set"
     argv = [*more, "--output", str(folder)] if more else flags(world, folder)
-    prepare_build(parse_flags(argv))
+    prepare_build(*parse_build_flags(argv))
     create = storage.FileSystems.create
 
     def read_only(path: str, **options: Any) -> Any:
@@ -532,7 +532,7 @@ def test_a_folder_whose_name_is_a_pattern_is_refused(
 def test_the_order_of_extracts_decides_nothing(world: SampleWorld, tmp_path: Path) -> None:
     names = [str(shutil.copy(world.osm_extract, tmp_path / f"{name}.osm.pbf")) for name in "ab"]
     one, other = (
-        prepare_build(parse_flags([*flags(world, tmp_path / "set"), "--osm", ",".join(paths)]))
+        prepare_build(*parse_build_flags([*flags(world, tmp_path / "set"), "--osm", ",".join(paths)]))
         for paths in (names, names[::-1])
     )
     assert one.fingerprint == other.fingerprint

@@ -192,7 +192,7 @@ def test_a_region_limits_the_list(
     (tmp_path / "box.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     inside = ids_of(list(cells_in_region(box, None, 0).cells))
     for name, area in (("bbox", box), ("polygon", str(tmp_path / "box.json"))):
-        cells, described = select(inputs, tmp_path / name, "--region", area)
+        cells, described = select(inputs, tmp_path / name, "--area", area)
         assert cells == [cell for cell in everything[0] if cell.cell_id in inside]
         assert described["counts"]["cells"] == described["counts"]["candidates"] == len(inside)
 
@@ -290,7 +290,7 @@ def test_bad_rasters_are_refused_before_launch(
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
-    monkeypatch.setattr("beam_pipeline.select_cells.run_selection", lambda *_: pytest.fail("was launched"))
+    monkeypatch.setattr("beam_pipeline.jobs.select.run.run_selection", lambda *_: pytest.fail("was launched"))
     more, says = bad_raster(inputs, tmp_path, what)
     assert main(flags(inputs, tmp_path / "out", *more)) == 2
     error = capsys.readouterr().err
@@ -309,15 +309,16 @@ def test_bad_rasters_are_refused_before_launch(
         (["--runner", "Nope"], "--runner"),
         (["--num_cells", "100000"], "larger than the number of cells that the night lights reach"),
         (
-            ["--num_cells", "50", "--region", "6.0,49.5,6.05,49.55"],
+            ["--num_cells", "50", "--area", "6.0,49.5,6.05,49.55"],
             "the night lights reach in the region, 6. Received: 50",
         ),
         (["--night_lights", ","], "--night_lights names no file"),
         (["--night_lights", "no/such_*.tif"], "--night_lights matches no file"),
         (["--land_cover", "no/such.tif"], "--land_cover matches no file"),
-        (["--region", "1,2,3"], "bounding box"),
-        (["--region", "no/such.geojson"], "--area cannot be read"),
-        (["--cells", "a.csv"], "Flags of build_dataset"),
+        (["--area", "1,2,3"], "bounding box"),
+        (["--area", "no/such.geojson"], "--area cannot be read"),
+        (["--cells", "a.csv"], "Unknown flags: --cells"),
+        (["--region", "1,2,3,4"], "an area is --area"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -329,7 +330,7 @@ def test_flags_are_checked_before_launch(
     more: list[str],
     says: str,
 ) -> None:
-    monkeypatch.setattr("beam_pipeline.select_cells.run_selection", lambda *_: pytest.fail("was launched"))
+    monkeypatch.setattr("beam_pipeline.jobs.select.run.run_selection", lambda *_: pytest.fail("was launched"))
     assert main(flags(inputs, tmp_path / "out", *more)) == 2
     assert says in capsys.readouterr().err
 
@@ -379,7 +380,7 @@ def test_too_few_cells_write_no_list(
     why: str,
 ) -> None:
     output = tmp_path / "out"
-    more = ["--region", "6.9,49.9,6.91,49.91" if why == "none left" else "100,10,101,11"]
+    more = ["--area", "6.9,49.9,6.91,49.91" if why == "none left" else "100,10,101,11"]
     if why == "too many":
         more = ["--num_cells", str(len(everything[0]) + 1)]
     select(inputs, output, "--num_cells", "5")

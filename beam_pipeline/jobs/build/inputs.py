@@ -14,7 +14,9 @@ from beam_pipeline.jobs.storage import BeamFiles, expand_globs, header_copy
 from beam_pipeline.labels.clipping import cells_within
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_url
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -39,10 +41,12 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
             "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
         )
     if settings.overpass_url:
+        require_package("osmnx", "--osm overpass")
         check_url(settings.overpass_url)
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
-        return check_catalog(settings.stac_url, settings.collection, traffic=traffic).identity
+        with Progress(None, "asking the catalogue"):
+            return check_catalog(settings.stac_url, settings.collection, traffic=traffic).identity
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
@@ -84,7 +88,7 @@ def find_cells(given: Any, seed: int) -> list[Cell]:
     """Returns the cells of --cells or --area.
 
     Args:
-        given: The flags, as `BuildOptions`.
+        given: The flags, from `parse_build_flags`.
         seed: Draws splits and --max_cells.
 
     Returns:
@@ -165,14 +169,19 @@ def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> in
     return beyond
 
 
-def inspect_extract(path: str) -> ExtractInfo:
-    """Returns what an extract's header says; a remote one is read no farther.
+def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
+    """Returns what the extracts' headers say; a remote file is read no farther.
 
     Raises:
-        InvalidInputError: It cannot be read, or is no extract.
+        InvalidInputError: One cannot be read, or is no extract.
     """
-    with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
-        return check_extract(local)
+    extracts = []
+    with Progress(len(paths), "looking into the extracts", "extracts") as progress:
+        for path in paths:
+            with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
+                extracts.append(check_extract(local))
+            progress.update()
+    return extracts
 
 
 def _read(path: str, flag: str) -> str:

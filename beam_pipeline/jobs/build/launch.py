@@ -19,21 +19,23 @@ from beam_pipeline.jobs.build.inputs import (
     check_reach,
     expand_extracts,
     find_cells,
-    inspect_extract,
+    inspect_extracts,
     naming,
 )
-from beam_pipeline.jobs.build.options import BuildOptions, build_settings
+from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.sample import use_sample
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.runtime.progress import Progress
 
 
-def prepare_build(options: PipelineOptions) -> BuildSettings:
+def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks everything that can be checked before a job is launched, and writes the plan.
 
     Args:
-        options: From `parse_flags`.
+        given: Our flags, from `parse_build_flags`; with `--sample` its inputs are put in.
+        options: Beam's options.
 
     Returns:
         The settings of the job. The output folder holds the plan and the fingerprint; if it held them
@@ -42,15 +44,15 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched or written.
     """
-    given: Any = options.view_as(BuildOptions)
     local = runs_locally(options)
     sample = use_sample(given, local) if given.sample else None
-    settings = build_settings(options)
+    settings = build_settings(given, options)
     if not local:
         check_reach(settings, is_dataflow(options))
-    cells = sample.cells if sample else find_cells(given, settings.seed)
+    with Progress(None, "finding the cells"):
+        cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
-    extracts = [inspect_extract(path) for path in settings.extracts]
+    extracts = inspect_extracts(settings.extracts)
     beyond = check_coverage(cells, extracts)
     catalogue = check_hosts(settings, local)
     units = units_text(make_units(cells, settings.cells_per_shard))
@@ -64,6 +66,7 @@ def prepare_build(options: PipelineOptions) -> BuildSettings:
     }
     if sample:
         texts[SELECTION_FILE] = sample.described
-    with naming("--output", "used", settings.output, "Give a folder that can be written, local or gs://"):
+    advice = "Give a folder that can be written, local or gs://"
+    with Progress(None, "writing the plan"), naming("--output", "used", settings.output, advice):
         write_plan(DatasetFolder(BeamFiles(), settings.output), fingerprint, texts)
     return dataclasses.replace(settings, fingerprint=fingerprint.sha256)

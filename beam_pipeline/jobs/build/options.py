@@ -3,18 +3,20 @@
 import argparse
 import datetime
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.options.pipeline_options import (
-    PipelineOptions,
-)
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
-from beam_pipeline.jobs.runners import BEAM_FLAGS_HELP, output_folder
+from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser
+
+PROG = "python -m beam_pipeline.build_dataset"
 
 EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
 OVERPASS = "overpass"
@@ -22,138 +24,144 @@ OVERPASS_URL = "https://overpass-api.de/api"
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
-
 _FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
 
 
-class BuildOptions(PipelineOptions):
-    """The flags of `build_dataset`."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        where = parser.add_argument_group("where (one of --cells, --area, --sample)")
-        where.add_argument(
-            "--cells", metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
-        )
-        where.add_argument(
-            "--area",
-            metavar="BBOX|GEOJSON",
-            help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon. --region is the "
-            "same, unless its value is a Google Cloud region such as europe-west1",
-        )
-        where.add_argument(
-            "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
-        )
-        where.add_argument(
-            "--sample",
-            action="store_true",
-            help="build the embedded sample: a small made-up place in the real formats",
-        )
-        where.add_argument(
-            "--sample_cells", type=int, default=50, help="about how many cells the sample has (50)"
-        )
-        where.add_argument(
-            "--sample_dir", metavar="DIR", help="keep the sample's inputs here (default: a cache)"
-        )
-
-        images = parser.add_argument_group("imagery")
-        images.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
-        images.add_argument(
-            "--stac_url",
-            help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
-        )
-        images.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
-        images.add_argument(
-            "--max_scene_cloud", type=float, help="drop scenes of more eo:cloud_cover, percent (off)"
-        )
-        images.add_argument(
-            "--max_bad_fraction",
-            type=float,
-            default=0.25,
-            help="most unusable SCL pixels of a chip, 0 to 1 (0.25)",
-        )
-        images.add_argument(
-            "--bad_scl", default="1,3,8,9,10", help="SCL classes that make a pixel unusable (1,3,8,9,10)"
-        )
-        images.add_argument(
-            "--max_min_reflectance",
-            type=float,
-            default=0.2,
-            help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2; 10 is off)",
-        )
-        images.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
-        images.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
-        images.add_argument(
-            "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
-        )
-
-        hosts = parser.add_argument_group("limits of the whole job, divided among its worker processes")
-        hosts.add_argument(
-            "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
-        )
-        hosts.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
-
-        labels = parser.add_argument_group("labels")
-        labels.add_argument(
-            "--osm",
-            metavar="PBF[,PBF...]|overpass",
-            help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
-        )
-        labels.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
-        labels.add_argument(
-            "--overpass_cache", metavar="DIR", help="keep Overpass answers here (default: a cache)"
-        )
-        labels.add_argument("--ontology", metavar="JSON", help="another osm_categories.json")
-        labels.add_argument(
-            "--no_none_labels", action="store_true", help="never write 254; unknown stays 255"
-        )
-
-        out = parser.add_argument_group("output")
-        out.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
-        out.add_argument(
-            "--retry_dead_letters",
-            action="store_true",
-            help="do those finished shards again of which an earlier run left dead letters",
-        )
-        out.add_argument(
-            "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
-        )
-        out.add_argument(
-            "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
-        )
-
-
-def help_text(description: str) -> str:
-    """Returns the help of our flags; Beam's own would be hundreds more.
+def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
+    """Returns the parser of the flags.
 
     Args:
+        prog: The command, as a person types it.
+        description: What the program does.
+    """
+    parser = job_parser(prog, description)
+    _add_cells(parser)
+    _add_imagery(parser)
+    _add_limits(parser)
+    _add_labels(parser)
+    _add_output(parser)
+    return parser
+
+
+def _add_cells(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where (one of --cells, --area, --sample)")
+    group.add_argument("--cells", metavar="CSV", help="a spatial_cell_info.csv: ours or the published one")
+    group.add_argument(
+        "--area",
+        metavar="BBOX|GEOJSON",
+        help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon",
+    )
+    group.add_argument(
+        "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
+    )
+    group.add_argument(
+        "--sample",
+        action="store_true",
+        help="build the embedded sample: a small made-up place in the real formats",
+    )
+    group.add_argument(
+        "--sample_cells", type=int, default=50, help="about how many cells the sample has (50)"
+    )
+    group.add_argument("--sample_dir", metavar="DIR", help="keep the sample's inputs here (default: a cache)")
+
+
+def _add_imagery(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("imagery")
+    group.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
+    group.add_argument(
+        "--stac_url",
+        help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
+    )
+    group.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
+    group.add_argument(
+        "--max_scene_cloud", type=float, help="drop scenes of more eo:cloud_cover, percent (off)"
+    )
+    group.add_argument(
+        "--max_bad_fraction",
+        type=float,
+        default=0.25,
+        help="most unusable SCL pixels of a chip, 0 to 1 (0.25)",
+    )
+    group.add_argument(
+        "--bad_scl", default="1,3,8,9,10", help="SCL classes that make a pixel unusable (1,3,8,9,10)"
+    )
+    group.add_argument(
+        "--max_min_reflectance",
+        type=float,
+        default=0.2,
+        help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2; 10 is off)",
+    )
+    group.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
+    group.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
+    group.add_argument(
+        "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("limits of the whole job, divided among its worker processes")
+    group.add_argument(
+        "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
+    )
+    group.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("labels")
+    group.add_argument(
+        "--osm",
+        metavar="PBF[,PBF...]|overpass",
+        help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
+    )
+    group.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
+    group.add_argument(
+        "--overpass_cache", metavar="DIR", help="keep Overpass answers here (default: a cache)"
+    )
+    group.add_argument("--ontology", metavar="JSON", help="another osm_categories.json")
+    group.add_argument("--no_none_labels", action="store_true", help="never write 254; unknown stays 255")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
+    group.add_argument(
+        "--retry_dead_letters",
+        action="store_true",
+        help="do those finished shards again of which an earlier run left dead letters",
+    )
+    group.add_argument(
+        "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
+    )
+
+
+def parse_build_flags(
+    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
+) -> tuple[argparse.Namespace, PipelineOptions]:
+    """Parses flags, ours and Beam's.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+        prog: The command, as a person types it.
         description: What the program does.
 
     Returns:
-        The text of `--help`.
+        Our flags and Beam's options.
+
+    Raises:
+        InvalidInputError: A flag is unknown or malformed.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_pipeline.build_dataset",
-        description=description,
-        epilog=BEAM_FLAGS_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    BuildOptions._add_argparse_args(parser)
-    return parser.format_help()
+    return parse_flags(build_parser(prog, description), argv)
 
 
-def build_flag_names() -> set[str]:
-    """Returns the names of the flags of `build_dataset`."""
-    parser = argparse.ArgumentParser(add_help=False)
-    BuildOptions._add_argparse_args(parser)
-    return {action.dest for action in parser._actions}
-
-
-def build_settings(options: PipelineOptions) -> BuildSettings:
+def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks the flags that need no other input and freezes them.
 
     Args:
-        options: From `parse_flags`.
+        given: Our flags, from `parse_build_flags`.
+        options: Beam's options.
 
     Returns:
         The settings.
@@ -161,7 +169,6 @@ def build_settings(options: PipelineOptions) -> BuildSettings:
     Raises:
         InvalidInputError: A flag is missing or malformed; the message names it.
     """
-    given: Any = options.view_as(BuildOptions)
     if not given.output:
         raise InvalidInputError(
             "--output is missing: the folder of the dataset, e.g. --output out/liechtenstein"

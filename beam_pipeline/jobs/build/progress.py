@@ -1,4 +1,4 @@
-"""What a person sees of a local run: a progress bar while it goes on, a table when it is done."""
+"""What a person sees of a local run: how far it is while it goes on, a table when it is done."""
 
 import contextlib
 import json
@@ -6,13 +6,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tqdm import tqdm
-
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.folder import DATASET_FILE, DEAD_LETTERS_FILE, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.run_record import read_run
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.progress import Progress
 
 _LOOK_EVERY_S = 0.5
 _COLUMNS = (
@@ -24,28 +23,29 @@ _MOST_LINES = 10
 
 
 @contextlib.contextmanager
-def progress_bar(output: str) -> Iterator[None]:
+def show_progress(output: str) -> Iterator[None]:
     """Shows how many of the planned units are committed, while the job runs in the calling thread.
 
     It counts shards in the folder, so it is right whatever the runner and for what an earlier run did.
 
     Args:
-        output: The dataset's folder; nothing is shown for one that is not on this machine.
+        output: The dataset's folder; in one that is not on this machine nothing is counted.
     """
     if "://" in output:
-        yield
+        with Progress(None, "build"):
+            yield
         return
     folder = Path(output)
     total = len((folder / UNITS_FILE).read_text().splitlines())
     stop = threading.Event()
-    with tqdm(total=total, unit="shard", desc="build_dataset") as bar:
+    with Progress(total, "build", "shards", leave=True) as bar:
 
         def look() -> None:
             while not stop.wait(_LOOK_EVERY_S):
                 update()
 
         def update() -> None:
-            bar.update(sum(1 for _ in folder.glob(f"{DATASET_NAME}-*.tfrecord-*")) - bar.n)
+            bar.update(sum(1 for _ in folder.glob(f"{DATASET_NAME}-*.tfrecord-*")) - bar.done)
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()

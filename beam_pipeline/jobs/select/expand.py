@@ -10,11 +10,14 @@ from typing import Any
 from beam_pipeline.jobs.storage import BeamFiles, FileSystems, open_bytes
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.progress import Progress
 
 MOST_BYTES = 1 << 34
 """Of an expanded composite. Source: 86401 x 33601 float32 are 11.6 GB; a few bytes may expand to any number."""
 
 _CHUNK_BYTES = 1 << 20
+
+_MIB = 1 << 20
 
 
 def default_folder() -> str:
@@ -47,8 +50,8 @@ def expanded(path: str, folder: str) -> str:
         return target
     aside = f"{target}.part-{os.getpid()}"
     try:
-        with open_bytes(path) as source:
-            files.write_bytes(aside, _pieces(source))
+        with open_bytes(path) as source, Progress(None, f"expanding {path.rpartition('/')[2]}", "MiB") as bar:
+            files.write_bytes(aside, _pieces(source, bar))
         files.rename(aside, target)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidInputError(
@@ -69,7 +72,7 @@ def _name(path: str) -> str:
     return f"{stem}-{metadata.size_in_bytes}-{int(metadata.last_updated_in_seconds)}.tif"
 
 
-def _pieces(source: Any) -> Iterator[bytes]:
+def _pieces(source: Any, progress: Progress) -> Iterator[bytes]:
     size = 0
     with gzip.GzipFile(fileobj=source) as file:
         while piece := file.read(_CHUNK_BYTES):
@@ -79,3 +82,4 @@ def _pieces(source: Any) -> Iterator[bytes]:
                     f"it expands to more than {MOST_BYTES >> 30} GiB, and a composite does not"
                 )
             yield piece
+            progress.update(size // _MIB - progress.done)

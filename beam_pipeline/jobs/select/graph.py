@@ -22,6 +22,7 @@ from beam_pipeline.jobs.select.transforms import (
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.progress import Progress
 
 
 def build_graph(pipeline: beam.Pipeline, settings: SelectionSettings) -> None:
@@ -72,10 +73,11 @@ def run_selection(pipeline: beam.Pipeline, settings: SelectionSettings) -> Mappi
         InvalidInputError: Too few cells are left; no list was written, and `PROBLEM_FILE` has the counts.
     """
     build_graph(pipeline, settings)
-    result = pipeline.run()
-    if is_dataflow(pipeline.options):
-        return None
-    result.wait_until_finish()
+    with Progress(None, "choosing cells"):
+        result = pipeline.run()
+        if is_dataflow(pipeline.options):
+            return None
+        result.wait_until_finish()
     files = BeamFiles()
     problem = join(settings.output, PROBLEM_FILE)
     if files.exists(problem):

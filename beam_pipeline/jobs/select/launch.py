@@ -23,8 +23,10 @@ from beam_pipeline.maps.rasters import (
     require_lit,
     require_water,
 )
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.progress import Progress
 
 
 def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings:
@@ -46,16 +48,19 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
         raise InvalidInputError(
             "--plot draws when the job is done, which a launch on Dataflow does not wait for"
         )
+    if given.plot:
+        require_package("matplotlib", "--plot")
     region = _region(given.area)
     output = output_folder(given.output)
     _require_writable(output)
     night_lights = _night_lights(given, runs_locally(options))
     (land_cover_path,) = _one(expand_globs([given.land_cover], "--land_cover"))
     land_cover = _land_cover(land_cover_path)
-    for file in night_lights:
-        require_lit(file, given.rows_per_task)
-    if not is_netcdf(land_cover.path) or "://" not in land_cover.path:
-        require_water(land_cover, given.rows_per_task)
+    with Progress(None, "looking for light and water"):
+        for file in night_lights:
+            require_lit(file, given.rows_per_task)
+        if not is_netcdf(land_cover.path) or "://" not in land_cover.path:
+            require_water(land_cover, given.rows_per_task)
     settings = SelectionSettings(
         output=output,
         night_lights=tuple(night_lights),
@@ -69,7 +74,8 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
         ),
         rows_per_task=given.rows_per_task,
     )
-    _require_enough(settings)
+    with Progress(None, "counting the cells that the night lights reach"):
+        _require_enough(settings)
     BeamFiles().delete(join(output, PROBLEM_FILE))
     return settings
 
@@ -139,7 +145,7 @@ def _one(paths: list[str]) -> list[str]:
 def _land_cover(path: str) -> RasterFile:
     if not is_netcdf(path):
         return inspect_land_cover(path)
-    with local_copy(path) as local:
+    with Progress(None, "looking into the land cover"), local_copy(path) as local:
         file = dataclasses.replace(inspect_land_cover(local), path=path)
         if local != path:
             require_water(dataclasses.replace(file, path=local), file.block_rows)

@@ -1,21 +1,18 @@
-"""Flags of `select_cells` -> frozen settings.
-
-The flags have a parser of their own: as a second class of Beam's options they would clash with those of
-`build_dataset` of the same name.
-"""
+"""Flags of `select_cells` -> frozen settings."""
 
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.grid import NUM_CELLS
-from beam_pipeline.jobs.build.options import build_flag_names
-from beam_pipeline.jobs.runners import BEAM_FLAGS_HELP, area_flags, parse_flags
+from beam_pipeline.jobs.runners import job_parser, parse_flags
 from beam_pipeline.maps.rasters import RasterFile
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import FlagParser
+
+PROG = "python -m beam_pipeline.select_cells"
 
 _MOST_ROWS = 4096
 
@@ -58,19 +55,14 @@ class SelectionSettings:
     rows_per_task: int
 
 
-def selection_parser(description: str) -> argparse.ArgumentParser:
+def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
     """Returns the parser of the flags.
 
     Args:
+        prog: The command, as a person types it.
         description: What the program does.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_pipeline.select_cells",
-        description=description,
-        epilog=BEAM_FLAGS_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = job_parser(prog, description)
     inputs = parser.add_argument_group("inputs")
     inputs.add_argument(
         "--night_lights",
@@ -89,8 +81,7 @@ def selection_parser(description: str) -> argparse.ArgumentParser:
     which.add_argument(
         "--area",
         metavar="BBOX|GEOJSON",
-        help="only cells with their centre in min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon. --region is the "
-        "same, unless its value is a Google Cloud region such as europe-west1",
+        help="only cells with their centre in min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon",
     )
     which.add_argument("--num_cells", type=int, help="draw so many (the paper: 137045)")
     which.add_argument("--fraction", type=float, help="draw each with this probability instead")
@@ -111,11 +102,15 @@ def selection_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_selection_flags(argv: Sequence[str]) -> tuple[Any, PipelineOptions]:
+def parse_selection_flags(
+    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
+) -> tuple[argparse.Namespace, PipelineOptions]:
     """Parses flags, ours and Beam's, and checks what needs no file.
 
     Args:
-        argv: Command-line arguments without the program's name.
+        argv: Arguments without the program's name; those of the process by default.
+        prog: The command, as a person types it.
+        description: What the program does.
 
     Returns:
         Our flags and Beam's options.
@@ -123,14 +118,7 @@ def parse_selection_flags(argv: Sequence[str]) -> tuple[Any, PipelineOptions]:
     Raises:
         InvalidInputError: A flag is unknown, missing or malformed.
     """
-    parser = selection_parser("")
-    given, others = parser.parse_known_args(area_flags(argv))
-    foreign = [flag for flag in others if flag.partition("=")[0].lstrip("-") in build_flag_names()]
-    if foreign:
-        raise InvalidInputError(
-            f"Flags of build_dataset, not of select_cells: {', '.join(foreign)}. See --help"
-        )
-    options = parse_flags(others)
+    given, options = parse_flags(selection_parser(prog, description), argv)
     for name, example in (
         ("night_lights", "'vnl_*.tif'"),
         ("land_cover", "ESACCI-LC-2020.tif"),

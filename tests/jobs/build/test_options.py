@@ -3,8 +3,15 @@ import datetime
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
-from beam_pipeline.jobs.build.options import BuildOptions, build_settings, parse_scl_classes, parse_years
-from beam_pipeline.jobs.runners import is_dataflow, parse_flags, runs_locally
+from beam_pipeline.jobs.build.options import (
+    build_parser,
+    build_settings,
+    parse_build_flags,
+    parse_scl_classes,
+    parse_years,
+)
+from beam_pipeline.jobs.runners import is_dataflow, runs_locally
+from beam_pipeline.jobs.select.options import selection_parser
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 
@@ -45,12 +52,12 @@ def test_scl_classes() -> None:
 
 
 def test_the_default_runner_waits_for_no_download() -> None:
-    options = parse_flags(NEEDED)
+    _, options = parse_build_flags(NEEDED)
     assert options.view_as(StandardOptions).runner == "FnApiRunner"
     assert runs_locally(options)
     assert not is_dataflow(options)
-    assert runs_locally(parse_flags([*NEEDED, "--runner=DirectRunner"]))
-    dataflow = parse_flags([*NEEDED, "--runner=DataflowRunner"])
+    assert runs_locally(parse_build_flags([*NEEDED, "--runner=DirectRunner"])[1])
+    _, dataflow = parse_build_flags([*NEEDED, "--runner=DataflowRunner"])
     assert is_dataflow(dataflow)
     assert not runs_locally(dataflow)
 
@@ -58,36 +65,90 @@ def test_the_default_runner_waits_for_no_download() -> None:
 @pytest.mark.parametrize(
     ("flags", "area", "region"),
     [
-        (["--region", "9.4,47.0,9.7,47.3"], "9.4,47.0,9.7,47.3", None),
-        (["--region=-9.4,47.0,9.7,47.3"], "-9.4,47.0,9.7,47.3", None),
-        (["--region", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
+        (["--area", "9.4,47.0,9.7,47.3"], "9.4,47.0,9.7,47.3", None),
         (["--area", "-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
         (["--area=-9.4,-47.0,9.7,47.3"], "-9.4,-47.0,9.7,47.3", None),
         (["--area", "-.5,38.6,9.0,38.9", "--max_cells", "3"], "-.5,38.6,9.0,38.9", None),
-        (["--region", "alps.geojson"], "alps.geojson", None),
+        (["--area", "alps.geojson"], "alps.geojson", None),
         (["--region", "europe-west1"], None, "europe-west1"),
         (["--region=us-central1", "--area=1,2,3,4"], "1,2,3,4", "us-central1"),
     ],
 )
-def test_region_means_ours_or_google_clouds(flags: list[str], area: str | None, region: str | None) -> None:
-    options = parse_flags([*NEEDED, *flags])
-    assert options.view_as(BuildOptions).area == area
+def test_an_area_is_ours_and_a_region_google_clouds(
+    flags: list[str], area: str | None, region: str | None
+) -> None:
+    given, options = parse_build_flags([*NEEDED, *flags])
+    assert given.area == area
     assert options.view_as(GoogleCloudOptions).region == region
 
 
-@pytest.mark.parametrize("flag", ["--area", "--region"])
-def test_an_area_without_a_value_is_missing_one(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for flags in ([*NEEDED, flag], [flag, *NEEDED]):
-        with pytest.raises(SystemExit, match="2"):
-            parse_flags(flags)
-        assert f"{flag}: expected one argument" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--region", "9.4,47.0,9.7,47.3"],
+        ["--region=-9.4,47.0,9.7,47.3"],
+        ["--region", "-9.4,-47.0,9.7,47.3"],
+        ["--region", "alps.geojson"],
+        ["--region", "../alps"],
+    ],
+)
+def test_an_area_that_is_given_as_region_is_told_where_it_belongs(flags: list[str]) -> None:
+    with pytest.raises(InvalidInputError, match="an area is --area"):
+        parse_build_flags([*NEEDED, *flags])
+
+
+def test_an_area_without_a_value_is_missing_one() -> None:
+    for flags in ([*NEEDED, "--area"], ["--area", *NEEDED]):
+        with pytest.raises(InvalidInputError, match="--area: expected one argument"):
+            parse_build_flags(flags)
+
+
+def test_no_flag_is_both_ours_and_beams_and_workers_get_beams_alone() -> None:
+    given, options = parse_build_flags(
+        [*NEEDED, "--stac_url", "https://user:password@host/v1", "--job_name=x"]
+    )
+    beams = options.get_all_options(retain_unknown_options=True)
+    assert beams["job_name"] == "x"
+    assert not set(vars(given)) & set(beams)
+    assert "password" not in str(options.to_runner_api())
+    assert not set(vars(selection_parser().parse_args([]))) & set(beams)
+
+
+def test_no_flag_is_abbreviated() -> None:
+    with pytest.raises(InvalidInputError, match="Unknown flags: --max_cell"):
+        parse_build_flags([*NEEDED, "--max_cell", "3"])
+    with pytest.raises(InvalidInputError, match="Unknown flags: --runne"):
+        parse_build_flags([*NEEDED, "--runne=DirectRunner"])
+
+
+def test_what_is_refused_is_quoted_without_secrets() -> None:
+    secret = "https://user:password@host/v1?key=4711"
+    for flags in (
+        ["--seed", secret],
+        ["--stac_urll", secret],
+        [f"--max_cells={secret}"],
+        ["--region", secret],
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            parse_build_flags([*NEEDED, *flags])
+        assert "password" not in str(caught.value)
+        assert "4711" not in str(caught.value)
+
+
+def test_the_help_shows_the_command_and_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse_build_flags(["--runner=DataflowRunner", "--help"], "opensentinelmap build", "Builds.")
+    said = capsys.readouterr().out
+    assert said.startswith("usage: opensentinelmap build [-h]")
+    assert "Beam's flags hold too" in said
+    assert all(f"--{name} " in said for name in vars(build_parser().parse_args([])))
 
 
 def test_unknown_flags_and_lossy_modes_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="--cels"):
-        parse_flags([*NEEDED, "--cels", "x.csv"])
+        parse_build_flags([*NEEDED, "--cels", "x.csv"])
     with pytest.raises(InvalidInputError, match="loses records"):
-        parse_flags([*NEEDED, "--direct_running_mode=multi_threading"])
+        parse_build_flags([*NEEDED, "--direct_running_mode=multi_threading"])
 
 
 @pytest.mark.parametrize(
@@ -106,27 +167,27 @@ def test_unknown_flags_and_lossy_modes_are_refused() -> None:
 )
 def test_bad_values_are_named(flags: list[str], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        build_settings(parse_flags(flags))
+        build_settings(*parse_build_flags(flags))
 
 
 def test_every_seed_that_is_taken_can_be_drawn_with() -> None:
     for seed in (-(2**63), 2**63 - 1):
-        settings = build_settings(parse_flags([*NEEDED, f"--seed={seed}"]))
+        settings = build_settings(*parse_build_flags([*NEEDED, f"--seed={seed}"]))
         assert 0 <= keyed_hash(settings.seed, "split", "32TMS") < 2**64
 
 
 def test_settings_are_frozen_flags() -> None:
     flags = [*NEEDED, "--max_scene_cloud", "60", "--no_none_labels", "--output", "gs://bucket/set/"]
-    settings = build_settings(parse_flags([*flags, "--osm", "a.osm.pbf,b.osm.pbf"]))
+    settings = build_settings(*parse_build_flags([*flags, "--osm", "a.osm.pbf,b.osm.pbf"]))
     assert settings.output == "gs://bucket/set"
     assert settings.years == (2017, 2018, 2019, 2020)
     assert settings.extracts == ("a.osm.pbf", "b.osm.pbf")
     assert settings.max_scene_cloud == 60
     assert not settings.none_labels
     assert settings.filters.bad_scl == (1, 3, 8, 9, 10)
-    overpass = build_settings(parse_flags(["--output", "out", "--osm", "overpass"]))
+    overpass = build_settings(*parse_build_flags(["--output", "out", "--osm", "overpass"]))
     assert overpass.extracts == ()
     assert overpass.overpass_url.startswith("https://")
     url = ["--overpass_url", "http://127.0.0.1:8/api/"]
-    given = build_settings(parse_flags(["--output", "out", "--osm", "overpass", *url]))
+    given = build_settings(*parse_build_flags(["--output", "out", "--osm", "overpass", *url]))
     assert given.overpass_url == "http://127.0.0.1:8/api"  # the same dataset as without the slash

@@ -1,0 +1,56 @@
+"""The command `opensentinelmap`."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from beam_pipeline import __version__
+from beam_pipeline.cli import COMMANDS, main
+
+
+def test_help_and_version_import_nothing_slow() -> None:
+    for flag, said in (("--help", "COMMAND --help lists"), ("--version", f"opensentinelmap {__version__}")):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "beam_pipeline.cli", flag],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0
+        assert said in done.stdout
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert not imported & {"apache_beam", "numpy", "tensorflow", "keras"}
+
+
+def test_every_command_is_listed_and_leads_to_a_module(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    for command, (module, does) in COMMANDS.items():
+        assert f"    {command} " in said
+        assert does in said
+        assert importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_shows_its_own_help_and_version(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: opensentinelmap {command} [-h]")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--version"])
+    assert capsys.readouterr().out == f"opensentinelmap {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_ends_with_its_own_exit_code(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--no_such_flag"]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_no_command_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in ([], ["biuld"], ["--no_such_flag"], ["buil"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(argv)
+        assert "usage: opensentinelmap" in capsys.readouterr().err
