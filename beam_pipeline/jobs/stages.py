@@ -1,10 +1,7 @@
 """What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
 
-import contextlib
 import logging
-import time
 import traceback
-from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -13,6 +10,7 @@ from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.run_record import RETRIED
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, shown, without_secrets
 from beam_pipeline.runtime.traffic import Traffic
@@ -40,20 +38,13 @@ class Stage(beam.DoFn):
 
     def __init__(self, settings: BuildSettings) -> None:
         self.settings = settings
-        self._milliseconds = Metrics.distribution(self.stage, "milliseconds")
+        self.timing = Timing(self.stage)
         self.failures = Metrics.counter(self.stage, "failed")
 
     def setup(self) -> None:
         hide_secrets_in_logs()
         self.folder = DatasetFolder(BeamFiles(), self.settings.output)
         self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
-
-    @contextlib.contextmanager
-    def timed(self) -> Iterator[None]:
-        """Measures how long the work on an element takes; what is raised out of it is not measured."""
-        started = time.monotonic()
-        yield
-        self._milliseconds.update(int(1000 * (time.monotonic() - started)))
 
     def count_retried(self) -> None:
         """Counts what was asked once more since the last call.

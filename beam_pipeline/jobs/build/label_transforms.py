@@ -101,7 +101,7 @@ class _ReadExtract(Stage):
         features = Metrics.counter(self.stage, "features")
         dropped: collections.Counter[str] = collections.Counter()
         try:
-            with self.timed(), local_copy(path) as local:
+            with self.timing.measured(), local_copy(path) as local:
                 found = features_of_cells(local, chips, self.settings.ontology, dropped)
                 while batch := list(itertools.islice(found, _FEATURES_PACKED)):
                     features.inc(len(batch))
@@ -150,7 +150,7 @@ class _LabelStage(Stage):
     ) -> CellLabel:
         """Draws a cell; `left_out` says by reason, once its features are there, what was not to be had of them."""
         try:
-            with self.timed():
+            with self.timing.measured():
                 image = rasterize(features(), chip, self._ontology, self.settings.none_labels)
         except Exception as error:
             return self._failed(cell_id, describe(error))

@@ -65,7 +65,7 @@ class _UnitStage(Stage):
 
     def process(self, element: Any) -> Iterator[Any]:
         try:
-            with self.timed():
+            with self.timing.measured():
                 done = self.work(element)
         except Exception as error:
             self.failures.inc()
@@ -147,7 +147,7 @@ class _FindScenes(Stage):
         (tile, year), names = element
         file = f"{SCENES_FOLDER}/{tile}_{year}.json"
         failure = None
-        with self.timed():
+        with self.timing.measured():
             try:
                 # A rerun walks the list that the run before it walked; an empty one may have been a hiccup of the API.
                 kept = self._kept(file)

@@ -40,7 +40,6 @@ def build_graph(pipeline: beam.Pipeline, settings: SelectionSettings) -> None:
     counts = (
         (everything, lit[COUNTS], usable[COUNTS])
         | "AllCounts" >> beam.Flatten()
-        | "Typed" >> beam.Map(_same).with_output_types(tuple[str, int])
         | "AddUp" >> beam.CombinePerKey(sum)
     )
     # Side inputs are complete before the one element is processed.
@@ -49,10 +48,6 @@ def build_graph(pipeline: beam.Pipeline, settings: SelectionSettings) -> None:
         | "Once" >> beam.Create([None])
         | "CloseSelection" >> beam.Map(_close, settings, pvalue.AsIter(parts), pvalue.AsDict(counts))
     )
-
-
-def _same(element: Any) -> Any:
-    return element
 
 
 def _close(_: None, settings: SelectionSettings, parts: Iterable[Part], counts: Mapping[str, int]) -> None:

@@ -6,7 +6,6 @@ of ids, so that the list is written in pieces that need no sorting afterwards.
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from apache_beam import pvalue
-from apache_beam.metrics import Metrics
 
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
@@ -25,6 +23,7 @@ from beam_pipeline.cells.sampling import EVERY_CELL, Cut, cell_hashes, draw_tile
 from beam_pipeline.jobs.select.cell_list import Part, write_part
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
 from beam_pipeline.jobs.storage import BeamFiles, local_copy
+from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.maps.activity import cells_of_lit, count_reached
 from beam_pipeline.maps.land_cover import find_land, groups_of_bands
 from beam_pipeline.maps.rasters import GDAL_OPTIONS, RasterFile, is_netcdf, lit_pixels, open_raster
@@ -65,14 +64,11 @@ class _Stage(beam.DoFn):
 
     def __init__(self, settings: SelectionSettings) -> None:
         self._settings = settings
-        self._milliseconds = Metrics.distribution(self.stage, "milliseconds")
+        self._timing = Timing(self.stage)
 
     def setup(self) -> None:
         region = self._settings.region
         self._polygons = None if region is None else region_polygons(region)
-
-    def _done(self, started: float) -> None:
-        self._milliseconds.update(int(1000 * (time.monotonic() - started)))
 
     def _within(self, ids: Ints) -> Ints:
         return ids if self._polygons is None else ids[within_any(ids, self._polygons)]
@@ -93,20 +89,19 @@ class _RasterStage(_Stage):
         return self._copies.enter_context(local_copy(path)) if is_netcdf(path) else path
 
 
+@dataclasses.dataclass(eq=False)
 class CountCells(beam.PTransform):
     """How many cells there are, and how many of them the night lights reach."""
 
-    def __init__(self, settings: SelectionSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: SelectionSettings
 
     def expand(self, start: Any) -> beam.PCollection[Count]:
-        region = self._settings.region
+        region = self.settings.region
         bands = range(grid.NUM_BANDS) if region is None else bands_of(region_polygons(region))
         return (
             start
             | "Bands" >> beam.Create(bands[::_BANDS_COUNTED], reshuffle=True)
-            | "Count" >> beam.ParDo(_CountBands(self._settings))
+            | "Count" >> beam.ParDo(_CountBands(self.settings)).with_output_types(Count)
         )
 
 
@@ -125,19 +120,21 @@ class _CountBands(_Stage):
         yield "candidates", within
 
 
+@dataclasses.dataclass(eq=False)
 class FindLitCells(beam.PTransform):
     """Rows of the night lights -> packed ids of lit cells by land-cover group; tagged: counts."""
 
-    def __init__(self, settings: SelectionSettings, rows: Sequence[range]) -> None:
-        super().__init__()
-        self._settings = settings
-        self._rows = rows
+    settings: SelectionSettings
+    rows: Sequence[range]
 
     def expand(self, start: Any) -> Any:
         return (
             start
-            | "Rows" >> beam.Create([(rows.start, rows.stop) for rows in self._rows], reshuffle=True)
-            | "Read" >> beam.ParDo(_ReadNightLights(self._settings)).with_outputs(COUNTS, main="cells")
+            | "Rows" >> beam.Create([(rows.start, rows.stop) for rows in self.rows], reshuffle=True)
+            | "Read"
+            >> beam.ParDo(_ReadNightLights(self.settings))
+            .with_output_types(tuple[int, bytes], **{COUNTS: Count})
+            .with_outputs(COUNTS, main="cells")
         )
 
 
@@ -149,8 +146,10 @@ class _ReadNightLights(_RasterStage):
         self._groups = groups_of_bands(self._settings.land_cover, self._settings.rows_per_task)
 
     def process(self, bounds: tuple[int, int]) -> Iterator[Any]:
-        started = time.monotonic()
-        rows = range(*bounds)
+        with self._timing.measured():
+            yield from self._lit_cells(range(*bounds))
+
+    def _lit_cells(self, rows: range) -> Iterator[Any]:
         files = self._settings.night_lights
         window = files[0].window
         lit = self._lit(files[0], rows)
@@ -164,7 +163,6 @@ class _ReadNightLights(_RasterStage):
         yield pvalue.TaggedOutput(COUNTS, ("pixels_read", lit.size * len(files)))
         yield pvalue.TaggedOutput(COUNTS, ("pixels", lit.size))
         yield pvalue.TaggedOutput(COUNTS, ("lit_pixels", int(np.count_nonzero(lit))))
-        self._done(started)
 
     @staticmethod
     def _lit(file: RasterFile, rows: range) -> npt.NDArray[np.bool_]:
@@ -172,25 +170,21 @@ class _ReadNightLights(_RasterStage):
             return lit_pixels(opened, file, rows)
 
 
+@dataclasses.dataclass(eq=False)
 class DropUnusable(beam.PTransform):
     """Packed ids by group -> packs of cells on land that have a tile; tagged: counts."""
 
-    def __init__(self, settings: SelectionSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: SelectionSettings
 
     def expand(self, lit: beam.PCollection[tuple[int, bytes]]) -> Any:
         return (
             lit
-            # Tagged outputs lose their type, and grouping needs that of the key.
-            | "Typed" >> beam.Map(_same).with_output_types(tuple[int, bytes])
             | "ByGroup" >> beam.GroupByKey()
-            | "ReadLandCover" >> beam.ParDo(_ReadLandCover(self._settings)).with_outputs(COUNTS, main="packs")
+            | "ReadLandCover"
+            >> beam.ParDo(_ReadLandCover(self.settings))
+            .with_output_types(CellPack, **{COUNTS: Count})
+            .with_outputs(COUNTS, main="packs")
         )
-
-
-def _same(element: Any) -> Any:
-    return element
 
 
 class _ReadLandCover(_RasterStage):
@@ -204,10 +198,12 @@ class _ReadLandCover(_RasterStage):
         self._draws = sampling.num_cells is not None or sampling.fraction < 1
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        started = time.monotonic()
-        group, packed = element
-        # Rows of two tasks may touch one cell.
-        ids = self._united(packed)
+        with self._timing.measured():
+            group, packed = element
+            # Rows of two tasks may touch one cell.
+            yield from self._usable_cells(group, self._united(packed))
+
+    def _usable_cells(self, group: int, ids: Ints) -> Iterator[Any]:
         with rasterio.Env(**GDAL_OPTIONS), open_raster(self._path) as opened:
             found = find_land(ids, opened, self._settings.land_cover, self._blocks[group])
         counts = {
@@ -224,7 +220,6 @@ class _ReadLandCover(_RasterStage):
             yield self._pack(on_land[start : start + _PACK_CELLS], counts)
         for count in counts.items():
             yield pvalue.TaggedOutput(COUNTS, count)
-        self._done(started)
 
     @staticmethod
     def _united(packed: Iterable[bytes]) -> Ints:
@@ -248,15 +243,14 @@ class _ReadLandCover(_RasterStage):
         return CellPack(ids, tiles[usable].astype(np.int32), hashes)
 
 
+@dataclasses.dataclass(eq=False)
 class DrawCells(beam.PTransform):
     """Packs -> packs of the cells that are taken: first tiles are drawn, if so wished, then cells in them."""
 
-    def __init__(self, sampling: Sampling) -> None:
-        super().__init__()
-        self._sampling = sampling
+    sampling: Sampling
 
     def expand(self, packs: beam.PCollection[CellPack]) -> beam.PCollection[CellPack]:
-        sampling = self._sampling
+        sampling = self.sampling
         if sampling.max_tiles is not None:
             tiles = packs | "DrawTiles" >> beam.CombineGlobally(_DrawTiles(sampling))
             packs = packs | "InTiles" >> beam.Map(_in_tiles, pvalue.AsSingleton(tiles))
@@ -336,19 +330,18 @@ class _FindCut(beam.CombineFn):
         return Cut.behind(hashes, ids) if len(ids) == self._num_cells else EVERY_CELL
 
 
+@dataclasses.dataclass(eq=False)
 class WriteParts(beam.PTransform):
     """Packs -> pieces of the list, written aside."""
 
-    def __init__(self, settings: SelectionSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    settings: SelectionSettings
 
     def expand(self, packs: beam.PCollection[CellPack]) -> beam.PCollection[Part]:
         return (
             packs
             | "NotEmpty" >> beam.Filter(_holds_cells)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(_write_part, self._settings.output, self._settings.sampling.seed)
+            | "Write" >> beam.Map(_write_part, self.settings.output, self.settings.sampling.seed)
         )
 
 
