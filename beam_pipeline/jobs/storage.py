@@ -56,7 +56,7 @@ def with_retries(function: Callable[[], _T]) -> _T:
 
 
 class BeamFiles:
-    """The `records.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
+    """The `runtime.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
 
     A rename is atomic on a local disk. On an object store it is a copy and a delete: the copy appears whole
     or not at all, which is what the commit of a shard needs.
@@ -78,8 +78,7 @@ class BeamFiles:
             with _faults("look for", path):
                 if _is_local(path):
                     return os.path.getsize(path) if os.path.isfile(path) else None
-                (match,) = FileSystems.match([path])
-                return next((int(found.size_in_bytes) for found in match.metadata_list), None)
+                return next((int(found.size_in_bytes) for found in _match(path)), None)
 
         return with_retries(look)
 
@@ -152,8 +151,7 @@ class BeamFiles:
 
         def look() -> list[str]:
             with _faults("list", pattern):
-                (match,) = FileSystems.match([pattern])
-                return sorted(metadata.path for metadata in match.metadata_list)
+                return sorted(found.path for found in _match(pattern))
 
         return with_retries(look)
 
@@ -169,12 +167,11 @@ class BeamFiles:
                     FileSystems.delete([path])
                 return
             # An object store has no folders: delete the object, and all whose names begin with path/.
-            (match,) = FileSystems.match([path.rstrip("/") + "/**"])
-            found = [metadata.path for metadata in match.metadata_list]
+            paths = [found.path for found in _match(path.rstrip("/") + "/**")]
             if FileSystems.exists(path):
-                found.append(path)
-            if found:
-                FileSystems.delete(found)
+                paths.append(path)
+            if paths:
+                FileSystems.delete(paths)
 
 
 def use_default_options() -> None:
@@ -211,48 +208,44 @@ def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
     paths: list[str] = []
     for pattern in patterns:
         try:
-            (match,) = FileSystems.match([pattern])
+            found = sorted(metadata.path for metadata in _match(pattern))
         except Exception as error:
             raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
-        if not match.metadata_list:
+        if not found:
             raise InvalidInputError(f"{flag} matches no file. Received: {pattern}")
-        paths += sorted(metadata.path for metadata in match.metadata_list)
+        paths += found
     return list(dict.fromkeys(paths))
 
 
-@contextlib.contextmanager
-def local_copy(path: str) -> Iterator[str]:
+def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
     """Gives a file a local path, for libraries that know no other.
 
     Args:
         path: A local path or a URL.
 
-    Yields:
-        The path itself if it is local, else that of a copy, which is deleted afterwards.
+    Returns:
+        A context of the path itself if it is local, else of that of a copy, which is deleted afterwards.
 
     Raises:
         Fault: The file cannot be read.
     """
-    with _copy(path, None) as local:
-        yield local
+    return _copy(path, None)
 
 
-@contextlib.contextmanager
-def header_copy(path: str) -> Iterator[str]:
+def header_copy(path: str) -> contextlib.AbstractContextManager[str]:
     """Gives the head of a file a local path; what follows the head may be all zeros.
 
     Args:
         path: A local path or a URL.
 
-    Yields:
-        The path itself if it is local, else that of a copy of the first `HEADER_BYTES`, as long as the file,
-        which is deleted afterwards.
+    Returns:
+        A context of the path itself if it is local, else of that of a copy of the first `HEADER_BYTES`, as long
+        as the file, which is deleted afterwards.
 
     Raises:
         Fault: The file cannot be read.
     """
-    with _copy(path, HEADER_BYTES) as local:
-        yield local
+    return _copy(path, HEADER_BYTES)
 
 
 @contextlib.contextmanager
@@ -269,14 +262,14 @@ def _copy(path: str, limit: int | None) -> Iterator[str]:
 
 def _download(path: str, local: str, limit: int | None) -> None:
     with open_bytes(path) as source, open(local, "wb") as target:
-        (match,) = FileSystems.match([path])
+        (found,) = _match(path)
         while limit is None or target.tell() < limit:
             chunk = source.read(_COPY_BYTES)
             if not chunk:
                 break
             target.write(chunk)
         # The padding is a hole: it takes no space.
-        target.truncate(match.metadata_list[0].size_in_bytes)
+        target.truncate(found.size_in_bytes)
 
 
 def _write_empty_s3(path: str) -> None:
@@ -286,6 +279,12 @@ def _write_empty_s3(path: str) -> None:
     bucket, name = s3io.parse_s3_path(path)
     filesystem = FileSystems.get_filesystem(path)
     s3io.S3IO(options=filesystem._options).client.client.put_object(Bucket=bucket, Key=name, Body=b"")
+
+
+def _match(pattern: str) -> list[Any]:
+    """Returns Beam's metadata of the files that match."""
+    (match,) = FileSystems.match([pattern])
+    return list(match.metadata_list)
 
 
 def _is_local(path: str) -> bool:
@@ -300,10 +299,7 @@ def _faults(action: str, path: str) -> Iterator[None]:
     except Fault:
         raise  # from whoever makes the chunks that are written
     except Exception as error:
-        causes = _causes(error)
-        # Cloud clients raise classes of their own, with the HTTP status in `code`.
-        statuses = {status for cause in causes if isinstance(status := getattr(cause, "code", None), int)}
-        numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+        statuses, numbers = _statuses_and_numbers(error)
         detail = f"cannot {action} {path}: {error}"
         if errno.ENOENT in numbers or 404 in statuses:
             raise PermanentFault("not_found", detail) from error
@@ -316,10 +312,24 @@ def _faults(action: str, path: str) -> Iterator[None]:
         raise TransientFault("storage", detail) from error
 
 
-def _causes(error: Exception) -> list[Exception]:
-    """Returns an error with those that it is made of; Beam wraps them, several in one."""
-    causes = [error]
+def _statuses_and_numbers(error: Exception) -> tuple[set[int], set[int]]:
+    """Returns the HTTP statuses and the errno values in an error and in those that it is made of.
+
+    Beam wraps errors, several in one. Cloud clients raise classes of their own, with the HTTP status in `code`.
+    Of a rename or a deletion on gs:// Beam keeps the bare status.
+    """
+    statuses: set[int] = set()
+    numbers: set[int] = set()
+    causes: list[Any] = [error]
     for cause in causes:  # grows
-        details = getattr(cause, "exception_details", None) or {}
-        causes += [it for it in (*details.values(), *cause.args[:1]) if isinstance(it, Exception)]
-    return causes
+        if isinstance(cause, int):
+            statuses.add(cause)
+        elif isinstance(cause, Exception):
+            if isinstance(cause, OSError) and cause.errno is not None:
+                numbers.add(cause.errno)
+            causes += [
+                getattr(cause, "code", None),
+                *(getattr(cause, "exception_details", None) or {}).values(),
+            ]
+            causes += [it for it in cause.args[:1] if isinstance(it, Exception)]
+    return statuses, numbers

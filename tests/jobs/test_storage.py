@@ -282,6 +282,7 @@ OPERATIONS = {
         OSError(errno.EIO, "Input/output error"),
         OSError(errno.ESTALE, "Stale file handle"),
         BeamIOError("failed", {"x": OSError(OSError(errno.EIO, "wrapped by Beam"))}),
+        BeamIOError("failed", {("x", "y"): 503}),  # of a rename or a deletion on gs://
         CloudError(503),
     ],
     ids=str,
@@ -304,6 +305,7 @@ def test_a_hiccup_of_the_storage_is_tried_again(root, monkeypatch, operation, er
         OSError(errno.EACCES, "Permission denied"),
         OSError(errno.EROFS, "Read-only file system"),
         BeamIOError("failed", {"x": OSError(OSError(errno.ENOSPC, "wrapped by Beam"))}),
+        BeamIOError("failed", {("x", "y"): 403}),
         CloudError(403),
     ],
     ids=str,

@@ -15,6 +15,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built
+from tests.pipelines.object_stores import check_files
 from tests.pipelines.test_kill import check, killed_build
 
 boto3 = pytest.importorskip("boto3", reason="needs apache-beam[aws]: pip install -r tests/requirements.txt")
@@ -55,21 +56,7 @@ def download(client: Any, folder: Path) -> Path:
 
 
 def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
-    files, folder = BeamFiles(), f"s3://{BUCKET}/set"
-    assert not files.exists(f"{folder}/a")
-    assert files.size(f"{folder}/a") is None
-    files.write_bytes(f"{folder}/empty", [])
-    files.write_bytes(f"{folder}/none", [b"", b""])
-    files.write_bytes(f"{folder}/tmp/a", [b"", b"x" * (6 << 20), b"y"])
-    assert files.read_bytes(f"{folder}/empty") == files.read_bytes(f"{folder}/none") == b""
-    files.rename(f"{folder}/tmp/a", f"{folder}/a")
-    assert files.size(f"{folder}/a") == (6 << 20) + 1
-    files.write_text(f"{folder}/a", "anew")
-    assert files.read_text(f"{folder}/a") == "anew"
-    files.write_bytes(f"{folder}/tmp/b", [b"left over"])
-    files.delete(f"{folder}/tmp")
-    assert files.glob(f"{folder}/*") == [f"{folder}/{name}" for name in ("a", "empty", "none")]
-    assert files.glob(f"{folder}/*/*") == []
+    check_files(f"s3://{BUCKET}/set")
 
 
 def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
