@@ -17,7 +17,6 @@ if __name__ == "__main__" and not __package__:
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.backend import choose_backend
 from model_tf.evaluation.flags import parse_evaluate_flags
-from model_tf.training.settings import TrainSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "")
     try:
-        choose_backend(TrainSettings(backend=command.backend))
-        from model_tf.evaluation.run import evaluate  # imports Keras, with its backend
+        choose_backend(command.backend)
+        from model_tf.evaluation.evaluate import evaluate  # imports Keras, with its backend
 
         evaluate(command)
     except InvalidInputError as error:

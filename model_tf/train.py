@@ -11,13 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_tf.backend import choose_backend
-
 if __name__ == "__main__" and not __package__:
     # Run as a script, Python looks in model_tf/ itself, where settings.py would be a top-level name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from model_tf.backend import choose_backend
 from model_tf.training.flags import parse_flags
 from model_tf.training.stopping import StopRequest
 
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with request.listening():
         try:
             command = parse_flags(sys.argv[1:] if argv is None else argv, __doc__ or "")
-            choose_backend(command.settings)
+            choose_backend(command.settings.backend, deterministic=command.settings.deterministic)
             from model_tf.training.run import train  # imports Keras, with its backend
 
             return train(command, request)

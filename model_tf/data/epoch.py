@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from beam_pipeline.runtime.keyed_hash import keyed_hash
-from model_tf.data.dataset_info import DatasetInfo
+from model_tf.data.info import DatasetInfo
 from model_tf.data.keyed_draw import draw_int64, key_pair
 
 SHARDS_AT_ONCE = 16

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from beam_pipeline.dataset.commits import commit_unit
 from beam_pipeline.dataset.manifest import dataset_json, to_text
 from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
+from beam_pipeline.records.description import Ontology
 from beam_pipeline.records.example import CellYear, encode
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.shards import shard_name
+from model_tf.data.categories import CategoryTable
 from tests.records.builders import Assembled, PlainUnit
 
 ONTOLOGY: dict[str, Any] = {
@@ -50,6 +53,11 @@ VALUES = tuple(tuple(channel["labels"].values()) for channel in ONTOLOGY["channe
 """Values of the categories of each channel."""
 
 _BLOCK = 16  # side of a patch of one label, px at 10 m
+
+
+def table_of(ontology: dict[str, Any]) -> CategoryTable:
+    """The categories of an ontology as it stands in dataset.json."""
+    return CategoryTable.from_ontology(Ontology.model_validate_json(json.dumps(ontology)))
 
 
 class LocalFiles:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from model_tf import evaluate
-from model_tf.data.dataset_info import load_info
-from model_tf.evaluation import run as evaluation
+from model_tf.data.info import load_info
+from model_tf.evaluation import evaluate as evaluation
 from model_tf.evaluation.trained_net import load_net
 from model_tf.network.hrnet import WIDTHS, HRNetBackbone, HRNetSegmenter, build_hrnet
 from model_tf.training.run_folder import RunInfo, read_run
@@ -135,8 +135,8 @@ def test_the_table_has_the_numbers_of_the_file(evaluated):
 
 def test_a_net_scores_what_it_predicts(run_folder, dataset_folder, evaluated):
     """The scores of the net, asked directly, in batches of another size."""
-    from model_tf.data.dataset import make_dataset
-    from model_tf.scores.scores import ScoreHistogram
+    from model_tf.data.batches import make_dataset
+    from model_tf.scores.histogram import ScoreHistogram
 
     info = load_info(dataset_folder)
     model = keras.saving.load_model(run_folder / "best.keras", compile=False)

@@ -21,7 +21,7 @@ import pytest
 import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.dataset_info import load_info
+from model_tf.data.info import load_info
 from model_tf.train import main
 from model_tf.training import run as training
 from model_tf.training.devices import Devices

@@ -12,9 +12,10 @@ from tensorflow.python.framework import op_def_registry
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.shards import frame, read_shard
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.data_faults import explain_data_faults
-from model_tf.data.dataset import make_dataset, steps_per_epoch
-from model_tf.data.dataset_info import GRID_BANDS, load_info
+from model_tf.data.batches import make_dataset, steps_per_epoch
+from model_tf.data.faults import explain_data_faults
+from model_tf.data.info import load_info
+from model_tf.data.statistics import INPUT_BANDS
 from tests.model_tf.conftest import SINGLE, YEARS
 from tests.model_tf.data.test_augment import turned
 from tests.model_tf.made_dataset import LocalFiles, made_cell, made_cell_years, made_image, write_dataset
@@ -63,8 +64,8 @@ def stored(cell_years, split):
 
 
 def standardised(image, grid, statistics):
-    mean = np.array([statistics.mean[band] for band in GRID_BANDS[grid]])
-    deviation = np.sqrt([statistics.variance[band] for band in GRID_BANDS[grid]])
+    mean = np.array([statistics.mean[band] for band in INPUT_BANDS[grid]])
+    deviation = np.sqrt([statistics.variance[band] for band in INPUT_BANDS[grid]])
     return ((getattr(image, grid) + np.float64(image.boa_add_offset)) / 10_000 - mean) / deviation
 
 

@@ -8,11 +8,10 @@ import pytest
 from sklearn import metrics
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.categories import CategoryTable
-from model_tf.scores.scores import ScoreHistogram, mean_auc
-from tests.model_tf.made_dataset import ONTOLOGY, VALUES
+from model_tf.scores.histogram import ScoreHistogram, mean_auc
+from tests.model_tf.made_dataset import ONTOLOGY, VALUES, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 
 
 def made(seed: int, images: int = 3, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
