@@ -122,8 +122,9 @@ def test_histograms_merge():
         one = ScoreHistogram(CATEGORIES)
         one.update(logits, label, cells)
         merged.merge(one)
+    scores = merged.scores()
     for name, score in together.scores().items():
-        assert merged.scores()[name].to_json() == score.to_json()
+        assert scores[name].to_json() == score.to_json()
     other = dataclasses.replace(CATEGORIES, names=tuple(name.upper() for name in CATEGORIES.names))
     with pytest.raises(ValueError, match="categories must agree"):
         merged.merge(ScoreHistogram(other))
