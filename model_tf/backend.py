@@ -5,27 +5,30 @@ import os
 import sys
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.training.settings import TrainSettings
 
 
-def choose_backend(settings: TrainSettings) -> None:
+def choose_backend(backend: str, *, deterministic: bool = True) -> None:
     """Sets what Keras and its backends read from the environment when they are imported.
+
+    Args:
+        backend: "tensorflow", "jax" or "torch".
+        deterministic: Whether every operation must give the same bits each time.
 
     Raises:
         InvalidInputError: The backend is not installed, or Keras is imported already with another one.
     """
-    if importlib.util.find_spec(settings.backend) is None:
+    if importlib.util.find_spec(backend) is None:
         raise InvalidInputError(
-            f"--backend {settings.backend} needs the package {settings.backend}, which is not installed. Install it "
+            f"--backend {backend} needs the package {backend}, which is not installed. Install it "
             "with pip, or give another --backend."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if settings.backend == "jax" and settings.deterministic:
+    if backend == "jax" and deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    os.environ["KERAS_BACKEND"] = settings.backend
-    if "keras" in sys.modules and sys.modules["keras"].config.backend() != settings.backend:
+    os.environ["KERAS_BACKEND"] = backend
+    if "keras" in sys.modules and sys.modules["keras"].config.backend() != backend:
         raise InvalidInputError(
             f"Keras already runs on {sys.modules['keras'].config.backend()} in this process. Received: --backend "
-            f"{settings.backend}. Train in a process of its own."
+            f"{backend}. Train in a process of its own."
         )

@@ -17,7 +17,6 @@ if __name__ == "__main__" and not __package__:
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.backend import choose_backend
 from model_tf.evaluation.flags import parse_evaluate_flags
-from model_tf.training.settings import TrainSettings
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
@@ -32,8 +31,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
     """
     try:
         command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "", prog)
-        choose_backend(TrainSettings(backend=command.backend))
-        from model_tf.evaluation.run import evaluate  # imports Keras, with its backend
+        choose_backend(command.backend)
+        from model_tf.evaluation.evaluate import evaluate  # imports Keras, with its backend
 
         evaluate(command)
     except InvalidInputError as error:

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     with request.listening():
         try:
             command = parse_flags(sys.argv[1:] if argv is None else argv, __doc__ or "", prog)
-            choose_backend(command.settings)
+            choose_backend(command.settings.backend, deterministic=command.settings.deterministic)
             from model_tf.training.run import train  # imports Keras, with its backend
 
             return train(command, request)

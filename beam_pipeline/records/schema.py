@@ -14,6 +14,8 @@ row are in the same order, and a reshape, which moves nothing, gives the shape i
 """
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60
@@ -25,6 +27,11 @@ from beam_pipeline.labels.label_image import UNLABELED as UNLABELED
 
 SCHEMA_VERSION = "1.0.0"
 """Major: readers must change. Minor: features were added. Patch: meanings were made clearer."""
+
+GRID_BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"gsd_10": BANDS_10, "gsd_20": BANDS_20, "gsd_60": BANDS_60}
+)
+"""The grids of an image by ground sample distance in metres, with the bands of each in the order of their samples."""
 
 SCL_PIXELS = 96 * 96
 """Pixels of a chip at 20 m, the denominator of `bad_percent`."""
@@ -63,7 +70,8 @@ def _int(name: str, meaning: str, unit: str = "") -> FeatureSpec:
     return FeatureSpec(name, "int64", (), (), "int64", unit, meaning)
 
 
-def _dn(name: str, side: int, bands: tuple[str, ...]) -> FeatureSpec:
+def _dn(name: str, side: int) -> FeatureSpec:
+    bands = GRID_BANDS[name]
     meaning = f"{' '.join(bands)}, untouched; 0 = no data. Reflectance = (DN + boa_add_offset) / 10000"
     channels = {4: 4, 6: 3, 2: 1}[len(bands)]
     png_shape = (side, side * len(bands) // channels, channels)
@@ -91,9 +99,9 @@ IMAGE_FEATURES: tuple[FeatureSpec, ...] = (
         "fraction",
         f"bad_pixels / {SCL_PIXELS}, 0 to 1, rounded to float32. The published name; it is no percentage",
     ),
-    _dn("gsd_10", 192, BANDS_10),
-    _dn("gsd_20", 96, BANDS_20),
-    _dn("gsd_60", 32, BANDS_60),
+    _dn("gsd_10", 192),
+    _dn("gsd_20", 96),
+    _dn("gsd_60", 32),
     FeatureSpec(
         "scl", "png", (96, 96), (96, 96, 1), "uint8", "class", "Scene classification at 20 m; 0 = no data"
     ),

@@ -1,7 +1,7 @@
 """A contact sheet of examples: both images in true colour with their dates, and the label channels."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,39 +9,27 @@ from matplotlib.figure import Figure
 
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.imagery.radiometry import to_reflectance
-from beam_pipeline.labels.label_image import NONE, UNLABELED
+from beam_pipeline.records.description import LabelChannel
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.schema import FEATURES, GRID_BANDS, NONE, UNLABELED
 from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
 from beam_pipeline.runtime.foreign_text import one_line
 
 _DPI = 100
 
-
-_SIDE = 192  # here and below in pixels, of which an image has this many on a side
-
-
+# In pixels.
+_SIDE = FEATURES["label"].shape[0]
 _GAP = 8
-
-
 _CAPTION = 30
-
-
-_CAPTION_CHARS = 60
-
-
-_LEGEND_COLUMNS = 6
-
-
 _LEGEND_ROW = 18
-
-
 _FONT = 11
 
-
+_CAPTION_CHARS = 60
+_LEGEND_COLUMNS = 6
 _FRAME_GREY = 160
 
 
-def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple[int, int, int]]]:
+def palette(channels: Sequence[LabelChannel]) -> dict[str, tuple[int, tuple[int, int, int]]]:
     """Chooses a colour for every category.
 
     Args:
@@ -50,13 +38,13 @@ def palette(channels: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, tuple
     Returns:
         Category -> (value, RGB), in order of value.
     """
-    labels = [(value, name) for channel in channels for name, value in channel["labels"].items()]
+    labels = [(value, name) for channel in channels for name, value in channel.labels.items()]
     labels.sort()
     chosen = category_colours([name for _, name in labels])
     return {name: (value, colour) for (value, name), colour in zip(labels, chosen, strict=True)}
 
 
-def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, Any]]) -> Figure:
+def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]) -> Figure:
     """Draws a contact sheet.
 
     Args:
@@ -64,7 +52,7 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
         channels: The channels of `dataset.json`'s ontology.
 
     Returns:
-        A figure, on which images are drawn pixel for pixel.
+        A figure, on which images are drawn pixel for pixel; `save_sheet` writes it so.
     """
     colours = palette(channels)
     table = np.zeros((256, 3), np.uint8)
@@ -96,8 +84,14 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[Mapping[str, 
     return sheet.figure
 
 
+def save_sheet(sheet: Figure, path: Path) -> None:
+    """Writes a contact sheet as a PNG, and makes the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.savefig(path, format="png", dpi=_DPI)
+
+
 def _pictures(
-    example: CellYear, channels: Sequence[Mapping[str, Any]], table: npt.NDArray[np.uint8]
+    example: CellYear, channels: Sequence[LabelChannel], table: npt.NDArray[np.uint8]
 ) -> list[tuple[npt.NDArray[np.uint8], str]]:
     """Returns what is drawn of an example: RGB pixels and what is written below them."""
     cell = example.cell
@@ -108,7 +102,7 @@ def _pictures(
     pictures += [(np.full((_SIDE, _SIDE, 3), 200, np.uint8), "no second clear date")] * (2 - len(pictures))
     where = (f"cell {cell.cell_id}", f"{_brief(cell.tile)}  {cell.split}", "")
     pictures += [
-        (table[example.label[..., index]], f"{_brief(channel['name'])}\n{where[min(index, 2)]}")
+        (table[example.label[..., index]], f"{_brief(channel.name)}\n{where[min(index, 2)]}")
         for index, channel in enumerate(channels)
     ]
     return pictures
@@ -145,4 +139,5 @@ def _brief(text: str) -> str:
 
 
 def _true_colour(image: Image) -> npt.NDArray[np.uint8]:
-    return true_colour(to_reflectance(image.gsd_10[..., [2, 1, 0]], image.boa_add_offset))
+    bands = [GRID_BANDS["gsd_10"].index(band) for band in ("B04", "B03", "B02")]
+    return true_colour(to_reflectance(image.gsd_10[..., bands], image.boa_add_offset))

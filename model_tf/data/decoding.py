@@ -21,7 +21,7 @@ from beam_pipeline.records.schema import (
     slot_prefix,
 )
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import GRID_BANDS, BandStatistics
+from model_tf.data.statistics import INPUT_BANDS, BandStatistics
 
 NO_ID = -1
 """What stands for an id where there is no image."""
@@ -30,7 +30,7 @@ _SLOTS = tuple(slot_prefix(slot) for slot in range(NUM_SLOTS))
 _OFFSET = "boa_add_offset"
 _READ = (
     *("cell_id", "year", "num_images", "label"),
-    *(slot + name for slot in _SLOTS for name in (*GRID_BANDS, _OFFSET)),
+    *(slot + name for slot in _SLOTS for name in (*INPUT_BANDS, _OFFSET)),
 )
 """Names of the features that are read."""
 
@@ -82,7 +82,7 @@ def decode_pair(stored: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return tf.reshape(tf.ensure_shape(png, spec.png_shape), spec.shape)
 
     return {
-        **{grid: tf.stack([pixels(slot + grid) for slot in _SLOTS]) for grid in GRID_BANDS},
+        **{grid: tf.stack([pixels(slot + grid) for slot in _SLOTS]) for grid in INPUT_BANDS},
         _OFFSET: tf.stack([stored[slot + _OFFSET] for slot in _SLOTS]),
         "label": pixels("label"),
         **{name: stored[name] for name in ("cell_id", "year", "num_images")},
@@ -103,8 +103,8 @@ def standardise(dn: tf.Tensor, boa_add_offset: tf.Tensor, statistics: BandStatis
         unusual there.
     """
     _, _, size, bands = dn.shape
-    mean = np.array([statistics.mean[band] for band in GRID_BANDS[grid]])
-    deviation = np.sqrt([statistics.variance[band] for band in GRID_BANDS[grid]])
+    mean = np.array([statistics.mean[band] for band in INPUT_BANDS[grid]])
+    deviation = np.sqrt([statistics.variance[band] for band in INPUT_BANDS[grid]])
     scale = 1 / (REFLECTANCE_SCALE * deviation)
     # One multiplication and one addition a sample. They go row by row, because broadcasting along an axis of 4 or 6
     # bands costs TensorFlow three times as much.

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from beam_pipeline.runtime.keyed_hash import keyed_hash
-from model_tf.data.dataset_info import DatasetInfo
+from model_tf.data.info import DatasetInfo
 from model_tf.data.keyed_draw import draw_int64, key_pair
 
 SHARDS_AT_ONCE = 16
@@ -160,7 +160,12 @@ def _records(path: tf.Tensor) -> tf.data.Dataset:
 
 
 def _shuffle(examples: tf.data.Dataset, seed: int, seed2: int) -> tf.data.Dataset:
-    """Shuffles as `Dataset.shuffle` does, but for its mixing of the seed with that of `tf.random.set_seed`."""
+    """Shuffles as `Dataset.shuffle` does, but by these seeds alone.
+
+    `Dataset.shuffle(seed=...)` does not serve. It shuffles by the pair (seed of `tf.random.set_seed`, its own), so the
+    order of an epoch would depend on what else the process did. It gives no way to choose both halves of the pair
+    either: runs that stopped within an epoch would go on in another order, show some cells twice and others never.
+    """
     spec = examples.element_spec
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(examples),

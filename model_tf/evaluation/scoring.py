@@ -11,13 +11,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.data_faults import explain_data_faults
-from model_tf.data.dataset import Images, make_dataset
-from model_tf.data.dataset_info import BandStatistics, DatasetInfo
+from model_tf.data.batches import Images, make_dataset
 from model_tf.data.decoding import NO_ID
+from model_tf.data.faults import explain_data_faults
+from model_tf.data.info import DatasetInfo
+from model_tf.data.statistics import BandStatistics
+from model_tf.scores.histogram import ScoreHistogram
 from model_tf.scores.panel import PanelCells
 from model_tf.scores.plots import Prediction
-from model_tf.scores.scores import ScoreHistogram
 
 _COUNTING_THREADS = max(1, (os.cpu_count() or 1) // 2)
 """The other half of the cores decode images. On a CPU the net uses them all, and takes most of the time."""

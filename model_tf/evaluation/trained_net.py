@@ -2,17 +2,16 @@
 
 import dataclasses
 import hashlib
-import json
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
+from model_tf.network.archive import SavedNet
 from model_tf.network.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, RunInfo
 
@@ -60,7 +59,7 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
         except InvalidInputError:
             raise
         except Exception as error:
-            # Of zipfile, json, h5py, numpy and Keras, none of which lists what it raises.
+            # Of zipfile, h5py, numpy and Keras, none of which lists what it raises.
             raise InvalidInputError(
                 f"{path} is damaged, or it was not written by this version of train.py "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
@@ -83,8 +82,8 @@ def _load(local: Path, path: str, run: RunInfo) -> HRNetSegmenter:
         unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > local.stat().st_size + _SLACK_BYTES:  # Keras does not compress
             raise InvalidInputError(f"{path} would unpack to {unpacked} bytes, so train.py did not write it.")
-        described = json.loads(archive.read("config.json"))
-    _require_architecture(path, described, run)
+        saved = SavedNet.of_archive(archive)
+    _require_architecture(path, saved, run)
     dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
     model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
     model.load_weights(local)
@@ -101,17 +100,16 @@ def _copy(path: str, local: Path, folder: str) -> None:
     tf.io.gfile.copy(path, str(local))
 
 
-def _require_architecture(path: str, described: Any, run: RunInfo) -> None:
-    if described["class_name"] != HRNetSegmenter.__name__:
+def _require_architecture(path: str, saved: SavedNet, run: RunInfo) -> None:
+    if saved.class_name != HRNetSegmenter.__name__:
         raise InvalidInputError(
-            f"{path} must hold a net of train.py. Received: a {described['class_name']}. Give another --checkpoint."
+            f"{path} must hold a net of train.py. Received: a {saved.class_name}. Give another --checkpoint."
         )
-    num_categories, backbone = (
-        described["config"]["num_categories"],
-        described["config"]["backbone"]["config"],
-    )
-    wanted = json.loads(json.dumps(dataclasses.asdict(WIDTHS[run.settings.width])))
-    received = {name: backbone[name] for name in wanted}
+    sizes = dataclasses.asdict(WIDTHS[run.settings.width])
+    # JSON has lists where the sizes have tuples.
+    wanted = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
+    received = {name: saved.sizes.get(name) for name in wanted}
+    num_categories = saved.sizes.get("num_categories")
     if received != wanted or num_categories != len(run.categories):
         raise InvalidInputError(
             f"{path} must be of the run's architecture, --width {run.settings.width} ({wanted}) with "

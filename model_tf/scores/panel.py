@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from model_tf.data.batches import Images
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset import Images
-from model_tf.data.dataset_info import BandStatistics
 from model_tf.data.decoding import NO_ID
+from model_tf.data.statistics import BandStatistics
 from model_tf.scores.plots import Prediction, image_of, probabilities_of
 
 PANEL_CELLS = 3

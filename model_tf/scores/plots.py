@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from beam_pipeline.records.schema import NONE
 from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import GRID_BANDS, BandStatistics
-from model_tf.scores.scores import ClassScore
+from model_tf.data.statistics import INPUT_BANDS, BandStatistics
+from model_tf.scores.histogram import ClassScore
 
 _LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart by people with any kind of colour blindness. Source: Okabe and Ito 2008, without the pale yellow."""
@@ -62,8 +62,8 @@ def image_of(gsd_10: npt.NDArray[np.float32], statistics: BandStatistics) -> npt
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    bands = [GRID_BANDS["gsd_10"].index(band) for band in ("B04", "B03", "B02")]
-    names = [GRID_BANDS["gsd_10"][band] for band in bands]
+    bands = [INPUT_BANDS["gsd_10"].index(band) for band in ("B04", "B03", "B02")]
+    names = [INPUT_BANDS["gsd_10"][band] for band in bands]
     deviation = np.sqrt([statistics.variance[name] for name in names])
     return true_colour(gsd_10[..., bands] * deviation + np.array([statistics.mean[name] for name in names]))
 

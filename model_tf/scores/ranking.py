@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from model_tf.scores.score_bins import ScoreBins, Slots, to_scores
+from model_tf.scores.bins import ScoreBins, Slots, to_scores
 
 _CURVE_POINTS = 512
 """Points kept of a ROC curve, evenly spaced along it; a figure of the paper is about as many pixels wide."""

@@ -10,13 +10,15 @@ import json
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import keras
+import pydantic
 import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from model_tf.network.archive import SavedNet
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, publish, write_text
 
 
@@ -47,6 +49,9 @@ class TrainState:
     def to_json(self) -> str:
         """Returns the text of `state.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+_STATE = pydantic.TypeAdapter(TrainState)
 
 
 def save_last(model: keras.Model, state: TrainState, folder: str, *, publishes: bool = True) -> None:
@@ -102,17 +107,21 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
         tf.io.gfile.copy(path, local)
         try:
             with zipfile.ZipFile(local) as archive:
-                config = json.loads(archive.read("config.json"))
-                state = TrainState(**json.loads(archive.read(STATE_FILE)))
+                saved = SavedNet.of_archive(archive)
+                state = parse_json(_STATE, archive.read(STATE_FILE))
                 broken = archive.testzip()
             if broken:
                 raise zipfile.BadZipFile(f"{broken} has another checksum")
-        except (zipfile.BadZipFile, KeyError, TypeError) as error:
+        except (
+            zipfile.BadZipFile,
+            KeyError,
+            MalformedError,
+        ) as error:  # KeyError: a file that is not in the archive
             raise InvalidInputError(
                 f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "
                 "--output, or delete the file to begin from the first step."
             ) from error
-        _require_same_architecture(path, config, model)
+        _require_same_architecture(path, saved, model)
         model.load_weights(local)
     if int(model.optimizer.iterations) != state.step:
         raise InvalidInputError(
@@ -122,9 +131,8 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
     return state
 
 
-def _require_same_architecture(path: str, saved: dict[str, Any], model: keras.Model) -> None:
-    # Names count the nets of a process, and dtypes may differ between float32 and mixed precision.
-    there, wanted = (_sizes(content) for content in (saved, keras.saving.serialize_keras_object(model)))
+def _require_same_architecture(path: str, saved: SavedNet, model: keras.Model) -> None:
+    there, wanted = saved.sizes, SavedNet.of_model(model).sizes
     if there != wanted:
         differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
         raise InvalidInputError(
@@ -133,11 +141,3 @@ def _require_same_architecture(path: str, saved: dict[str, Any], model: keras.Mo
             f"{', '.join(f'{key} {wanted.get(key)}' for key in differing)}. Give another --output, or the command "
             "that wrote it."
         )
-
-
-def _sizes(serialised: dict[str, Any]) -> dict[str, Any]:
-    """The class and all numbers of a serialised net, parts included, as JSON gives them back."""
-    content = json.loads(json.dumps({"class": serialised["class_name"], **serialised["config"]}))
-    backbone = content.pop("backbone", {"config": {}})
-    content |= backbone["config"]
-    return {key: value for key, value in content.items() if key not in ("name", "dtype", "seed", "trainable")}

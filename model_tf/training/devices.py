@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model_tf.data.dataset import Images
+from model_tf.data.batches import Images
 
 MakeDataset = Callable[[int, int], tf.data.Dataset]
 """(hosts, host) -> the batches of that host, of all its replicas together."""

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from beam_pipeline.records.schema import NUM_SLOTS
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.dataset import Images
+from model_tf.data.batches import Images
 from model_tf.network.losses import mean_of_sums
 from model_tf.training.devices import DataParallelDevices, Devices, MakeDataset
 from model_tf.training.settings import TrainSettings

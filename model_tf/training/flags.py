@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
-from model_tf.training.settings import PRESETS, TrainSettings
-
-_Weights = tuple[tuple[str, float], ...]
+from model_tf.training.settings import PRESETS, TrainSettings, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _parser(prog: str, description: str) -> argparse.ArgumentParser:
     group = parser.add_argument_group("settings", "In place of the preset's.")
     hints = typing.get_type_hints(TrainSettings, include_extras=True)
     for field in dataclasses.fields(TrainSettings):
-        kind, text = typing.get_args(hints[field.name])
+        kind, text, *_ = typing.get_args(hints[field.name])
         group.add_argument(f"--{field.name}", default=None, help=text, **_argument(kind))
     return parser
 
@@ -91,14 +89,14 @@ def _argument(kind: Any) -> dict[str, Any]:
     """How argparse reads a field's type."""
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
-    if kind == _Weights:
+    if kind == Weights:
         return {"type": _weights, "metavar": "NAME=WEIGHT,..."}
     if typing.get_origin(kind) is Literal:
         return {"metavar": "|".join(typing.get_args(kind))}  # the settings check it
     return {"type": kind, "metavar": kind.__name__.upper()}
 
 
-def _weights(text: str) -> _Weights:
+def _weights(text: str) -> Weights:
     """road=2,building=1.5 -> (("road", 2.0), ("building", 1.5))."""
     pairs = [part.partition("=") for part in text.split(",") if part]
     try:

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.data.data_faults import explain_data_faults
-from model_tf.data.dataset import Images, make_dataset, steps_per_epoch
-from model_tf.data.dataset_info import DatasetInfo, load_info
+from model_tf.data.batches import Images, make_dataset, steps_per_epoch
+from model_tf.data.faults import explain_data_faults
+from model_tf.data.info import DatasetInfo, load_info
 from model_tf.network.hrnet import build_hrnet
 from model_tf.network.losses import MaskedBinaryCrossentropy
 from model_tf.network.schedules import WarmupCosine

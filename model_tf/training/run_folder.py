@@ -17,14 +17,18 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, Self
 
+import pydantic
 import tensorflow as tf
 
+from beam_pipeline.records.description import BandMoments
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
+from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import BandStatistics, DatasetInfo
+from model_tf.data.info import DatasetInfo
+from model_tf.data.statistics import BandStatistics
 from model_tf.training.settings import TrainSettings
 
 SETTINGS_FILE = "settings.json"
@@ -59,7 +63,7 @@ class RunInfo:
     versions: Mapping[str, str]
 
     @classmethod
-    def of(cls, settings: TrainSettings, info: DatasetInfo) -> "RunInfo":
+    def of(cls, settings: TrainSettings, info: DatasetInfo) -> Self:
         """Describes a run on a dataset with the packages that are installed."""
         packages = (*_PACKAGES, *_BACKEND_PACKAGES.get(settings.backend, ()))
         return cls(
@@ -71,7 +75,7 @@ class RunInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what `from_json` reads, for `json.dump`."""
+        """Returns what `settings.json` holds, for `json.dump`."""
         return {
             "settings": self.settings.to_json(),
             "categories": self.categories.to_json(),
@@ -81,15 +85,45 @@ class RunInfo:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], source: str = SETTINGS_FILE) -> "RunInfo":
-        """Reads what `to_json` gave."""
+    def from_json(cls, text: str | bytes, source: str = SETTINGS_FILE) -> Self:
+        """Parses the content of `settings.json`.
+
+        Args:
+            text: The content, JSON in UTF-8.
+            source: Where it is from, for messages.
+
+        Raises:
+            InvalidInputError: It is no JSON, or a field is missing or not what it must be.
+        """
+        try:
+            file = parse_json(_FILE, text)
+        except MalformedError as error:
+            raise InvalidInputError(
+                f"{source} is not what this version writes: {error}. Train again with another --output, or use the "
+                "version that trained it."
+            ) from error
         return cls(
-            settings=TrainSettings.from_json(content["settings"]),
-            categories=CategoryTable.from_json(content["categories"]),
-            statistics=BandStatistics.from_json(content["statistics"], f"{source}: statistics"),
-            data_fingerprint=content["data_fingerprint"],
-            versions=content["versions"],
+            settings=file.settings,
+            categories=file.categories,
+            statistics=BandStatistics.of_bands(file.statistics, f"{source}: statistics"),
+            data_fingerprint=file.data_fingerprint,
+            versions=file.versions,
         )
+
+
+class _File(pydantic.BaseModel):
+    """The fields of `settings.json`, as `RunInfo.to_json` gives them."""
+
+    model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    settings: TrainSettings
+    categories: CategoryTable
+    statistics: Mapping[str, BandMoments]
+    data_fingerprint: str
+    versions: Mapping[str, str]
+
+
+_FILE = pydantic.TypeAdapter(_File)
 
 
 def read_run(folder: str) -> RunInfo:
@@ -100,16 +134,13 @@ def read_run(folder: str) -> RunInfo:
     """
     path = join(folder, SETTINGS_FILE)
     try:
-        return RunInfo.from_json(json.loads(_read_text(path)), path)
+        with tf.io.gfile.GFile(path, "rb") as file:
+            content = file.read()
     except tf.errors.NotFoundError as error:
         raise InvalidInputError(
             f"There is no {path}. Give the folder that `python model_tf/train.py --output` wrote. Received: {folder}"
         ) from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(
-            f"{path} is not what this version writes ({type(error).__name__}: {error}). Train again with another "
-            "--output, or use the version that trained it."
-        ) from error
+    return RunInfo.from_json(content, path)
 
 
 def claim(folder: str, run: RunInfo) -> bool:
@@ -199,12 +230,6 @@ def _explained(folder: str) -> Iterator[None]:
             f"--output must be a folder that can be read and written: {error.message}. Received: {folder}. Give "
             "another --output, or see that you may write there."
         ) from error
-
-
-def _read_text(path: str) -> str:
-    with tf.io.gfile.GFile(path) as file:
-        text: str = file.read()
-    return text
 
 
 def _listed(versions: Mapping[str, str]) -> str:

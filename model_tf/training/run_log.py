@@ -110,10 +110,11 @@ def _read_rows(path: str, done: int) -> list[Mapping[str, Any]]:
         return []
     with tf.io.gfile.GFile(path) as file:
         rows = list(csv.DictReader(io.StringIO(file.read())))
-    try:
-        return [row for row in rows if int(row["epoch"]) <= done]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"{path} must have the number of an epoch in every row. Received: {type(error).__name__}: {error}. "
-            "Something else wrote to it: take it away, and its rows are lost, but the run goes on."
-        ) from error
+    for row in rows:
+        epoch = row.get("epoch") or ""
+        if not (epoch.isascii() and epoch.isdecimal()):
+            raise InvalidInputError(
+                f"{path} must have the number of an epoch in every row. Received: {epoch!r}. Something else wrote to "
+                "it: take it away, and its rows are lost, but the run goes on."
+            )
+    return [row for row in rows if int(row["epoch"]) <= done]

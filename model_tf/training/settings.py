@@ -5,12 +5,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
+import pydantic
+
 from beam_pipeline.runtime.faults import InvalidInputError
 
 Width = Literal["w18", "w32", "w48", "tiny"]
 Backend = Literal["tensorflow", "jax", "torch"]
 Precision = Literal["float32", "bfloat16"]
 Strategy = Literal["none", "mirrored", "multi-worker", "tpu", "data-parallel"]
+
+Weights = tuple[tuple[str, float], ...]
+"""A weight for each of some categories, by name."""
 
 STRATEGIES: Mapping[Backend, tuple[Strategy, ...]] = {
     "tensorflow": ("none", "mirrored", "multi-worker", "tpu"),
@@ -19,6 +24,13 @@ STRATEGIES: Mapping[Backend, tuple[Strategy, ...]] = {
     "torch": ("none",),
 }
 """What each backend can spread a batch with."""
+
+
+def _items(given: object) -> object:
+    return tuple(given.items()) if isinstance(given, Mapping) else given
+
+
+_FROM_JSON_OBJECT = pydantic.BeforeValidator(_items)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +54,7 @@ class TrainSettings:
     augment: Annotated[bool, "turn and mirror training pairs at random"] = True
     weight_decay: Annotated[float, "decay of kernels in a step: kernel -= rate * weight_decay * kernel"] = 0.0
     class_weights: Annotated[
-        tuple[tuple[str, float], ...], "weights in the loss, e.g. road=2,building=1.5; others have 1"
+        Weights, "weights in the loss, e.g. road=2,building=1.5; others have 1", _FROM_JSON_OBJECT
     ] = ()
     seed: Annotated[int, "of the first weights, the order of cells, their years and the augmentation"] = 0
     validation_pairs: Annotated[
@@ -83,11 +95,6 @@ class TrainSettings:
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as JSON's types."""
         return {**dataclasses.asdict(self), "class_weights": dict(self.class_weights)}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "TrainSettings":
-        """Makes settings of what `to_json` gave."""
-        return cls(**{**content, "class_weights": tuple(content["class_weights"].items())})
 
 
 def paper() -> TrainSettings:

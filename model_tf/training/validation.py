@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.dataset import Images, make_dataset, steps_per_epoch
-from model_tf.data.dataset_info import DatasetInfo
+from model_tf.data.batches import Images, make_dataset, steps_per_epoch
+from model_tf.data.info import DatasetInfo
 from model_tf.network.losses import MaskedBinaryCrossentropy
+from model_tf.scores.histogram import ScoreHistogram, mean_auc
 from model_tf.scores.panel import PanelCells
 from model_tf.scores.plots import Prediction
-from model_tf.scores.scores import ScoreHistogram, mean_auc
 from model_tf.training.settings import TrainSettings
 
 _SPLIT = "validation"

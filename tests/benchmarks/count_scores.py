@@ -23,17 +23,16 @@ import ml_dtypes
 import numpy as np
 from sklearn import metrics
 
-from model_tf.data.categories import CategoryTable
 from model_tf.network.hrnet import build_hrnet
-from model_tf.scores.scores import ScoreHistogram
-from tests.model_tf.made_dataset import ONTOLOGY, made_label
+from model_tf.scores.histogram import ScoreHistogram
+from tests.model_tf.made_dataset import ONTOLOGY, made_label, table_of
 
 MAX_OF_NETWORK = 0.5
 """Most CPU time to count an image's scores, as a share of what the smallest network needs to make them."""
 
 MAX_AUC_ERROR = 1e-3
 
-_CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+_CATEGORIES = table_of(ONTOLOGY)
 _IMAGES = 8  # a batch
 _BATCHES = 6
 

@@ -33,10 +33,11 @@ import tensorflow as tf
 
 from beam_pipeline.records.schema import FEATURES, slot_prefix
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.dataset import make_dataset
-from model_tf.data.dataset_info import GRID_BANDS, DatasetInfo, load_info
+from model_tf.data.batches import make_dataset
 from model_tf.data.decoding import check_label, decode_pair, label_of_images, parse_example, standardise
 from model_tf.data.epoch import SHUFFLE_EXAMPLES, examples_in_order, shuffled_cells
+from model_tf.data.info import DatasetInfo, load_info
+from model_tf.data.statistics import INPUT_BANDS
 
 MIN_RATE = 120
 """Least images a CPU second with augmentation, a pair counting two."""
@@ -95,7 +96,7 @@ def stages(info: DatasetInfo) -> dict[str, tf.data.Dataset]:
 
     def standardised(payload: Any, shard: Any) -> tuple[Any, Any]:
         pair = checked(payload, shard)
-        x = {g: standardise(pair[g], pair["boa_add_offset"], info.statistics, g) for g in GRID_BANDS}
+        x = {g: standardise(pair[g], pair["boa_add_offset"], info.statistics, g) for g in INPUT_BANDS}
         return x, label_of_images(pair["label"], pair["gsd_10"])
 
     chosen = shuffled_cells(paths, 0, 0)

@@ -23,14 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import keras
 import numpy as np
 
-from model_tf.data.categories import CategoryTable
 from model_tf.network.architecture_summary import INPUT_STRIDES, cost_per_pixel
 from model_tf.network.hrnet import HRNetSegmenter, build_hrnet
 from model_tf.network.losses import MaskedBinaryCrossentropy
 from model_tf.network.receptive_field import trace
-from tests.model_tf.made_dataset import ONTOLOGY, VALUES
+from tests.model_tf.made_dataset import ONTOLOGY, VALUES, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 
 LOSS_BATCH, LOSS_SIZE, LOSS_STEPS = 2, 64, 4
 """Of the steps whose losses are compared: small, because the reference takes them on a CPU."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
+from beam_pipeline.records.description import Ontology
 from beam_pipeline.records.example import CellYear, encode
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.shards import shard_name
-from tests.records.builders import make_assembled
+from model_tf.data.categories import CategoryTable
+from tests.records.builders import make_assembled, make_fingerprint
 
 ONTOLOGY: dict[str, Any] = {
     "version": 1,
@@ -52,6 +55,11 @@ VALUES = tuple(tuple(channel["labels"].values()) for channel in ONTOLOGY["channe
 """Values of the categories of each channel."""
 
 _BLOCK = 16  # side of a patch of one label, px at 10 m
+
+
+def table_of(ontology: dict[str, Any]) -> CategoryTable:
+    """The categories of an ontology as it stands in dataset.json."""
+    return CategoryTable.from_ontology(Ontology.model_validate_json(json.dumps(ontology)))
 
 
 class LocalFiles:
@@ -148,11 +156,9 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
             )
     all_years = {it.year for it in itertools.chain.from_iterable(itertools.chain(*shards.values()))}
     content = dataset_json(
-        fingerprint={"seed": 0},
+        fingerprint=make_fingerprint(years=tuple(sorted(all_years))),
         units=units,
-        grid={"name": "made-up"},
         ontology=ONTOLOGY,
-        years=sorted(all_years),
         summaries=summaries,
         dropped_from_extracts={},
         cells_beyond_extracts=0,

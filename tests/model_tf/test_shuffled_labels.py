@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.records.example import decode
-from model_tf.data.dataset import make_dataset
-from model_tf.data.dataset_info import load_info
+from model_tf.data.batches import make_dataset
+from model_tf.data.info import load_info
 from tests.benchmarks.shuffled_labels import write_shuffled
 from tests.model_tf.made_dataset import made_cell_years, write_dataset
 

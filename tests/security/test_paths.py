@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline import preview
+from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.shards import parse_shard_name, shard_name, summary_path
@@ -43,6 +44,15 @@ BAD_NAMES = [
     ["opensentinelmap"],
     {},
 ]
+
+
+DATASET = {
+    "schema_version": "1.0.0",
+    "shards": [{"name": NAME, "examples": 1, "num_bytes": 0, "sha256": ""}],
+    "splits": {split: {"cells": 1} for split in SPLITS},
+    "ontology": {"channels": [{"name": f"c{index}", "labels": {f"l{index}": index}} for index in range(3)]},
+    "bands": {},
+}
 
 
 class Watched(BeamFiles):
@@ -139,12 +149,11 @@ def test_a_plan_names_nothing_outside(
 def test_a_preview_opens_nothing_outside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], watched: Watched, name: object
 ) -> None:
-    channels = [{"name": str(index), "labels": {}} for index in range(3)]
-    dataset = {"shards": [{"name": name, "examples": 1}], "ontology": {"channels": channels}}
+    dataset = {**DATASET, "shards": [{**DATASET["shards"][0], "name": name}]}
     (tmp_path / "dataset.json").write_text(json.dumps(dataset))
     assert preview.main([str(tmp_path)]) == 2
     assert outside(watched, tmp_path) == []
-    assert "error: " in capsys.readouterr().err
+    assert "dataset.json: shards[0].name: " in capsys.readouterr().err
 
 
 @given(damaged([UNIT]) | values)
@@ -162,12 +171,6 @@ def test_any_fingerprint_is_verified_or_refused(tmp_path: Path, data: st.DataObj
     path = tmp_path / "plan/fingerprint.json"
     path.write_text(json.dumps(data.draw(damaged(json.loads(path.read_text())) | values)))
     assert verify([str(tmp_path)]) == 1
-
-
-DATASET = {
-    "shards": [{"name": NAME, "examples": 1}],
-    "ontology": {"channels": [{"name": f"c{index}", "labels": {f"l{index}": index}} for index in range(3)]},
-}
 
 
 @given(damaged(DATASET) | values)

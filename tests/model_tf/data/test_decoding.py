@@ -5,8 +5,6 @@ import pytest
 import tensorflow as tf
 
 from beam_pipeline.records.example import encode
-from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import GRID_BANDS, BandStatistics
 from model_tf.data.decoding import (
     check_label,
     decode_pair,
@@ -16,11 +14,12 @@ from model_tf.data.decoding import (
     parse_example,
     standardise,
 )
-from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years
+from model_tf.data.statistics import INPUT_BANDS, BandStatistics
+from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, table_of
 from tests.records.builders import make_cell_year
 
 RNG = np.random.default_rng(5)
-BANDS = [band for bands in GRID_BANDS.values() for band in bands]
+BANDS = [band for bands in INPUT_BANDS.values() for band in bands]
 STATISTICS = BandStatistics(
     mean={band: float(RNG.uniform(0.03, 0.4)) for band in BANDS},
     variance={band: float(RNG.uniform(1e-3, 2e-2)) for band in BANDS},
@@ -33,7 +32,7 @@ def decode(payload):
 
 def expected(image, grid):
     """Standardised reflectance in float64."""
-    bands = GRID_BANDS[grid]
+    bands = INPUT_BANDS[grid]
     dn = getattr(image, grid).astype(np.float64)
     values = (dn + image.boa_add_offset) / 10_000
     mean = np.array([STATISTICS.mean[band] for band in bands])
@@ -69,7 +68,7 @@ def test_standardises_as_in_float64(offsets):
     images = [dataclasses.replace(it, boa_add_offset=o) for it, o in zip(made.images, offsets, strict=True)]
     images[0].gsd_10[0, :4] = [[0, 0, 0, 0], [0, 1, 0, 0], [65535] * 4, [1, 1, 1, 1]]
     images[1].gsd_20[5, 7] = 0
-    for grid in GRID_BANDS:
+    for grid in INPUT_BANDS:
         dn = np.stack([getattr(image, grid) for image in images])
         values = standardise(tf.constant(dn), tf.constant(offsets, tf.int64), STATISTICS, grid)
         assert values.dtype == tf.float32
@@ -112,14 +111,14 @@ def test_a_missing_image_has_no_label_and_no_id():
 def test_padding_is_nothing_at_all():
     pair = decode(padding_payload())
     assert (label_of_images(pair["label"], pair["gsd_10"]).numpy() == 255).all()
-    for grid in GRID_BANDS:
+    for grid in INPUT_BANDS:
         assert not standardise(pair[grid], pair["boa_add_offset"], STATISTICS, grid).numpy().any()
     for value in ids_of_images(pair).values():
         assert value.numpy().tolist() == [-1, -1]
 
 
 def test_labels_outside_the_ontology():
-    categories = CategoryTable.from_ontology(ONTOLOGY)
+    categories = table_of(ONTOLOGY)
     check = tf.function(lambda pair: check_label(pair, tf.constant("the/shard"), categories))
     (made,) = made_cell_years([8], [2020])
     pair = decode(encode(made))

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from beam_pipeline.records.shards import frame
 from model_tf.data import epoch as epoch_module
-from model_tf.data.dataset_info import load_info
 from model_tf.data.epoch import examples_in_order, host_shares, one_year_a_cell, shuffled_cells
+from model_tf.data.info import load_info
 
 
 def small_example(cell_id: int, year: int) -> bytes:

@@ -15,13 +15,14 @@ import pytest
 from PIL import Image as PillowImage
 
 from model_tf import evaluate
-from model_tf.data.dataset_info import load_info
-from model_tf.evaluation import run as evaluation
+from model_tf.data.info import load_info
+from model_tf.evaluation import evaluate as evaluation
 from model_tf.evaluation.trained_net import load_net
 from model_tf.network.hrnet import WIDTHS, HRNetBackbone, HRNetSegmenter, build_hrnet
 from model_tf.training.run_folder import RunInfo, read_run
 from model_tf.training.settings import TrainSettings
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, write_dataset
+from tests.model_tf.training.training_runs import draw_nothing
 
 SETTINGS = TrainSettings(width="tiny", pairs_per_batch=3)
 NAMES = [name for channel in ONTOLOGY["channels"] for name in channel["labels"]]
@@ -135,14 +136,14 @@ def test_the_table_has_the_numbers_of_the_file(evaluated):
 
 def test_a_net_scores_what_it_predicts(run_folder, dataset_folder, evaluated):
     """The scores of the net, asked directly, in batches of another size."""
-    from model_tf.data.dataset import make_dataset
-    from model_tf.scores.scores import ScoreHistogram
+    from model_tf.data.batches import make_dataset
+    from model_tf.scores.histogram import ScoreHistogram
 
     info = load_info(dataset_folder)
     model = keras.saving.load_model(run_folder / "best.keras", compile=False)
     histogram = ScoreHistogram(info.categories)
     for x, y in make_dataset(info, "testing", pairs_per_batch=1, statistics=info.statistics):
-        histogram.update(model.predict(x, verbose=0), y.numpy())
+        histogram.update(model.predict_on_batch(x), y.numpy())
     content = json.loads((evaluated[0] / "scores.json").read_text())["categories"]
     for name, score in histogram.scores().items():
         assert content[name]["auc"] == pytest.approx(score.auc, abs=1e-4)
@@ -162,8 +163,17 @@ def test_other_backends_score_the_same(backend, run_folder, dataset_folder, eval
         assert theirs[name]["auc"] == pytest.approx(score["auc"], abs=1e-5)
 
 
-def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
+def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path, monkeypatch):
     """Beside the run by default; and the same checkpoint by its path is the same net."""
+    shown = []
+
+    def drawn(predictions, categories):
+        shown.extend(prediction.title for prediction in predictions)
+        return draw_nothing()
+
+    # `evaluated` shows that figures are drawn.
+    monkeypatch.setattr(evaluation, "panel_figure", drawn)
+    monkeypatch.setattr(evaluation, "roc_figure", draw_nothing)
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)
     build_hrnet("tiny", 15, seed=2).save(run / "last.keras")
@@ -171,6 +181,7 @@ def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path):
     assert evaluate.main([*flags, "--checkpoint", "last", "--pairs_per_batch", "2"]) == 0
     content = json.loads((run / "evaluation" / "scores.json").read_text())
     assert content["settings"]["cells"] == [9, 7]
+    assert [title.partition(",")[0] for title in shown] == ["cell 9", "cell 7"]
     assert content["settings"]["pairs_per_batch"] == 2
     assert content["data"]["cells"] == 4
     assert content["checkpoint"]["path"] == str(run / "last.keras")

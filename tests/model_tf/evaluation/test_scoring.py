@@ -9,13 +9,13 @@ from sklearn import metrics
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.report.colours import true_colour
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import BandStatistics, load_info
+from model_tf.data.info import load_info
+from model_tf.data.statistics import BandStatistics
 from model_tf.evaluation.scoring import require_cells, score_split
 from model_tf.scores.panel import PANEL_CELLS, PanelCells
-from tests.model_tf.made_dataset import ONTOLOGY
+from tests.model_tf.made_dataset import ONTOLOGY, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 WEIGHTS = np.random.default_rng(0).normal(size=(4, len(CATEGORIES))).astype(np.float32)
 BANDS = ("B02", "B03", "B04", "B08")
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from model_tf.network.hrnet import build_hrnet
+from tests.model_tf.training.training_runs import build_small
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,7 +43,7 @@ def test_weights_move_to_another_backend_and_back(other, tmp_path):
         "gsd_20": rng.standard_normal((2, 8, 12, 6), np.float32),
     }
     np.savez(tmp_path / "x.npz", **x)
-    net = build_hrnet("tiny", 15)
+    net = build_small("tiny", 15, blocks=1, bottlenecks=1)
     net.set_weights([weight + rng.normal(0, 0.1, weight.shape) for weight in net.get_weights()])
     net.save(tmp_path / "made.keras")
     made = net(x).numpy()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from beam_pipeline.report.colours import COLOURS, NONE_COLOUR, UNLABELED_COLOUR
-from model_tf.data.categories import CategoryTable
+from model_tf.scores.histogram import ClassScore
 from model_tf.scores.plots import (
     Prediction,
     panel_figure,
@@ -17,10 +17,9 @@ from model_tf.scores.plots import (
     to_pixels,
     to_png,
 )
-from model_tf.scores.scores import ClassScore
-from tests.model_tf.made_dataset import ONTOLOGY
+from tests.model_tf.made_dataset import ONTOLOGY, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 LAND_USE = CATEGORIES.names[:12]
 
 
@@ -128,7 +127,7 @@ def test_other_ontologies_are_drawn():
             {"name": "nothing", "labels": {}},
         ]
     }
-    categories = CategoryTable.from_ontology(ontology)
+    categories = table_of(ontology)
     prediction = made_prediction(categories=categories)
     figure = panel_figure([prediction], categories)
     assert len([axes for axes in figure.axes if axes.images]) == 4 + 21

@@ -2,24 +2,37 @@
 
     python -m tests.model_tf.training.training_runs FLAGS
 
-is train.py with the small net; the environment's LOGICAL_CPUS splits the CPU into so many devices of TensorFlow.
+is train.py with the small net and without pictures. In the environment, LOGICAL_CPUS splits the CPU into so many
+devices of TensorFlow, and AWAIT_SIGNAL makes the run wait for SIGTERM once it has saved a step.
 """
 
 import csv
 import os
+import signal
+import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from model_tf import train
 from model_tf.network.hrnet import HRNetBackbone, HRNetSegmenter
+from model_tf.network.losses import MaskedBinaryCrossentropy
+from model_tf.network.schedules import WarmupCosine
 from model_tf.training import run as training
+from model_tf.training import run_log
+from model_tf.training.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[3]
 
 STEPS = 6
 """Steps of an epoch: 6 training cells, one pair a step."""
@@ -27,17 +40,87 @@ STEPS = 6
 EPOCHS = 2
 
 
-def build_small(width: str, num_categories: int, seed: int, dtype: Any, blocks: int = 1) -> keras.Model:
+def build_small(
+    width: str, num_categories: int, seed: int = 0, dtype: Any = None, blocks: int = 0, bottlenecks: int = 0
+) -> keras.Model:
     """As `build_hrnet`, whatever the width: the same family, with as little in it as there can be."""
     del width
-    sizes = {
-        "branch_widths": (2, 4, 8),
-        "stem_width": 2,
-        "bottlenecks": 1,
-        "modules": (1, 1),
-        "blocks": blocks,
-    }
-    return HRNetSegmenter(HRNetBackbone(**sizes, seed=seed, dtype=dtype), num_categories)
+    backbone = HRNetBackbone(
+        (2, 4, 8),
+        stem_width=2,
+        bottlenecks=bottlenecks,
+        modules=(1, 1),
+        blocks=blocks,
+        seed=seed,
+        dtype=dtype,
+    )
+    return HRNetSegmenter(backbone, num_categories)
+
+
+def draw_nothing(*_: Any) -> Figure:
+    """Stands for the figures, which take longer to draw than an epoch takes."""
+    return Figure(figsize=(1, 1))
+
+
+class SharedNets:
+    """Makes small compiled nets, one for all runs of equal settings: most of a short run's time is its tracing.
+
+    Every run gets the net as it was made. What a checkpoint does not bring back is missing, as in a process of its own.
+    """
+
+    def __init__(self, make_model: Callable[..., keras.Model]) -> None:
+        self._make_model = make_model
+        self._made: dict[tuple[Any, ...], tuple[keras.Model, list[np.ndarray]]] = {}
+
+    def make_model(
+        self,
+        settings: TrainSettings,
+        num_categories: int,
+        schedule: WarmupCosine,
+        loss: MaskedBinaryCrossentropy,
+    ) -> keras.Model:
+        """As `model_tf.training.run.make_model`."""
+        key = (settings, num_categories, *schedule.get_config().values())
+        if key not in self._made:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(training, "build_hrnet", build_small)
+                model = self._make_model(settings, num_categories, schedule, loss)
+            self._made[key] = model, [value_of(variable) for variable in _variables_of(model)]
+        model, values = self._made[key]
+        for variable, value in zip(_variables_of(model), values, strict=True):
+            variable.assign(value)
+        return model
+
+
+def value_of(variable: keras.Variable) -> np.ndarray:
+    """A copy of a variable's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _variables_of(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+shared_nets = SharedNets(training.make_model)
+"""The nets of this process."""
+
+
+class SignalledRun(training.Run):
+    """A run whose process gets SIGTERM once it has saved a step."""
+
+    def is_stopped(self) -> bool:
+        if self.state.step and not self.request.is_made:
+            signal.raise_signal(signal.SIGTERM)
+        return super().is_stopped()
+
+
+class WaitingRun(training.Run):
+    """A run that, once it has saved a step, waits for the signal that the test sends."""
+
+    def is_stopped(self) -> bool:
+        while self.state.step and not self.request.is_made:
+            time.sleep(0.02)
+        return super().is_stopped()
 
 
 def flags(data: str, output: Path, *more: str) -> list[str]:
@@ -56,6 +139,26 @@ def flags(data: str, output: Path, *more: str) -> list[str]:
         ),
         *more,
     ]
+
+
+def start(argv: list[str], *, cpus: int = 1, **environment: str) -> subprocess.Popen[str]:
+    """Begins a run in a process of its own, with so many logical CPUs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.model_tf.training.training_runs", *argv],
+        cwd=ROOT,
+        env={**os.environ, "LOGICAL_CPUS": str(cpus), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def stop_when_saved(process: subprocess.Popen[str], output: Path) -> None:
+    """Sends SIGTERM to a run that awaits it, once its first step is saved."""
+    while not (output / "state.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
 
 
 def variables(checkpoint: Path) -> dict[str, np.ndarray]:
@@ -100,4 +203,7 @@ if __name__ == "__main__":
     parts = [tf.config.LogicalDeviceConfiguration()] * int(os.environ.get("LOGICAL_CPUS", "1"))
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     training.build_hrnet = build_small
+    run_log.panel_figure = draw_nothing
+    if os.environ.get("AWAIT_SIGNAL"):
+        training.Run = WaitingRun
     sys.exit(train.main())

@@ -18,7 +18,6 @@ from beam_pipeline.records.schema import NUM_SLOTS
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.augment import apply_symmetry, draw_symmetry
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import GRID_BANDS, BandStatistics, DatasetInfo
 from model_tf.data.decoding import (
     check_label,
     decode_pair,
@@ -29,6 +28,8 @@ from model_tf.data.decoding import (
     standardise,
 )
 from model_tf.data.epoch import examples_in_order, host_shares, shuffled_cells
+from model_tf.data.info import DatasetInfo
+from model_tf.data.statistics import INPUT_BANDS, BandStatistics
 
 _BATCHES_AHEAD = 2
 
@@ -148,8 +149,8 @@ def _pair_tensors(
     if symmetry is not None:
         drawn = draw_symmetry(pair["cell_id"], *symmetry)
         # DN are half as many bytes as what they are standardised to.
-        pair |= {name: apply_symmetry(pair[name], drawn) for name in (*GRID_BANDS, "label")}
-    x = {grid: standardise(pair[grid], pair["boa_add_offset"], statistics, grid) for grid in GRID_BANDS}
+        pair |= {name: apply_symmetry(pair[name], drawn) for name in (*INPUT_BANDS, "label")}
+    x = {grid: standardise(pair[grid], pair["boa_add_offset"], statistics, grid) for grid in INPUT_BANDS}
     y = label_of_images(pair["label"], pair["gsd_10"])
     return (x, y, ids_of_images(pair)) if with_ids else (x, y)
 

@@ -5,12 +5,11 @@ import re
 
 import numpy as np
 
-from model_tf.data.categories import CategoryTable
-from model_tf.scores.score_report import ScoreReport, groups_of
-from model_tf.scores.scores import ScoreHistogram
-from tests.model_tf.made_dataset import ONTOLOGY, made_label
+from model_tf.scores.histogram import ScoreHistogram
+from model_tf.scores.report import ScoreReport, groups_of
+from tests.model_tf.made_dataset import ONTOLOGY, made_label, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 
 
 def report_of(label: np.ndarray) -> ScoreReport:
@@ -65,10 +64,10 @@ def test_groups_of_another_ontology():
         {"name": "trees", "labels": {f"tree_{value}": value for value in range(5)}},
         {"name": "empty", "labels": {}},
     ]
-    groups = groups_of(CategoryTable.from_ontology({"channels": channels}))
+    groups = groups_of(table_of({"channels": channels}))
     assert [(group.key, len(group.names)) for group in groups] == [("crops", 1), ("other", 5)]
-    groups = groups_of(CategoryTable.from_ontology({"channels": [channels[0], channels[2], channels[2]]}))
+    groups = groups_of(table_of({"channels": [channels[0], channels[2], channels[2]]}))
     assert [group.key for group in groups] == ["crops"]
     channels = [{**channels[0], "name": "../crops"}, {"name": "b", "labels": {"/a b": 1}}, channels[2]]
-    groups = groups_of(CategoryTable.from_ontology({"channels": channels}))
+    groups = groups_of(table_of({"channels": channels}))
     assert [group.key for group in groups] == ["crops", "a_b"]  # parts of file names

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
+from model_tf.scores.bins import AUC_ERROR, CROWDED, ScoreBins, to_keys, to_scores
 from model_tf.scores.ranking import Ranking
-from model_tf.scores.score_bins import AUC_ERROR, CROWDED, ScoreBins, to_keys, to_scores
 
 SIZE = 400_000
 BATCH = 30_011

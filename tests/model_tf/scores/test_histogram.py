@@ -8,11 +8,10 @@ import pytest
 from sklearn import metrics
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.categories import CategoryTable
-from model_tf.scores.scores import ScoreHistogram, mean_auc
-from tests.model_tf.made_dataset import ONTOLOGY, VALUES
+from model_tf.scores.histogram import ScoreHistogram, mean_auc
+from tests.model_tf.made_dataset import ONTOLOGY, VALUES, table_of
 
-CATEGORIES = CategoryTable.from_ontology(ONTOLOGY)
+CATEGORIES = table_of(ONTOLOGY)
 
 
 def made(seed: int, images: int = 3, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -123,8 +122,9 @@ def test_histograms_merge():
         one = ScoreHistogram(CATEGORIES)
         one.update(logits, label, cells)
         merged.merge(one)
+    scores = merged.scores()
     for name, score in together.scores().items():
-        assert merged.scores()[name].to_json() == score.to_json()
+        assert scores[name].to_json() == score.to_json()
     other = dataclasses.replace(CATEGORIES, names=tuple(name.upper() for name in CATEGORIES.names))
     with pytest.raises(ValueError, match="categories must agree"):
         merged.merge(ScoreHistogram(other))

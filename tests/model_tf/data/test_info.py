@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.dataset_info import BandStatistics, load_info
+from model_tf.data.info import load_info
 from tests.model_tf.made_dataset import made_cell_years, write_dataset
 
 FIRST_SHARD = "opensentinelmap-training.tfrecord-00000-of-00004"
@@ -61,7 +61,7 @@ def test_statistics_are_those_of_the_training_images(dataset_folder, cell_years)
         for index, band in enumerate(names.split()):
             assert statistics.mean[band] == pytest.approx(pixels[..., index].mean(), rel=1e-12)
             assert statistics.variance[band] == pytest.approx(pixels[..., index].var(), rel=1e-9)
-    assert BandStatistics.from_json(json.loads(json.dumps(statistics.to_json()))) == statistics
+    assert list(statistics.to_json()["B02"]) == ["mean", "variance"]
 
 
 def test_fingerprint_follows_the_content(dataset_folder, tmp_path):
@@ -75,16 +75,10 @@ def test_fingerprint_follows_the_content(dataset_folder, tmp_path):
     ("change", "said"),
     [
         (("schema_version", "2.0.0"), r"schema_version must be 1\.x\.x.*Received: '2\.0\.0'.*Build"),
-        (("schema_version", ...), "schema_version must be there"),
+        (("schema_version", ...), r"schema_version: Field required\. Copy it again"),
         (("shards", []), r"shards must list.*Received: \[\].*build again"),
-        (("shards", ...), "shards must be there"),
-        (("ontology", ...), "ontology must be there"),
-        (("ontology", "channels", []), "ontology.channels"),
-        (("shards", 1, "examples", ...), r"shards\[1\]: examples must be there. Received: None. Copy"),
-        (("shards", 0, "name", "shard-1"), r"shards\[0\]: A shard is named like .*Received: 'shard-1'. Copy"),
-        (("shards", 0, "sales"), r"shards\[0\]: name must be there"),
-        (("splits", "testing", ...), "splits: testing must be there. Received: None"),
-        (("splits", "training", "cells", ...), r"splits\.training: cells must be there. Received: None"),
+        (("shards", 1, "examples", ...), r"shards\[1\]\.examples: Field required\. Copy it again"),
+        (("splits", "training", "cells", None), r"splits\.training\.cells: Input should be .*Received: None"),
     ],
 )
 def test_bad_description_is_refused(broken, change, said):
@@ -129,15 +123,14 @@ def test_folder_without_a_dataset(tmp_path):
         ):
             load_info(str(folder))
     (tmp_path / "dataset.json").write_text('{"name": ')
-    with pytest.raises(InvalidInputError, match=r"dataset\.json is no JSON"):
-        load_info(str(tmp_path))
-    (tmp_path / "dataset.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInputError, match=r"dataset\.json is no JSON"):
-        load_info(str(tmp_path))
+    for content in (b'{"name": ', b"\xff\xfe"):
+        (tmp_path / "dataset.json").write_bytes(content)
+        with pytest.raises(InvalidInputError, match=r"dataset\.json: Invalid JSON: .*\. Copy it again"):
+            load_info(str(tmp_path))
 
 
 def test_a_folder_that_cannot_be_read(monkeypatch):
-    def refuse(path):
+    def refuse(path, mode):
         raise tf.errors.PermissionDeniedError(None, None, "no credentials")
 
     monkeypatch.setattr(tf.io.gfile, "GFile", refuse)
@@ -157,6 +150,15 @@ def test_missing_or_cut_off_shards(dataset_folder, tmp_path):
     shard.unlink()
     with pytest.raises(InvalidInputError, match=rf"{FIRST_SHARD} must be.*no such file; 1 of 7 shards.*Copy"):
         load_info(str(folder))
+
+
+def test_a_summary_that_does_not_count_cells_is_refused(dataset_folder, tmp_path):
+    folder = shutil.copytree(dataset_folder, tmp_path / "set")
+    (folder / "summaries" / f"{FIRST_SHARD}.summary.json").write_text("{}")
+    with pytest.raises(
+        InvalidInputError, match=rf"{FIRST_SHARD}\.summary\.json: cells_with_examples: Field req"
+    ):
+        _ = load_info(str(folder)).shard_cells
 
 
 def test_split_without_examples(tmp_path):

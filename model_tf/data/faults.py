@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from beam_pipeline.records.description import DATASET_JSON
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.data.dataset_info import DATASET_JSON, DatasetInfo
 from model_tf.data.decoding import WRONG_LABEL
+from model_tf.data.info import DatasetInfo
 
 _OWN_MESSAGE = re.compile(rf"assertion failed: \[(.*{re.escape(WRONG_LABEL)}.*)\]")
 

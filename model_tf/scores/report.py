@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from model_tf.data.categories import CategoryTable
+from model_tf.scores.bins import AUC_ERROR
+from model_tf.scores.histogram import ScoreHistogram, mean_of
 from model_tf.scores.plots import probabilities_of, readable
-from model_tf.scores.score_bins import AUC_ERROR
-from model_tf.scores.scores import ScoreHistogram, mean_of
 
 DEFINITIONS = {
     "positives": "Known pixels that hold the category, counted once for every image and year.",

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from beam_pipeline.records.schema import UNLABELED
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.categories import CategoryTable
+from model_tf.scores.bins import ScoreBins, to_keys
 from model_tf.scores.ranking import Ranking
-from model_tf.scores.score_bins import ScoreBins, to_keys
 
 _IMAGES_AT_ONCE = 8  # 18 MB of keys; more at once is not faster
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.categories import CategoryTable
-from model_tf.data.dataset_info import DatasetInfo, load_info
+from model_tf.data.info import DatasetInfo, load_info
 from model_tf.evaluation.flags import EvaluateCommand
 from model_tf.evaluation.scoring import SplitScores, require_cells, score_split
 from model_tf.evaluation.trained_net import load_net
 from model_tf.scores.plots import panel_figure, roc_figure, to_png
-from model_tf.scores.score_report import ScoreReport
+from model_tf.scores.report import ScoreReport
 from model_tf.training.distributed import make_devices
 from model_tf.training.run_folder import RunInfo, read_run, tidy
 

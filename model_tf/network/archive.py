@@ -1,0 +1,56 @@
+"""What a `.keras` archive says of the net in it, read as data: no class that it names is looked for."""
+
+import dataclasses
+import json
+import zipfile
+from typing import Any, Self
+
+import keras
+import pydantic
+
+from beam_pipeline.runtime.parsing import parse_json
+
+CONFIG_FILE = "config.json"
+"""Its name in the archive. Source: keras/src/saving/saving_lib.py."""
+
+_NO_SIZES = ("name", "dtype", "seed", "trainable")
+"""Names count the nets of a process, and dtypes may differ between float32 and mixed precision."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedNet:
+    """What Keras keeps of a net besides its weights.
+
+    Attributes:
+        class_name: Of the net's class.
+        config: The arguments of its constructor.
+    """
+
+    class_name: str
+    config: dict[str, Any]
+
+    @classmethod
+    def of_archive(cls, archive: zipfile.ZipFile) -> Self:
+        """Reads it from an archive.
+
+        Raises:
+            KeyError: The archive describes no net.
+            MalformedError: The description is not one of Keras.
+        """
+        saved: Self = parse_json(pydantic.TypeAdapter(cls), archive.read(CONFIG_FILE))
+        return saved
+
+    @classmethod
+    def of_model(cls, model: keras.Model) -> Self:
+        """Describes a net as its archive would."""
+        content = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+        return cls(content["class_name"], content["config"])
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The class and all numbers that decide the shapes of the weights, those of the backbone included."""
+        content = {"class": self.class_name, **self.config}
+        backbone = content.pop("backbone", None)
+        arguments = backbone.get("config") if isinstance(backbone, dict) else None
+        content |= arguments if isinstance(arguments, dict) else {}
+        return {key: value for key, value in content.items() if key not in _NO_SIZES}
