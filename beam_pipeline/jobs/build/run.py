@@ -11,9 +11,10 @@ from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.run_record import add_stage_metrics
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.jobs.build.closing_table import closing_table
 from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import prepare_build
-from beam_pipeline.jobs.build.progress import closing_table, show_progress
+from beam_pipeline.jobs.build.progress import show_progress
 from beam_pipeline.jobs.runners import is_dataflow, make_pipeline, runs_locally
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import Fault, InvalidInputError

@@ -1,0 +1,119 @@
+"""What a person sees of a build when it is done: what was written, rejected and lost."""
+
+from collections.abc import Mapping
+
+import pydantic
+
+from beam_pipeline.cells.cell import SPLITS
+from beam_pipeline.dataset.folder import DATASET_FILE, DEAD_LETTERS_FILE, DatasetFolder
+from beam_pipeline.dataset.run_record import read_run
+from beam_pipeline.imagery.scenes import SceneNote
+from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.parsing import parse_json
+
+_COLUMNS = (
+    *("units_written", "cells", "images", "dead_letters"),
+    # The first is what the others add up to.
+    *("cell_years_planned", "examples", "rejected_cell_years", "failed_cell_years", "missing_cell_years"),
+)
+_MOST_LINES = 10
+
+
+class _TileYear(pydantic.BaseModel):
+    tile: str
+    year: int
+
+
+class _DeadLetters(pydantic.BaseModel):
+    count: int
+    reasons: dict[str, int]
+
+
+class _Description(pydantic.BaseModel):
+    """What is shown of `dataset.json`."""
+
+    complete: bool
+    splits: dict[str, dict[str, int]]
+    rejections: dict[str, int]
+    scene_rejections: dict[str, int]
+    dropped_geometries: dict[str, int]
+    dropped_from_extracts: dict[str, dict[str, int]]
+    cells_beyond_extracts: int | None
+    unusable_scenes: list[SceneNote]
+    tile_years_without_items: list[_TileYear]
+    dead_letters: _DeadLetters
+    failed_units: list[str]
+    missing_units: list[str]
+
+
+_DESCRIPTION = pydantic.TypeAdapter(_Description)
+
+
+def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
+    """Says what was written, what was rejected and what failed.
+
+    Args:
+        folder: The dataset's folder.
+
+    Returns:
+        The table, and whether the dataset is complete, every cell-year written or rejected, and not empty.
+    """
+    dataset = parse_json(_DESCRIPTION, folder.read_bytes(DATASET_FILE))
+    splits = dataset.splits
+    rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
+    rows += [(split, *(str(splits[split][column]) for column in _COLUMNS)) for split in SPLITS]
+    rows.append(("total", *(str(sum(splits[split][column] for split in SPLITS)) for column in _COLUMNS)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in ((_heading(name) for name in row) for row in rows)
+    ]
+    lines += _reasons("rejected cell-years", dataset.rejections)
+    lines += _reasons("scenes passed over, a chip each", dataset.scene_rejections)
+    lines += _reasons("requests tried again", read_run(folder).retried)
+    lines += _reasons("OSM geometries dropped", dataset.dropped_geometries)
+    for name, dropped in sorted(dataset.dropped_from_extracts.items()):
+        lines += _reasons(f"left out of {name}", dropped)
+    unlabeled = sum(splits[split]["cells_unlabeled"] for split in SPLITS)
+    if dataset.cells_beyond_extracts:
+        lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset.cells_beyond_extracts}")
+    if unlabeled:
+        lines.append(f"CELLS IN WHICH NOTHING IS MAPPED: {unlabeled}. Do the extracts hold them?")
+    lines += _some(
+        "SCENES UNUSABLE FOR GOOD",
+        [f"{note.item_id}: {note.reason}: {note.detail}" for note in dataset.unusable_scenes],
+    )
+    lines += _some(
+        "TILE-YEARS WITHOUT ANY ITEM",
+        [f"{missing.tile} {missing.year}" for missing in dataset.tile_years_without_items],
+    )
+    if dataset.dead_letters.count:
+        lines += _reasons("DEAD LETTERS", dataset.dead_letters.reasons)
+        lines.append(f"  each with its reason: {folder.at(DEAD_LETTERS_FILE)}")
+        lines.append("  the same command with --retry_dead_letters does their shards again")
+    lines += _some("UNITS WITHOUT A SHARD", [*dataset.failed_units, *dataset.missing_units])
+    empty = not any(splits[split]["examples"] for split in SPLITS)
+    lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
+    lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
+    return "\n".join(lines), dataset.complete and not empty
+
+
+def _heading(column: str) -> str:
+    return column.removesuffix("_cell_years").replace("_", " ")
+
+
+def _reasons(title: str, counts: Mapping[str, int]) -> list[str]:
+    if not counts:
+        return []
+    largest_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{title}: " + ", ".join(f"{reason} {count}" for reason, count in largest_first)]
+
+
+def _some(title: str, entries: list[str]) -> list[str]:
+    if not entries:
+        return []
+    more = [f"  and {len(entries) - _MOST_LINES} more"] if len(entries) > _MOST_LINES else []
+    return [f"{title}: {len(entries)}", *(f"  {shown(entry)}" for entry in entries[:_MOST_LINES]), *more]
