@@ -65,19 +65,33 @@ class RetryPolicy:
         Raises:
             TransientFault: The last one, when no try succeeded.
         """
-        for attempt in range(self.attempts):
+        failures = 0
+        while True:
             try:
                 return function()
             except TransientFault as fault:
-                if attempt + 1 == self.attempts:
-                    raise
+                failures += 1
+                wait_s = self.wait_after_s(fault, failures)
                 if on_retry is not None:
                     on_retry(fault)
-                wait = self.wait_s(attempt)
-                if isinstance(fault, RetryAfterFault):
-                    wait = min(self.cap_s, max(wait, fault.retry_after_s))
-                sleep(wait)
-        raise AssertionError("attempts is at least 1")
+                sleep(wait_s)
+
+    def wait_after_s(self, fault: TransientFault, failures: int) -> float:
+        """Draws how many seconds to wait after a fault, no less than its server asks for, up to the cap.
+
+        Args:
+            fault: What happened.
+            failures: How often it has failed by now, this time included.
+
+        Raises:
+            TransientFault: The fault, when all tries are used up.
+        """
+        if failures >= self.attempts:
+            raise fault
+        wait_s = self.wait_s(failures - 1)
+        if isinstance(fault, RetryAfterFault):
+            wait_s = min(self.cap_s, max(wait_s, fault.retry_after_s))
+        return wait_s
 
     def wait_s(self, attempt: int) -> float:
         """Draws how many seconds to wait after a try, the first of which is 0."""
