@@ -11,7 +11,7 @@ from pystac_client.stac_api_io import StacApiIO
 from beam_pipeline.imagery.scenes import links_of
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
-from beam_pipeline.runtime.http_session import bound_session, is_timeout, read_body
+from beam_pipeline.runtime.http_session import bound_session, is_timeout
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -57,7 +57,6 @@ class RetryingStacIO(StacApiIO):
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
         bound_session(self.session, answer_s)
-        self.session.hooks["response"].append(read_body)
         self.retry = retry
         self.traffic = traffic or Traffic()
 

@@ -1,12 +1,13 @@
 """One retry policy for everything that is asked of another machine."""
 
 import dataclasses
-import datetime
-import email.utils
 import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from beam_pipeline.runtime.faults import TransientFault
 
@@ -111,13 +112,7 @@ def retry_after_s(header: str | None) -> float:
     Returns:
         Seconds from now, at least 0; 0 where it says nothing that can be understood.
     """
-    text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
     try:
-        until = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
+        return float(Retry().parse_retry_after(header or ""))
+    except (InvalidHeader, ValueError, OverflowError):  # the latter two for numbers that no machine can hold
         return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=datetime.UTC)
-    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
