@@ -17,7 +17,7 @@ from beam_pipeline.dataset.closing import DATASET_FILE
 from beam_pipeline.dataset.fingerprint import FINGERPRINT_FILE, fingerprint_sha256
 from beam_pipeline.imagery.chips import FilterSettings, bad_fraction, image_rejection, scl_rejection
 from beam_pipeline.imagery.image import Image
-from beam_pipeline.imagery.scenes import tile_of_item
+from beam_pipeline.imagery.stac_item import tile_of_item
 from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import SCHEMA_VERSION

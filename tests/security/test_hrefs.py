@@ -14,8 +14,8 @@ from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.api_access import ApiAccess
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.hrefs import is_inner_host, readable_href
-from beam_pipeline.imagery.scenes import parse_item
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.stac_item import parse_item
 from beam_pipeline.maps.rasters import inspect_land_cover, inspect_night_lights
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy

@@ -35,6 +35,7 @@ from beam_pipeline.jobs.storage import BeamFiles, with_retries
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.parsing import MalformedError
 
 _log = logging.getLogger(__name__)
 
@@ -172,8 +173,8 @@ class _FindScenes(Stage):
             return None
         try:
             return SceneList.from_json(self.files.read_text(path))
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            _log.warning("%s is damaged and searched for again: %r", path, error)
+        except MalformedError as error:
+            _log.warning("%s is damaged and searched for again: %s", path, error)
             return None
 
     def _search(self, tile: str, year: int) -> SceneList:
