@@ -33,6 +33,7 @@ class _ApiLink(_Answer):
 
     rel: Any
     href: Any = None
+    method: Any = None
 
     @pydantic.model_validator(mode="after")
     def _leads_somewhere(self) -> Self:
@@ -40,6 +41,8 @@ class _ApiLink(_Answer):
             raise ValueError("a link needs an href")
         if self.rel in ("root", "search") and not self.href:
             raise ValueError("it leads nowhere")
+        if self.rel == "search" and not isinstance(self.method, str | None):
+            raise ValueError("a method is text")
         return self
 
 
