@@ -19,7 +19,7 @@ from beam_pipeline.dataset.folder import DATASET_FILE, FINGERPRINT_FILE, UNITS_F
 from beam_pipeline.dataset.units import Unit, make_units, parse_units
 from beam_pipeline.imagery.chips import FilterSettings, bad_fraction, image_rejection, scl_rejection
 from beam_pipeline.imagery.image import Image
-from beam_pipeline.imagery.scenes import tile_of_item
+from beam_pipeline.imagery.stac_item import tile_of_item
 from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import SCHEMA_VERSION

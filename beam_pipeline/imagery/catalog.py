@@ -5,28 +5,21 @@ import dataclasses
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, Self, cast
 
 import pystac
-from pystac_client import Client
+from pystac_client import Client, Modifiable
 from pystac_client.errors import ClientTypeError
 
 from beam_pipeline.imagery.api_access import ApiAccess
-from beam_pipeline.imagery.scenes import (
-    Scene,
-    SceneList,
-    SceneNote,
-    deduplicate,
-    normalise_tile,
-    order_scenes,
-    parse_item,
-    sensing_time,
-    tile_of_item,
-)
+from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote, deduplicate, order_scenes
+from beam_pipeline.imagery.stac_answers import check_landing_page
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, sensing_time, tile_of_item
 from beam_pipeline.imagery.static_catalog import StaticItem, digest_items, read_static
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -294,11 +287,33 @@ def _local_path(url: str) -> str | None:
     return path
 
 
+class _CheckedClient(Client):
+    """A client of an API whose landing page was checked before pystac reads it."""
+
+    @classmethod
+    def from_dict(
+        cls,
+        d: dict[str, Any],
+        href: str | None = None,
+        root: pystac.Catalog | None = None,
+        migrate: bool = False,
+        preserve_dict: bool = True,
+        modifier: Callable[[Modifiable], None] | None = None,
+    ) -> Self:
+        """Makes a client of a landing page.
+
+        Raises:
+            MalformedError: The page cannot be read.
+        """
+        check_landing_page(d)
+        return cast(Self, super().from_dict(d, href, root, migrate, preserve_dict, modifier))
+
+
 def _open(url: str, retry: RetryPolicy, traffic: Traffic | None) -> Client:
     with _no_stac_is_a_fault():
         io = RetryingStacIO(retry, traffic=traffic)
         io.session.auth = access = ApiAccess(url)
-        client = Client.open(access.url, stac_io=io, timeout=io.timeout)
+        client = _CheckedClient.open(access.url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
     if not searchable:
         raise PermanentFault(
@@ -309,13 +324,10 @@ def _open(url: str, retry: RetryPolicy, traffic: Traffic | None) -> Client:
 
 @contextlib.contextmanager
 def _no_stac_is_a_fault() -> Iterator[None]:
-    """Turns what pystac-client trips over in a malformed landing page into a fault."""
+    """Turns what is said of a malformed landing page, by us or by pystac-client, into a fault."""
     try:
         yield
-    except (
-        *(pystac.STACError, ClientTypeError, NotImplementedError),  # what pystac-client means to raise
-        *(LookupError, TypeError, ValueError, AttributeError),  # and what it does not
-    ) as error:
+    except (MalformedError, pystac.STACError, ClientTypeError, NotImplementedError) as error:
         raise PermanentFault("not_stac", f"the answer is no STAC catalogue: {error}") from error
 
 
@@ -356,7 +368,7 @@ def _search(
 
 
 def _method(client: Client) -> str:
-    methods = {link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"}
+    methods = [link.extra_fields.get("method") for link in client.links if link.rel == "search"]
     return "POST" if "POST" in methods else "GET"
 
 

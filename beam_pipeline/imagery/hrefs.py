@@ -65,43 +65,51 @@ def readable_href(href: str, base_href: str, api_url: str = "") -> str:
             scheme, a host or port that is none, what is not meant for a stranger, or a relative href of an item that
             does not say where it is.
     """
-
-    def refuse(why: str) -> PermanentFault:
-        # A query ends at whitespace for who hides it.
-        received = _WHITESPACE.sub(lambda sign: urllib.parse.quote(sign[0]), href)
-        return PermanentFault("unreadable_href", f"{why}. Received: {received}")
-
     if not href.isprintable() or len(href) > _MOST_CHARS:
-        raise refuse("it holds control characters, or is endless")
+        raise _refusal(href, "it holds control characters, or is endless")
     try:
         url, base = urllib.parse.urlsplit(href), urllib.parse.urlsplit(base_href)
     except ValueError as error:
-        raise refuse(f"it is no URL: {error}") from error
+        raise _refusal(href, f"it is no URL: {error}") from error
     if not url.path.lower().endswith(_EXTENSIONS):
-        raise refuse("a GeoTIFF ends in .tif or .tiff")
+        raise _refusal(href, "a GeoTIFF ends in .tif or .tiff")
     on_disk = bool(base_href) and base.scheme in ("", "file")
     if url.scheme == "s3":
         if url.netloc not in PUBLIC_BUCKETS:
-            raise refuse("the bucket is not known to be public")
+            raise _refusal(href, "the bucket is not known to be public")
         return PUBLIC_BUCKETS[url.netloc] + urllib.parse.quote(url.path, _KEPT)
     if not url.scheme and base.scheme in _WEB:
         url = urllib.parse.urlsplit(urllib.parse.urljoin(base_href, href))
     if url.scheme in _WEB:
-        if not _is_host(url.hostname) or not _is_port(url):
-            raise refuse("a host is an address, or a name of ASCII letters; a port, a number from 1 to 65535")
-        if not on_disk and is_inner_host(url.geturl(), api_url):
-            raise refuse("the item of an API must not name hosts of an inner network")
+        _check_host(url, href, None if on_disk else api_url)
         return _encoded(url)
     if url.scheme not in ("", "file"):
-        raise refuse("only http, https, s3 and file are read")
+        raise _refusal(href, "only http, https, s3 and file are read")
     if not on_disk:
         absolute = url.scheme or os.path.isabs(href)
-        raise refuse(
+        raise _refusal(
+            href,
             "the item of an API must not name files of this machine"
             if absolute
-            else "relative, and the item does not say where it is"
+            else "relative, and the item does not say where it is",
         )
     return local_path(href, base_href)
+
+
+def _check_host(url: urllib.parse.SplitResult, href: str, api_url: str | None) -> None:
+    """Refuses a host that is none, or that the item of an API must not name; None for an item on disk."""
+    if not _is_host(url.hostname) or not _is_port(url):
+        raise _refusal(
+            href, "a host is an address, or a name of ASCII letters; a port, a number from 1 to 65535"
+        )
+    if api_url is not None and is_inner_host(url.geturl(), api_url):
+        raise _refusal(href, "the item of an API must not name hosts of an inner network")
+
+
+def _refusal(href: str, why: str) -> PermanentFault:
+    # A query ends at whitespace for who hides it.
+    received = _WHITESPACE.sub(lambda sign: urllib.parse.quote(sign[0]), href)
+    return PermanentFault("unreadable_href", f"{why}. Received: {received}")
 
 
 def local_path(href: str, base_href: str) -> str:

@@ -1,52 +1,22 @@
-"""Sentinel-2 scenes: read from STAC items, freed of duplicates, and brought into walking order."""
+"""Sentinel-2 scenes: freed of duplicates, brought into walking order, and listed."""
 
-import contextlib
 import dataclasses
-import datetime
 import itertools
 import json
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import ClassVar
 
-import pystac
+import pydantic
 
-from beam_pipeline.imagery.hrefs import readable_href
-from beam_pipeline.imagery.image import BANDS, SCL
-from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.foreign_text import one_line, without_secrets
 from beam_pipeline.runtime.keyed_hash import keyed_hash
+from beam_pipeline.runtime.parsing import parse_json
 
-EARTH_SEARCH_V1_KEYS = {
-    "B02": "blue",
-    "B03": "green",
-    "B04": "red",
-    "B08": "nir",
-    "B05": "rededge1",
-    "B06": "rededge2",
-    "B07": "rededge3",
-    "B8A": "nir08",
-    "B11": "swir16",
-    "B12": "swir22",
-    "B01": "coastal",
-    "B09": "nir09",
-    "SCL": "scl",
-}
-"""Asset keys of `sentinel-2-l2a` and `sentinel-2-c1-l2a`.
+_STORED = pydantic.ConfigDict(strict=True, extra="forbid")
+"""A stored list is read back as it was written, or refused."""
 
-The `*-jp2` twins that some items have lie in a requester-pays bucket, and are never taken.
-Source: https://earth-search.aws.element84.com/v1.
-"""
-
-EARTH_SEARCH_V0_KEYS = {band: band for band in (*BANDS, SCL)}
-"""Asset keys of `sentinel-s2-l2a-cogs`. Source: https://earth-search.aws.element84.com/v0."""
-
-_TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
-_TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
 _NOTE_CHARS = 500
-_ID_CHARS = 500
-_DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +37,8 @@ class Scene:
         boa_add_offset: 0 or -1000, to be added to a DN.
         boa_decision: One of `radiometry.DECISIONS`.
     """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
 
     item_id: str
     tile: str
@@ -91,15 +63,6 @@ class Scene:
             self, assets={band: without_secrets(href) for band, href in self.assets.items()}
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold."""
-        return {**dataclasses.asdict(self), "assets": dict(self.assets)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Scene":
-        """Is the inverse of `to_dict`."""
-        return cls(**data)
-
 
 @dataclasses.dataclass(frozen=True, order=True)
 class SceneNote:
@@ -110,6 +73,8 @@ class SceneNote:
         reason: A short stable word for counting, e.g. "no_scl".
         detail: What was wrong, for people.
     """
+
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
 
     item_id: str
     reason: str
@@ -139,6 +104,8 @@ class SceneList:
             and `catalog.sign_scenes` gets it anew.
     """
 
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
+
     tile: str
     year: int
     scenes: tuple[Scene, ...]
@@ -155,120 +122,19 @@ class SceneList:
 
     def to_json(self) -> str:
         """Returns JSON text with sorted keys, the same for equal lists, of `without_secrets`."""
-        stored = self.without_secrets()
-        data = {**vars(stored), "scenes": [scene.to_dict() for scene in stored.scenes]}
-        data["refused"] = [dataclasses.asdict(note) for note in self.refused]
-        return json.dumps(data, indent=1, sort_keys=True) + "\n"
+        return json.dumps(dataclasses.asdict(self.without_secrets()), indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "SceneList":
-        """Is the inverse of `to_json`, but for the secrets."""
-        data = json.loads(text)
-        data["scenes"] = tuple(Scene.from_dict(scene) for scene in data["scenes"])
-        data["refused"] = tuple(SceneNote(**note) for note in data["refused"])
-        return cls(**data)
+    def from_json(cls, text: str | bytes) -> "SceneList":
+        """Is the inverse of `to_json`, but for the secrets.
+
+        Raises:
+            MalformedError: It is no such list; the message names the field.
+        """
+        return parse_json(_LIST, text)
 
 
-def normalise_tile(name: str) -> str:
-    """Brings a tile name to its five characters: "5QKB", "T05QKB" and "MGRS-5QKB" become "05QKB".
-
-    Raises:
-        ValueError: It is no tile name.
-    """
-    match = _TILE.match(name.strip().upper())
-    if match is None or not 1 <= int(match[1]) <= 60:
-        raise ValueError(f'A tile name has a zone and three letters, e.g. "05QKB". Received: {name!r}')
-    return f"{int(match[1]):02d}{match[2]}"
-
-
-def tile_of_item(item: Mapping[str, Any]) -> str | None:
-    """Finds the tile of a STAC item, by its properties, else by its id.
-
-    Args:
-        item: The item as a dict.
-
-    Returns:
-        Five characters, or None where the item does not say.
-    """
-    properties = _properties(item)
-    names = [properties.get("grid:code"), properties.get("s2:mgrs_tile")]
-    for prefix in ("mgrs", "sentinel"):
-        parts = [properties.get(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
-        names.append("".join(map(str, parts)) if all(parts) else None)
-    match = _TILE_IN_ID.search(str(item.get("id", "")))
-    names.append(match[1] if match else None)
-    for name in names:
-        if isinstance(name, str):
-            with contextlib.suppress(ValueError):
-                return normalise_tile(name)
-    return None
-
-
-def sensing_time(item: Mapping[str, Any]) -> str:
-    """Returns the sensing time of a STAC item, ISO 8601 in UTC with microseconds; "" where it has none."""
-    properties = _properties(item)
-    return _utc(properties.get("datetime") or properties.get("start_datetime"))
-
-
-def parse_item(
-    item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "", api_url: str = ""
-) -> Scene:
-    """Reads a STAC item of one of the known profiles.
-
-    Args:
-        item: An item as a dict, or a pystac item.
-        tile: The tile that it must be of, five characters.
-        base_href: URL or path of the item itself, against which relative hrefs are resolved. Without it the
-            item's "self" link is taken if it leads to the web; the item may then name nothing on disk.
-        api_url: URL of the API that gave the item; without it no inner host may be named.
-
-    Returns:
-        The scene.
-
-    Raises:
-        PermanentFault: The item cannot be used: "other_tile", "no_datetime", "no_scl", "missing_asset",
-            "unreadable_href", "unknown_baseline", "bad_offset_flag" or "bad_item".
-    """
-    if isinstance(item, pystac.Item):
-        item = item.to_dict(transform_hrefs=False)
-    item_id, properties, assets = item.get("id"), item.get("properties"), item.get("assets")
-    if not isinstance(item_id, str) or not isinstance(properties, Mapping) or not isinstance(assets, Mapping):
-        raise PermanentFault("bad_item", "a STAC item has an id, properties and assets")
-    platform = properties.get("platform", "")
-    # Both are stored; what no file can hold as text must not get that far.
-    if not all(
-        isinstance(it, str) and it.isprintable() and len(it) <= _ID_CHARS for it in (item_id, platform)
-    ):
-        raise PermanentFault(
-            "bad_item", f"id and platform must be printable text of up to {_ID_CHARS} characters"
-        )
-    if tile_of_item(item) != tile:
-        raise PermanentFault("other_tile", f"the item is of tile {tile_of_item(item)}, not {tile}")
-    sensed = sensing_time(item)
-    if not sensed:
-        raise PermanentFault("no_datetime", "neither datetime nor start_datetime is a time")
-    base_href = base_href or _self_href(item)
-    offset, decision = decide_offset(properties, item_id)
-    return Scene(
-        item_id=item_id,
-        tile=tile,
-        datetime=sensed,
-        datastrip_start=_datastrip_start(properties, sensed),
-        platform=platform.lower(),
-        baseline=find_baseline(properties, item_id),
-        generated=next(
-            (
-                when
-                for key in ("s2:generation_time", "processing:datetime", "created", "updated")
-                if (when := _utc(properties.get(key)))
-            ),
-            "",
-        ),
-        cloud_cover=_cloud_cover(properties),
-        assets=_asset_hrefs(assets, base_href, api_url),
-        boa_add_offset=offset,
-        boa_decision=decision,
-    )
+_LIST = pydantic.TypeAdapter(SceneList)
 
 
 def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
@@ -340,65 +206,3 @@ def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> li
 
 def _by_time(scene: Scene) -> tuple[str, str]:
     return scene.datetime, scene.item_id
-
-
-def _utc(value: object) -> str:
-    """Returns ISO 8601 in UTC with microseconds, or "" for what is no time."""
-    try:
-        when = datetime.datetime.fromisoformat(str(value))
-        if when.tzinfo is None:  # STAC demands a zone; where it is missing UTC is what is meant
-            when = when.replace(tzinfo=datetime.UTC)
-        # Not strftime, which writes the year 999 with three digits.
-        return when.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-    except (ValueError, OverflowError):  # the latter where a zone leads out of the years 1 to 9999
-        return ""
-
-
-def _datastrip_start(properties: Mapping[str, Any], sensed: str) -> str:
-    match = _DATASTRIP_START.search(str(properties.get("s2:datastrip_id", "")))
-    start = _utc(match[1]) if match else ""
-    # Up to about baseline 02.08 the id holds the tile's own sensing time: it says nothing of the datastrip.
-    return "" if start[:19] == sensed[:19] else start
-
-
-def _cloud_cover(properties: Mapping[str, Any]) -> float | None:
-    # v0 items whose cloud cover was never computed say 0 and, beside it, that it is not valid.
-    if properties.get("sentinel:valid_cloud_cover") is False:
-        return None
-    cover = properties.get("eo:cloud_cover")
-    if isinstance(cover, bool) or not isinstance(cover, int | float) or not 0 <= cover <= 100:
-        return None
-    return float(cover)
-
-
-def _self_href(item: Mapping[str, Any]) -> str:
-    hrefs = (str(link.get("href", "")) for link in links_of(item) if link.get("rel") == "self")
-    return next((href for href in hrefs if href.startswith(("https://", "http://"))), "")
-
-
-def links_of(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Returns the links of anything STAC that are links."""
-    links = content.get("links")
-    return [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
-
-
-def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    properties = item.get("properties")
-    return properties if isinstance(properties, Mapping) else {}
-
-
-def _asset_hrefs(assets: Mapping[str, Any], base_href: str, api_url: str) -> dict[str, str]:
-    keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
-    if keys is None:
-        raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
-    missing = [keys[band] for band in BANDS if keys[band] not in assets]
-    if missing:
-        raise PermanentFault("missing_asset", f"assets that are missing: {', '.join(missing)}")
-    hrefs = {}
-    for band in (*BANDS, SCL):
-        asset = assets[keys[band]]
-        href = asset.get("href") if isinstance(asset, Mapping) else None
-        if not isinstance(href, str):
-            raise PermanentFault("bad_item", f"the asset {keys[band]} has no href")
-        hrefs[band] = readable_href(href, base_href, api_url)
-    return hrefs

@@ -8,10 +8,15 @@ import pystac
 import requests
 from pystac_client.stac_api_io import StacApiIO
 
-from beam_pipeline.imagery.scenes import links_of
+from beam_pipeline.imagery.stac_answers import (
+    SearchPage,
+    parse_next_link,
+    parse_search_page,
+)
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
-from beam_pipeline.runtime.http_session import bound_session, is_timeout, read_body
+from beam_pipeline.runtime.http_session import bound_session, is_timeout
+from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -57,7 +62,6 @@ class RetryingStacIO(StacApiIO):
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
         bound_session(self.session, answer_s)
-        self.session.hooks["response"].append(read_body)
         self.retry = retry
         self.traffic = traffic or Traffic()
 
@@ -151,8 +155,8 @@ class RetryingStacIO(StacApiIO):
         passed: set[str] = set()
         try:
             for page in self._pages(url, method, parameters):
-                passed |= _ids(page)
-                yield page
+                passed |= page.ids
+                yield {"features": page.features}
             return
         except TransientFault as fault:
             if fault.reason not in ("paging_loop", "short_search"):
@@ -161,61 +165,57 @@ class RetryingStacIO(StacApiIO):
         for page in self.retry.call(
             lambda: list(self._pages(url, method, parameters)), on_retry=self.traffic.retried
         ):
-            new = [feature for feature in page["features"] if str(feature.get("id")) not in passed]
+            new = [feature for feature in page.features if str(feature.get("id")) not in passed]
             if new:
-                yield {**page, "features": new}
+                yield {"features": new}
 
-    def _pages(
-        self, url: str, method: str | None, parameters: dict[str, Any] | None
-    ) -> Iterator[dict[str, Any]]:
-        page = self.read_json(url, method=method, parameters=parameters)
-        matched = _matched(page)
+    def _pages(self, url: str, method: str | None, parameters: dict[str, Any] | None) -> Iterator[SearchPage]:
+        where = _shown(url)
+        page = _page(self.read_json(url, method=method, parameters=parameters), where)
+        matched = page.matched
         seen: set[str] = set()
         received = empty = 0
         for _ in range(_MOST_PAGES):
-            features = page.get("features")
-            if not isinstance(features, list) or not all(isinstance(item, dict) for item in features):
-                raise TransientFault("bad_answer", f"{_shown(url)} gave no list of features")
-            ids = _ids(page)
-            if ids and ids <= seen:
-                raise TransientFault("paging_loop", f"{_shown(url)} gives the same page again")
-            seen |= ids
-            received += len(features)
-            empty = 0 if ids else empty + 1
+            if page.ids and page.ids <= seen:
+                raise TransientFault("paging_loop", f"{where} gives the same page again")
+            seen |= page.ids
+            received += len(page.features)
+            empty = 0 if page.ids else empty + 1
             if empty > _MOST_EMPTY_PAGES:
-                raise PermanentFault("endless_search", f"{_shown(url)} gives one empty page after the other")
-            if ids:
+                raise PermanentFault("endless_search", f"{where} gives one empty page after the other")
+            if page.ids:
                 yield page
-            following = next((link for link in links_of(page) if link.get("rel") == "next"), None)
+            following = page.next_link
             if following is None:
                 if received < matched:
                     # As when a node of the API fails: its part is missing, and the answer says 200.
-                    raise TransientFault("short_search", f"{_shown(url)} gave {received} of {matched} items")
+                    raise TransientFault("short_search", f"{where} gave {received} of {matched} items")
                 return
-            if not isinstance(following.get("href"), str):
-                raise TransientFault("bad_answer", f"{_shown(url)} gave a next page without an href")
-            _require_plain(following, _shown(url))
-            page = self.read_json(pystac.Link.from_dict(dict(following)), parameters=parameters)
-        raise PermanentFault("endless_search", f"{_shown(url)} has more than {_MOST_PAGES} pages")
+            _require_plain(following, where)
+            page = _page(self.read_json(pystac.Link.from_dict(following), parameters=parameters), where)
+        raise PermanentFault("endless_search", f"{where} has more than {_MOST_PAGES} pages")
 
 
-def _ids(page: Mapping[str, Any]) -> set[str]:
-    return {str(feature.get("id")) for feature in page["features"]}
-
-
-def _matched(page: Mapping[str, Any]) -> int:
-    """Returns how many items an API says that there are, 0 where it does not say."""
-    context = page.get("context")
-    said = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
-    return said if isinstance(said, int) else 0
+def _page(answer: dict[str, Any], where: str) -> SearchPage:
+    try:
+        return parse_search_page(answer)
+    except MalformedError as error:
+        raise TransientFault("bad_answer", f"{where} gave no list of features: {error}") from error
 
 
 def _require_plain(following: Mapping[str, Any], where: str) -> None:
     """Refuses a link to the next page that would have us send anything but a search."""
-    method, headers = following.get("method", "GET"), following.get("headers") or {}
-    if str(method).upper() not in ("GET", "POST"):
-        raise PermanentFault("refused_link", f"{where} wants its next page asked for by {method}")
-    odd = [name for name in headers if str(name).lower() not in _NEXT_HEADERS]
+    try:
+        link = parse_next_link(following)
+    except MalformedError as error:
+        raise PermanentFault(
+            "refused_link", f"{where} wants its next page asked for oddly: {error}"
+        ) from error
+    if link.href is None:
+        raise TransientFault("bad_answer", f"{where} gave a next page without an href")
+    if link.method.upper() not in ("GET", "POST"):
+        raise PermanentFault("refused_link", f"{where} wants its next page asked for by {link.method}")
+    odd = [name for name in link.headers or () if str(name).lower() not in _NEXT_HEADERS]
     if odd:
         raise PermanentFault("refused_link", f"{where} wants the header {odd[0]} sent for its next page")
 

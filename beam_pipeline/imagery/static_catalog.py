@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_pipeline.imagery.hrefs import local_path, readable_href
-from beam_pipeline.imagery.scenes import links_of
+from beam_pipeline.imagery.stac_item import links_of
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.foreign_text import without_secrets
 

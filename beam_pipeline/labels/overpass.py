@@ -41,7 +41,7 @@ from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.overpass_answer import Element, checked_elements
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout, read_body
+from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -210,7 +210,6 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     elements: list[Element] = []
 
     def check(response: requests.Response, **_: object) -> None:
-        read_body(response)
         if not response.is_redirect:
             with response:
                 elements.extend(_checked(response, server))

@@ -1,4 +1,4 @@
-"""HTTP sessions in which no answer takes longer than a limit in all, and bodies that are not read without end.
+"""HTTP sessions in which no answer takes longer than a limit in all, and no body is read without end.
 
 The time-outs of `requests` hold between two bytes: a server that sends one now and then would keep a worker for
 ever. And it reads on until memory is full.
@@ -9,6 +9,7 @@ import http.client
 import io
 import socket
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
@@ -20,15 +21,13 @@ from beam_pipeline.runtime.faults import PermanentFault
 MOST_BYTES = 1 << 27
 """Of an answer, unpacked. A page of 100 items is about 2.5 MB, the densest chip of OpenStreetMap some 20 MB."""
 
-_PIECE_BYTES = 1 << 16
-
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests as its base class does, and gives up on an answer that is not whole in time.
+    """Sends requests as its base class does, and gives up on an answer that is not whole in time, or has no end.
 
-    The limit holds from the moment the request is sent to the last byte of the body, header included, for each
+    The limit of time holds from the moment the request is sent to the last byte of the body, header included, for each
     redirect anew. Connecting has its own limit, the `timeout` of the request. What outlasts it is a time-out:
-    `is_timeout` knows it.
+    `is_timeout` knows it. A body of more than `MOST_BYTES` raises `PermanentFault` "endless_answer" where it is read.
 
     Args:
         total_s: Most seconds that an answer may take.
@@ -38,39 +37,29 @@ class BoundedAdapter(HTTPAdapter):
         self._total_s = total_s
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the pool of connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self._bound(self.poolmanager)
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the pool of connections to the host, or to its proxy."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        # A pool makes its connections when they are needed, and each connection its answers.
+        made_as_ever = type(pool).ConnectionCls
+        pool.ConnectionCls = functools.partial(_bounded_connection, made_as_ever, self._total_s)
+        return pool
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Makes the pool of connections to a proxy."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        self._bound(manager)
-        return manager
-
-    def _bound(self, manager: Any) -> None:
-        answer = functools.partial(_BoundedAnswer, total_s=self._total_s)
-        pools: dict[str, Any] = {"http": urllib3.HTTPConnectionPool, "https": urllib3.HTTPSConnectionPool}
-        manager.pool_classes_by_scheme = {
-            scheme: type(
-                pool.__name__,
-                (pool,),
-                {"ConnectionCls": type("Connection", (pool.ConnectionCls,), {"response_class": answer})},
-            )
-            for scheme, pool in pools.items()
-        }
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """Makes the answer from that of urllib3."""
+        bounded: Any = _BoundedBody(resp, str(req.url))
+        return super().build_response(req, bounded)
 
 
 def bounded_session(total_s: float) -> requests.Session:
-    """Returns a session whose every answer is whole within that many seconds, or a time-out."""
+    """Returns a session whose every answer is whole within that many seconds, or a time-out; see `BoundedAdapter`."""
     session = requests.Session()
     bound_session(session, total_s)
     return session
 
 
 def bound_session(session: requests.Session, total_s: float) -> None:
-    """Sets the most seconds that an answer to a session may take."""
+    """Sets the most seconds that an answer to a session may take, and bounds the bodies; see `BoundedAdapter`."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, BoundedAdapter(total_s))
 
@@ -81,21 +70,32 @@ def is_timeout(error: BaseException) -> bool:
     return any(isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError) for cause in causes)
 
 
-def read_body(answer: requests.Response, *_: Any, **__: Any) -> None:
-    """Reads the body of an answer; a hook of `requests`, which without it reads on until memory is full.
+class _BoundedBody:
+    """An answer of urllib3, of which `requests` reads no more than `MOST_BYTES`."""
 
-    Raises:
-        PermanentFault: "endless_answer": it is longer than `MOST_BYTES`.
-    """
-    pieces: list[bytes] = []
-    size = 0
-    for piece in answer.iter_content(_PIECE_BYTES):
-        size += len(piece)
-        if size > MOST_BYTES:
-            answer.close()
-            raise PermanentFault("endless_answer", f"{answer.url} sends more than {MOST_BYTES >> 20} MiB")
-        pieces.append(piece)
-    answer._content = b"".join(pieces)  # where requests itself keeps it
+    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str) -> None:
+        self._answer = answer
+        self._url = url
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Yields the body, unpacked, piece by piece; whatever `requests` gives of it comes from here."""
+        size = 0
+        for piece in self._answer.stream(*args, **kwargs):
+            size += len(piece)
+            if size > MOST_BYTES:
+                self._answer.close()
+                raise PermanentFault("endless_answer", f"{self._url} sends more than {MOST_BYTES >> 20} MiB")
+            yield piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._answer, name)
+
+
+def _bounded_connection(make: Callable[..., Any], total_s: float, *args: Any, **kwargs: Any) -> Any:
+    """Makes a connection whose answers are read until the time is up."""
+    connection = make(*args, **kwargs)
+    connection.response_class = functools.partial(_BoundedAnswer, total_s=total_s)
+    return connection
 
 
 class _BoundedAnswer(http.client.HTTPResponse):

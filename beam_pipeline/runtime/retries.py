@@ -1,12 +1,13 @@
 """One retry policy for everything that is asked of another machine."""
 
 import dataclasses
-import datetime
-import email.utils
 import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from beam_pipeline.runtime.faults import TransientFault
 
@@ -65,19 +66,33 @@ class RetryPolicy:
         Raises:
             TransientFault: The last one, when no try succeeded.
         """
-        for attempt in range(self.attempts):
+        failures = 0
+        while True:
             try:
                 return function()
             except TransientFault as fault:
-                if attempt + 1 == self.attempts:
-                    raise
+                failures += 1
+                wait_s = self.wait_after_s(fault, failures)
                 if on_retry is not None:
                     on_retry(fault)
-                wait = self.wait_s(attempt)
-                if isinstance(fault, RetryAfterFault):
-                    wait = min(self.cap_s, max(wait, fault.retry_after_s))
-                sleep(wait)
-        raise AssertionError("attempts is at least 1")
+                sleep(wait_s)
+
+    def wait_after_s(self, fault: TransientFault, failures: int) -> float:
+        """Draws how many seconds to wait after a fault, no less than its server asks for, up to the cap.
+
+        Args:
+            fault: What happened.
+            failures: How often it has failed by now, this time included.
+
+        Raises:
+            TransientFault: The fault, when all tries are used up.
+        """
+        if failures >= self.attempts:
+            raise fault
+        wait_s = self.wait_s(failures - 1)
+        if isinstance(fault, RetryAfterFault):
+            wait_s = min(self.cap_s, max(wait_s, fault.retry_after_s))
+        return wait_s
 
     def wait_s(self, attempt: int) -> float:
         """Draws how many seconds to wait after a try, the first of which is 0."""
@@ -97,13 +112,7 @@ def retry_after_s(header: str | None) -> float:
     Returns:
         Seconds from now, at least 0; 0 where it says nothing that can be understood.
     """
-    text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
     try:
-        until = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
+        return float(Retry().parse_retry_after(header or ""))
+    except (InvalidHeader, ValueError, OverflowError):  # the latter two for numbers that no machine can hold
         return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=datetime.UTC)
-    return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())

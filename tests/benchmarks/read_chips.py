@@ -31,8 +31,9 @@ if str(ROOT) not in sys.path:
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow  # noqa: E402
 from beam_pipeline.imagery.asset_grid import PIXEL_SIZE_M  # noqa: E402
-from beam_pipeline.imagery.cog import GDAL_OPTIONS, SceneReader  # noqa: E402
+from beam_pipeline.imagery.cog import SceneReader  # noqa: E402
 from beam_pipeline.imagery.image import BANDS, SCL  # noqa: E402
+from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS  # noqa: E402
 from beam_pipeline.runtime.faults import Fault  # noqa: E402
 from tests.imagery.range_server import ServerProcess  # noqa: E402
 

@@ -20,7 +20,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 with atheris.instrument_imports(include=["beam_pipeline"]):
     from beam_pipeline.cells.table import parse_cells_csv
-    from beam_pipeline.imagery.scenes import parse_item
+    from beam_pipeline.imagery.stac_item import parse_item
     from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
     from beam_pipeline.labels.overpass_answer import checked_elements
     from beam_pipeline.records.example import decode

@@ -21,8 +21,9 @@ from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.image import BANDS, SCL
-from beam_pipeline.imagery.scenes import EARTH_SEARCH_V1_KEYS, SceneList, parse_item
+from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.stac_item import EARTH_SEARCH_V1_KEYS, parse_item
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
 from beam_pipeline.records.example import CellYear, decode, encode

@@ -232,8 +232,9 @@ def _send(handler, body: str, headers: dict[str, str]) -> None:
 def test_an_answer_is_what_requests_would_have_read() -> None:
     with StacServer([{"collection": "x"}]) as server:
         plain = requests.get(server.url, timeout=5)
-        hooked = requests.get(server.url, timeout=5, hooks={"response": http_session.read_body})
-        assert hooked.json() == plain.json()
+        with http_session.bounded_session(5.0) as session:
+            bounded = session.get(server.url, timeout=5)
+        assert bounded.json() == plain.json()
 
 
 def test_a_composite_that_expands_without_end_is_refused(

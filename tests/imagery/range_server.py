@@ -63,7 +63,7 @@ class Injected:
         times: How many requests are hit; None for all.
         overlaps: Only GETs that ask for a byte of this range [start, stop) are hit; None for every request.
         seconds: How long "stall" waits, and each byte of "trickle".
-        headers: More headers of a "status" answer.
+        headers: More headers of a "status" or "page" answer.
     """
 
     kind: Literal["status", "truncate", "reset", "stall", "garble", "trickle", "trickle header", "page"]
@@ -143,7 +143,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(path, start, stop, fault.status, fault.headers)
         elif fault is not None and fault.kind == "page":
             page = b"<html>" + b"We are back soon. " * 40 + b"</html>"
-            self._refuse(path, start, stop, fault.status, {"Content-Type": "text/html"}, page)
+            self._refuse(
+                path, start, stop, fault.status, {"Content-Type": "text/html", **fault.headers}, page
+            )
         elif fault is not None and fault.kind == "trickle header":
             self._log(path, start, stop, 0, 0)
             self._trickle(b"HTTP/1.1 206 Partial Content\r\nX-Slow: " + b"." * 50_000, fault.seconds)

@@ -52,6 +52,7 @@ class StacServer:
         page_size: Items a page at most.
         faults: Taken one by one.
         requests: (method, path, search parameters) of every request.
+        http_server: What listens, while the context lasts.
     """
 
     def __init__(
@@ -84,16 +85,16 @@ class StacServer:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.http_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http_server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http_server.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self.http_server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.http_server.shutdown()
+        self.http_server.server_close()
         self._thread.join()
 
     @property
@@ -116,7 +117,7 @@ class StacServer:
             return
         path = url.path.removeprefix("/v1").rstrip("/")
         if path == "":
-            self._send(handler, 200, json.dumps(self._landing_page()))
+            self._send(handler, 200, json.dumps(self.landing_page()))
         elif path == "/search":
             self._send(handler, 200, json.dumps(self._search(handler.command, parameters)))
         elif path.startswith("/collections/") and path.split("/")[2] in self._collections():
@@ -144,7 +145,8 @@ class StacServer:
     def _collections(self) -> set[str]:
         return {item["collection"] for item in self.items}
 
-    def _landing_page(self) -> dict[str, Any]:
+    def landing_page(self) -> dict[str, Any]:
+        """Returns what the API says of itself; a test may say otherwise."""
         search = [
             {"rel": "search", "href": f"{self.url}/search", "type": "application/geo+json", "method": method}
             for method in self.methods

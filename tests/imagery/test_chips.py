@@ -8,9 +8,9 @@ import pytest
 import rasterio
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.imagery.chips import ChipImages, FilterSettings, image_rejection, select_images
+from beam_pipeline.imagery.chips import SNOW, ChipImages, FilterSettings, image_rejection, select_images
 from beam_pipeline.imagery.cog import SceneReader
-from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL
+from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL, Image
 from beam_pipeline.imagery.scenes import Scene
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
@@ -162,6 +162,57 @@ def test_bright_chips_are_cloud_that_scl_missed_or_snow(tmp_path: Path, reader: 
     answer = select_images(reader, scenes, CHIPS[:1], FILTERS)[0]
     assert ids(answer) == ["limit"]
     assert answer.rejections == {"bright_snow": 1, "too_bright": 1}
+
+
+def image_of(gsd_10: int | np.ndarray, scl: int | np.ndarray = 4, others: int = 3000) -> Image:
+    """An image whose four bands of 10 m are alike."""
+    return Image(
+        item_id="a",
+        datetime="2020-03-01T10:00:00.000000Z",
+        platform="sentinel-2a",
+        baseline="02.14",
+        boa_add_offset=0,
+        boa_decision="baseline_before_0400",
+        bad_percent=0.0,
+        gsd_10=np.broadcast_to(np.atleast_3d(gsd_10), (192, 192, 4)).astype(np.uint16),
+        gsd_20=np.full((96, 96, 6), others, np.uint16),
+        gsd_60=np.full((32, 32, 2), others, np.uint16),
+        scl=np.broadcast_to(scl, (96, 96)).astype(np.uint8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("snowy", "reason"),
+    [
+        (0, "too_bright"),
+        (96 * 96 // 4 - 1, "too_bright"),
+        (96 * 96 // 4, "bright_snow"),
+        (96 * 96, "bright_snow"),
+    ],
+)
+def test_a_quarter_of_snow_is_much(snowy: int, reason: str) -> None:
+    scl = np.full(96 * 96, 4)
+    scl[:snowy] = SNOW
+    assert image_rejection(image_of(2001, scl.reshape(96, 96)), FILTERS) == reason
+
+
+@pytest.mark.parametrize("without", ["any band", "a class"])
+def test_how_bright_a_chip_is_its_pixels_with_data_say(without: str) -> None:
+    """What has no data has DN 0, or whatever lies beyond the swath, and would pass for a dark pixel."""
+    lenient = dataclasses.replace(FILTERS, allow_nodata=True)
+    bright = image_of(2001)
+    assert image_rejection(bright, lenient) == "too_bright"
+    if without == "any band":
+        part = dataclasses.replace(
+            bright, **{it: getattr(bright, it).copy() for it in ("gsd_10", "gsd_20", "gsd_60")}
+        )
+        part.gsd_10[:6, :6] = part.gsd_20[:3, :3] = part.gsd_60[:1, :1] = 0
+    else:
+        part = image_of(np.where(np.arange(192 * 192).reshape(192, 192, 1) < 2 * 192, 100, 2001))
+        part.scl[0] = 0
+    assert image_rejection(part, lenient) == "too_bright"
+    part.gsd_10[100, 100] = 2000  # one dark pixel with data is enough
+    assert image_rejection(part, lenient) is None
 
 
 def test_a_contradicted_offset_rejects(tmp_path: Path, reader: SceneReader) -> None:

@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from beam_pipeline.runtime import http_session
+from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.http_session import bounded_session, is_timeout
 from tests.imagery.range_server import Injected, RangeServer
 
@@ -113,3 +115,42 @@ def test_other_failures_are_no_time_outs(served: tuple[RangeServer, Get]) -> Non
         with pytest.raises(requests.RequestException) as caught:
             get("a.bin")
         assert not is_timeout(caught.value)
+
+
+def test_the_limit_holds_through_a_proxy(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    with RangeServer(tmp_path) as proxy, bounded_session(LIMIT_S) as session:
+        session.trust_env, session.proxies = False, {"http": proxy.url("")}
+        assert session.get("http://elsewhere.example/a.bin", timeout=30).content == CONTENT
+        proxy.inject("a.bin", Injected("trickle header", seconds=0.02))
+        with pytest.raises(requests.RequestException) as caught:
+            session.get("http://elsewhere.example/a.bin", timeout=30)
+    assert is_timeout(caught.value)
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_body_without_end_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redirected: bool
+) -> None:
+    most = 600  # fewer than a page has
+    monkeypatch.setattr(http_session, "MOST_BYTES", most)
+    (tmp_path / "a.bin").write_bytes(CONTENT[: most + 1])
+    (tmp_path / "b.bin").write_bytes(CONTENT[:most])
+    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S) as session:
+        if redirected:  # its own body is read before the one that it leads to
+            server.inject("a.bin", Injected("page", 302, headers={"Location": server.url("b.bin")}))
+        with pytest.raises(PermanentFault, match="endless_answer"):
+            session.get(server.url("a.bin"), timeout=30)
+        assert session.get(server.url("b.bin"), timeout=30).content == CONTENT[:most]
+    assert [request.path for request in server.requests] == ["/a.bin", "/b.bin"]
+
+
+def test_cookies_headers_and_redirects_are_as_ever(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S) as session:
+        leads = {"Location": server.url("a.bin"), "Set-Cookie": "a=1"}
+        server.inject("old.bin", Injected("status", 302, headers=leads))
+        answer = session.get(server.url("old.bin"), timeout=30)
+        assert (answer.status_code, answer.content) == (200, CONTENT)
+        assert [(it.status_code, it.headers["Location"]) for it in answer.history] == [(302, answer.url)]
+        assert session.cookies.get_dict() == {"a": "1"}

@@ -1,7 +1,7 @@
 import datetime
 import email.utils
-import math
 import pickle
+import time
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+
+SIX_HOURS_S = 21_600.0
+"""What urllib3 takes for the longest wait that can be meant."""
 
 
 class Flaky:
@@ -29,6 +32,49 @@ def test_waits_double_up_to_the_cap() -> None:
     assert RetryPolicy(attempts=7, base_s=1.0, cap_s=4.0).call(flaky, sleep=waits.append) == "done"
     assert flaky.calls == 7
     assert all(0 <= wait <= limit for wait, limit in zip(waits, [1, 2, 4, 4, 4, 4], strict=True))
+
+
+@pytest.mark.parametrize(("attempt", "longest"), [(0, 2.0), (1, 4.0), (2, 8.0), (3, 10.0), (40, 10.0)])
+def test_waits_are_drawn_between_nothing_and_the_longest(attempt: int, longest: float) -> None:
+    """Full jitter: clients that failed together come back apart."""
+    policy = RetryPolicy(base_s=2.0, cap_s=10.0)
+    waits = [policy.wait_s(attempt) for _ in range(2000)]
+    assert 0.0 <= min(waits) < 0.05 * longest
+    assert 0.95 * longest < max(waits) <= longest
+    assert sum(waits) / len(waits) == pytest.approx(longest / 2, rel=0.1)  # by chance once in 10^14
+
+
+def test_there_is_a_wait_before_each_further_try() -> None:
+    events: list[object] = []
+
+    def fail() -> None:
+        events.append("try")
+        raise TransientFault("throttled", "503")
+
+    with pytest.raises(TransientFault):
+        RetryPolicy(attempts=4).call(
+            fail, sleep=events.append, on_retry=lambda fault: events.append(fault.reason)
+        )
+    tries, told, waits = events[0::3], events[1::3], events[2::3]
+    assert (tries, told) == (["try"] * 4, ["throttled"] * 3)
+    assert all(isinstance(wait, float) and wait > 0.0 for wait in waits)
+    assert len(waits) == 3
+
+
+def test_it_sleeps_unless_told_otherwise() -> None:
+    started = time.monotonic()
+    RetryPolicy(base_s=0.0).call(Flaky(RetryAfterFault("throttled", "429", 0.05)))
+    assert time.monotonic() - started >= 0.05
+
+
+def test_what_a_server_asks_for_is_the_least_wait() -> None:
+    policy = RetryPolicy(attempts=3, base_s=8.0, cap_s=20.0)
+    waits = [policy.wait_after_s(RetryAfterFault("throttled", "429", 6.0), 1) for _ in range(400)]
+    assert min(waits) == 6.0
+    assert 6.0 < max(waits) <= 8.0
+    assert policy.wait_after_s(RetryAfterFault("throttled", "429", 900.0), 2) == 20.0
+    with pytest.raises(RetryAfterFault):
+        policy.wait_after_s(RetryAfterFault("throttled", "429", 6.0), 3)
 
 
 def test_gives_up_with_the_last_fault() -> None:
@@ -78,10 +124,11 @@ def test_no_attempts_is_refused() -> None:
         ("soon", 0.0),
         ("-3", 0.0),
         ("1.5", 0.0),
-        ("9" * 400, math.inf),
+        ("9" * 400, SIX_HOURS_S),
+        ("9" * 5000, 0.0),
         ("Mon, 01 Jan 2024 00:00:00 +9999999999999999", 0.0),
         ("Mon, 01 Jan 9999999999999999 00:00:00 GMT", 0.0),
-        ("Mon, 99999999999999999999 Jan 2024 00:00:00 GMT", 0.0),
+        ("Mon, 99999999999999999999 Jan 2024 00:00:00 GMT", SIX_HOURS_S),
         ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
     ],
 )

@@ -97,11 +97,19 @@ def test_threads_share_the_rate() -> None:
 
 def test_slots_are_shared_by_the_process() -> None:
     one, other = Traffic.of_process(None, 2), Traffic.of_process(None, 2)
-    with one.slot(), other.slot():
-        assert not one._slots.acquire(blocking=False)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with other.slot():
+            entered.set()
+
+    third = threading.Thread(target=enter)
     with one.slot():
-        assert other._slots.acquire(blocking=False)
-        other._slots.release()
+        with other.slot():
+            third.start()
+            assert not entered.wait(0.2)
+        assert entered.wait(60.0)
+    third.join()
 
 
 def test_what_was_tried_again_is_counted_for_each_stage() -> None:

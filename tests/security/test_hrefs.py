@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.api_access import ApiAccess
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.hrefs import is_inner_host, readable_href
-from beam_pipeline.imagery.scenes import parse_item
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.stac_item import parse_item
 from beam_pipeline.maps.rasters import inspect_land_cover, inspect_night_lights
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -173,13 +174,15 @@ def test_what_is_no_geotiff_is_not_opened_by_another_driver(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("links", [{"search": "/etc/hostname"}, {"search": "file:///etc/hostname"}])
 def test_an_api_does_not_lead_to_files(links: dict[str, str]) -> None:
-    with StacServer([ITEM]) as server:
-        page = server._landing_page()
-        for link in page["links"]:
-            link["href"] = links.get(link["rel"], link["href"])
-        server._landing_page = lambda: page
-        with pytest.raises(PermanentFault):
-            catalog.find_scenes(server.url, "sentinel-2-l2a", "33TWN", 2020, 0, retry=RetryPolicy(1))
+    class Misleading(StacServer):
+        def landing_page(self) -> dict[str, Any]:
+            page = super().landing_page()
+            for link in page["links"]:
+                link["href"] = links.get(link["rel"], link["href"])
+            return page
+
+    with Misleading([ITEM]) as server, pytest.raises(PermanentFault):
+        catalog.find_scenes(server.url, "sentinel-2-l2a", "33TWN", 2020, 0, retry=RetryPolicy(1))
     for source in ("/etc/hostname", "file:///etc/hostname", "../x"):
         with pytest.raises(PermanentFault, match="refused_link"):
             RetryingStacIO(RetryPolicy(1)).read_json(source)

@@ -79,7 +79,7 @@ def wrapped(server: object, certificate: Path) -> None:
 
 def test_a_catalogue(trusted: bool, certificate: Path) -> None:
     with StacServer([ITEM]) as server:
-        wrapped(server._server, certificate)
+        wrapped(server.http_server, certificate)
         server.url = server.url.replace("http:", "https:")
         if trusted:
             assert check_catalog(server.url, "sentinel-2-l2a", RETRY).kind == "api"

@@ -36,6 +36,7 @@ from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles, with_retries
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
+from beam_pipeline.runtime.parsing import MalformedError
 
 _log = logging.getLogger(__name__)
 
@@ -167,9 +168,9 @@ class _FindScenes(Stage):
         if not self.folder.exists(file):
             return None
         try:
-            return SceneList.from_json(self.folder.read_text(file))
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            _log.warning("%s is damaged and searched for again: %r", self.folder.at(file), error)
+            return SceneList.from_json(self.folder.read_bytes(file))
+        except MalformedError as error:
+            _log.warning("%s is damaged and searched for again: %s", self.folder.at(file), error)
             return None
 
     def _search(self, tile: str, year: int) -> SceneList:

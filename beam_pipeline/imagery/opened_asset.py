@@ -1,0 +1,138 @@
+"""One asset as GDAL opens it: every failure comes out as a fault, and nothing is tried again here."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from beam_pipeline.imagery.asset_grid import check_bounds
+from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.traffic import Traffic
+
+_T = TypeVar("_T")
+
+GDAL_OPTIONS = {
+    # No listing of the folder and no look for .aux.xml, .ovr and .msk: 9 HEADs an asset otherwise.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff",
+    # The header of a full-size COG, block tables of its overviews included, fits in one request.
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    # No block is read twice, so a cache for each handle would only cost memory.
+    "VSI_CACHE": "FALSE",
+    # Of the process. In its default of 16 MB, and now and then in 32 MB, blocks of 8 assets push each other out before
+    # they are decoded, and are fetched twice.
+    "CPL_VSIL_CURL_CACHE_SIZE": str(64 << 20),
+    # Whatever the environment says.
+    "GDAL_HTTP_UNSAFESSL": "NO",
+    # Retries are ours: GDAL's would keep what it remembers of a failed request.
+    "GDAL_HTTP_MAX_RETRY": "0",
+}
+
+OPEN_REQUESTS = 2
+"""What opening costs a host: the file's size, and its header."""
+
+_REPEATED = 2
+"""About as many requests does GDAL send again by itself within an opening or a reading that fails."""
+
+_NEVER_CACHED = "/vsicurl/:/vsigs/"
+"""Every remote file. Set on re-opening: vsicurl remembers short answers, and after a 503 "does not exist"."""
+
+
+class OpenedAsset:
+    """An asset that is opened when it is first needed, and again, with nothing cached, after a fault.
+
+    Used from one thread, within the GDAL options of the reader.
+
+    Args:
+        asset: The file.
+        band: Key of `PIXEL_SIZE_M`.
+        timeout_s: Most seconds that it may take if the file is asked once more about a failure.
+        traffic: Paces the requests.
+    """
+
+    def __init__(self, asset: Asset, band: str, timeout_s: float, traffic: Traffic) -> None:
+        self.asset = asset
+        self.band = band
+        self.name = f"{band} at {asset.shown}"
+        self._timeout_s = timeout_s
+        self._traffic = traffic
+        self._dataset: Any = None
+        self._layer: dict[str, str] = {}
+        self._fresh = False
+
+    def turn_to(self, overview: int | None) -> None:
+        """Has the steps that follow see an overview alone, or what is no overview alone, as GDAL then does too."""
+        self.close()
+        self._layer = {"OVERVIEW_LEVEL": "NONE" if overview is None else f"{overview}only"}
+
+    def open(self) -> None:
+        """Opens the asset where it is not open.
+
+        Raises:
+            Undecodable: `check_bounds` refuses what was read, or `fault_of_open` finds no header of a TIFF.
+            Fault: What `fault_of_open` finds.
+        """
+        if self._dataset is not None:
+            return
+        options = {"CPL_VSIL_CURL_NON_CACHED": _NEVER_CACHED} if self._fresh else {}
+        # GDAL remembers the header of an overview with that of the file, but in a fresh copy.
+        if not self.asset.is_local and (self._fresh or not self._layer):
+            self._traffic.turn(OPEN_REQUESTS)
+        try:
+            with rasterio.Env(**options):
+                self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
+            check_bounds(self._dataset, self.band, self.name)
+        except PermanentFault as fault:
+            raise self._undecodable(fault) from fault
+        except RasterioError as error:
+            self._forget_failed()
+            raise fault_of_open(self.asset, error, self._timeout_s, self._traffic) from error
+
+    def read(self, step: Callable[[Any], _T], extent: tuple[int, int] = (0, 0), requests: int = 0) -> _T:
+        """Calls `step` with the dataset, which is open.
+
+        Args:
+            step: Reads from the dataset.
+            extent: First byte of the file that the step reads, and one past the last.
+            requests: How many requests the step sends when all goes well.
+
+        Returns:
+            What the step returned.
+
+        Raises:
+            Undecodable: The step refuses what it read, or `fault_of_read` finds no other cause.
+            Fault: What `fault_of_read` finds.
+        """
+        if requests and not self.asset.is_local:
+            self._traffic.turn(requests)
+        try:
+            return step(self._dataset)
+        except PermanentFault as fault:
+            raise self._undecodable(fault) from fault
+        except RasterioError as error:
+            self._forget_failed()
+            raise fault_of_read(self.asset, error, extent, self._timeout_s, self._traffic) from error
+
+    def close(self) -> None:
+        """Closes the file; it can be opened again."""
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+    def _undecodable(self, fault: PermanentFault) -> Undecodable:
+        """Doubts the copy before the file: a bit that flipped on the way looks like another grid."""
+        self._forget()
+        return Undecodable(fault.reason, fault.detail)
+
+    def _forget_failed(self) -> None:
+        self._forget()
+        if not self.asset.is_local:
+            self._traffic.charge(_REPEATED)
+
+    def _forget(self) -> None:
+        self._fresh = True
+        self.close()
