@@ -1,6 +1,7 @@
 """How far a step is: a bar on a terminal, a line now and then elsewhere."""
 
 import io
+import os
 import sys
 import threading
 import time
@@ -21,7 +22,8 @@ _WITHOUT_UNIT = "{desc} [{elapsed}{postfix}]"
 class Progress:
     """Shows how far a step is, and that it goes on while nothing is done; a context manager.
 
-    A terminal gets a bar of tqdm. A file or a pipe gets a line every `LINE_EVERY_S`, and a last one at the end.
+    A terminal gets a bar of tqdm. A file, a pipe, or a terminal without a size gets a line every `LINE_EVERY_S`,
+    and a last one at the end.
 
     Args:
         total: How many things there are to do; None where nobody knows.
@@ -55,7 +57,7 @@ class Progress:
         self._notes = ""
         self._lock = threading.Lock()
         self._bar: Any = None
-        if self._stream.isatty():
+        if _shows_bars(self._stream):
             bar_format = None if total is not None else self._format
             self._bar = tqdm(
                 total=total,
@@ -129,3 +131,11 @@ class Progress:
             postfix=self._notes,
         )
         print(line, file=self._stream, flush=True)
+
+
+def _shows_bars(stream: TextIO) -> bool:
+    """Tells whether a stream is a terminal of some width: on one of none, e.g. below `script`, tqdm shows nothing."""
+    try:
+        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False

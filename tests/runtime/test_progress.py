@@ -1,6 +1,10 @@
 """A bar on a terminal, lines elsewhere."""
 
+import contextlib
 import io
+import os
+import pty
+import termios
 import time
 
 import pytest
@@ -8,9 +12,21 @@ import pytest
 from beam_pipeline.runtime.progress import Progress
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+def shown_on_terminal(columns: int) -> str:
+    """What a terminal of that width gets of a step with four shards."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24 if columns else 0, columns))
+    with open(theirs, "w") as stream:
+        progress = Progress(4, "verify", "shards", leave=True, stream=stream)
+        progress.update(4)
+        progress.close()
+        progress.close()  # once more does no harm
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says so where all is read and nobody writes any more
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    return shown.decode()
 
 
 def test_elsewhere_a_step_writes_whole_lines() -> None:
@@ -50,13 +66,13 @@ def test_a_quick_step_says_nothing_unless_it_is_left() -> None:
 
 
 def test_a_terminal_gets_a_bar() -> None:
-    stream = Terminal()
-    with Progress(4, "verify", "shards", leave=True, stream=stream) as progress:
-        progress.update(4)
-    assert "\r" in stream.getvalue()
-    assert "100%" in stream.getvalue()
-    assert "4/4" in stream.getvalue()
-    progress.close()  # once more
+    shown = shown_on_terminal(80)
+    assert "\rverify: 100%|" in shown
+    assert "4/4" in shown
+
+
+def test_a_terminal_without_a_size_gets_lines() -> None:
+    assert shown_on_terminal(0).startswith("verify: 4 of 4 shards [")
 
 
 def test_a_step_that_fails_ends_its_lines_too() -> None:
