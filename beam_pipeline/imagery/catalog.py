@@ -109,7 +109,7 @@ def check_catalog(
     return CatalogInfo("api", collection, f"{address} {collection}")
 
 
-def find_scenes(
+def find_scenes(  # noqa: PLR0913 - a whole search: where, what, in which order and how it is asked
     url: str,
     collection: str,
     tile: str,
