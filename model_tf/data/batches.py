@@ -54,7 +54,7 @@ def steps_per_epoch(
     return -(-max(share.count for share in host_shares(info, split, epoch, hosts)) // pairs_per_host)
 
 
-def make_dataset(
+def make_dataset(  # noqa: PLR0913 - named one by one: what is read, in which order, for which host
     info: DatasetInfo,
     split: str,
     *,
