@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.labels.label_image import NONE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")
@@ -197,7 +198,7 @@ WOODED = ("channels", 0, "labels", "wooded")
         ((*WOODED, "natural"), [{"values": ["*", "a"]}], "natural[0].values", "every value"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": ["b"]}], "natural[0].unless", "object"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": {"b": "yes"}}], "natural[0].unless.b", "list"),
-        (("none", "roofs"), [], "$.none.roofs", "unknown"),
+        (("none", "roofs"), [{"where": ["water"]}], "$.none.roofs", "unknown"),
         (("none", "buildings", 0, "where"), ["lava"], "$.none.buildings[0].where", "no label"),
         (("none", "buildings", 0, "where"), ["building"], "$.none.buildings[0].where", "itself"),
         (("none", "buildings", 0, "if_cell_has"), "lava", "$.none.buildings[0].if_cell_has", "no label"),
