@@ -1,4 +1,3 @@
-import collections
 import itertools
 import math
 
@@ -10,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import CellIndex, clip_margin, clip_to_chip, deduplicate, lonlat_boxes
-from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
+from beam_pipeline.labels.cell_index import CellIndex
+from beam_pipeline.labels.chip_boxes import lonlat_boxes
+from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 
 MARGIN = 50.0
 VADUZ = ChipWindow(32632, 539_460, 5_220_060)
@@ -147,7 +149,7 @@ def test_invalid_and_empty_geometries_break_nothing(geometry, lives):
         assert not part.has_z
         assert part.area > 0
     index = CellIndex({5: VADUZ}, MARGIN)
-    assert list(index.clip([given_feature], collections.Counter())) == ([(5, clipped)] if lives else [])
+    assert index.clip([given_feature]) == Found([(5, clipped)] if lives else [], {})
 
 
 def test_bytes_that_are_no_geometry_are_nothing():
@@ -200,7 +202,7 @@ def test_antimeridian(chip):
     index = CellIndex({3: chip, 4: VADUZ}, MARGIN)
     for geometry, area in ((split, whole), (jumping, whole - hole)):
         assert index.cells_of(feature(geometry)) == [3]
-        ((cell_id, part),) = index.clip([feature(geometry)], collections.Counter())
+        ((cell_id, part),) = index.clip([feature(geometry)]).features
         assert cell_id == 3
         assert shapely.from_wkb(part.geometry).area == pytest.approx(area, rel=1e-5)
         assert part == clip_to_chip(feature(geometry), chip, MARGIN)
@@ -228,7 +230,7 @@ def test_index_finds_what_metres_find():
     metres += [shapely.segmentize(shapely.LineString(three), 500.0) for three in corners]
     features = [feature(to_lonlat(m, 32632), osm_id=i) for i, m in enumerate(metres)]
     index = CellIndex(chips, MARGIN)
-    clipped = list(index.clip(features, collections.Counter()))
+    clipped = index.clip(features).features
     for one, shape in zip(features, metres, strict=True):
         shape = shapely.make_valid(shape)
         surely = {cell for cell, chip in chips.items() if shape.intersects(kept_box(chip, MARGIN - 1))}
@@ -244,8 +246,8 @@ def test_index_finds_what_metres_find():
 def test_an_index_of_no_cells_finds_nothing():
     index = CellIndex({}, MARGIN)
     assert index.cells_of(feature(shapely.box(9, 47, 10, 48))) == []
-    assert list(index.clip([feature(shapely.box(9, 47, 10, 48))], collections.Counter())) == []
-    assert list(CellIndex({1: VADUZ}, MARGIN).clip([], collections.Counter())) == []
+    assert index.clip([feature(shapely.box(9, 47, 10, 48))]) == Found([], {})
+    assert CellIndex({1: VADUZ}, MARGIN).clip([]) == Found([], {})
 
 
 copies = st.builds(

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.labels.rasterize import dilate, rasterize
 from tests.shared_data import shared
 
@@ -190,7 +190,7 @@ def real_cells():
             for row in range(rows)
         }
         of_cell = defaultdict(list)
-        for cell_id, one in features_of_cells(path, chips, ONTOLOGY):
+        for cell_id, one in Found.all_of(features_of_cells(path, chips, ONTOLOGY)).features:
             of_cell[cell_id].append(one)
         by_size = sorted(of_cell, key=lambda cell_id: len(of_cell[cell_id]))
         for cell_id in (by_size[len(by_size) // 2], *by_size[-2:]):
