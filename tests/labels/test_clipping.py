@@ -13,7 +13,6 @@ from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import lonlat_boxes
 from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
-from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 
 MARGIN = 50.0
 VADUZ = ChipWindow(32632, 539_460, 5_220_060)
@@ -279,19 +278,3 @@ def test_margin_holds_the_dilated_raster():
     # For 21 m a raster is padded by 30 m, and a pixel at its edge is lit by what crosses that edge.
     assert clip_margin(21.0) >= 30.0 + 10.0
     assert clip_margin(0.0) >= 10.0
-
-
-@given(
-    st.lists(
-        st.builds(
-            Feature,
-            st.sampled_from(["node", "way", "relation"]),
-            st.integers(1, 2**60),
-            st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
-            st.binary(max_size=50),
-        ),
-        max_size=5,
-    )
-)
-def test_packed_features_come_back(features: list[Feature]) -> None:
-    assert list(unpack_features(pack_features(features))) == features

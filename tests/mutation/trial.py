@@ -54,7 +54,7 @@ def run_tests(tests: Sequence[str], limit_s: float, mutant: tuple[str, str] | No
     """Runs test files until one fails.
 
     Args:
-        tests: The files, relative to the repository, which is the current folder.
+        tests: Arguments of pytest: the files, relative to the repository, which is the current folder.
         limit_s: CPU seconds after which the run is ended.
         mutant: (path, source) of the file that is replaced; None to run the code as it is.
 
