@@ -211,6 +211,22 @@ def test_antimeridian(chip):
     )
 
 
+def test_what_only_bends_around_a_cell_at_the_antimeridian_does_not_touch_it():
+    (box,) = lonlat_boxes([FIJI], MARGIN)
+    west, south, east, north = [box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1]
+    beside = [
+        (west, south),
+        (east, south),
+        (east, south + 0.1),
+        (west + 0.1, south + 0.1),
+        (west + 0.1, north),
+    ]
+    corner = [((lon + 180) % 360 - 180, lat) for lon, lat in [*beside, (west, north), (west, south)]]
+    index = CellIndex({3: FIJI}, MARGIN)
+    assert index.cells_of(feature(shapely.Polygon(corner))) == []
+    assert index.clip([feature(shapely.Polygon(corner))]) == Found([], {})
+
+
 def test_a_feature_around_the_pole_stays_what_it_is():
     antarctica = shapely.box(-180.0, -90.0, 180.0, -70.0)
     chip = ChipWindow(32733, 480_000, 10_000_000 - 60 * 140_000)

@@ -195,6 +195,13 @@ WOODED = ("channels", 0, "labels", "wooded")
         ),
         ((*WOODED, "natural"), [{"values": ["a"], "geometry": ["polygon"]}], "natural[0].geometry", "one of"),
         ((*WOODED, "natural"), [{"values": ["a"], "except": ["b"]}], "natural[0].except", "exceptions"),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a", "a"]}],
+            "natural[0].values",
+            "each text may stand only once",
+        ),
+        ((*WOODED, "natural"), [{"values": ["*"], "except": ["b", "b"]}], "natural[0].except", "only once"),
         ((*WOODED, "natural"), [{"values": ["*", "a"]}], "natural[0].values", "every value"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": ["b"]}], "natural[0].unless", "object"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": {"b": "yes"}}], "natural[0].unless.b", "list"),

@@ -20,7 +20,7 @@ from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
-from beam_pipeline.labels.rasterize import dilate, rasterize
+from beam_pipeline.labels.rasterize import dilate, label_cell, rasterize
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text(encoding="utf-8"))
@@ -336,6 +336,19 @@ def test_precedence_in_land_use():
     ]
     for most, name in enumerate(("mountain_rock", "wooded", "residential", "recreation"), start=1):
         assert draw(*everything[:most]).pixels[25, 25, 0] == VALUE[name]
+
+
+def test_the_label_of_a_cell_says_all_that_was_dropped():
+    features = [feature(box(0, 0, 9, 9), landuse="forest"), feature(b"", 2, landuse="forest")]
+    found = Found(features, {"tangled": 2, "unreadable": 1})
+    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True)
+    assert (label.cell_id, label.failure) == (7, None)
+    assert label.dropped == {"tangled": 2, "unreadable": 2}
+    image = draw(*features, none_labels=True)
+    assert image.dropped == {"unreadable": 1}
+    np.testing.assert_array_equal(label.unpack(), image.pixels)
+    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False)
+    np.testing.assert_array_equal(bare.unpack(), draw(*features).pixels)
 
 
 def test_neither_order_nor_copies_matter():

@@ -23,7 +23,10 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "labels": {
         "beam_pipeline/labels/antimeridian.py": _CLIPPING,
         "beam_pipeline/labels/cell_index.py": _CLIPPING,
-        "beam_pipeline/labels/chip_boxes.py": _CLIPPING,
+        "beam_pipeline/labels/chip_boxes.py": (
+            "tests/labels/test_chip_boxes.py",
+            "tests/labels/test_clipping.py",
+        ),
         "beam_pipeline/labels/clipping.py": _CLIPPING,
         "beam_pipeline/labels/geometries.py": _CLIPPING,
         "beam_pipeline/labels/ontology.py": ("tests/labels/test_ontology.py",),
