@@ -128,6 +128,11 @@ def test_digest_is_of_the_content(ontology: Ontology) -> None:
     assert re.fullmatch("[0-9a-f]{64}", ontology.sha256)
 
 
+def test_the_digest_of_the_ontology_of_the_package(ontology: Ontology) -> None:
+    # Datasets keep it in their fingerprint: with another they do not resume. Change it only with the ontology.
+    assert ontology.sha256 == "828d8b83246ffec2920b56cdd501cca08bbf171461333f4edceb6a87ed9b872f"
+
+
 def test_travels_between_processes(ontology: Ontology) -> None:
     again = pickle.loads(pickle.dumps(ontology))
     assert again == ontology
@@ -228,6 +233,32 @@ def test_a_bad_file_is_refused_where_it_is_bad(
     assert path in message
     assert problem in message
     assert "Received: " in message
+
+
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ((), "channels, none, version"),
+        (("channels", 0), "labels, name"),
+        (("none", "buildings", 0), "if_cell_has, where"),
+        (("none",), "OSM_land_use, OSM_water_and_roads, buildings"),
+        (
+            (*WOODED, "natural", -1),
+            "all_touched, dilation_m, except, geometry, unless, values",
+        ),
+    ],
+)
+def test_where_a_field_is_unknown_those_that_are_known_are_named(
+    place: tuple[str | int, ...], fields: str
+) -> None:
+    document = json.loads(TEXT)
+    document["channels"][0]["labels"]["wooded"]["natural"].append({"values": ["x"]})
+    part = document
+    for step in place:
+        part = part[step]
+    part["colour"] = [{"where": ["water"]}]
+    with pytest.raises(InvalidInputError, match=rf"\.colour: .* unknown\. .*Use only {fields}\.$"):
+        Ontology.load(json.dumps(document))
 
 
 @pytest.mark.parametrize(

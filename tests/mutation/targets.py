@@ -21,7 +21,10 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "beam_pipeline/imagery/radiometry.py": ("tests/imagery/test_radiometry.py",),
     },
     "labels": {
-        "beam_pipeline/labels/antimeridian.py": _CLIPPING,
+        "beam_pipeline/labels/antimeridian.py": (
+            "tests/labels/test_antimeridian.py",
+            "tests/labels/test_clipping.py",
+        ),
         "beam_pipeline/labels/cell_index.py": _CLIPPING,
         "beam_pipeline/labels/chip_boxes.py": (
             "tests/labels/test_chip_boxes.py",
