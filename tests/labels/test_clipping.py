@@ -294,3 +294,14 @@ def test_margin_holds_the_dilated_raster():
     # For 21 m a raster is padded by 30 m, and a pixel at its edge is lit by what crosses that edge.
     assert clip_margin(21.0) >= 30.0 + 10.0
     assert clip_margin(0.0) >= 10.0
+
+
+def test_a_cell_beyond_the_antimeridian_is_found_by_what_crosses_it():
+    chip = ChipWindow(FIJI.epsg, FIJI.left + 6000, FIJI.bottom)
+    (box,) = lonlat_boxes([chip], MARGIN)
+    assert -180.0 < box[0] < box[2] < -179.9
+    lat = (box[1] + box[3]) / 2
+    jumping = feature(shapely.LineString([(179.99, lat), (box[2], lat)]))
+    index = CellIndex({3: chip}, MARGIN)
+    assert index.cells_of(jumping) == [3]
+    assert [cell for cell, _ in index.clip([jumping]).features] == [3]

@@ -252,6 +252,13 @@ def test_dilation_is_by_the_distance_of_centres(places, radius_m):
     np.testing.assert_array_equal(mask, before)
 
 
+def test_dilation_reaches_from_edge_to_edge():
+    mask = np.zeros((3, 9), bool)
+    mask[1, 0] = True
+    assert np.argwhere(dilate(mask, 80.0))[:, 1].max() == 8
+    assert dilate(mask, 90.0).all()
+
+
 def test_dilation_against_scipy():
     ndimage = pytest.importorskip("scipy.ndimage")
     mask = np.random.default_rng(0).random((60, 70)) < 0.01
