@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import pyproj
 import shapely
 from pyproj.exceptions import CRSError
@@ -23,6 +24,7 @@ from beam_pipeline.cells.mgrs_tiles import NO_TILE
 from beam_pipeline.cells.sampling import cell_hashes
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
 Ids = npt.NDArray[np.int64]
 
@@ -33,6 +35,7 @@ MOST_CELLS_DRAWN = 50_000_000
 """Cells from which `max_cells` are drawn: 184 million km2, more than all land."""
 
 _BATCH = 100_000
+_ANY_JSON: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(Any)
 
 # Not \s and \d, which match more than `float` takes.
 _NUMBER = r"[ \t\r\n]*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[ \t\r\n]*"
@@ -225,8 +228,8 @@ def _bbox_polygons(text: str) -> list[BaseGeometry]:
 
 def _geojson_polygons(text: str) -> list[BaseGeometry]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(_ANY_JSON, text)
+    except MalformedError as error:
         raise InvalidInputError(f"The region is no JSON: {error}. Received: {text[:80]!r}") from error
     polygons: list[BaseGeometry] = []
     for path, geometry in _geometries(content, "$"):

@@ -5,7 +5,6 @@ areas of closed ways are made of the ways; the areas of multipolygon and boundar
 pyosmium's assembler, which gives a relation whole or not at all.
 """
 
-import collections
 import dataclasses
 import functools
 import itertools
@@ -19,9 +18,12 @@ import osmium
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import Bounds, CellIndex, clip_margin
-from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.ontology import KINDS, Kind, Ontology
+from beam_pipeline.labels.cell_index import CellIndex
+from beam_pipeline.labels.chip_boxes import Bounds
+from beam_pipeline.labels.clipping import clip_margin
+from beam_pipeline.labels.feature import Feature, Found
+from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_strings import begins_with_lz4, check_strings
 from beam_pipeline.labels.polygon_rules import is_area
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -32,7 +34,8 @@ AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
 LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
-_BATCH = 8192  # features looked up in the spatial index at once
+_FEATURES_READ = 8192  # features that are looked up in the spatial index at once
+_FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
 _CACHED_TAGS = 1 << 16
 _LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
@@ -105,37 +108,35 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
 
 
 def features_of_cells(
-    path: str | os.PathLike[str],
-    chips: Mapping[int, ChipWindow],
-    ontology: Ontology,
-    dropped: "collections.Counter[str] | None" = None,
-) -> Iterator[tuple[int, Feature]]:
+    path: str | os.PathLike[str], chips: Mapping[int, ChipWindow], ontology: Ontology
+) -> Iterator[Found[tuple[int, Feature]]]:
     """Reads the features that the ontology draws, clipped to chips.
 
     Args:
         path: A local `.osm.pbf` file, sorted by type and id.
         chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
         ontology: Says which keys are looked at and what is drawn.
-        dropped: If given, told at the end what was left out of the whole file, by reason:
-            "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an
-            extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area or line that
-            crosses itself so often that to repair or cut it could take minutes).
 
     Yields:
-        (cell id, feature in metres of the chip's UTM zone), in order of the file and of cells. A cell comes
-        as often as it has features, and not at all without.
+        Parts of some ten thousand features: (cell id, feature in metres of the chip's UTM zone), in order of the
+        file and of cells. A cell comes as often as it has features, and not at all without. Dropped are, of
+        the whole file: "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing,
+        as at an extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area or line
+        that crosses itself so often that to repair or cut it could take minutes).
 
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".
             Features may have come before it: they are not all there are.
     """
     index = CellIndex(chips, clip_margin(ontology.max_dilation_m))
-    counts: collections.Counter[str] = collections.Counter()
-    features = read_features(path, ontology, counts)
-    while batch := list(itertools.islice(features, _BATCH)):
-        yield from index.clip(batch, counts)
-    if dropped is not None:
-        dropped.update(counts)
+    held: list[Found[tuple[int, Feature]]] = []
+    for read in read_features(path, ontology):
+        clipped = index.clip(read.features)
+        held += [clipped, Found((), read.dropped)]
+        if sum(len(part.features) for part in held) >= _FEATURES_FOUND:
+            yield Found.all_of(held)
+            held = []
+    yield Found.all_of(held)
 
 
 def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:
@@ -150,18 +151,18 @@ def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]
 
 
 def read_features(
-    path: str | os.PathLike[str], ontology: Ontology, dropped: "collections.Counter[str]"
-) -> Iterator[Feature]:
+    path: str | os.PathLike[str], ontology: Ontology, *, large_bytes: int = LARGE_EXTRACT_BYTES
+) -> Iterator[Found[Feature]]:
     """Reads all features of an extract that the ontology draws.
 
     Args:
         path: As for `features_of_cells`.
         ontology: As for `features_of_cells`.
-        dropped: As for `features_of_cells`; counts as reading goes on.
+        large_bytes: Size of a file from which on the locations of its nodes are kept on disk.
 
     Yields:
-        Features in longitude and latitude, in order of the file; a relation comes with its last way.
-        Geometries may be invalid.
+        Parts of some thousand features in longitude and latitude, in order of the file; a relation comes with its
+        last way. Geometries may be invalid. Dropped are those of `features_of_cells` but for the tangled.
 
     Raises:
         PermanentFault: As for `features_of_cells`.
@@ -171,7 +172,11 @@ def read_features(
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
     check_strings(path)
     try:
-        yield from _Reading(path, ontology, dropped).features()
+        reading = _Reading(path, ontology, large_bytes)
+        features = reading.features()
+        while batch := list(itertools.islice(features, _FEATURES_READ)):
+            yield Found(batch, {})
+        yield Found((), reading.dropped())
     except UnicodeDecodeError as error:
         raise PermanentFault(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
@@ -194,17 +199,15 @@ class _Reading:
     Args:
         path: The file.
         ontology: What is drawn.
-        dropped: What is left out is counted here.
+        large_bytes: As for `read_features`.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], ontology: Ontology, dropped: "collections.Counter[str]"
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
         self._path = Path(path)
+        self._is_large = self._path.stat().st_size >= large_bytes
         self._keys = ontology.keys
         self._drawn_keys = drawn_keys(ontology)
         self._point_keys = drawn_keys(ontology, ("point",))
-        self._dropped = dropped
         self._wkb = osmium.geom.WKBFactory()
         # Few combinations of tags make up most of a file.
         self._is_drawn: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(
@@ -213,8 +216,10 @@ class _Reading:
         self._missing_nodes: list[int] = []
         self._relations: set[int] = set()
         self._assembled: set[int] = set()
+        self._broken = 0
 
     def features(self) -> Iterator[Feature]:
+        """Yields the features; a file that is out of order is refused at the end."""
         processor = self._processor()
         for entity in processor:
             feature: Feature | None = None
@@ -228,10 +233,18 @@ class _Reading:
                 self._note_relation(entity)
             if feature is not None:
                 yield feature
-        self._finish(processor)
+        self._check_order(processor)
+
+    def dropped(self) -> dict[str, int]:
+        """Returns what was left out, by reason, once all features have been read."""
+        counts = {
+            "broken_relation": self._broken,
+            "incomplete_way": len(self._missing_nodes),
+            "incomplete_relation": len(self._relations - self._assembled),
+        }
+        return {reason: count for reason, count in counts.items() if count}
 
     def _processor(self) -> Any:
-        large = self._path.stat().st_size >= LARGE_EXTRACT_BYTES
         # Filters run in C++: nodes without a tag of ours, nine in ten objects of a file, never reach Python.
         points = (
             osmium.filter.KeyFilter(*self._point_keys)
@@ -241,7 +254,7 @@ class _Reading:
         points.enable_for(osmium.osm.NODE)
         return (
             osmium.FileProcessor(osmium.io.File(str(self._path), "pbf"))
-            .with_locations("sparse_file_array" if large else "flex_mem")
+            .with_locations("sparse_file_array" if self._is_large else "flex_mem")
             .with_areas(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
@@ -280,7 +293,7 @@ class _Reading:
             return None
         self._assembled.add(area.orig_id())
         if area.num_rings()[0] == 0:
-            self._dropped["broken_relation"] += 1
+            self._broken += 1
             return None
         geometry = bytes.fromhex(self._wkb.create_multipolygon(area))
         return Feature("relation", area.orig_id(), tags, geometry)
@@ -290,8 +303,8 @@ class _Reading:
         if tags.get("type") in AREA_RELATIONS and self._is_drawn("area", self._looked_at(tags)):
             self._relations.add(relation.id)
 
-    def _finish(self, processor: Any) -> None:
-        """Counts what was incomplete, once it is known that the order of the file is not to blame."""
+    def _check_order(self, processor: Any) -> None:
+        """Refuses a file in which ways come before their nodes: pyosmium takes them for ways without nodes."""
         for node_id in self._missing_nodes:
             if node_id < 0:
                 continue  # of those, which OpenStreetMap does not give out, no location is ever kept
@@ -299,14 +312,7 @@ class _Reading:
                 processor.node_location_storage.get(node_id)
             except KeyError:
                 continue
-            # pyosmium takes ways that come before their nodes for ways without nodes.
             raise _unsorted(self._path.name, f"node {node_id} comes after a way of it")
-        for reason, count in (
-            ("incomplete_way", len(self._missing_nodes)),
-            ("incomplete_relation", len(self._relations - self._assembled)),
-        ):
-            if count:
-                self._dropped[reason] += count
 
 
 def _unsorted(name: str, detail: str) -> PermanentFault:

@@ -1,15 +1,17 @@
-"""The plain data class of an OpenStreetMap feature."""
+"""OpenStreetMap features, and what a search for them finds."""
 
+import collections
 import dataclasses
-import json
-import struct
-import zlib
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, Literal, TypeVar
+
+import shapely
 
 OsmType = Literal["node", "way", "relation"]
 
-_HEAD_LENGTH = struct.Struct("<I")
+_TYPE_ORDER = {"node": 0, "way": 1, "relation": 2}
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +33,50 @@ class Feature:
     geometry: bytes
 
 
-def pack_features(features: Iterable[Feature]) -> bytes:
-    """Compresses features, because runners hold what is grouped in memory.
+@dataclasses.dataclass(frozen=True)
+class Found(Generic[_T]):
+    """Features, and how many could not be had.
+
+    What is too much for memory comes as many of these, whose counts add up.
+
+    Attributes:
+        features: A `Feature` each, or a (cell id, `Feature`).
+        dropped: Reason -> number of elements that were left out, where there are any.
+    """
+
+    features: Sequence[_T]
+    dropped: Mapping[str, int]
+
+    @classmethod
+    def all_of(cls, parts: "Iterable[Found[_T]]") -> "Found[_T]":
+        """Returns what came in several parts as one."""
+        features: list[_T] = []
+        dropped: collections.Counter[str] = collections.Counter()
+        for part in parts:
+            features += part.features
+            dropped.update(part.dropped)
+        return cls(features, dropped)
+
+
+def deduplicate(features: Iterable[Feature]) -> list[Feature]:
+    """Keeps one copy of each OSM element.
+
+    Several extracts may hold the same element. Where the copies differ, as when one extract's edge or age
+    cost it a part, the larger is kept, by area, then length; among equals the order of tags and bytes
+    decides.
 
     Args:
-        features: Any number of features.
+        features: Features clipped to one chip, in any order.
 
     Returns:
-        zlib of a JSON head and all geometries in turn: about a tenth of what the objects take.
+        Features sorted by type (node, way, relation) and id; the same whatever the order of the input.
     """
-    features = list(features)
-    head = json.dumps([[it.osm_type, it.osm_id, it.tags, len(it.geometry)] for it in features]).encode()
-    return zlib.compress(b"".join([_HEAD_LENGTH.pack(len(head)), head, *(it.geometry for it in features)]), 1)
+    copies: dict[tuple[int, int], set[Feature]] = {}
+    for feature in features:
+        copies.setdefault((_TYPE_ORDER[feature.osm_type], feature.osm_id), set()).add(feature)
+    return [max(same, key=_size) if len(same) > 1 else next(iter(same)) for _, same in sorted(copies.items())]
 
 
-def unpack_features(packed: bytes) -> Iterator[Feature]:
-    """Is the inverse of `pack_features`."""
-    content = zlib.decompress(packed)
-    (length,) = _HEAD_LENGTH.unpack_from(content)
-    position = _HEAD_LENGTH.size + length
-    for osm_type, osm_id, tags, size in json.loads(content[_HEAD_LENGTH.size : position]):
-        geometry = content[position : position + size]
-        yield Feature(osm_type, osm_id, tuple((key, value) for key, value in tags), geometry)
-        position += size
+def _size(feature: Feature) -> tuple[float, float, tuple[tuple[str, str], ...], bytes]:
+    geometry = shapely.from_wkb(feature.geometry)
+    return geometry.area, geometry.length, feature.tags, feature.geometry

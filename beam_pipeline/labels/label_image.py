@@ -27,6 +27,23 @@ SIZE = CHIP_SIZE_M // PIXEL_M
 
 
 @dataclasses.dataclass(frozen=True)
+class LabelImage:
+    """A cell's labels.
+
+    Attributes:
+        pixels: (192, 192, 3) uint8, 10 m, row 0 in the north; the channels and values of the ontology,
+            `NONE` where it is known that none of a channel's categories is there, `UNLABELED` where nothing
+            is known.
+        dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
+            "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
+            of no extent), "tangled" (an area that crosses itself so often that its repair could take minutes).
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    dropped: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class CellLabel:
     """The label image of a cell as it travels to its unit: compressed, because it is grouped.
 
@@ -50,20 +67,3 @@ class CellLabel:
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Returns the (192, 192, 3) uint8 label image."""
         return np.frombuffer(zlib.decompress(self.pixels), np.uint8).reshape(SIZE, SIZE, CHANNELS)
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelImage:
-    """A cell's labels.
-
-    Attributes:
-        pixels: (192, 192, 3) uint8, 10 m, row 0 in the north; the channels and values of the ontology,
-            `NONE` where it is known that none of a channel's categories is there, `UNLABELED` where nothing
-            is known.
-        dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
-            "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
-            of no extent), "tangled" (an area that crosses itself so often that its repair could take minutes).
-    """
-
-    pixels: npt.NDArray[np.uint8]
-    dropped: dict[str, int]

@@ -1,36 +1,31 @@
 """The ontology: which OSM tags are drawn as which category, how, and what `none` means.
 
-It is data: `osm_categories.json` says it all, `docs/ontology.md` explains it tag by tag, this module checks
-and compiles it. A label has rules, and a rule is a tag (a key and its values) with the way it is drawn.
+It is data: `osm_categories.json` says it all, `docs/ontology.md` explains it tag by tag, `ontology_json.py` parses
+it, this module compiles it. A label has rules, and a rule is a tag (a key and its values) with the way it is drawn.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
 
-from beam_pipeline.labels.label_image import CHANNELS, NONE
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.labels.ontology_json import (
+    ANY,
+    KINDS,
+    ChannelJson,
+    Kind,
+    LabelJson,
+    NoneRuleJson,
+    OntologyJson,
+    RuleJson,
+    parse_ontology,
+    refuse,
+)
 
 DEFAULT_ONTOLOGY = Path(__file__).with_name("osm_categories.json")
 """The ontology that is used when no other is given."""
-
-MAX_DILATION_M = 500
-"""Widest dilation that an ontology may ask for, in metres: a slip (mm for m) must not draw half a chip."""
-
-Kind = Literal["area", "line", "point"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What a geometry can be: a (multi)polygon, a (multi)line, a (multi)point."""
-
-ANY = "*"
-"""Stands for every value of a key."""
-
-_TAG_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_:]*")
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -152,7 +147,7 @@ class Ontology:
             InvalidInputError: Something is missing, unknown, double or out of its range. Names the place as a
                 path.
         """
-        return _read_ontology(text)
+        return _compiled(parse_ontology(text))
 
     @functools.cached_property
     def labels(self) -> tuple[Label, ...]:
@@ -226,210 +221,62 @@ class Ontology:
         return index
 
 
-def _fail(path: str, problem: str, received: object, advice: str) -> NoReturn:
-    raise InvalidInputError(f"Ontology, at {path}: {problem}. Received: {received!r}. {advice}.")
+def _compiled(document: OntologyJson) -> Ontology:
+    channels = tuple(_channel(index, part) for index, part in enumerate(document.channels))
+    return Ontology(document.version, channels, tuple(_none_rules(document.none, channels)))
 
 
-def _read_ontology(text: str) -> Ontology:
-    document = _object("$", _parse(text), required={"version", "channels"}, optional={"none"})
-    version = _whole("$.version", document["version"], 1, 1_000_000)
-    parts = _list("$.channels", document["channels"])
-    if len(parts) != CHANNELS:
-        _fail("$.channels", f"there must be {CHANNELS} channels", len(parts), "Give one object a channel")
-    channels = tuple(_channel(f"$.channels[{i}]", i, part) for i, part in enumerate(parts))
-    _unique("$.channels", "channel name", [channel.name for channel in channels])
-    labels = [label for channel in channels for label in channel.labels]
-    _unique("$.channels", "label name", [label.name for label in labels])
-    _unique("$.channels", "label value", [label.value for label in labels])
-    return Ontology(version, channels, _none_rules("$.none", document.get("none", {}), channels))
+def _channel(index: int, part: ChannelJson) -> Channel:
+    labels = [_label(index, name, label) for name, label in part.labels.items()]
+    return Channel(part.name, tuple(sorted(labels, key=lambda label: label.value)))
 
 
-def _parse(text: str) -> object:
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(items)
-        if len(found) != len(items):
-            names = [name for name, _ in items]
-            double = next(name for name in names if names.count(name) > 1)
-            raise InvalidInputError(
-                f'Ontology: the key "{double}" stands twice in one object. Received: keys {names}. Keep one.'
-            )
-        return found
+def _label(channel: int, name: str, part: LabelJson) -> Label:
+    rules = [rule for key in sorted(part.rules) for rule in _rules(key, part.value, part.rules[key])]
+    return Label(name, part.value, part.precedence, channel, tuple(rules))
 
-    def constant(name: str) -> NoReturn:
-        raise InvalidInputError(
-            f"Ontology: {name} is no number that can be used. Received: {name}. Give a number."
+
+def _rules(key: str, value: int, parts: Iterable[RuleJson]) -> list[Rule]:
+    rules = [
+        Rule(
+            key=key,
+            values=tuple(part.values),
+            excluded=tuple(part.excluded),
+            kinds=tuple(kind for kind in KINDS if kind in part.geometry),
+            layer=Layer(value, float(part.dilation_m), part.all_touched),
+            unless=tuple((other, tuple(part.unless[other])) for other in sorted(part.unless)),
         )
-
-    try:
-        parsed: object = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-    except json.JSONDecodeError as error:
-        raise InvalidInputError(
-            f"Ontology: this is no JSON, line {error.lineno} column {error.colno}: {error.msg}. "
-            f"Received: {text[max(0, error.pos - 20) : error.pos + 20]!r}. Correct the file there."
-        ) from error
-    except InvalidInputError:
-        raise
-    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
-        raise InvalidInputError(
-            f"Ontology: this JSON cannot be read ({error}). Received: {text[:20]!r}... Give an ontology."
-        ) from error
-    return parsed
-
-
-def _object(path: str, part: object, required: set[str], optional: set[str] | None = None) -> dict[str, Any]:
-    """Checks an object's fields; with `optional` None any other field passes."""
-    if not isinstance(part, dict):
-        _fail(path, "this must be an object", part, "Write {...}")
-    for name in sorted(required - part.keys()):
-        _fail(f"{path}.{name}", "this field is missing", sorted(part), "Add it")
-    if optional is not None:
-        for name in sorted(part.keys() - required - optional):
-            allowed = ", ".join(sorted(required | optional))
-            _fail(f"{path}.{name}", "this field is unknown", name, f"Use only {allowed}")
-    return part
-
-
-def _list(path: str, part: object) -> list[Any]:
-    if not isinstance(part, list) or not part:
-        _fail(path, "this must be a list that is not empty", part, "Write [...]")
-    return part
-
-
-def _string(path: str, part: object) -> str:
-    if not isinstance(part, str) or not part or part != part.strip() or not part.isprintable():
-        _fail(path, "this must be a printable text without spaces around it", part, 'Write "..."')
-    return part
-
-
-def _strings(path: str, part: object) -> tuple[str, ...]:
-    texts = [_string(f"{path}[{i}]", text) for i, text in enumerate(_list(path, part))]
-    _unique(path, "text", texts)
-    return tuple(sorted(texts))
-
-
-def _whole(path: str, part: object, low: int, high: int) -> int:
-    if not isinstance(part, int) or isinstance(part, bool) or not low <= part <= high:
-        _fail(path, f"this must be a whole number from {low} to {high}", part, "Correct it")
-    return part
-
-
-def _unique(path: str, what: str, items: list[Any]) -> None:
-    times = collections.Counter(items)
-    for item in items:
-        if times[item] > 1:
-            _fail(path, f"each {what} may stand only once", item, "Change or remove one of them")
-
-
-def _channel(path: str, index: int, part: object) -> Channel:
-    fields = _object(path, part, required={"name", "labels"}, optional=set())
-    name = _string(f"{path}.name", fields["name"])
-    parts = _object(f"{path}.labels", fields["labels"], required=set())
-    labels = [_label(f"{path}.labels.{label}", index, label, parts[label]) for label in parts]
-    if not labels:
-        _fail(f"{path}.labels", "a channel needs a label", {}, "Add one")
-    _unique(f"{path}.labels", "precedence", [label.precedence for label in labels])
-    return Channel(name, tuple(sorted(labels, key=lambda label: label.value)))
-
-
-def _label(path: str, channel: int, name: str, part: object) -> Label:
-    fields = _object(path, part, required={"value", "precedence"})
-    _string(path, name)
-    # 254 and 255 are `none` and `unlabeled`.
-    value = _whole(f"{path}.value", fields["value"], 0, NONE - 1)
-    precedence = _whole(f"{path}.precedence", fields["precedence"], 1, 100)
-    rules: list[Rule] = []
-    for key in sorted(fields.keys() - {"value", "precedence"}):
-        if not _TAG_KEY.fullmatch(key):
-            _fail(f"{path}.{key}", "this is no key of an OSM tag", key, "Use letters, digits, _ and :")
-        rules += _rules(f"{path}.{key}", key, value, fields[key])
-    if not rules:
-        _fail(path, "a label needs a tag", sorted(fields), 'Add one, e.g. "natural": ["wood"]')
-    return Label(name, value, precedence, channel, tuple(rules))
-
-
-def _rules(path: str, key: str, value: int, part: object) -> list[Rule]:
-    parts = _list(path, part)
-    rules = [_rule(f"{path}[{i}]", key, value, p) for i, p in enumerate(parts)]
-    for kind in KINDS:
-        _unique(
-            path, f"tag value for {kind}", [v for rule in rules if kind in rule.kinds for v in rule.values]
-        )
+        for part in parts
+    ]
     return sorted(rules, key=lambda rule: (rule.values, rule.kinds))
 
 
-def _rule(path: str, key: str, value: int, part: object) -> Rule:
-    if isinstance(part, str):
-        part = {"values": [part]}
-    fields = _object(
-        path,
-        part,
-        required={"values"},
-        optional={"except", "geometry", "all_touched", "dilation_m", "unless"},
-    )
-    values = _strings(f"{path}.values", fields["values"])
-    if ANY in values and len(values) > 1:
-        _fail(f"{path}.values", f'"{ANY}" stands for every value', list(values), "Let it stand alone")
-    excluded = _strings(f"{path}.except", fields["except"]) if "except" in fields else ()
-    if excluded and ANY not in values:
-        _fail(
-            f"{path}.except", f'only "{ANY}" can have exceptions', list(excluded), "Leave them out of values"
-        )
-    kinds = _strings(f"{path}.geometry", fields.get("geometry", ["area"]))
-    for kind in kinds:
-        if kind not in KINDS:
-            _fail(f"{path}.geometry", f"a geometry is one of {', '.join(KINDS)}", kind, "Correct it")
-    all_touched = fields.get("all_touched", False)
-    if not isinstance(all_touched, bool):
-        _fail(f"{path}.all_touched", "this must be true or false", all_touched, "Correct it")
-    dilation_m = fields.get("dilation_m", 0)
-    if (
-        not isinstance(dilation_m, int | float)
-        or isinstance(dilation_m, bool)
-        or not 0 <= dilation_m <= MAX_DILATION_M  # nor is NaN
-    ):
-        _fail(
-            f"{path}.dilation_m", f"this must be metres from 0 to {MAX_DILATION_M}", dilation_m, "Correct it"
-        )
-    unless = _object(f"{path}.unless", fields.get("unless", {}), required=set())
-    return Rule(
-        key=key,
-        values=values,
-        excluded=excluded,
-        kinds=tuple(kind for kind in KINDS if kind in kinds),
-        layer=Layer(value, float(dilation_m), all_touched),
-        unless=tuple((other, _strings(f"{path}.unless.{other}", unless[other])) for other in sorted(unless)),
-    )
-
-
-def _none_rules(path: str, part: object, channels: tuple[Channel, ...]) -> tuple[NoneRule, ...]:
-    table = _object(path, part, required=set(), optional={channel.name for channel in channels})
+def _none_rules(
+    table: Mapping[str, Sequence[NoneRuleJson]], channels: tuple[Channel, ...]
+) -> Iterator[NoneRule]:
+    names = [channel.name for channel in channels]
+    for name in sorted(table.keys() - names):
+        refuse(f"$.none.{name}", "this field is unknown", name, f"Use only {', '.join(sorted(names))}")
     labels = {label.name: label for channel in channels for label in channel.labels}
-
-    def label_named(at: str, name: object) -> Label:
-        if not isinstance(name, str) or name not in labels:
-            _fail(at, "there is no label of this name", name, f"Use one of {', '.join(labels)}")
-        return labels[name]
-
-    rules = []
-    for index, channel in enumerate(channels):
-        if channel.name not in table:
-            continue
-        for i, rule in enumerate(_list(f"{path}.{channel.name}", table[channel.name])):
-            at = f"{path}.{channel.name}[{i}]"
-            fields = _object(at, rule, required={"where"}, optional={"if_cell_has"})
-            where = [label_named(f"{at}.where", name) for name in _strings(f"{at}.where", fields["where"])]
+    for index, channel in enumerate(names):
+        for i, rule in enumerate(table.get(channel, ())):
+            at = f"$.none.{channel}[{i}]"
+            where = [_named(f"{at}.where", name, labels) for name in rule.where]
             for label in where:
                 if label.channel == index:
-                    _fail(
+                    refuse(
                         f"{at}.where",
                         "a channel cannot settle itself",
                         label.name,
                         "Name labels of other channels",
                     )
-            has = (
-                label_named(f"{at}.if_cell_has", fields["if_cell_has"]).value
-                if "if_cell_has" in fields
-                else None
-            )
-            rules.append(NoneRule(index, tuple(sorted(label.value for label in where)), has))
-    return tuple(rules)
+            has = None
+            if rule.if_cell_has is not None:
+                has = _named(f"{at}.if_cell_has", rule.if_cell_has, labels).value
+            yield NoneRule(index, tuple(sorted(label.value for label in where)), has)
+
+
+def _named(path: str, name: str, labels: Mapping[str, Label]) -> Label:
+    if name not in labels:
+        refuse(path, "there is no label of this name", name, f"Use one of {', '.join(labels)}")
+    return labels[name]

@@ -7,7 +7,6 @@ multipolygon.
 For small runs: public servers bear about 10,000 queries a day, one at a time.
 """
 
-import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -35,13 +34,23 @@ from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import Bounds, clip_margin, deduplicate, lonlat_boxes
+from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
+from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.extract import drawn_keys, features_of_cells
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.labels.overpass_answer import Element, checked_elements
+from beam_pipeline.labels.overpass_answer import (
+    AnsweredNode,
+    AnsweredRelation,
+    AnsweredWay,
+    Element,
+    format_elements,
+    parse_answer,
+    parse_elements,
+)
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
+from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -64,6 +73,7 @@ _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
 _NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
+_ORDER = {"node": 0, "way": 1, "relation": 2}  # of the elements of an extract
 _SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
 
@@ -94,8 +104,7 @@ def features_of_chip(
     sleep: Callable[[float], object] = time.sleep,
     answer_s: float = ANSWER_S,
     traffic: Traffic | None = None,
-    dropped: "collections.Counter[str] | None" = None,
-) -> list[Feature]:
+) -> Found[Feature]:
     """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
 
     Queries go out one at a time: those of this process, and of all processes that share the cache.
@@ -110,10 +119,10 @@ def features_of_chip(
         sleep: Waits that many seconds; a test passes its own.
         answer_s: Seconds in which an answer must be whole.
         traffic: Paces the queries and counts those that were sent again.
-        dropped: If given, told what was left out of the answer, by reason, as by `features_of_cells`.
 
     Returns:
-        The features in metres of the chip's UTM zone, sorted by type and id; empty where nothing is mapped.
+        The features in metres of the chip's UTM zone, sorted by type and id, none where nothing is mapped; and what
+        was left out of the answer, as by `features_of_cells`.
 
     Raises:
         InvalidInputError: `check_url` refuses the address.
@@ -129,8 +138,8 @@ def features_of_chip(
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
         _write_extract(answers, extract)
-        found = features_of_cells(extract, {0: chip}, ontology, dropped)
-        return deduplicate(feature for _, feature in found)
+        found = Found.all_of(features_of_cells(extract, {0: chip}, ontology))
+        return Found(deduplicate(feature for _, feature in found.features), found.dropped)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +194,7 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
             )
             # Written aside: a run that is killed leaves no half answer.
             aside = kept.with_suffix(".part")
-            aside.write_bytes(gzip.compress(json.dumps(elements).encode(), mtime=0))
+            aside.write_bytes(gzip.compress(format_elements(elements), mtime=0))
             aside.replace(kept)
         return elements
 
@@ -193,10 +202,10 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
 def _kept_elements(path: Path) -> list[Element] | None:
     """Reads an answer of the cache; None where there is none, or only what a disk that failed left of one."""
     try:
-        return checked_elements({"elements": json.loads(gzip.decompress(path.read_bytes()))})
+        return parse_elements(gzip.decompress(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, MalformedError) as error:
         _log.warning("%s is damaged and asked for again: %s", path, error)
         return None
 
@@ -291,16 +300,15 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
         reason = {400: "refused_query", 403: "forbidden", 404: "not_found"}.get(status, "refused")
         raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
     try:
-        answer = response.json()
-        elements = checked_elements(answer)
-    except (ValueError, RecursionError) as error:
+        answer = parse_answer(response.content)
+    except MalformedError as error:
         raise TransientFault("malformed_answer", f"{host} answered 200 with no Overpass JSON") from error
     # Overpass finds out that it cannot finish when it has said 200 already: what came is only a part.
-    if "remark" in answer:
-        remark = str(answer["remark"])
+    if answer.remark is not None:
+        remark = str(answer.remark)
         kind = PermanentFault if _NO_USE_TRYING.search(remark) else TransientFault
         raise kind("overpass_remark", f"{host}: {remark}")
-    return elements
+    return answer.elements
 
 
 def _seconds_to_a_slot(server: _Server) -> float:
@@ -324,17 +332,15 @@ def _seconds_to_a_slot(server: _Server) -> float:
 
 def _write_extract(elements: list[Element], path: Path) -> None:
     """Writes the elements of an answer as an extract: sorted, each once."""
-    once = {(element["type"], element["id"]): element for element in elements}
-    of_type: dict[str, list[Element]] = {"node": [], "way": [], "relation": []}
-    for (osm_type, _), element in sorted(once.items()):
-        if osm_type in of_type:
-            of_type[osm_type].append(element)
+    once = {(_ORDER[element.type], element.id): element for element in elements}
     with osmium.SimpleWriter(str(path)) as writer:
-        for node in of_type["node"]:
-            location = (node["lon"], node["lat"])
-            writer.add_node(Node(id=node["id"], location=location, tags=node.get("tags", {})))
-        for way in of_type["way"]:
-            writer.add_way(Way(id=way["id"], nodes=way["nodes"], tags=way.get("tags", {})))
-        for relation in of_type["relation"]:
-            members = [(member["type"][0], member["ref"], member["role"]) for member in relation["members"]]
-            writer.add_relation(Relation(id=relation["id"], members=members, tags=relation.get("tags", {})))
+        for _, element in sorted(once.items()):
+            match element:
+                case AnsweredNode():
+                    location = (element.lon, element.lat)
+                    writer.add_node(Node(id=element.id, location=location, tags=element.tags))
+                case AnsweredWay():
+                    writer.add_way(Way(id=element.id, nodes=element.nodes, tags=element.tags))
+                case AnsweredRelation():
+                    members = [(member.type[0], member.ref, member.role) for member in element.members]
+                    writer.add_relation(Relation(id=element.id, members=members, tags=element.tags))

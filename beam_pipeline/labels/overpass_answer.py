@@ -1,87 +1,157 @@
-"""What an answer of an Overpass server must be, checked before it is kept or used: it comes from a stranger."""
+"""The JSON that an Overpass server answers: typed models, checked before it is kept or used.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+It comes from a stranger, and what is read of it goes into libosmium, which trusts what it is given.
+"""
 
-Element = dict[str, Any]
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+
+from beam_pipeline.runtime.parsing import parse_json
 
 _MOST_ID = 2**62
-_MOST_TEXT_BYTES = 65_000
-"""Of a tag or role; libosmium takes 65,535. OpenStreetMap itself allows 255 characters."""
+_MOST_TEXT_BYTES = (
+    65_000  # of a tag or role; libosmium takes 65,535, OpenStreetMap itself allows 255 characters
+)
+_READ_TYPES = ("node", "way", "relation")
 
 
-def checked_elements(answer: Any) -> list[Element]:
-    """Returns the nodes, ways and relations of an answer.
+def _check_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds a NUL")
+    if len(text.encode()) > _MOST_TEXT_BYTES:
+        raise ValueError(f"it has more than {_MOST_TEXT_BYTES} bytes")
+    return text
+
+
+def _without_other_types(elements: object) -> object:
+    """Leaves out what Overpass makes of elements, as areas and counts: they are not read."""
+    if not isinstance(elements, list):
+        return elements
+    return [one for one in elements if not _is_of_another_type(one)]
+
+
+def _is_of_another_type(element: Any) -> bool:
+    kind = element.get("type") if isinstance(element, dict) else None
+    return isinstance(kind, str) and kind not in _READ_TYPES
+
+
+_Id = Annotated[int, Field(gt=-_MOST_ID, lt=_MOST_ID)]
+_Text = Annotated[str, AfterValidator(_check_text)]
+
+
+class _Model(BaseModel):
+    # An answer has more than is read of it, as versions and times.
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class _Tagged(_Model):
+    """What all elements have.
+
+    Attributes:
+        id: Unique within the type.
+        tags: Key -> value.
+    """
+
+    id: _Id
+    tags: dict[_Text, _Text] = Field(default={})
+
+
+class AnsweredNode(_Tagged):
+    """A node.
+
+    Attributes:
+        lat: Latitude in degrees.
+        lon: Longitude in degrees.
+    """
+
+    type: Literal["node"]
+    lat: Annotated[float, Field(ge=-90.0, le=90.0)]
+    lon: Annotated[float, Field(ge=-180.0, le=180.0)]
+
+
+class AnsweredWay(_Tagged):
+    """A way.
+
+    Attributes:
+        nodes: Ids of its nodes in order.
+    """
+
+    type: Literal["way"]
+    nodes: list[_Id]
+
+
+class Member(_Model):
+    """A member of a relation.
+
+    Attributes:
+        type: The type of the member.
+        ref: Its id.
+        role: Its role; "" for none.
+    """
+
+    type: Literal["node", "way", "relation"]
+    ref: _Id
+    role: _Text
+
+
+class AnsweredRelation(_Tagged):
+    """A relation.
+
+    Attributes:
+        members: Its members in order.
+    """
+
+    type: Literal["relation"]
+    members: list[Member]
+
+
+Element = AnsweredNode | AnsweredWay | AnsweredRelation
+_Elements = Annotated[
+    list[Annotated[Element, Field(discriminator="type")]], BeforeValidator(_without_other_types)
+]
+
+
+class OverpassAnswer(_Model):
+    """A whole answer.
+
+    Attributes:
+        elements: Its nodes, ways and relations.
+        remark: What went wrong after Overpass had answered 200, or None.
+    """
+
+    elements: _Elements
+    remark: object = None
+
+
+_ANSWER: TypeAdapter[OverpassAnswer] = TypeAdapter(OverpassAnswer)
+_ELEMENTS: TypeAdapter[list[Element]] = TypeAdapter(_Elements)
+
+
+def parse_answer(content: str | bytes) -> OverpassAnswer:
+    """Parses what a server answered.
 
     Args:
-        answer: The JSON.
+        content: JSON in UTF-8.
 
     Returns:
-        Its elements, each with what is read of it; of other types there may be any, and they are left out.
+        The answer. Elements of other types than node, way and relation are left out.
 
     Raises:
-        ValueError: It is no answer of Overpass.
+        MalformedError: It is no answer of Overpass.
     """
-    elements = answer.get("elements") if isinstance(answer, Mapping) else None
-    if not isinstance(elements, list):
-        raise ValueError("it has no elements")
-    known = []
-    for element in elements:
-        kind = element.get("type") if isinstance(element, dict) else None
-        if not isinstance(kind, str):
-            raise ValueError("it has an element without a type")
-        if kind not in _CHECKS:
-            continue
-        known.append(element)
-        sound = _is_id(element.get("id")) and _are_tags(element.get("tags", {}))
-        if not sound or not _CHECKS[kind](element):
-            raise ValueError(f"it has a malformed {kind}")
-    return known
+    return parse_json(_ANSWER, content)
 
 
-def _is_node(node: Element) -> bool:
-    return _is_number(node.get("lat"), 90.0) and _is_number(node.get("lon"), 180.0)
+def format_elements(elements: list[Element]) -> bytes:
+    """Returns elements as JSON."""
+    return _ELEMENTS.dump_json(elements)
 
 
-def _is_way(way: Element) -> bool:
-    nodes = way.get("nodes")
-    return isinstance(nodes, list) and all(map(_is_id, nodes))
+def parse_elements(content: bytes) -> list[Element]:
+    """Is the inverse of `format_elements`.
 
-
-def _is_relation(relation: Element) -> bool:
-    members = relation.get("members")
-    return isinstance(members, list) and all(
-        isinstance(member, dict)
-        and member.get("type") in ("node", "way", "relation")
-        and _is_id(member.get("ref"))
-        and _is_text(member.get("role"))
-        for member in members
-    )
-
-
-_CHECKS: Mapping[str, Callable[[Element], bool]] = {
-    "node": _is_node,
-    "way": _is_way,
-    "relation": _is_relation,
-}
-
-
-def _is_id(value: object) -> bool:
-    return type(value) is int and -_MOST_ID < value < _MOST_ID
-
-
-def _is_number(value: object, most: float) -> bool:
-    return type(value) in (int, float) and -most <= value <= most  # type: ignore[operator]
-
-
-def _are_tags(tags: object) -> bool:
-    return isinstance(tags, dict) and all(_is_text(key) and _is_text(value) for key, value in tags.items())
-
-
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        return len(value.encode()) <= _MOST_TEXT_BYTES
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
+    Raises:
+        MalformedError: It is not what `format_elements` gives.
+    """
+    return parse_json(_ELEMENTS, content)

@@ -40,15 +40,29 @@ def check_strings(path: str | os.PathLike[str]) -> None:
             LZ4, which libosmium reads and this module does not.
     """
     name = Path(path).name
+    try:
+        for table in string_tables(path):
+            _check_table(table)
+    except EOFError as error:
+        raise PermanentFault("truncated_extract", f"{name}: {error}; {_AGAIN}") from error
+    except ValueError as error:
+        raise PermanentFault("corrupt_extract", f"{name}: {error}") from error
+
+
+def string_tables(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yields the string tables of a file, each a protobuf message whose fields 1 are the strings.
+
+    Args:
+        path: As for `check_strings`.
+
+    Raises:
+        EOFError: The file breaks off.
+        ValueError: It is not what the format says, or a blob is packed with LZ4.
+    """
     with open(path, "rb") as file:
-        try:
-            for number, blob in enumerate(_blobs(file)):
-                if number:
-                    _check_blob(blob)
-        except EOFError as error:
-            raise PermanentFault("truncated_extract", f"{name}: {error}; {_AGAIN}") from error
-        except ValueError as error:
-            raise PermanentFault("corrupt_extract", f"{name}: {error}") from error
+        for number, blob in enumerate(_blobs(file)):
+            if number:
+                yield from _tables(blob)
 
 
 def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
@@ -81,14 +95,14 @@ def _read(file: BinaryIO, size: int, most: int) -> bytes:
     return content
 
 
-def _check_blob(blob: bytes) -> None:
+def _tables(blob: bytes) -> Iterator[bytes]:
     for field, value in _fields(blob):
         if field == _LZ4:
             raise ValueError("it is packed with LZ4; write it anew: osmium cat -o FILE.osm.pbf")
         if field in (_RAW, _ZLIB) and isinstance(value, bytes):
             for inner, table in _fields(value if field == _RAW else _unpacked(value)):
                 if inner == 1 and isinstance(table, bytes):
-                    _check_table(table)
+                    yield table
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -19,16 +19,14 @@ import shapely
 from rasterio import Affine
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLABELED, LabelImage
-from beam_pipeline.labels.ontology import Kind, Layer, NoneRule, Ontology
+from beam_pipeline.labels.feature import Feature, Found
+from beam_pipeline.labels.geometries import Geometries, decode
+from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLABELED, CellLabel, LabelImage
+from beam_pipeline.labels.ontology import Layer, NoneRule, Ontology
+from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
 
-__all__ = ["NONE", "PIXEL_M", "SIZE", "UNLABELED", "LabelImage", "dilate", "rasterize"]
-
-
 Mask = npt.NDArray[np.bool_]
-Geometries = npt.NDArray[np.object_]
 
 _KIND_OF_DIMENSION: tuple[Kind, ...] = ("point", "line", "area")
 _POLYGON = 3  # shapely's type id of a polygon; those above are of several parts
@@ -54,8 +52,7 @@ def rasterize(
     Returns:
         The label image, and what was dropped.
     """
-    dropped: Counter[str] = Counter()
-    groups = _group(features, ontology, dropped)
+    groups, dropped = _group(features, ontology)
     label_of = {label.value: label for label in ontology.labels}
     pixels = np.full((SIZE, SIZE, CHANNELS), UNLABELED, dtype=np.uint8)
     for layer in sorted(groups, key=lambda layer: (label_of[layer.value].precedence, layer)):
@@ -64,6 +61,25 @@ def rasterize(
     if none_labels:
         _settle(pixels, ontology.none_rules)
     return LabelImage(pixels, dict(sorted(dropped.items())))
+
+
+def label_cell(
+    cell_id: int, chip: ChipWindow, found: Found[Feature], ontology: Ontology, none_labels: bool
+) -> CellLabel:
+    """Draws the label image of a cell, ready to travel.
+
+    Args:
+        cell_id: The cell.
+        chip: Its chip.
+        found: Its features, as `rasterize` takes them.
+        ontology: What is drawn, and how.
+        none_labels: As for `rasterize`.
+
+    Returns:
+        The label; dropped is what could not be had of the features and what could not be drawn.
+    """
+    image = rasterize(found.features, chip, ontology, none_labels)
+    return CellLabel.pack(cell_id, image.pixels, Counter(found.dropped) + Counter(image.dropped))
 
 
 def dilate(lit: Mask, radius_m: float) -> Mask:
@@ -95,14 +111,13 @@ def dilate(lit: Mask, radius_m: float) -> Mask:
 
 
 def _group(
-    features: Sequence[Feature], ontology: Ontology, dropped: Counter[str]
-) -> dict[Layer, dict[Kind, list[Geometries]]]:
-    """Returns layer -> kind -> simple geometries that can be drawn, and counts those that cannot."""
-    with np.errstate(invalid="ignore"):  # coordinates that are no numbers are counted below
-        geometries: Geometries = shapely.from_wkb([one.geometry for one in features], on_invalid="ignore")
+    features: Sequence[Feature], ontology: Ontology
+) -> tuple[dict[Layer, dict[Kind, list[Geometries]]], Counter[str]]:
+    """Returns layer -> kind -> simple geometries that can be drawn, and how many cannot, by reason."""
+    geometries = decode(features)
     dimensions = shapely.get_dimensions(geometries)  # -1 for no geometry and for an empty collection
-    dropped.update(["unreadable"] * int(shapely.is_missing(geometries).sum()))
-    dropped.update(["empty"] * int((~shapely.is_missing(geometries) & (dimensions < 0)).sum()))
+    missing = shapely.is_missing(geometries)
+    dropped = _counts(unreadable=missing.sum(), empty=(~missing & (dimensions < 0)).sum())
     groups: dict[Layer, dict[Kind, list[Geometries]]] = {}
     for dimension, kind in enumerate(_KIND_OF_DIMENSION):
         of_tags: dict[tuple[tuple[str, str], ...], list[int]] = {}  # a cell has few distinct sets of tags
@@ -113,15 +128,21 @@ def _group(
             if layers := ontology.layers_of(kind, tags):
                 drawn.setdefault(layers, []).extend(indices)
         for layers, indices in drawn.items():
-            parts = _parts(geometries[indices], dimension, dropped)
+            parts, unusable = _parts(geometries[indices], dimension)
+            dropped += unusable
             if len(parts):
                 for layer in layers:
                     groups.setdefault(layer, {}).setdefault(kind, []).append(parts)
-    return groups
+    return groups, dropped
 
 
-def _parts(geometries: Geometries, dimension: int, dropped: Counter[str]) -> Geometries:
-    """Returns the points, lines or polygons of geometries, and counts the geometries that have none.
+def _counts(**counts: int) -> Counter[str]:
+    """Returns the counts above 0."""
+    return +Counter({reason: int(count) for reason, count in counts.items()})
+
+
+def _parts(geometries: Geometries, dimension: int) -> tuple[Geometries, Counter[str]]:
+    """Returns the points, lines or polygons of geometries, and how many geometries have none, by reason.
 
     Clipping and repairing leave lines and points where an area was pinched; they are no part of it.
     """
@@ -130,10 +151,11 @@ def _parts(geometries: Geometries, dimension: int, dropped: Counter[str]) -> Geo
     finite[owner[~np.isfinite(coordinates).all(axis=1)]] = False
     empty = shapely.is_empty(geometries)
     geometries = geometries[finite & ~empty]
+    tangled = 0
     if dimension == 2:
         broken = ~shapely.is_valid(geometries)
-        geometries[broken], tangled = make_valid(geometries[broken])
-        dropped.update(["tangled"] * int(tangled.sum()))
+        geometries[broken], are_tangled = make_valid(geometries[broken])
+        tangled = are_tangled.sum()
         geometries = geometries[~shapely.is_missing(geometries)]
     parts, owner = geometries, np.arange(len(geometries))
     while (nested := shapely.get_type_id(parts) > _POLYGON).any():
@@ -143,11 +165,12 @@ def _parts(geometries: Geometries, dimension: int, dropped: Counter[str]) -> Geo
     kept = (shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)
     if dimension:
         kept &= (shapely.area(parts) if dimension == 2 else shapely.length(parts)) > 0
-    dropped.update(["not_finite"] * int((~finite).sum()))
-    dropped.update(["empty"] * int((finite & empty).sum()))
-    dropped.update(["degenerate"] * (len(geometries) - len(np.unique(owner[kept]))))
-    simple: Geometries = parts[kept]
-    return simple
+    return parts[kept], _counts(
+        not_finite=(~finite).sum(),
+        empty=(finite & empty).sum(),
+        tangled=tangled,
+        degenerate=len(geometries) - len(np.unique(owner[kept])),
+    )
 
 
 def _burn(parts_of: Mapping[Kind, Sequence[Geometries]], chip: ChipWindow, layer: Layer) -> Mask:

@@ -31,9 +31,11 @@ from rasterio import Affine
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.region import cells_in_region
-from beam_pipeline.labels.clipping import CellIndex, clip_margin, deduplicate
+from beam_pipeline.labels.cell_index import CellIndex
+from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.extract import check_extract, features_of_cells
-from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
+from beam_pipeline.labels.feature import Feature, deduplicate
+from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 from beam_pipeline.labels.label_image import SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
@@ -114,7 +116,7 @@ def label_crowd(features, ontology):
     """What the pipeline does with a cell's features from the extract to the label image."""
     index = CellIndex({1: CHIP}, clip_margin(ontology.max_dilation_m))
     batches = [features[first : first + BATCH] for first in range(0, len(features), BATCH)]
-    packs = [pack_features([one for _, one in index.clip(batch, collections.Counter())]) for batch in batches]
+    packs = [pack_features([one for _, one in index.clip(batch).features]) for batch in batches]
     unpacked = deduplicate(one for pack in packs for one in unpack_features(pack))
     assert len(unpacked) == len(features)
     return rasterize(unpacked, CHIP, ontology, True)
@@ -163,8 +165,9 @@ def measure_extract(file, ontology):
     cells = cells_in_region(",".join(map(str, bounds)), None, 0).cells
     chips = {cell.cell_id: cell.chip for cell in cells}
     of_cell = collections.defaultdict(list)
-    for cell_id, one in features_of_cells(file, chips, ontology):
-        of_cell[cell_id].append(one)
+    for found in features_of_cells(file, chips, ontology):
+        for cell_id, one in found.features:
+            of_cell[cell_id].append(one)
 
     ours, plains, agreed, drawn = [], [], 0, 0
     for cell_id, chip in chips.items():

@@ -74,14 +74,14 @@ def measure(path, way):
 
     ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
     chips = chips_over(check_extract(path).bounds)
-    dropped = collections.Counter()
     if way == "one cell":
         chips = {0: chips[len(chips) // 2]}
     start = time.perf_counter()
-    if way == "read":
-        features = sum(1 for _ in read_features(path, ontology, dropped))
-    else:
-        features = sum(1 for _ in features_of_cells(path, chips, ontology, dropped))
+    parts = read_features(path, ontology) if way == "read" else features_of_cells(path, chips, ontology)
+    features, dropped = 0, collections.Counter()
+    for found in parts:
+        features += len(found.features)
+        dropped.update(found.dropped)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     cells = 0 if way == "read" else len(chips)

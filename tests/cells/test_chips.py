@@ -113,6 +113,43 @@ def test_the_choice_is_the_rule_applied_to_all_tiles() -> None:
         assert name == expected, (lon[row], lat[row])
 
 
+@pytest.mark.parametrize("cell_id", [75_685_524, 110_704_030, 16_541_322, 98_079_781])
+def test_of_several_tiles_it_is_the_nearest_not_the_first_by_name(cell_id: int) -> None:
+    (lon,), (lat,) = grid.id_to_center([cell_id])
+    near = [it for it in all_tiles() if abs((lon - (6 * (it.epsg % 100) - 183) + 180) % 360 - 180) <= 9]
+    assert chosen(lon, lat)[0] == brute_force(float(lon), float(lat), near)
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "zone"),
+    [
+        *[(-180, 0, 1), (180, 0, 1), (179.999, 0, 60), (-6, 0, 30), (0, 0, 31)],
+        *[(3, 56, 32), (3, 55.999, 31), (2.999, 56, 31), (12, 56, 33), (11.999, 63.999, 32), (5, 64, 31)],
+        *[(0, 72, 31), (-0.001, 75, 30), (8.999, 72, 31), (9, 72, 33), (9, 71.999, 32), (20.999, 75, 33)],
+        *[(21, 75, 35), (32.999, 80, 35), (33, 80, 37), (41.999, 75, 37), (42, 75, 38), (34, 71.999, 36)],
+    ],
+)
+def test_zones_with_the_exceptions_of_norway_and_svalbard(lon: float, lat: float, zone: int) -> None:
+    assert mgrs_zone([lon], [lat]).tolist() == [zone]
+
+
+def test_the_limits_of_utm_belong_to_it() -> None:
+    lon = np.linspace(-180, 179, 40)
+    for lat in (-80.0, 84.0):
+        assert (choose_chips(lon, np.full(40, lat)).tiles != NO_TILE).all()
+
+
+def test_single_precision_is_computed_with_in_double() -> None:
+    lon, lat = np.array([9.53, 120.97], np.float32), np.array([47.14, 14.59], np.float32)
+    given, double = choose_chips(lon, lat), choose_chips(lon.tolist(), lat.tolist())
+    assert [given.chip(row) for row in (0, 1)] == [double.chip(row) for row in (0, 1)]
+    windows = [
+        np.stack(chip_windows(*places, 32632)).tolist()
+        for places in ((lon, lat), (lon.tolist(), lat.tolist()))
+    ]
+    assert windows[0] == windows[1]
+
+
 def test_chips_lie_on_the_lattice_inside_their_tile() -> None:
     lon, lat = hard_places()
     answer = choose_chips(lon, lat)

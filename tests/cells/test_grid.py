@@ -109,6 +109,23 @@ def test_what_is_no_cell_is_refused(cell_id: int) -> None:
         grid.id_to_bounds([0, cell_id])
 
 
+def test_single_precision_is_computed_with_in_double() -> None:
+    rng = np.random.default_rng(4)
+    lon, lat = rng.uniform(-180, 180, 500).astype(np.float32), rng.uniform(-90, 90, 500).astype(np.float32)
+    double = grid.lonlat_to_id(lon.astype(np.float64), lat.astype(np.float64))
+    np.testing.assert_array_equal(grid.lonlat_to_id(lon, lat), double)
+
+
+def test_the_description_is_what_datasets_say() -> None:
+    assert grid.GRID_DESCRIPTION == {
+        "name": "opensentinelmap-wgs84-1920m-v1",
+        "ellipsoid": "WGS84",
+        "cell_size_m": 1920,
+        "bands": 10_418,
+        "cells": 138_328_576,
+    }
+
+
 def test_cells_of_a_band() -> None:
     band = grid.bands_between(48.0, 48.0)
     assert len(band) == 1

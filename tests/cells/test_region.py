@@ -10,7 +10,18 @@ import shapely
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.cells.mgrs_tiles import NO_TILE
-from beam_pipeline.cells.region import MOST_CELLS, cells_in_region, is_bbox
+from beam_pipeline.cells.region import (
+    MOST_CELLS,
+    bands_of,
+    cells_from_ids,
+    cells_in_region,
+    ids_in_band,
+    is_bbox,
+    region_polygons,
+    within_any,
+)
+from beam_pipeline.cells.sampling import cell_hashes
+from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.runtime.faults import InvalidInputError
 
 SQUARE = [[10, 50], [10.1, 50], [10.1, 50.1], [10, 50.1], [10, 50]]
@@ -197,6 +208,77 @@ def test_malformed_boxes_are_named(box: str, message: str) -> None:
     assert is_bbox(box)
     with pytest.raises(InvalidInputError, match=message):
         ids(box)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[10, -90.5], [11, -90.5], [11, -89], [10, -90.5]],
+        [[10, 89], [11, 89], [11, 90.5], [10, 89]],
+        [[-180.5, 1], [-179, 1], [-179, 2], [-180.5, 1]],
+        [[179, 1], [180.5, 1], [179, 2], [179, 1]],
+    ],
+)
+def test_a_polygon_lies_on_the_globe(ring: list[list[float]]) -> None:
+    with pytest.raises(InvalidInputError, match=r"\$ must lie in -180 to 180 and -90 to 90"):
+        ids({"type": "Polygon", "coordinates": [ring]})
+
+
+def test_the_whole_globe_is_a_polygon() -> None:
+    ring = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    (polygon,) = region_polygons(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    assert polygon.bounds == (-180, -90, 180, 90)
+
+
+def test_a_box_across_the_antimeridian_is_two() -> None:
+    bounds = [polygon.bounds for polygon in region_polygons("179.9,-16.6,-179.8,-16.5")]
+    assert bounds == [(179.9, -16.6, 180.0, -16.5), (-180.0, -16.6, -179.8, -16.5)]
+
+
+def test_cells_know_the_split_of_their_tile() -> None:
+    cells = cells_in_region("9,47,9.4,48.4", None, 0).cells
+    assert {cell.split for cell in cells} == {"training", "testing"}
+    assert all(cell.split == split_of_tile(0, cell.tile) for cell in cells)
+
+
+def all_ids(box: str) -> np.ndarray:
+    polygons = region_polygons(box)
+    return np.concatenate([ids_in_band(band, polygons) for band in bands_of(polygons)])
+
+
+# At 84 N only some cells have a tile; the second region comes in several batches.
+@pytest.mark.parametrize(("box", "most", "seed"), [("10,83.9,14,84.1", 60, 7), ("0,0,9,9", 2, 4)])
+def test_cells_drawn_are_those_of_the_smallest_hashes_that_have_a_tile(
+    box: str, most: int, seed: int
+) -> None:
+    everywhere = all_ids(box)
+    has_tile = choose_chips(*grid.id_to_center(everywhere)).tiles != NO_TILE
+    order = np.argsort(cell_hashes(seed, everywhere))
+    drawn = order[has_tile[order]][:most]
+    last = int(np.flatnonzero(order == drawn[-1])[0])
+    found = cells_in_region(box, most, seed)
+    assert found == type(found)(cells_from_ids(everywhere[drawn], seed).cells, last + 1 - most)
+    assert len(found.cells) == most
+    assert (found.without_tile > 0) == (not has_tile.all())
+
+
+def test_where_fewer_cells_are_than_drawn_all_are_taken() -> None:
+    box = "10,83.9,14,84.1"
+    everyone = cells_in_region(box, None, 7)
+    assert everyone.without_tile > 0
+    assert cells_in_region(box, 1_000_000, 7) == everyone
+    for most in (0, MOST_CELLS + 1):
+        with pytest.raises(InvalidInputError, match="--max_cells must be 1 to"):
+            cells_in_region(box, most, 7)
+
+
+def test_cells_within_polygons_are_told_by_their_centres() -> None:
+    polygons = region_polygons(json.dumps(collection(POLYGON)))
+    everywhere = all_ids("9.9,49.9,10.3,50.3")
+    inside = within_any(everywhere, polygons)
+    assert inside.dtype == bool
+    assert set(everywhere[inside].tolist()) == ids(POLYGON)
+    assert not within_any(everywhere, []).any()
 
 
 def test_what_is_meant_as_a_box() -> None:

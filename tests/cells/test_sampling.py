@@ -78,6 +78,11 @@ def test_the_largest_hash_is_within_every_cell() -> None:
     assert fraction_cut(0.5).takes(hashes, ids).tolist() == [True, False]
 
 
+def test_a_fraction_takes_the_hashes_below_it() -> None:
+    hashes = np.array([2**63 - 1, 2**63, 2**63], np.uint64)
+    assert fraction_cut(0.5).takes(hashes, np.array([7, 0, 1])).tolist() == [True, False, False]
+
+
 def test_tiles_drawn_are_nested() -> None:
     names = [tile.name for tile in all_tiles()][::100]
     few, more = draw_tiles(4, names, 50), draw_tiles(4, reversed(names), 200)

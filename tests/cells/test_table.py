@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.cells.cell import Cell
+from beam_pipeline.cells.chips import chips_in_tiles
+from beam_pipeline.cells.mgrs_tiles import find_tile
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import (
     COLUMNS,
@@ -103,6 +105,7 @@ def test_a_malformed_field_is_named_with_its_line(
     assert str(caught.value).startswith(f"my.csv, line {index + 2}, {field}: ")
     assert message in str(caught.value)
     assert "Received: " in str(caught.value)
+    assert ".." not in str(caught.value)
 
 
 def test_a_chip_must_lie_at_the_centre_of_its_cell(cells: tuple[Cell, ...]) -> None:
@@ -123,6 +126,18 @@ def test_the_published_bounds_must_lie_in_their_tile(cells: tuple[Cell, ...]) ->
     rows[2] |= {"min_lon": "-60.02", "max_lon": "-60"}
     with pytest.raises(InvalidInputError, match="line 4, MGRS_tile: the tile does not hold the chip"):
         parse_cells_csv(table(rows, PUBLISHED_COLUMNS), "my.csv")
+
+
+def test_bounds_may_cross_the_antimeridian_and_no_other() -> None:
+    half = 0.009
+    (chip,) = chips_in_tiles([180.0], [-16.5], [find_tile("01KAB")])
+    crossing = Cell(7, "01KAB", "training", chip, 180 - half, half - 180, -16.5 - half, -16.5 + half)
+    (row,) = rows_of((crossing,))
+    assert parse_cells_csv(table([row]), "my.csv") == [crossing]
+    assert parse_cells_csv(table([row], PUBLISHED_COLUMNS), "my.csv") == [crossing]
+    row |= {"min_lon": "170", "max_lon": "100"}
+    with pytest.raises(InvalidInputError, match="line 2, max_lon: must be east of min_lon"):
+        parse_cells_csv(table([row]), "my.csv")
 
 
 def test_a_tile_has_one_split(cells: tuple[Cell, ...]) -> None:
@@ -149,6 +164,7 @@ def test_a_tile_has_one_split(cells: tuple[Cell, ...]) -> None:
         (lambda text: "", "line 1: columns are missing: cell_id"),
         (lambda text: text.replace(",", ";"), "line 1: columns are missing: cell_id"),
         (lambda text: text.replace("split", "Split"), "line 1: columns are missing: split"),
+        (lambda text: text.replace("split", "Split"), "Received: cell_id,MGRS_tile,min_lon,"),
         (lambda text: text.replace(",bottom", ",base", 1), "epsg, left, bottom come together"),
         (lambda text: text.replace(",bottom", ",split", 1), "line 1: columns are there twice: split"),
         (lambda text: text.splitlines()[0], "holds no cell"),

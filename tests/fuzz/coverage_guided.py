@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["beam_pipeline"]):
     from beam_pipeline.cells.table import parse_cells_csv
     from beam_pipeline.imagery.stac_item import parse_item
     from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-    from beam_pipeline.labels.overpass_answer import checked_elements
+    from beam_pipeline.labels.overpass_answer import parse_answer
     from beam_pipeline.records.example import decode
     from beam_pipeline.records.png import decode_png, encode_png
     from beam_pipeline.records.shards import frame, parse_shard
@@ -51,7 +51,7 @@ READERS: dict[str, tuple[Read, bytes]] = {
     "png": (decode_png, _small_png()),
     "ontology": (lambda content: Ontology.load(content.decode()), DEFAULT_ONTOLOGY.read_bytes()),
     "item": (_item, json.dumps(ITEM).encode()),
-    "overpass": (lambda it: checked_elements(json.loads(it)), json.dumps({"elements": ELEMENTS}).encode()),
+    "overpass": (parse_answer, json.dumps({"elements": ELEMENTS}).encode()),
     "cells": (lambda content: parse_cells_csv(content.decode(), "x"), CELLS.encode()),
 }
 """By name: the reader, and a sound input to begin with."""

@@ -25,7 +25,8 @@ from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.imagery.stac_item import EARTH_SEARCH_V1_KEYS, parse_item
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.png import decode_png, encode_png
 from beam_pipeline.records.shards import parse_shard, shard_name, summary_path

@@ -1,6 +1,5 @@
 """Regions, extracts and answers of Overpass: read or refused, whatever they hold."""
 
-import collections
 import contextlib
 import functools
 import gzip
@@ -116,7 +115,7 @@ def read_in_turn(contents: "multiprocessing.connection.Connection", path: Path) 
         problem = ""
         for reading in (
             lambda: check_extract(path),
-            lambda: list(read_features(path, ONTOLOGY, collections.Counter())),
+            lambda: list(read_features(path, ONTOLOGY)),
         ):
             try:
                 refused = outcome(reading, InvalidInputError, PermanentFault)

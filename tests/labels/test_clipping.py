@@ -1,4 +1,3 @@
-import collections
 import itertools
 import math
 
@@ -10,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import CellIndex, clip_margin, clip_to_chip, deduplicate, lonlat_boxes
-from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
+from beam_pipeline.labels.cell_index import CellIndex
+from beam_pipeline.labels.chip_boxes import lonlat_boxes
+from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
 
 MARGIN = 50.0
 VADUZ = ChipWindow(32632, 539_460, 5_220_060)
@@ -147,7 +148,7 @@ def test_invalid_and_empty_geometries_break_nothing(geometry, lives):
         assert not part.has_z
         assert part.area > 0
     index = CellIndex({5: VADUZ}, MARGIN)
-    assert list(index.clip([given_feature], collections.Counter())) == ([(5, clipped)] if lives else [])
+    assert index.clip([given_feature]) == Found([(5, clipped)] if lives else [], {})
 
 
 def test_bytes_that_are_no_geometry_are_nothing():
@@ -200,7 +201,7 @@ def test_antimeridian(chip):
     index = CellIndex({3: chip, 4: VADUZ}, MARGIN)
     for geometry, area in ((split, whole), (jumping, whole - hole)):
         assert index.cells_of(feature(geometry)) == [3]
-        ((cell_id, part),) = index.clip([feature(geometry)], collections.Counter())
+        ((cell_id, part),) = index.clip([feature(geometry)]).features
         assert cell_id == 3
         assert shapely.from_wkb(part.geometry).area == pytest.approx(area, rel=1e-5)
         assert part == clip_to_chip(feature(geometry), chip, MARGIN)
@@ -208,6 +209,22 @@ def test_antimeridian(chip):
     assert shapely.from_wkb(clip_to_chip(road, chip, MARGIN).geometry).length == pytest.approx(
         2020.0, rel=2e-3
     )
+
+
+def test_what_only_bends_around_a_cell_at_the_antimeridian_does_not_touch_it():
+    (box,) = lonlat_boxes([FIJI], MARGIN)
+    west, south, east, north = [box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1]
+    beside = [
+        (west, south),
+        (east, south),
+        (east, south + 0.1),
+        (west + 0.1, south + 0.1),
+        (west + 0.1, north),
+    ]
+    corner = [((lon + 180) % 360 - 180, lat) for lon, lat in [*beside, (west, north), (west, south)]]
+    index = CellIndex({3: FIJI}, MARGIN)
+    assert index.cells_of(feature(shapely.Polygon(corner))) == []
+    assert index.clip([feature(shapely.Polygon(corner))]) == Found([], {})
 
 
 def test_a_feature_around_the_pole_stays_what_it_is():
@@ -228,7 +245,7 @@ def test_index_finds_what_metres_find():
     metres += [shapely.segmentize(shapely.LineString(three), 500.0) for three in corners]
     features = [feature(to_lonlat(m, 32632), osm_id=i) for i, m in enumerate(metres)]
     index = CellIndex(chips, MARGIN)
-    clipped = list(index.clip(features, collections.Counter()))
+    clipped = index.clip(features).features
     for one, shape in zip(features, metres, strict=True):
         shape = shapely.make_valid(shape)
         surely = {cell for cell, chip in chips.items() if shape.intersects(kept_box(chip, MARGIN - 1))}
@@ -244,8 +261,8 @@ def test_index_finds_what_metres_find():
 def test_an_index_of_no_cells_finds_nothing():
     index = CellIndex({}, MARGIN)
     assert index.cells_of(feature(shapely.box(9, 47, 10, 48))) == []
-    assert list(index.clip([feature(shapely.box(9, 47, 10, 48))], collections.Counter())) == []
-    assert list(CellIndex({1: VADUZ}, MARGIN).clip([], collections.Counter())) == []
+    assert index.clip([feature(shapely.box(9, 47, 10, 48))]) == Found([], {})
+    assert CellIndex({1: VADUZ}, MARGIN).clip([]) == Found([], {})
 
 
 copies = st.builds(
@@ -279,17 +296,12 @@ def test_margin_holds_the_dilated_raster():
     assert clip_margin(0.0) >= 10.0
 
 
-@given(
-    st.lists(
-        st.builds(
-            Feature,
-            st.sampled_from(["node", "way", "relation"]),
-            st.integers(1, 2**60),
-            st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
-            st.binary(max_size=50),
-        ),
-        max_size=5,
-    )
-)
-def test_packed_features_come_back(features: list[Feature]) -> None:
-    assert list(unpack_features(pack_features(features))) == features
+def test_a_cell_beyond_the_antimeridian_is_found_by_what_crosses_it():
+    chip = ChipWindow(FIJI.epsg, FIJI.left + 6000, FIJI.bottom)
+    (box,) = lonlat_boxes([chip], MARGIN)
+    assert -180.0 < box[0] < box[2] < -179.9
+    lat = (box[1] + box[3]) / 2
+    jumping = feature(shapely.LineString([(179.99, lat), (box[2], lat)]))
+    index = CellIndex({3: chip}, MARGIN)
+    assert index.cells_of(jumping) == [3]
+    assert [cell for cell, _ in index.clip([jumping]).features] == [3]

@@ -1,4 +1,3 @@
-import collections
 import pickle
 
 import numpy as np
@@ -8,9 +7,9 @@ import pytest
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels import extract
-from beam_pipeline.labels.clipping import clip_margin, clip_to_chip, deduplicate
+from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
 from beam_pipeline.labels.extract import check_extract, drawn_keys, features_of_cells, read_features
+from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.polygon_rules import is_area
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -25,9 +24,12 @@ LON, LAT = 9.5327, 47.1413  # the middle of CHIP
 
 
 def read(path):
-    dropped = collections.Counter()
-    found = {(f.osm_type, f.osm_id): f for f in read_features(path, ONTOLOGY, dropped)}
-    return found, dropped
+    found = Found.all_of(read_features(path, ONTOLOGY))
+    return {(f.osm_type, f.osm_id): f for f in found.features}, found.dropped
+
+
+def read_cells(path, chips):
+    return Found.all_of(features_of_cells(path, chips, ONTOLOGY))
 
 
 def geometry(feature):
@@ -142,9 +144,7 @@ def test_what_is_incomplete_or_broken_is_dropped_whole_and_counted(tmp_path):
     found, dropped = read(file.write(tmp_path / "a.osm.pbf"))
     assert found == {}
     assert dropped == {"incomplete_relation": 1, "broken_relation": 1, "incomplete_way": 2}
-    told = collections.Counter()
-    assert list(features_of_cells(tmp_path / "a.osm.pbf", {1: CHIP}, ONTOLOGY, told)) == []
-    assert told == dropped
+    assert read_cells(tmp_path / "a.osm.pbf", {1: CHIP}) == Found([], dropped)
 
 
 def test_self_crossing_closed_ways_are_repaired(tmp_path):
@@ -156,7 +156,7 @@ def test_self_crossing_closed_ways_are_repaired(tmp_path):
     )
     file.way(2, [(LON, LAT), (LON + 1e-3, LAT), (LON, LAT)], building="yes")  # a ring of two edges
     file.way(3, [(LON, LAT), (LON, LAT)], highway="trunk")
-    ((cell, bow_tie),) = features_of_cells(file.write(tmp_path / "a.osm.pbf"), {4: CHIP}, ONTOLOGY)
+    ((cell, bow_tie),) = read_cells(file.write(tmp_path / "a.osm.pbf"), {4: CHIP}).features
     assert cell == 4
     assert geometry(bow_tie).is_valid
     assert geometry(bow_tie).area == pytest.approx(0.5 * 111.2 * 75.7, rel=0.01)
@@ -187,18 +187,18 @@ def test_cells_get_their_clipped_features(tmp_path):
         5: ChipWindow(32632, 600_000, 6_000_000),
     }
     path = file.write(tmp_path / "a.osm.pbf")
-    pairs = list(features_of_cells(path, chips, ONTOLOGY))
+    pairs = read_cells(path, chips).features
     assert [(cell, one.osm_id) for cell, one in pairs] == [(3, 1), (8, 1), (8, 2)]
     whole, _ = read(path)
     for cell, one in pairs:
         expected = clip_to_chip(whole["way", one.osm_id], chips[cell], clip_margin(ONTOLOGY.max_dilation_m))
         assert one == expected
-    assert list(features_of_cells(path, {}, ONTOLOGY)) == []
+    assert read_cells(path, {}).features == []
 
 
 def test_an_empty_extract_has_no_features(tmp_path):
     path = OsmFile().write(tmp_path / "a.osm.pbf")
-    assert list(features_of_cells(path, {1: CHIP}, ONTOLOGY)) == []
+    assert read_cells(path, {1: CHIP}) == Found([], {})
     info = check_extract(path)
     assert (info.name, info.size, info.timestamp, info.bounds) == ("a.osm.pbf", path.stat().st_size, "", None)
 
@@ -210,7 +210,7 @@ def test_elements_of_two_extracts_come_to_one(tmp_path):
         file.way(2, [(LON - 0.1, LAT), (LON + 0.1, LAT)], highway="trunk")
     both.way(3, square(LON + 0.005, LAT, 0.001), building="yes")
     one, two = west.write(tmp_path / "1.osm.pbf"), both.write(tmp_path / "2.osm.pbf")
-    of_one, of_two = ([f for _, f in features_of_cells(path, {1: CHIP}, ONTOLOGY)] for path in (one, two))
+    of_one, of_two = ([f for _, f in read_cells(path, {1: CHIP}).features] for path in (one, two))
     assert len(of_one) == 2
     assert deduplicate(of_one + of_two) == deduplicate(of_two + of_one) == deduplicate(of_two)
 
@@ -220,7 +220,7 @@ def test_an_extract_that_breaks_off_a_way_loses_to_the_whole_one(tmp_path):
     whole.way(1, [(LON - 0.005, LAT), (LON, LAT), (LON + 0.005, LAT)], highway="trunk")
     part.way(1, [(LON - 0.005, LAT), (LON, LAT)], highway="trunk")
     paths = [file.write(tmp_path / f"{i}.osm.pbf") for i, file in enumerate((part, whole))]
-    (one,) = deduplicate(f for path in paths for _, f in features_of_cells(path, {1: CHIP}, ONTOLOGY))
+    (one,) = deduplicate(f for path in paths for _, f in read_cells(path, {1: CHIP}).features)
     assert geometry(one).length == pytest.approx(759, rel=0.01)
 
 
@@ -231,7 +231,7 @@ def test_unsorted_by_type(tmp_path, order):
     file.relation(1, [(1, "outer")], type="multipolygon", landuse="forest")
     path = file.write(tmp_path / "a.osm.pbf", order)
     with pytest.raises(PermanentFault, match=r"osmium sort") as caught:
-        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+        read_cells(path, {1: CHIP})
     assert caught.value.reason == "unsorted_extract"
 
 
@@ -241,7 +241,7 @@ def test_unsorted_by_id(tmp_path):
         for osm_id in (2, 1):
             writer.add_way(osmium.osm.mutable.Way(id=osm_id, nodes=[1, 2], tags={"highway": "trunk"}))
     with pytest.raises(PermanentFault) as caught:
-        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+        read_cells(path, {1: CHIP})
     assert caught.value.reason == "unsorted_extract"
     assert pickle.loads(pickle.dumps(caught.value)).reason == "unsorted_extract"
 
@@ -257,11 +257,11 @@ def test_truncated_and_corrupt_files(tmp_path):
         path.write_bytes(content)
         assert check_extract(path).timestamp == "2023-12-26T21:21:22Z"  # the header is whole
         with pytest.raises(PermanentFault) as caught:
-            list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+            read_cells(path, {1: CHIP})
         assert caught.value.reason == reason
         assert "a.osm.pbf" in caught.value.detail
     with pytest.raises(PermanentFault) as caught:
-        list(features_of_cells(tmp_path / "none.osm.pbf", {1: CHIP}, ONTOLOGY))
+        read_cells(tmp_path / "none.osm.pbf", {1: CHIP})
     assert caught.value.reason == "missing_extract"
 
 
@@ -269,11 +269,11 @@ def test_truncated_and_corrupt_files(tmp_path):
 def test_a_tag_of_10_kb_is_said_to_be_too_long(tmp_path, tags):
     path = tmp_path / "a.osm.pbf"
     write_raw_pbf(path, square(LON, LAT, 0.001), {"building": "y" * 255}, (9.0, 47.0, 10.0, 48.0))
-    assert len(list(features_of_cells(path, {1: CHIP}, ONTOLOGY))) == 1
+    assert len(read_cells(path, {1: CHIP}).features) == 1
     write_raw_pbf(path, square(LON, LAT, 0.001), tags, (9.0, 47.0, 10.0, 48.0))
     assert check_extract(path).bounds == (9.0, 47.0, 10.0, 48.0)
     with pytest.raises(PermanentFault, match="255 characters") as caught:
-        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+        read_cells(path, {1: CHIP})
     assert caught.value.reason == "corrupt_extract"
     assert len(caught.value.detail) < 300
 
@@ -283,7 +283,7 @@ def test_a_tag_that_is_not_in_utf8_is_refused(tmp_path):
     write_raw_pbf(path, square(LON, LAT, 0.001), {"building": "yyyy"}, (9.0, 47.0, 10.0, 48.0))
     path.write_bytes(path.read_bytes().replace(b"yyyy", b"yy\xffy"))
     with pytest.raises(PermanentFault, match="UTF-8") as caught:
-        list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+        read_cells(path, {1: CHIP})
     assert caught.value.reason == "corrupt_extract"
 
 
@@ -303,10 +303,9 @@ def test_a_tangled_way_is_left_out_and_counted(tmp_path):
     file.way(2, square(LON, LAT, 0.001), landuse="forest")
     path = file.write(tmp_path / "a.osm.pbf")
     for chips, found in (({4: CHIP}, [(4, 2)]), ({}, [])):
-        dropped = collections.Counter()
-        features = features_of_cells(path, chips, ONTOLOGY, dropped)
-        assert [(cell, one.osm_id) for cell, one in features] == found
-        assert dropped == {"tangled": 1}
+        read = read_cells(path, chips)
+        assert [(cell, one.osm_id) for cell, one in read.features] == found
+        assert read.dropped == {"tangled": 1}
 
 
 def test_check_extract_reads_the_header():
@@ -334,11 +333,23 @@ def test_check_extract_refuses_a_history_file(tmp_path):
         check_extract(path)
 
 
-def test_large_files_are_read_through_the_disk(monkeypatch):
+def test_large_files_are_read_through_the_disk():
     path = shared("osm", "monaco-2023.osm.pbf")
-    in_memory = list(read_features(path, ONTOLOGY, collections.Counter()))
-    monkeypatch.setattr(extract, "LARGE_EXTRACT_BYTES", 0)
-    assert list(read_features(path, ONTOLOGY, collections.Counter())) == in_memory
+    in_memory = list(read_features(path, ONTOLOGY))
+    assert list(read_features(path, ONTOLOGY, large_bytes=0)) == in_memory
+
+
+def test_features_come_in_parts_that_fit_in_memory(tmp_path):
+    file = OsmFile()
+    for i in range(20_000):
+        file.node((round(LON + 1e-7 * i, 7), LAT), {"man_made": "water_tower"})
+    path = file.write(tmp_path / "a.osm.pbf")
+    read = list(read_features(path, ONTOLOGY))
+    assert max(len(part.features) for part in read) < 10_000
+    assert len(Found.all_of(read).features) == 20_000
+    of_cells = list(features_of_cells(path, {1: CHIP}, ONTOLOGY))
+    assert 10_000 < max(len(part.features) for part in of_cells) < 20_000
+    assert [one.osm_id for _, one in Found.all_of(of_cells).features] == list(range(1, 20_001))
 
 
 def test_monaco_is_what_osmnx_makes_of_it():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.labels.label_image import NONE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")
@@ -127,6 +128,11 @@ def test_digest_is_of_the_content(ontology: Ontology) -> None:
     assert re.fullmatch("[0-9a-f]{64}", ontology.sha256)
 
 
+def test_the_digest_of_the_ontology_of_the_package(ontology: Ontology) -> None:
+    # Datasets keep it in their fingerprint: with another they do not resume. Change it only with the ontology.
+    assert ontology.sha256 == "828d8b83246ffec2920b56cdd501cca08bbf171461333f4edceb6a87ed9b872f"
+
+
 def test_travels_between_processes(ontology: Ontology) -> None:
     again = pickle.loads(pickle.dumps(ontology))
     assert again == ontology
@@ -194,10 +200,17 @@ WOODED = ("channels", 0, "labels", "wooded")
         ),
         ((*WOODED, "natural"), [{"values": ["a"], "geometry": ["polygon"]}], "natural[0].geometry", "one of"),
         ((*WOODED, "natural"), [{"values": ["a"], "except": ["b"]}], "natural[0].except", "exceptions"),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a", "a"]}],
+            "natural[0].values",
+            "each text may stand only once",
+        ),
+        ((*WOODED, "natural"), [{"values": ["*"], "except": ["b", "b"]}], "natural[0].except", "only once"),
         ((*WOODED, "natural"), [{"values": ["*", "a"]}], "natural[0].values", "every value"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": ["b"]}], "natural[0].unless", "object"),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": {"b": "yes"}}], "natural[0].unless.b", "list"),
-        (("none", "roofs"), [], "$.none.roofs", "unknown"),
+        (("none", "roofs"), [{"where": ["water"]}], "$.none.roofs", "unknown"),
         (("none", "buildings", 0, "where"), ["lava"], "$.none.buildings[0].where", "no label"),
         (("none", "buildings", 0, "where"), ["building"], "$.none.buildings[0].where", "itself"),
         (("none", "buildings", 0, "if_cell_has"), "lava", "$.none.buildings[0].if_cell_has", "no label"),
@@ -220,6 +233,32 @@ def test_a_bad_file_is_refused_where_it_is_bad(
     assert path in message
     assert problem in message
     assert "Received: " in message
+
+
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ((), "channels, none, version"),
+        (("channels", 0), "labels, name"),
+        (("none", "buildings", 0), "if_cell_has, where"),
+        (("none",), "OSM_land_use, OSM_water_and_roads, buildings"),
+        (
+            (*WOODED, "natural", -1),
+            "all_touched, dilation_m, except, geometry, unless, values",
+        ),
+    ],
+)
+def test_where_a_field_is_unknown_those_that_are_known_are_named(
+    place: tuple[str | int, ...], fields: str
+) -> None:
+    document = json.loads(TEXT)
+    document["channels"][0]["labels"]["wooded"]["natural"].append({"values": ["x"]})
+    part = document
+    for step in place:
+        part = part[step]
+    part["colour"] = [{"where": ["water"]}]
+    with pytest.raises(InvalidInputError, match=rf"\.colour: .* unknown\. .*Use only {fields}\.$"):
+        Ontology.load(json.dumps(document))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import collections
 import gzip
 import json
 import socket
@@ -11,8 +10,8 @@ import pytest
 import requests
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
+from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import USER_AGENT, features_of_chip
 from beam_pipeline.labels.rasterize import rasterize
@@ -103,13 +102,13 @@ class Clock:
 
 
 def from_extract(path, chip):
-    return deduplicate(one for _, one in features_of_cells(path, {0: chip}, ONTOLOGY))
+    return deduplicate(one for _, one in Found.all_of(features_of_cells(path, {0: chip}, ONTOLOGY)).features)
 
 
 @pytest.mark.parametrize("chip", [CHIP, FIJI, ChipWindow(32632, 539_460 + 1920, 5_220_060)])
 def test_label_image_is_that_of_the_extract(made_up, server, tmp_path, chip):
     path, _ = made_up
-    asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path)
+    asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path).features
     read = from_extract(path, chip)
     assert asked == read
     image, expected = (rasterize(features, chip, ONTOLOGY, True).pixels for features in (asked, read))
@@ -122,7 +121,7 @@ def test_monaco_is_the_same_from_both(tmp_path):
     path = shared("osm", "monaco-2023.osm.pbf")
     with OverpassServer(path) as server:
         for chip in (ChipWindow(32632, 371_220, 4_842_960), ChipWindow(32632, 373_140, 4_842_960)):
-            asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path)
+            asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path).features
             assert len(asked) > 100
             assert asked == from_extract(path, chip)
 
@@ -133,15 +132,15 @@ def test_what_is_left_out_of_an_answer_is_counted(tmp_path):
     ring = [(lon, lat) for lon, lat in corners.round(7).tolist()]
     file.way(1, [*ring, ring[0]], landuse="forest")
     file.way(2, square(LON, LAT, 0.001), landuse="forest")
-    dropped = collections.Counter()
     with OverpassServer(file.write(tmp_path / "a.osm.pbf")) as server:
-        found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path / "cache", dropped=dropped)
-    assert [one.osm_id for one in found] == [2]
-    assert dropped == {"tangled": 1}
+        found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path / "cache")
+    assert [one.osm_id for one in found.features] == [2]
+    assert found.dropped == {"tangled": 1}
 
 
 def test_areas_around_the_chip_are_found(server, tmp_path):
-    found = {(one.osm_type, one.osm_id) for one in features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path)}
+    asked = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path)
+    found = {(one.osm_type, one.osm_id) for one in asked.features}
     assert {("way", 1), ("relation", 1)} <= found
 
 
@@ -175,8 +174,8 @@ def test_the_default_cache_is_the_users(server, tmp_path, monkeypatch):
 
 
 def test_nothing_mapped_is_an_answer(server, tmp_path):
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == []
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == []
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([], {})
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([], {})
     assert len(server.queries) == 1
 
 
@@ -223,7 +222,7 @@ def test_a_busy_server_is_asked_again(server, tmp_path):
     clock = Clock()
     server.refusals += [(429, {"Retry-After": "37"}, ""), (504, {}, "")]
     found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, sleep=clock)
-    assert len(found) > 10
+    assert len(found.features) > 10
     assert clock.waits[0] == 37.0
     assert len(server.queries) == 3
 
@@ -255,7 +254,7 @@ def test_a_status_that_says_nothing_is_no_hindrance(server, tmp_path, status):
     clock = Clock()
     server.refusals.append((429, {}, ""))
     started = time.process_time()
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock) == []
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock) == Found([], {})
     assert len(clock.waits) == 1
     assert time.process_time() - started < 5
 
@@ -286,7 +285,7 @@ def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
     assert traffic.take_retried() == {"timeout": 1}
     assert requests.sessions.HTTPAdapter is adapter
     server.byte_s = None
-    assert len(features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path)) > 10
+    assert len(features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path).features) > 10
 
 
 @pytest.mark.parametrize("url", ["overpass-api.de/api", "ftp://overpass-api.de/api", "http:///api", ""])

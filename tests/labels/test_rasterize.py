@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, KINDS, Ontology
-from beam_pipeline.labels.rasterize import dilate, rasterize
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology_json import KINDS
+from beam_pipeline.labels.rasterize import dilate, label_cell, rasterize
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text(encoding="utf-8"))
@@ -190,7 +190,7 @@ def real_cells():
             for row in range(rows)
         }
         of_cell = defaultdict(list)
-        for cell_id, one in features_of_cells(path, chips, ONTOLOGY):
+        for cell_id, one in Found.all_of(features_of_cells(path, chips, ONTOLOGY)).features:
             of_cell[cell_id].append(one)
         by_size = sorted(of_cell, key=lambda cell_id: len(of_cell[cell_id]))
         for cell_id in (by_size[len(by_size) // 2], *by_size[-2:]):
@@ -250,6 +250,13 @@ def test_dilation_is_by_the_distance_of_centres(places, radius_m):
     before = mask.copy()
     np.testing.assert_array_equal(dilate(mask, radius_m), grow(mask, radius_m))
     np.testing.assert_array_equal(mask, before)
+
+
+def test_dilation_reaches_from_edge_to_edge():
+    mask = np.zeros((3, 9), bool)
+    mask[1, 0] = True
+    assert np.argwhere(dilate(mask, 80.0))[:, 1].max() == 8
+    assert dilate(mask, 90.0).all()
 
 
 def test_dilation_against_scipy():
@@ -336,6 +343,19 @@ def test_precedence_in_land_use():
     ]
     for most, name in enumerate(("mountain_rock", "wooded", "residential", "recreation"), start=1):
         assert draw(*everything[:most]).pixels[25, 25, 0] == VALUE[name]
+
+
+def test_the_label_of_a_cell_says_all_that_was_dropped():
+    features = [feature(box(0, 0, 9, 9), landuse="forest"), feature(b"", 2, landuse="forest")]
+    found = Found(features, {"tangled": 2, "unreadable": 1})
+    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True)
+    assert (label.cell_id, label.failure) == (7, None)
+    assert label.dropped == {"tangled": 2, "unreadable": 2}
+    image = draw(*features, none_labels=True)
+    assert image.dropped == {"unreadable": 1}
+    np.testing.assert_array_equal(label.unpack(), image.pixels)
+    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False)
+    np.testing.assert_array_equal(bare.unpack(), draw(*features).pixels)
 
 
 def test_neither_order_nor_copies_matter():

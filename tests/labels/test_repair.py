@@ -1,4 +1,3 @@
-import collections
 import time
 
 import numpy as np
@@ -6,11 +5,13 @@ import pytest
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels.clipping import CellIndex, clip_to_chip
+from beam_pipeline.labels.cell_index import CellIndex
+from beam_pipeline.labels.clipping import clip_to_chip
 from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
-from beam_pipeline.labels.repair import _is_tangled, _segments, are_tangled, make_valid
+from beam_pipeline.labels.repair import make_valid
+from beam_pipeline.labels.tangles import are_tangled, segments_of
 
 CHIP = ChipWindow(32632, 539_460, 5_220_060)
 LON, LAT = 9.5327, 47.1413  # the middle of CHIP
@@ -112,17 +113,17 @@ def test_what_would_take_long_is_told_soon(ring):
 
 def test_at_the_bound_a_repair_takes_about_a_second():
     # The worst shape known, with as many crossings as just go through.
-    points = max(n for n in range(9, 80, 2) if not _is_tangled(shapely.Polygon(star(n))))
+    points = max(n for n in range(9, 80, 2) if not are_tangled(np.array([shapely.Polygon(star(n))]))[0])
     assert points > 40
     started = time.process_time()
     shapely.make_valid(shapely.Polygon(star(points)))
     assert time.process_time() - started < 10
 
 
-def test_crossings_are_those_that_shapely_counts(monkeypatch):
+def test_crossings_are_those_that_shapely_counts():
     for ring in (scribble(30), circle(60, 4), star(15), comb(12), np.vstack([scribble(12), scribble(12)])):
         polygon = shapely.Polygon(ring)
-        starts, ends = _segments(polygon)
+        starts, ends = segments_of(polygon)
         segments = shapely.linestrings(np.stack([starts, ends], axis=1))
         distinct = {frozenset(map(tuple, pair)) for pair in np.stack([starts, ends], axis=1).tolist()}
         assert len(distinct) == len(segments)
@@ -133,8 +134,7 @@ def test_crossings_are_those_that_shapely_counts(monkeypatch):
         )
         work = crossings * (len(segments) + 4 * crossings)
         for bound, tangled in ((work, False), (work - 1, True)):
-            monkeypatch.setattr("beam_pipeline.labels.repair.MOST_WORK", bound)
-            assert _is_tangled(polygon) == tangled
+            assert are_tangled(np.array([polygon]), most_work=bound)[0] == tangled
 
 
 def test_holes_and_parts_count_too():
@@ -163,13 +163,12 @@ def test_tangles_are_left_out_and_counted_whatever_the_cells_and_their_company()
     far = ChipWindow(32632, 700_020, 5_220_060)
     for chips, cells in (({7: CHIP}, [7]), ({7: CHIP, 9: far}, [7]), ({9: far}, []), ({}, [])):
         for company in ([area, line, good, broken, doodle], [doodle, line, broken, area, good]):
-            dropped = collections.Counter()
-            found = list(CellIndex(chips, 50.0).clip(company, dropped))
-            assert dropped == {"tangled": 2}
-            assert sorted((cell, one.osm_id) for cell, one in found) == [
+            found = CellIndex(chips, 50.0).clip(company)
+            assert found.dropped == {"tangled": 2}
+            assert sorted((cell, one.osm_id) for cell, one in found.features) == [
                 (c, i) for c in cells for i in (3, 4, 5)
             ]
-            for _, one in found:
+            for _, one in found.features:
                 (alone,) = (it for it in company if it.osm_id == one.osm_id)
                 assert one == clip_to_chip(alone, CHIP, 50.0)
     assert clip_to_chip(area, CHIP, 50.0) is None
@@ -186,9 +185,9 @@ def test_what_is_tangled_only_in_metres_is_counted_by_the_drawing():
     ring = np.vstack([ring, [(LON - 0.009, LAT + 0.005)]])
     polygon = shapely.Polygon(ring)
     assert polygon.is_valid
-    dropped = collections.Counter()
-    ((_, part),) = CellIndex({7: CHIP}, 50.0).clip([as_feature(1, polygon, landuse="forest")], dropped)
-    assert not dropped
+    found = CellIndex({7: CHIP}, 50.0).clip([as_feature(1, polygon, landuse="forest")])
+    assert not found.dropped
+    ((_, part),) = found.features
     image = rasterize([part], CHIP, ONTOLOGY, none_labels=False)
     assert image.dropped == {"tangled": 1}
     assert (image.pixels == 255).all()

@@ -10,9 +10,8 @@ import shapely
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.splits import split_of_tile
 from beam_pipeline.imagery.image import BANDS
-from beam_pipeline.labels.clipping import deduplicate
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.feature import Feature
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.sample_world import ground, landscape, layout, materials, noise, place
@@ -70,7 +69,8 @@ def test_every_category_is_drawn_in_the_labels(scene: Landscape, tmp_path: Path)
     ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
     chips = {cell.cell_id: cell.chip for cell in cells_in_region(place.area_region(50), None, 0).cells}
     features: dict[int, list[Feature]] = {cell_id: [] for cell_id in chips}
-    for cell_id, feature in features_of_cells(tmp_path / "map.osm.pbf", chips, ontology):
+    found = Found.all_of(features_of_cells(tmp_path / "map.osm.pbf", chips, ontology))
+    for cell_id, feature in found.features:
         features[cell_id].append(feature)
     counts = np.zeros(256, np.int64)
     for cell_id, chip in chips.items():

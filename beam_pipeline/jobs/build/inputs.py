@@ -11,7 +11,7 @@ from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.jobs.storage import BeamFiles, expand_globs, header_copy
-from beam_pipeline.labels.clipping import cells_within
+from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_url
 from beam_pipeline.runtime.extras import require_package
@@ -153,7 +153,7 @@ def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> in
     if not extracts or any(info.bounds is None for info in extracts):
         return None
     chips = {cell.cell_id: cell.chip for cell in cells}
-    covered = {cell_id for info in extracts for cell_id in cells_within(chips, info.bounds)}
+    covered = {cell_id for info in extracts for cell_id in cells_meeting(chips, info.bounds)}
     if not covered:
         raise InvalidInputError(
             f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "

@@ -1,11 +1,10 @@
 """The Beam side of labels: units -> their cells' label images, from extracts or from Overpass."""
 
 import collections
+import dataclasses
 import functools
-import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -18,59 +17,55 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import header_copy, local_copy
-from beam_pipeline.labels.clipping import Bounds, cells_within, deduplicate
+from beam_pipeline.labels.chip_boxes import Bounds, cells_meeting
 from beam_pipeline.labels.extract import check_extract, features_of_cells
-from beam_pipeline.labels.feature import Feature, pack_features, unpack_features
+from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 from beam_pipeline.labels.label_image import CellLabel
 from beam_pipeline.labels.overpass import features_of_chip
-from beam_pipeline.labels.rasterize import rasterize
+from beam_pipeline.labels.rasterize import label_cell
 from beam_pipeline.runtime.faults import Failure, Fault
 
 _log = logging.getLogger(__name__)
 
-_FEATURES_PACKED = 1 << 14
-"""Features held while an extract is read; those of one cell are packed together."""
+CellOfUnit = tuple[int, tuple[str, ChipWindow]]
+"""(cell id, (unit name, chip))."""
 
 
+@dataclasses.dataclass(eq=False)  # not frozen: Beam keeps notes of its own on a transform
 class MakeLabels(beam.PTransform):
-    """Units -> (unit name, CellLabel), one for each cell."""
+    """Units -> (unit name, CellLabel), one for each cell.
 
-    def __init__(self, settings: BuildSettings) -> None:
-        super().__init__()
-        self._settings = settings
+    Attributes:
+        settings: The build's.
+    """
+
+    settings: BuildSettings
 
     def expand(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[str, CellLabel]]:
-        cells = units | "Cells" >> beam.FlatMap(_cells_of).with_output_types(
-            tuple[int, tuple[str, ChipWindow]]
-        )
-        if self._settings.overpass_url:
+        cells = units | "Cells" >> beam.FlatMap(_cells_of).with_output_types(CellOfUnit)
+        if self.settings.overpass_url:
             return (
                 cells
                 # One key, so that queries are never sent in parallel: the public servers ask for that.
                 | "OneKey" >> beam.WithKeys("").with_output_types(tuple[str, Any])
                 | "OneAfterAnother" >> beam.GroupByKey()
-                | "AskOverpass" >> beam.ParDo(_LabelsFromOverpass(self._settings))
+                | "AskOverpass" >> beam.ParDo(_LabelsFromOverpass(self.settings))
             )
         read = (
             units.pipeline
-            | "Extracts" >> beam.Create(self._settings.extracts, reshuffle=True)
+            | "Extracts" >> beam.Create(self.settings.extracts, reshuffle=True)
             | "ReadExtract"
-            >> beam.ParDo(_ReadExtract(self._settings), pvalue.AsList(cells)).with_outputs(
-                FAILED, main="features"
-            )
+            >> beam.ParDo(_ReadExtract(self.settings), pvalue.AsList(cells))
+            # Grouping needs the type of the key.
+            .with_output_types(tuple[int, bytes], **{FAILED: tuple[int, Failure]})
+            .with_outputs(FAILED, main="features")
         )
-        # Tagged outputs lose their type, and grouping needs that of the key.
-        features = read["features"] | "Features" >> beam.Map(_same).with_output_types(tuple[int, bytes])
-        failures = read[FAILED] | "Failures" >> beam.Map(_same).with_output_types(tuple[int, Failure])
         return (
-            {"cell": cells, "features": features, "failures": failures}
+            {"cell": cells, "features": read["features"], "failures": read[FAILED]}
             | "FeaturesOfCell" >> beam.CoGroupByKey()
-            | "Rasterize" >> beam.ParDo(_Rasterize(self._settings))
+            | "Rasterize" >> beam.ParDo(_Rasterize(self.settings))
         )
-
-
-def _same(element: Any) -> Any:
-    return element
 
 
 def _pack_by_cell(features: Iterable[tuple[int, Feature]]) -> Iterator[tuple[int, bytes]]:
@@ -81,19 +76,19 @@ def _pack_by_cell(features: Iterable[tuple[int, Feature]]) -> Iterator[tuple[int
         yield cell_id, pack_features(of_cell)
 
 
-def _unpacked(packs: Iterable[bytes]) -> Iterator[Feature]:
-    for pack in packs:
-        yield from unpack_features(pack)
+def _unpacked(packs: Iterable[bytes]) -> Found[Feature]:
+    """Returns a cell's features, each once, whatever the number of extracts that hold it."""
+    return Found(deduplicate(feature for pack in packs for feature in unpack_features(pack)), {})
 
 
-def _cells_of(unit: Unit) -> list[tuple[int, tuple[str, ChipWindow]]]:
+def _cells_of(unit: Unit) -> list[CellOfUnit]:
     return [(cell.cell_id, (unit.name, cell.chip)) for cell in unit.cells]
 
 
 class _ReadExtract(Stage):
     stage = "read_extract"
 
-    def process(self, path: str, cells: Sequence[tuple[int, tuple[str, ChipWindow]]]) -> Iterator[Any]:
+    def process(self, path: str, cells: Sequence[CellOfUnit]) -> Iterator[Any]:
         chips = {cell_id: chip for cell_id, (_, chip) in cells}
         # What is noted of an extract is of the whole file, and may be lost where every unit is done.
         if not chips and recorded_extract(self.folder, path) is not None:
@@ -102,16 +97,16 @@ class _ReadExtract(Stage):
         dropped: collections.Counter[str] = collections.Counter()
         try:
             with self.timing.measured(), local_copy(path) as local:
-                found = features_of_cells(local, chips, self.settings.ontology, dropped)
-                while batch := list(itertools.islice(found, _FEATURES_PACKED)):
-                    features.inc(len(batch))
-                    yield from _pack_by_cell(batch)
+                for found in features_of_cells(local, chips, self.settings.ontology):
+                    features.inc(len(found.features))
+                    dropped.update(found.dropped)
+                    yield from _pack_by_cell(found.features)
         except Exception as error:
-            reason, detail = describe(error)
+            failure = describe(error)
             self.failures.inc()
             # What the rest of the extract would have said of these cells is unknown.
-            for cell_id in cells_within(chips, self._bounds(path)):
-                yield pvalue.TaggedOutput(FAILED, (cell_id, (reason, detail)))
+            for cell_id in cells_meeting(chips, _bounds_of(path)):
+                yield pvalue.TaggedOutput(FAILED, (cell_id, failure))
         else:
             self._record(path, dropped)
         for reason, count in dropped.items():
@@ -125,13 +120,14 @@ class _ReadExtract(Stage):
             self.failures.inc()
             _log.error("what was left out of an extract could not be kept: %s", fault)
 
-    @staticmethod
-    def _bounds(path: str) -> Bounds | None:
-        try:
-            with header_copy(path) as local:
-                return check_extract(local).bounds
-        except Exception:
-            return None  # an extract that does not even say where it is may be anywhere
+
+def _bounds_of(path: str) -> Bounds | None:
+    """Reads where an extract is; None for one that does not even say that, and may be anywhere."""
+    try:
+        with header_copy(path) as local:
+            return check_extract(local).bounds
+    except Exception:
+        return None
 
 
 class _LabelStage(Stage):
@@ -141,24 +137,16 @@ class _LabelStage(Stage):
         super().setup()
         self._ontology = self.settings.ontology
 
-    def _label(
-        self,
-        cell_id: int,
-        chip: ChipWindow,
-        features: Callable[[], Sequence[Feature]],
-        left_out: Mapping[str, int] = MappingProxyType({}),
-    ) -> CellLabel:
-        """Draws a cell; `left_out` says by reason, once its features are there, what was not to be had of them."""
+    def label(self, cell_id: int, chip: ChipWindow, find: Callable[[], Found[Feature]]) -> CellLabel:
+        """Finds the features of a cell and draws them."""
         try:
             with self.timing.measured():
-                image = rasterize(features(), chip, self._ontology, self.settings.none_labels)
+                return label_cell(cell_id, chip, find(), self._ontology, self.settings.none_labels)
         except Exception as error:
-            return self._failed(cell_id, describe(error))
-        return CellLabel.pack(
-            cell_id, image.pixels, collections.Counter(left_out) + collections.Counter(image.dropped)
-        )
+            return self.failed(cell_id, describe(error))
 
-    def _failed(self, cell_id: int, failure: Failure) -> CellLabel:
+    def failed(self, cell_id: int, failure: Failure) -> CellLabel:
+        """Counts a failure and returns what stands in place of the label."""
         self.failures.inc()
         return CellLabel(cell_id, b"", {}, failure)
 
@@ -171,19 +159,16 @@ class _Rasterize(_LabelStage):
         ((name, chip),) = grouped["cell"]
         failures = sorted(grouped["failures"])
         if failures:
-            yield name, self._failed(cell_id, failures[0])
+            yield name, self.failed(cell_id, failures[0])
         else:
-            yield name, self._label(cell_id, chip, lambda: deduplicate(_unpacked(grouped["features"])))
+            yield name, self.label(cell_id, chip, lambda: _unpacked(grouped["features"]))
 
 
 class _LabelsFromOverpass(_LabelStage):
     stage = "overpass"
 
-    def process(
-        self, element: tuple[str, Iterable[tuple[int, tuple[str, ChipWindow]]]]
-    ) -> Iterator[tuple[str, CellLabel]]:
+    def process(self, element: tuple[str, Iterable[CellOfUnit]]) -> Iterator[tuple[str, CellLabel]]:
         for cell_id, (name, chip) in sorted(element[1]):
-            left_out: collections.Counter[str] = collections.Counter()
             ask = functools.partial(
                 features_of_chip,
                 chip,
@@ -191,8 +176,7 @@ class _LabelsFromOverpass(_LabelStage):
                 self.settings.overpass_url,
                 self.settings.overpass_cache,
                 traffic=self.traffic,
-                dropped=left_out,
             )
-            label = self._label(cell_id, chip, ask, left_out)
+            label = self.label(cell_id, chip, ask)
             self.count_retried()
             yield name, label
