@@ -19,6 +19,7 @@ from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR
+from beam_pipeline.report.contact_sheet import palette
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import CELLS_PER_SHARD, Built, build
 
@@ -194,7 +195,7 @@ def test_preview_draws_it(built: Built, tmp_path: Path) -> None:
     labels = pixels[8 : 8 + 192, 8 + 2 * 200 : 8 + 2 * 200 + 192]  # of the first example, pixel for pixel
     (first,) = preview.some_examples(str(built.folder), rows=1)
     dataset = json.loads((built.folder / "dataset.json").read_text())
-    colours = dict(preview.palette(dataset["ontology"]["channels"]).values())
+    colours = dict(palette(dataset["ontology"]["channels"]).values())
     for value in np.unique(first.label[..., 0]):
         expected = {NONE: NONE_COLOUR, UNLABELED: UNLABELED_COLOUR}.get(value, colours.get(value))
         assert (labels[first.label[..., 0] == value] == expected).all()
