@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import shutil
 import sys
+import weakref
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -118,11 +120,14 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     if runner == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
         raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
     try:
-        return beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(options=options)
     except Exception as error:  # of a missing module, of a missing flag, or a cloud's own that Beam asked
         raise InvalidInputError(
             f"--runner, or a flag that it needs, cannot be used: {error}. Received: --runner={runner}"
         ) from error
+    # Beam removes its folder behind a run; where the command is refused before, nobody would.
+    weakref.finalize(pipeline, shutil.rmtree, pipeline.local_tempdir, ignore_errors=True)
+    return pipeline
 
 
 def _runner_name(given: str) -> str:

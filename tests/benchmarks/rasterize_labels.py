@@ -39,8 +39,9 @@ from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 from beam_pipeline.labels.label_image import SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
+from tests.shared_data import SHARED
 
-DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "osm" / "liechtenstein-2022.osm.pbf"
+DEFAULT = SHARED / "osm" / "liechtenstein-2022.osm.pbf"
 CROWDS = (5_000, 50_000)
 MAX_GROWTH = 2.0
 """Of the CPU time a feature, from the smaller crowd to the larger. Quadratic work would be 10."""

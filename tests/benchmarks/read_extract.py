@@ -19,7 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "data" / "osm"
+from tests.shared_data import SHARED
+
+DEFAULT = SHARED / "osm"
 MAX_MB = 500  # of a process that reads a small country, Python and its libraries included
 MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
 

@@ -35,8 +35,8 @@ from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import NASTY, damaged, values
 from tests.records.builders import make_assembled, make_cell, make_cell_year
 
-# A hang is a failure: no input may take seconds.
-patient = settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# A hang is a failure: no input may take a minute, however busy the machine is.
+patient = settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 ITEM = {
     "type": "Feature",

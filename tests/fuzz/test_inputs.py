@@ -32,7 +32,7 @@ from tests.imagery.stac_server import Fault as Answer
 from tests.imagery.stac_server import StacServer
 from tests.labels.overpass_server import OverpassServer
 
-patient = settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+patient = settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 CHIP = ChipWindow(32633, 500_000, 5_000_040)
 RING = [[14.0, 46.0], [14.1, 46.0], [14.1, 46.1], [14.0, 46.0]]

@@ -69,6 +69,21 @@ class ChaosFiles(RangeServer):
         return Injected(kind, status=int(status or 0), seconds=0.02)  # type: ignore[arg-type]
 
 
+class VirtualClock:
+    """A clock on which waiting takes no time: it goes with the real one and leaps over what is waited for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waited = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self._waited
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._waited += seconds
+
+
 class ThrottlingFiles(RangeServer):
     """A range server that refuses who asks too often, as a bucket of tokens that fills at an even rate.
 
@@ -76,15 +91,15 @@ class ThrottlingFiles(RangeServer):
         throttled: How many requests it refused.
     """
 
-    def __init__(self, root: Path, per_second: float, burst: int) -> None:
+    def __init__(self, root: Path, per_second: float, burst: int, clock: VirtualClock) -> None:
         super().__init__(root)
-        self._per_second, self._burst = per_second, burst
-        self._tokens, self._filled_at = float(burst), time.monotonic()
+        self._per_second, self._burst, self._clock = per_second, burst, clock
+        self._tokens, self._filled_at = float(burst), clock.now()
         self.throttled = 0
 
     def fault_for(self, method: str, path: str, start: int, stop: int) -> Injected | None:
         with self.lock:
-            now = time.monotonic()
+            now = self._clock.now()
             grown = self._tokens + (now - self._filled_at) * self._per_second
             self._tokens, self._filled_at = min(self._burst, grown), now
             if self._tokens >= 1:

@@ -115,7 +115,7 @@ def postgres(folder: Path) -> Iterator[dict[str, str]]:
         pytest.skip(f"needs PostGIS: {advice}")
     # PostgreSQL refuses to run as root, and another user may not enter a test's folder.
     other = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory(prefix="postgres-") as home:
+    with tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp") as home:
         if other:
             shutil.chown(home, other["user"], other["group"])
         data, port = f"{home}/data", str(free_port())

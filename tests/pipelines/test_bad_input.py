@@ -1,6 +1,8 @@
 """Bad input is found before launch, or costs exactly what it must and is told."""
 
+import gc
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,17 @@ def test_a_malformed_cells_file_is_named(
     path.write_text(change(world.cells_csv.read_text()))
     assert main([*flags(world, tmp_path / "set"), "--cells", str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_refused_command_leaves_no_temporary_folder(
+    world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    assert main([*flags(world, tmp_path / "set"), "--years", "2020-2018"]) == 2
+    gc.collect()  # which the end of the process does as well
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_text_file_is_no_extract(

@@ -11,7 +11,7 @@ import pytest
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import Injected
-from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, ThrottlingFiles, report, retried
+from tests.pipelines.chaos import Chaos, ChaosApi, ChaosFiles, ThrottlingFiles, VirtualClock, report, retried
 from tests.pipelines.conftest import Built
 from tests.pipelines.hosts import serving
 
@@ -82,9 +82,12 @@ def test_many_seeds(
 def test_a_host_that_throttles_by_rate_costs_nothing_but_time(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The real number of tries; waits have the shape of the real ones in a tenth of the time.
-    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (8, 0.05, 6.0))
-    with serving(world, lambda root: ThrottlingFiles(root, per_second=200, burst=20)) as hosts:
+    # The real number of tries and the real waits, which nobody waits for. Its rate is so low that the slowest
+    # machine asks faster.
+    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (8, 0.5, 60.0))
+    clock = VirtualClock()
+    monkeypatch.setitem(RetryPolicy.call.__kwdefaults__, "sleep", clock.sleep)
+    with serving(world, lambda root: ThrottlingFiles(root, per_second=5, burst=20, clock=clock)) as hosts:
         assert isinstance(hosts.files, ThrottlingFiles)
         throttled = hosts.build(world, tmp_path / "set")
         assert 20 < retried(throttled.run["stages"])["throttled"] <= hosts.files.throttled

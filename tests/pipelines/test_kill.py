@@ -18,15 +18,15 @@ MANY_SEEDS = 8
 MOST_ATTEMPTS = 300
 
 
-def killed_build(
-    world: SampleWorld, output: Path | str, *more: str, **environment: str
-) -> list[dict[str, Any]]:
-    """The attempts of `killed_build`, the last of which was left alone or outlived its steps."""
+def killed_build(world: SampleWorld, output: Path | str, temporary: Path, *more: str) -> list[dict[str, Any]]:
+    """The attempts of `killed_build`, the last of which was left alone or outlived its steps.
+
+    What a killed process leaves of its temporary files lies in `temporary`.
+    """
     own = [argument for argument in flags(world, Path("x")) if argument not in ("--output", "x")]
     command = [sys.executable, "-m", "tests.pipelines.killed_build", *own, "--output", str(output), *more]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, env={**os.environ, **environment}, check=False
-    )
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"died"')]
 
@@ -50,7 +50,9 @@ def check(attempts: Sequence[dict[str, Any]], folder: Path, built: Built) -> Non
 
 
 def test_a_killed_build_goes_on_where_it_was(built: Built, world: SampleWorld, tmp_path: Path) -> None:
-    attempts = killed_build(world, tmp_path / "set", "--kill_seed=3", "--most_steps=90", "--most_kills=4")
+    attempts = killed_build(
+        world, tmp_path / "set", tmp_path, "--kill_seed=3", "--most_steps=90", "--most_kills=4"
+    )
     assert len(attempts) > 2
     check(attempts, tmp_path / "set", built)
 
@@ -60,7 +62,7 @@ def test_a_killed_build_goes_on_where_it_was(built: Built, world: SampleWorld, t
 def test_many_kill_points(
     built: Built, world: SampleWorld, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    attempts = killed_build(world, tmp_path / "set", f"--kill_seed={seed}", "--most_steps=90")
+    attempts = killed_build(world, tmp_path / "set", tmp_path, f"--kill_seed={seed}", "--most_steps=90")
     check(attempts, tmp_path / "set", built)
     assert len(attempts) < MOST_ATTEMPTS  # it ended by itself, and not stuck at one step
     with capsys.disabled():

@@ -3,12 +3,14 @@
 import collections
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from tests.imagery.stac_server import Fault
 from tests.pipelines.conftest import Built, flags
 from tests.pipelines.hosts import Hosts, serving
 from tests.pipelines.test_resume import ROOT, state
+
+SILENCE_S = 300.0
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
@@ -101,21 +105,26 @@ def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
 def test_ctrl_c_ends_a_build_whose_host_is_silent(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    for path in hosts.paths.values():
-        hosts.files.inject(path, Injected("stall", seconds=300.0))
+    asked = threading.Event()
+    fault_for = hosts.files.fault_for
+
+    def silent(*request: Any) -> Injected:
+        asked.set()
+        return Injected("stall", seconds=SILENCE_S)
+
+    hosts.files.fault_for = silent  # type: ignore[method-assign]
     output = tmp_path / "set"
     own = ["--stac_url", hosts.api.url, "--collection", hosts.collection]
     command = [sys.executable, "-m", "beam_pipeline.build_dataset", *flags(world, output), *own]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while len(hosts.api.searches) < 2 and time.monotonic() < deadline:  # the first is the launch's
-            time.sleep(0.05)
-        time.sleep(1.0)  # until a file is waited for
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not asked.wait(0.05) and process.poll() is None:
+            pass
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=SILENCE_S / 2)
     assert process.returncode == 130
     assert "the same command goes on" in said
-    hosts.files.heal()
+    hosts.files.fault_for = fault_for  # type: ignore[method-assign]
     assert hosts.build(world, output).shards == built.shards
 
 

@@ -5,10 +5,6 @@ import errno
 import json
 import logging
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,33 +54,6 @@ def test_only_what_is_missing_is_done_again(built: Built, world: SampleWorld, tm
     assert (folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
     after = state(folder)
     assert {name for name in after if after[name] != before.get(name)} == set(lost)
-    assert not (folder / "tmp").exists()
-
-
-def test_a_build_that_is_killed_goes_on(built: Built, world: SampleWorld, tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    command = [sys.executable, "-m", "beam_pipeline.build_dataset", *flags(world, folder)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 300
-            while len(state(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.005)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
-    before = state(folder)
-    assert 2 <= len(before) < len(built.shards)
-    assert not (folder / "dataset.json").exists()
-
-    again = build(world, folder)
-
-    assert again.code == 0
-    assert again.shards == built.shards
-    assert (folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
-    after = state(folder)
-    assert {name: after[name] for name in before} == before
     assert not (folder / "tmp").exists()
 
 

@@ -84,7 +84,7 @@ def test_a_build_on_s3_that_is_killed_goes_on(
     built: Built, world: SampleWorld, bucket: Any, tmp_path: Path
 ) -> None:
     attempts = killed_build(
-        world, f"s3://{BUCKET}/set", "--kill_seed=143", "--most_steps=110", "--most_kills=2"
+        world, f"s3://{BUCKET}/set", tmp_path, "--kill_seed=143", "--most_steps=110", "--most_kills=2"
     )
     assert [json.dumps(attempt["code"]) for attempt in attempts] == ["null", "null", "0"]
     check(attempts, download(bucket, tmp_path), built)

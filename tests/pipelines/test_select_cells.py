@@ -396,14 +396,14 @@ def test_too_few_cells_write_no_list(
     assert not (output / "selection_problem.json").exists()
 
 
-def test_the_sample_goes_the_whole_way(world: SampleWorld, tmp_path: Path) -> None:
+def test_the_sample_goes_the_whole_way(whole_world: SampleWorld, tmp_path: Path) -> None:
     output = tmp_path / "set"
     assert build_dataset.main(["--sample", "--sample_cells", str(CELLS), "--output", str(output)]) == 0
     cells, described = (
         read_cells_csv(output / "spatial_cell_info.csv"),
         json.loads((output / "spatial_cell_info.json").read_text()),
     )
-    whole = read_cells_csv(world.cells_csv)
+    whole = read_cells_csv(whole_world.cells_csv)
     # Woods are dark: some cells of the place are not chosen.
     assert set(cells) < set(whole)
     assert described["counts"]["candidates"] == len(whole)
@@ -413,8 +413,19 @@ def test_the_sample_goes_the_whole_way(world: SampleWorld, tmp_path: Path) -> No
     assert dataset["complete"]
     # The same cells come of select_cells itself.
     flags = [
-        *("--night_lights", ",".join(map(str, world.night_lights)), "--land_cover", str(world.land_cover)),
-        *("--expanded_dir", str(tmp_path), f"--area={world.region}", "--output", str(tmp_path / "cells")),
+        *(
+            "--night_lights",
+            ",".join(map(str, whole_world.night_lights)),
+            "--land_cover",
+            str(whole_world.land_cover),
+        ),
+        *(
+            "--expanded_dir",
+            str(tmp_path),
+            f"--area={whole_world.region}",
+            "--output",
+            str(tmp_path / "cells"),
+        ),
     ]
     assert main(flags) == 0
     for name in ("spatial_cell_info.csv", "spatial_cell_info.json"):

@@ -3,7 +3,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.records import shards
 from beam_pipeline.records.shards import frame, parse_shard_name, read_shard, shard_name
 from beam_pipeline.runtime.faults import PermanentFault
 
@@ -64,4 +63,5 @@ def test_a_missing_shard_is_not_found(tmp_path):
 def test_the_crc_is_the_published_one():
     # Source: RFC 3720, B.4: 32 bytes of zeros have the CRC-32C 8a9136aa; masked as in TensorFlow's crc32c.h.
     crc = 0x8A9136AA
-    assert shards._masked_crc(bytes(32)) == ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    masked = ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    assert frame(bytes(32))[-4:] == masked.to_bytes(4, "little")

@@ -60,9 +60,14 @@ def test_the_same_parameters_give_the_same_bytes(tiny: SampleWorld, tmp_path: Pa
     assert len(first) > 13 * len(PASSES)
 
 
-def test_a_made_world_is_found_and_left_alone(tiny: SampleWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world, "_make", lambda *_: pytest.fail("made again"))
+def test_a_made_world_is_found_and_left_alone(tiny: SampleWorld) -> None:
+    def written_at() -> dict[Path, tuple[int, int]]:
+        there = {path: path.stat() for path in tiny.cells_csv.parent.rglob("*")}
+        return {path: (it.st_ino, it.st_mtime_ns) for path, it in there.items()}
+
+    before = written_at()
     assert make_sample_world(tiny.cells_csv.parent, cells=CELLS) == tiny
+    assert written_at() == before
 
 
 def test_another_world_in_the_folder_is_refused(tiny: SampleWorld, tmp_path: Path) -> None:

@@ -158,14 +158,14 @@ def test_a_preview_opens_nothing_outside(
 
 @given(damaged([UNIT]) | values)
 @example([{**UNIT, "cells": [[*UNIT["cells"][0][:4], 10**400, *UNIT["cells"][0][5:]]]}])
-@settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_plan_is_verified_or_refused(tmp_path: Path, plan: object) -> None:
     write_plan(tmp_path, plan if isinstance(plan, list) else [plan])
     assert verify([str(tmp_path)]) == 1
 
 
 @given(st.data())
-@settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_fingerprint_is_verified_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     write_plan(tmp_path, [UNIT])
     path = tmp_path / "plan/fingerprint.json"
@@ -174,7 +174,7 @@ def test_any_fingerprint_is_verified_or_refused(tmp_path: Path, data: st.DataObj
 
 
 @given(damaged(DATASET) | values)
-@settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_dataset_json_is_drawn_or_refused(tmp_path: Path, dataset: object) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps(dataset))
     assert preview.main([str(tmp_path)]) == 2  # there is no shard

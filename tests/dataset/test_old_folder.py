@@ -1,0 +1,133 @@
+"""A folder that an earlier version built still verifies and resumes: its bytes and hashes are kept for good.
+
+`old_folder/set` was built by the version before pydantic, of the inputs beside it, with the flags of `command`. It
+holds what a run can end in: examples, cell-years rejected for each of four reasons, dead letters, scenes that are
+unusable, a year without items, and an element that was left out of the map.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.build_dataset import main as build_dataset
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.records.example import decode, encode
+from beam_pipeline.records.shards import read_shard
+from beam_pipeline.verify import main as verify
+
+OLD = Path(__file__).parent / "old_folder"
+FINGERPRINT_SHA256 = "44d2479bebff0c177c1f9131feaa4fcf44a642e7e67b01b337195bcb307dd416"
+"""The hash that every summary of the folder names."""
+
+FINGERPRINT, DATASET, RUN = "plan/fingerprint.json", "dataset.json", "run.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the old folder, to be changed."""
+    return Path(shutil.copytree(OLD / "set", tmp_path / "set"))
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    inputs = OLD / "inputs"
+    return [
+        *("--cells", str(inputs / "cells.csv"), "--stac_url", str(inputs / "items.json")),
+        *("--osm", f"{inputs / 'map.osm.pbf'},{inputs / 'cut.osm.pbf'}"),
+        *("--years", "2019-2022", "--cells_per_shard", "2", "--max_scene_cloud", "20"),
+        *("--output", str(folder), *more),
+    ]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files but run.json, which holds times; dataset.json without the versions of software."""
+    files = {str(it.relative_to(folder)): it.read_bytes() for it in folder.rglob("*") if it.is_file()}
+    del files[RUN]
+    described = json.loads(files[DATASET])
+    del described["software"]
+    files[DATASET] = json.dumps(described).encode()
+    return files
+
+
+def written_at(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.glob("opensentinelmap-*")}
+
+
+def test_an_old_folder_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = verify_dataset(BeamFiles(), str(OLD / "set"))
+    assert dict(findings.kinds) == {}
+    assert verify([str(OLD / "set")]) == 0
+    said = capsys.readouterr().out
+    assert [line.split() for line in said.splitlines() if "records" in line] == [["records", "2"]]
+
+
+def test_the_same_command_reads_nothing_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, times = contents(folder), written_at(folder)
+    assert build_dataset(command(folder)) == 1, "its dead letters stay until they are retried"
+    assert "truncated_extract 4" in capsys.readouterr().out
+    assert contents(folder) == before
+    assert written_at(folder) == times
+    stages = json.loads((folder / RUN).read_text())["stages"]
+    assert stages.pop("plan") == {"units_committed_before": 2}
+    # What was left out of the map that breaks off is not known, so that it is read once more for the closing.
+    assert stages.keys() == {"read_extract"}
+
+
+def test_a_lost_shard_is_made_anew(folder: Path) -> None:
+    (lost,) = (path for path in folder.glob("opensentinelmap-*") if path.stat().st_size)
+    # Encoded here both times: the bytes that zlib gives are those of its version.
+    before = [encode(decode(payload)) for payload in read_shard(BeamFiles(), str(lost))]
+    lost.unlink()
+    shutil.rmtree(folder / "scenes")  # which name files by where they lay then
+    assert build_dataset(command(folder)) == 1
+    assert list(read_shard(BeamFiles(), str(lost))) == before
+    assert verify([str(folder)]) == 0
+    for path in (folder / "scenes").iterdir():
+        there = (OLD / "set" / "scenes" / path.name).read_text()
+        assert path.read_text() == there.replace("/data/example/inputs", str(OLD / "inputs"))
+
+
+def test_other_settings_are_still_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(folder)
+    assert build_dataset(command(folder, "--max_scene_cloud", "30", "--allow_single")) == 2
+    said = [line.strip() for line in capsys.readouterr().err.splitlines() if " there, " in line]
+    assert said == ["allow_single: False there, True now", "max_scene_cloud: 20.0 there, 30.0 now"]
+    assert contents(folder) == before
+
+
+def test_the_fingerprint_has_the_bytes_and_the_hash_that_it_had(folder: Path) -> None:
+    text = (folder / FINGERPRINT).read_text()
+    assert '"max_scene_cloud": 20.0,' in text
+    hashed = hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
+    assert hashed == FINGERPRINT_SHA256
+    (folder / FINGERPRINT).unlink()
+    # A launch without it writes it anew, of the flags, where the summaries name that hash.
+    assert build_dataset(command(folder)) == 1
+    assert (folder / FINGERPRINT).read_text() == text
+    assert {json.loads(path.read_text())["fingerprint"] for path in summaries(folder)} == {hashed}
+
+
+def summaries(folder: Path) -> list[Path]:
+    return sorted(folder.glob("summaries/*.json"))
+
+
+@pytest.mark.parametrize("number", ["20", "20.0", "20.5", "null"])
+def test_whole_numbers_and_fractions_keep_their_form(folder: Path, number: str) -> None:
+    """The hash is of the text: 20 and 20.0 are two datasets."""
+    path = folder / FINGERPRINT
+    path.write_text(path.read_text().replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
+    fields = json.loads(path.read_text())
+    hashed = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    assert (hashed == FINGERPRINT_SHA256) == (number == "20.0")
+    for summary in summaries(folder):
+        summary.write_text(summary.read_text().replace(FINGERPRINT_SHA256, hashed))
+    described = folder / DATASET
+    old = described.read_text()
+    described.write_text(old.replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
+    assert verify_dataset(BeamFiles(), str(folder)).kinds == {}
+    # And it is looked at: with the other hash, nothing of the folder belongs to its plan.
+    summaries(folder)[0].write_text(summaries(folder)[0].read_text().replace(hashed, "0" * 64))
+    assert verify_dataset(BeamFiles(), str(folder)).kinds != {}
