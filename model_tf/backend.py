@@ -6,6 +6,8 @@ import sys
 
 from beam_pipeline.runtime.faults import InvalidInputError
 
+_INSTALL = {"tensorflow": "Install the extra train: pip install 'opensentinelmap[train]'"}
+
 
 def choose_backend(backend: str, *, deterministic: bool = True) -> None:
     """Sets what Keras and its backends read from the environment when they are imported.
@@ -19,8 +21,8 @@ def choose_backend(backend: str, *, deterministic: bool = True) -> None:
     """
     if importlib.util.find_spec(backend) is None:
         raise InvalidInputError(
-            f"--backend {backend} needs the package {backend}, which is not installed. Install it "
-            "with pip, or give another --backend."
+            f"--backend {backend} needs the package {backend}, which is not installed. "
+            f"{_INSTALL.get(backend, 'Install it with pip')}, or give another --backend."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if backend == "jax" and deterministic:

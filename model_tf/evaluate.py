@@ -15,6 +15,7 @@ if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.flags import ending_at_interrupt
 from model_tf.backend import choose_backend
 from model_tf.evaluation.flags import parse_evaluate_flags
 
@@ -29,15 +30,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
     Returns:
         The exit code.
     """
-    try:
-        command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "", prog)
-        choose_backend(command.backend)
-        from model_tf.evaluation.evaluate import evaluate  # imports Keras, with its backend
+    with ending_at_interrupt("nothing was scored"):
+        try:
+            command = parse_evaluate_flags(sys.argv[1:] if argv is None else argv, __doc__ or "", prog)
+            choose_backend(command.backend)
+            from model_tf.evaluation.evaluate import evaluate  # imports Keras, with its backend
 
-        evaluate(command)
-    except InvalidInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            evaluate(command)
+        except InvalidInputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

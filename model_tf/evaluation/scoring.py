@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.progress import Progress
 from model_tf.data.batches import Images, make_dataset
 from model_tf.data.decoding import NO_ID
 from model_tf.data.faults import explain_data_faults
@@ -72,7 +72,7 @@ def score_split(
     images = 0
     with (
         explain_data_faults(info),
-        tqdm(desc=f"scoring {split}", total=info.examples[split], unit="pair") as bar,
+        Progress(info.examples[split], f"scoring {split}", "pairs") as progress,
         # Scores are counted while the net is at the next batch.
         concurrent.futures.ThreadPoolExecutor(1) as counting,
     ):
@@ -85,7 +85,7 @@ def score_split(
             panel.offer(x, y, ids, logits)
             is_image = ids["cell_id"] != NO_ID
             images += int(is_image.sum())
-            bar.update(int((is_image & (ids["slot"] == 0)).sum()))
+            progress.update(int((is_image & (ids["slot"] == 0)).sum()))
         if counted is not None:
             counted.result()
     return SplitScores(histogram, images, panel.predictions())

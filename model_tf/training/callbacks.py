@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tqdm import tqdm
 
+from beam_pipeline.runtime.progress import Progress
 from model_tf.network.schedules import WarmupCosine
 
 _SHOW_EVERY = 10
-"""Steps between two looks at the loss by the progress bar: a look waits for the device."""
+"""Steps between two looks at the loss to show it: a look waits for the device."""
 
 LOG_EVERY = 50
 """Steps between two points of TensorBoard's curves."""
@@ -33,18 +33,18 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self._rate = rate
         self._first_step = first_step
-        self._bar = tqdm(desc=title, initial=first_step, total=steps, unit="step", leave=False)
+        self._progress = Progress(steps, title, "steps", done=first_step)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Moves the bar."""
-        self._bar.update()
+        """Counts the step."""
+        self._progress.update()
         if batch % _SHOW_EVERY == 0 and logs:
             rate = self._rate(self._first_step + batch)
-            self._bar.set_postfix(loss=f"{float(logs['loss']):.4f}", rate=f"{rate:.2g}", refresh=False)
+            self._progress.note(loss=f"{float(logs['loss']):.4f}", rate=f"{rate:.2g}")
 
     def close(self) -> None:
-        """Takes the bar away; what is said next begins a line."""
-        self._bar.close()
+        """Ends the epoch; what is said next begins a line."""
+        self._progress.close()
 
 
 class StepScalars(keras.callbacks.Callback):

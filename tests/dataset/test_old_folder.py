@@ -14,6 +14,7 @@ import pytest
 
 from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.build_dataset import main as build_dataset
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.shards import read_shard
@@ -57,7 +58,7 @@ def written_at(folder: Path) -> dict[str, int]:
 
 
 def test_an_old_folder_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    findings = verify_dataset(BeamFiles(), str(OLD / "set"))
+    findings = verify_dataset(DatasetFolder(BeamFiles(), str(OLD / "set")))
     assert dict(findings.kinds) == {}
     assert verify([str(OLD / "set")]) == 0
     said = capsys.readouterr().out
@@ -127,7 +128,7 @@ def test_whole_numbers_and_fractions_keep_their_form(folder: Path, number: str) 
     described = folder / DATASET
     old = described.read_text()
     described.write_text(old.replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
-    assert verify_dataset(BeamFiles(), str(folder)).kinds == {}
+    assert verify_dataset(DatasetFolder(BeamFiles(), str(folder))).kinds == {}
     # And it is looked at: with the other hash, nothing of the folder belongs to its plan.
     summaries(folder)[0].write_text(summaries(folder)[0].read_text().replace(hashed, "0" * 64))
-    assert verify_dataset(BeamFiles(), str(folder)).kinds != {}
+    assert verify_dataset(DatasetFolder(BeamFiles(), str(folder))).kinds != {}

@@ -204,10 +204,10 @@ def test_an_unexpected_error_costs_its_unit_and_a_rerun_mends_it(
     victim = next(name for name, content in built.shards.items() if content)
     commit = transforms.commit_unit
 
-    def full_disk(files, output, name, payloads, summary):
+    def full_disk(folder, name, payloads, summary):
         if name == victim:
             raise OSError(28, "No space left on device")
-        return commit(files, output, name, payloads, summary)
+        return commit(folder, name, payloads, summary)
 
     monkeypatch.setattr(transforms, "commit_unit", full_disk)
     folder = tmp_path / "set"

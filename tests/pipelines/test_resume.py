@@ -407,10 +407,10 @@ def test_a_failure_that_cannot_be_recorded_costs_its_unit_only(
     for name in names[:2]:
         (folder / name).unlink()
 
-    def full(files: object, output: str, name: str, *_: object) -> None:
+    def full(folder: object, name: str, *_: object) -> None:
         if name == names[0]:
             raise PermanentFault("storage", "cannot write: No space left on device")
-        commit(files, output, name, *_)
+        commit(folder, name, *_)
 
     def not_recorded(*_: object) -> None:
         raise PermanentFault("storage", "cannot write: No space left on device")
