@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import libcst as cst
@@ -53,7 +53,7 @@ def draw(paths: Iterable[str], count: int, seed: int) -> tuple[list[Mutant], int
     """Draws mutants of several files, each with the same probability.
 
     Those of texts with a space in them are left out, for how a message is worded is no behaviour, and those of
-    aliases of types, which only mypy reads.
+    aliases and variables of types, which only mypy reads.
 
     Args:
         paths: The files, relative to the repository, which is the current folder.
@@ -71,17 +71,18 @@ def draw(paths: Iterable[str], count: int, seed: int) -> tuple[list[Mutant], int
 def _changes(path: str) -> list[_Change]:
     visitor = MutationVisitor(mutation_operators, IgnoredCode(set(), set(), set()))
     module = MetadataWrapper(cst.parse_module(Path(path).read_text(encoding="utf-8"))).visit(visitor)
-    aliases = {
-        statement
+    of_types = {
+        id(node)
         for line in module.body
         if isinstance(line, cst.SimpleStatementLine)
         for statement in line.body
-        if _is_alias(statement)
+        if _names_a_type(statement)
+        for node in _nodes(statement)
     }
     return [
         _Change(path, module, mutation)
         for mutation in visitor.mutations
-        if not _is_prose(mutation) and mutation.original_node not in aliases
+        if not _is_prose(mutation) and id(mutation.original_node) not in of_types
     ]
 
 
@@ -90,9 +91,16 @@ def _is_prose(mutation: Mutation) -> bool:
     return isinstance(node, cst.SimpleString) and " " in node.value
 
 
-def _is_alias(statement: cst.CSTNode) -> bool:
-    """Whether a statement is one such as `Ints = npt.NDArray[np.int64]`."""
-    return matchers.matches(statement, matchers.Assign(value=matchers.Subscript()))
+def _names_a_type(statement: cst.CSTNode) -> bool:
+    """Tells whether a statement is one such as `Ints = npt.NDArray[np.int64]` or `_T = TypeVar("_T")`."""
+    type_variable = matchers.Call(func=matchers.Name("TypeVar"))
+    return matchers.matches(statement, matchers.Assign(value=matchers.Subscript() | type_variable))
+
+
+def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    yield node
+    for child in node.children:
+        yield from _nodes(child)
 
 
 def _mutant(path: str, source: str, changed: str) -> Mutant:

@@ -47,10 +47,16 @@ def known_equivalents() -> dict[tuple[str, str, str], str]:
 
 
 def verdict_on(mutant: Mutant, tests: tuple[str, ...]) -> str:
-    """Returns "equivalent", "killed", "looped" (ended at the limit, which is killed too) or "survived"."""
+    """Returns "equivalent", "killed", "looped" (ended at the limit, which is killed too) or "survived".
+
+    Raises:
+        SystemExit: The tests do not import what is mutated, so that they could notice nothing.
+    """
     if (mutant.path, mutant.before, mutant.after) in known_equivalents():
         return "equivalent"
     outcome = run_tests(tests, limit_of(tests), (mutant.path, mutant.source))
+    if not outcome.is_imported:
+        sys.exit(f"{' '.join(tests)} never import {mutant.path}\n{outcome.output}")
     if outcome.ended:
         return "looped"
     return "survived" if outcome.passed else "killed"

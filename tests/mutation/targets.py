@@ -19,6 +19,8 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "beam_pipeline/imagery/chips.py": ("tests/imagery/test_chips.py",),
         "beam_pipeline/imagery/scenes.py": ("tests/imagery/test_scenes.py",),
         "beam_pipeline/imagery/radiometry.py": ("tests/imagery/test_radiometry.py",),
+        "beam_pipeline/imagery/stac_answers.py": ("tests/imagery/test_stac_answers.py",),
+        "beam_pipeline/imagery/stac_item.py": ("tests/imagery/test_scenes.py",),
     },
     "labels": {
         "beam_pipeline/labels/antimeridian.py": (

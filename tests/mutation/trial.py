@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-LIBRARIES = ["hypothesis", "numpy", "pydantic", "pyproj", "pytest", "rasterio", "scipy.ndimage", "shapely"]
+LIBRARIES = [
+    *("apache_beam", "hypothesis", "numpy", "osmium", "PIL.Image", "pydantic", "pyproj", "pystac_client"),
+    *("pytest", "rasterio", "scipy.ndimage", "shapely"),
+]
 
 _MOST_MEMORY = 16 << 30  # bytes of address space
 _WALL_FACTOR = 10  # a mutant may also wait, which takes no CPU time
@@ -33,11 +36,13 @@ class Outcome:
         exit_code: pytest's; negative for the signal that ended the process.
         cpu_s: CPU seconds that the tests took; the whole limit where they were ended.
         output: The end of what pytest printed.
+        is_imported: Whether the tests imported the mutant, if there was one.
     """
 
     exit_code: int
     cpu_s: float
     output: str
+    is_imported: bool
 
     @property
     def passed(self) -> bool:
@@ -74,12 +79,12 @@ def run_tests(tests: Sequence[str], limit_s: float, mutant: tuple[str, str] | No
             process.join()
         output = Path(folder, "output").read_text(encoding="utf-8", errors="replace")[-2000:]
         try:
-            exit_code, cpu_s = receiver.recv()
+            exit_code, cpu_s, is_imported = receiver.recv()
         except EOFError:
             # Ended by a signal, or by a mutant that calls exit: whatever it was, it is not passed.
-            exit_code, cpu_s = -abs(process.exitcode or 1), limit_s
+            exit_code, cpu_s, is_imported = -abs(process.exitcode or 1), limit_s, True
         receiver.close()
-        return Outcome(exit_code, cpu_s, output)
+        return Outcome(exit_code, cpu_s, output, is_imported)
 
 
 def _run(
@@ -93,21 +98,27 @@ def _run(
     before = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(before.ru_utime + before.ru_stime + limit_s) + 1,) * 2)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY,) * 2)
-    if mutant is not None:
-        sys.meta_path.insert(0, _MutantFinder(*mutant))
+    finder = None if mutant is None else _MutantFinder(*mutant)
+    if finder is not None:
+        sys.meta_path.insert(0, finder)
     import pytest
 
     flags = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--basetemp={folder}/pytest"]
     exit_code = int(pytest.main([*flags, *tests]))
     after = resource.getrusage(resource.RUSAGE_SELF)
     spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sender.send((exit_code, spent_s))
+    sender.send((exit_code, spent_s, finder is None or finder.was_asked))
 
 
 class _MutantFinder(importlib.abc.MetaPathFinder):
-    """Finds one module, with the mutant's source."""
+    """Finds one module, with the mutant's source.
+
+    Attributes:
+        was_asked: Whether the module was imported.
+    """
 
     def __init__(self, path: str, source: str) -> None:
+        self.was_asked = False
         self._name = path.removesuffix(".py").replace("/", ".")
         self._path = str(Path(path).resolve())
         self._source = source
@@ -117,6 +128,7 @@ class _MutantFinder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._name:
             return None
+        self.was_asked = True
         loader = _MutantLoader(fullname, self._path, self._source)
         return importlib.util.spec_from_file_location(fullname, self._path, loader=loader)
 

@@ -101,11 +101,36 @@ def test_retry_after_is_honoured_within_the_cap() -> None:
     assert len(seen) == 2
 
 
+def test_a_server_that_names_no_time_adds_none() -> None:
+    assert RetryPolicy(base_s=0.0).wait_after_s(RetryAfterFault("throttled", "429"), 1) == 0.0
+
+
+def test_unless_told_otherwise_there_are_eight_tries() -> None:
+    """As docs/running.md says: eight tries, a first wait of half a second at most, none longer than a minute."""
+    policy = RetryPolicy()
+    fault, patient = TransientFault("throttled", "503"), RetryAfterFault("throttled", "429", 900.0)
+    first_waits = [policy.wait_after_s(fault, 1) for _ in range(400)]
+    assert 0.45 < max(first_waits) <= 0.5
+    assert policy.wait_after_s(patient, 7) == 60.0
+    with pytest.raises(TransientFault):
+        policy.wait_after_s(fault, 8)
+
+
 def test_faults_survive_pickling() -> None:
-    for fault in (PermanentFault("a", "b"), RetryAfterFault("c", "d", 3.5)):
+    for fault, reason, detail in (
+        (PermanentFault("a", "b"), "a", "b"),
+        (RetryAfterFault("c", "d", 3.5), "c", "d"),
+    ):
         copy = pickle.loads(pickle.dumps(fault))
-        assert (type(copy), copy.reason, copy.detail) == (type(fault), fault.reason, fault.detail)
+        assert (type(copy), copy.reason, copy.detail) == (type(fault), reason, detail)
     assert copy.retry_after_s == 3.5
+
+
+def test_one_attempt_is_no_second_try() -> None:
+    flaky = Flaky(TransientFault("reset", "gone"))
+    with pytest.raises(TransientFault, match="reset: gone"):
+        RetryPolicy(attempts=1).call(flaky, sleep=lambda _s: pytest.fail("there is nothing to wait for"))
+    assert flaky.calls == 1
 
 
 def test_no_attempts_is_refused() -> None:
