@@ -1,6 +1,5 @@
 """How often an asset is opened, read and fetched anew before a fault is final."""
 
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -72,7 +71,6 @@ class AssetReader:
         opened: The asset.
         retry: How often each single reading, and each opening, is tried.
         traffic: Counts what is tried again.
-        sleep: Waits that many seconds; a test passes its own.
     """
 
     def __init__(
@@ -80,14 +78,12 @@ class AssetReader:
         opened: OpenedAsset,
         retry: RetryPolicy,
         traffic: Traffic,
-        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.band = opened.band
         self.name = opened.name
         self._opened = opened
         self._retry = retry
         self._traffic = traffic
-        self._sleep = sleep
 
     def turn_to(self, overview: int | None) -> None:
         """As `OpenedAsset.turn_to`."""
@@ -124,7 +120,7 @@ class AssetReader:
                 self._traffic.retried(fault)
                 if self._opened.asset.is_local:
                     continue  # no network had a part in it
-            self._sleep(wait_s)
+            self._retry.sleep(wait_s)
 
     def __enter__(self) -> "AssetReader":
         return self

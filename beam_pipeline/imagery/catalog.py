@@ -80,7 +80,7 @@ def check_catalog(
             )
         return CatalogInfo("static", collection, f"static:{name}:{collection}:{digest_items(chosen, path)}")
     try:
-        client = _open(url, retry or RetryPolicy(), traffic)
+        client = _open(url, retry or RetryPolicy.default(), traffic)
     except PermanentFault as fault:
         raise InvalidInputError(
             f"It is no STAC API that can be searched: {fault}. Received: {url}"
@@ -212,7 +212,7 @@ def _items(
     path = _local_path(url)
     if path is not None:
         return _of_collection(read_static(path)[1], collection)
-    client = _open(url, retry or RetryPolicy(), traffic)
+    client = _open(url, retry or RetryPolicy.default(), traffic)
     with _no_stac_is_a_fault():
         return [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
 

@@ -56,7 +56,7 @@ class SceneReader:
         connect_timeout_s: float = 10.0,
         traffic: Traffic | None = None,
     ) -> None:
-        self._retry = RetryPolicy() if retry is None else retry
+        self._retry = retry or RetryPolicy.default()
         self._timeout_s = timeout_s
         self._traffic = traffic or Traffic()
         self._options = {

@@ -36,7 +36,7 @@ _NO_USE_TRYING = frozenset(
 )
 _NOT_ALLOWED = (401, 403)
 
-_RETRIES = RetryPolicy(attempts=5, base_s=0.25, cap_s=2.0)
+RETRIES = RetryPolicy(attempts=5, base_s=0.25, cap_s=2.0)
 """Of clients that try again by themselves, this is more of the same; a local disk and NFS do not."""
 
 _T = TypeVar("_T")
@@ -52,7 +52,7 @@ def with_retries(function: Callable[[], _T]) -> _T:
     Returns:
         What `function` returned.
     """
-    return _RETRIES.call(function)
+    return RETRIES.call(function)
 
 
 class BeamFiles:

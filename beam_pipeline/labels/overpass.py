@@ -20,9 +20,8 @@ import re
 import socket
 import tempfile
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,7 +100,6 @@ def features_of_chip(
     cache_dir: str | os.PathLike[str] = "",
     *,
     retry: RetryPolicy = RETRY,
-    sleep: Callable[[float], object] = time.sleep,
     answer_s: float = ANSWER_S,
     traffic: Traffic | None = None,
 ) -> Found[Feature]:
@@ -116,7 +114,6 @@ def features_of_chip(
         cache_dir: Where answers are kept, for good: delete the folder to ask anew. "" for the user's cache
             folder.
         retry: How often and how long a busy server is asked again.
-        sleep: Waits that many seconds; a test passes its own.
         answer_s: Seconds in which an answer must be whole.
         traffic: Paces the queries and counts those that were sent again.
 
@@ -131,7 +128,7 @@ def features_of_chip(
     """
     check_url(url)
     cache = Path(cache_dir or _default_cache())
-    server = _Server(url, cache, retry, sleep, answer_s, traffic or Traffic())
+    server = _Server(url, cache, retry, answer_s, traffic or Traffic())
     answers: list[Element] = []
     for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
         answers += _elements(query_box, ontology, server)
@@ -149,7 +146,6 @@ class _Server:
     url: str
     cache: Path
     retry: RetryPolicy
-    sleep: Callable[[float], object]
     answer_s: float
     traffic: Traffic
 
@@ -189,9 +185,7 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
         fcntl.flock(lock, fcntl.LOCK_EX)
         elements = _kept_elements(kept)
         if elements is None:
-            elements = server.retry.call(
-                lambda: _ask(box, ontology, server), sleep=server.sleep, on_retry=server.on_retry
-            )
+            elements = server.retry.call(lambda: _ask(box, ontology, server), server.on_retry)
             # Written aside: a run that is killed leaves no half answer.
             aside = kept.with_suffix(".part")
             aside.write_bytes(gzip.compress(format_elements(elements), mtime=0))

@@ -40,24 +40,28 @@ class RetryPolicy:
         attempts: How often a thing is tried in all, at least 1.
         base_s: The longest first wait in seconds; it doubles with each try.
         cap_s: The longest wait in seconds, `Retry-After` included.
+        sleep: Waits that many seconds; a test passes its own.
     """
 
     attempts: int = 8
     base_s: float = 0.5
     cap_s: float = 60.0
+    sleep: Callable[[float], object] = dataclasses.field(default=time.sleep, compare=False, repr=False)
+
+    @classmethod
+    def default(cls) -> "RetryPolicy":
+        """Returns the policy of whatever names none of its own."""
+        return cls()
 
     def call(
         self,
         function: Callable[[], _T],
-        *,
-        sleep: Callable[[float], object] = time.sleep,
         on_retry: Callable[[TransientFault], object] | None = None,
     ) -> _T:
         """Calls `function` until it returns, raises something permanent, or the tries are used up.
 
         Args:
             function: Raises `TransientFault` where another try may help; anything else passes through.
-            sleep: Waits that many seconds; a test passes its own.
             on_retry: Told of each fault that is tried again, e.g. to count it or to drop a cache.
 
         Returns:
@@ -75,7 +79,7 @@ class RetryPolicy:
                 wait_s = self.wait_after_s(fault, failures)
                 if on_retry is not None:
                     on_retry(fault)
-                sleep(wait_s)
+                self.sleep(wait_s)
 
     def wait_after_s(self, fault: TransientFault, failures: int) -> float:
         """Draws how many seconds to wait after a fault, no less than its server asks for, up to the cap.

@@ -22,7 +22,7 @@ SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=
 
 @pytest.fixture
 def output(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(2, 0.001, 0.001))
+    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(2, 0.001, 0.001))
     return str(tmp_path / "out")
 
 

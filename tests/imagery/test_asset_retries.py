@@ -41,7 +41,9 @@ class Scripted(OpenedAsset):
 
 
 def read(asset: OpenedAsset, attempts: int, traffic: Traffic, waits: list[float]) -> object:
-    with AssetReader(asset, RetryPolicy(attempts, base_s=1.0, cap_s=64.0), traffic, waits.append) as reader:
+    with AssetReader(
+        asset, RetryPolicy(attempts, base_s=1.0, cap_s=64.0, sleep=waits.append), traffic
+    ) as reader:
         return reader.read(lambda dataset: f"pixels of {dataset}")
 
 

@@ -95,7 +95,7 @@ class ObjectStore(FileSystem):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(3, 0.001, 0.001))
+    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(3, 0.001, 0.001))
 
 
 @pytest.fixture(params=["local", "objects"])

@@ -1,3 +1,6 @@
+"""A place with an example of everything that could come out differently from one source and the other."""
+
+import dataclasses
 import gzip
 import json
 import socket
@@ -13,7 +16,7 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.overpass import USER_AGENT, features_of_chip
+from beam_pipeline.labels.overpass import RETRY, USER_AGENT, features_of_chip
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -39,7 +42,6 @@ FIJI_LAT = -16.79
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """A place with an example of everything that could come out differently from one source and the other."""
     file = OsmFile()
     # Around the whole chip, no edge in it: a closed way without a name and a relation with one.
     file.way(1, square(LON, LAT, 0.1), landuse="forest")
@@ -205,7 +207,7 @@ def test_failed_answers_are_faults_and_never_cached(server, tmp_path, answer, ki
     clock = Clock()
     server.refusals += [answer] * 3
     with pytest.raises(kind) as caught:
-        features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, retry=RetryPolicy(attempts=3), sleep=clock)
+        features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, retry=RetryPolicy(attempts=3, sleep=clock))
     assert caught.value.reason == reason
     assert "interpreter" not in caught.value.detail
     tries = 3 if kind is TransientFault else 1
@@ -221,7 +223,9 @@ def test_failed_answers_are_faults_and_never_cached(server, tmp_path, answer, ki
 def test_a_busy_server_is_asked_again(server, tmp_path):
     clock = Clock()
     server.refusals += [(429, {"Retry-After": "37"}, ""), (504, {}, "")]
-    found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, sleep=clock)
+    found = features_of_chip(
+        CHIP, ONTOLOGY, server.url, tmp_path, retry=dataclasses.replace(RETRY, sleep=clock)
+    )
     assert len(found.features) > 10
     assert clock.waits[0] == 37.0
     assert len(server.queries) == 3
@@ -235,7 +239,7 @@ def test_waits_for_the_slot_that_the_status_names(server, tmp_path):
     )
     clock = Clock()
     server.refusals.append((429, {}, ""))
-    features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock)
+    features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, retry=dataclasses.replace(RETRY, sleep=clock))
     assert clock.waits == [70.0]
 
 
@@ -254,7 +258,9 @@ def test_a_status_that_says_nothing_is_no_hindrance(server, tmp_path, status):
     clock = Clock()
     server.refusals.append((429, {}, ""))
     started = time.process_time()
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path, sleep=clock) == Found([], {})
+    assert features_of_chip(
+        EMPTY, ONTOLOGY, server.url, tmp_path, retry=dataclasses.replace(RETRY, sleep=clock)
+    ) == Found([], {})
     assert len(clock.waits) == 1
     assert time.process_time() - started < 5
 
@@ -263,7 +269,7 @@ def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):
     clock = Clock()
     with pytest.raises(TransientFault) as caught:
         features_of_chip(
-            CHIP, ONTOLOGY, "http://127.0.0.1:9/api", tmp_path, retry=RetryPolicy(attempts=2), sleep=clock
+            CHIP, ONTOLOGY, "http://127.0.0.1:9/api", tmp_path, retry=RetryPolicy(attempts=2, sleep=clock)
         )
     assert caught.value.reason == "unreachable"
     assert len(clock.waits) == 1
@@ -278,7 +284,7 @@ def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
     with pytest.raises(TransientFault) as caught:
         features_of_chip(
             *(CHIP, ONTOLOGY, server.url, tmp_path),
-            **{"retry": RetryPolicy(attempts=2), "sleep": Clock(), "answer_s": 0.5, "traffic": traffic},
+            **{"retry": RetryPolicy(attempts=2, sleep=Clock()), "answer_s": 0.5, "traffic": traffic},
         )
     assert 1.0 <= time.monotonic() - started < 5
     assert caught.value.reason == "timeout"

@@ -130,7 +130,7 @@ def built(world: SampleWorld, run_folder: Path) -> Built:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the number of tries, not the minutes between them."""
-    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (RetryPolicy.attempts, 0.001, 0.01))
+    monkeypatch.setattr(RetryPolicy, "default", lambda: RetryPolicy(base_s=0.001, cap_s=0.01))
 
 
 @pytest.fixture

@@ -84,9 +84,8 @@ def test_a_host_that_throttles_by_rate_costs_nothing_but_time(
 ) -> None:
     # The real number of tries and the real waits, which nobody waits for. Its rate is so low that the slowest
     # machine asks faster.
-    monkeypatch.setattr(RetryPolicy.__init__, "__defaults__", (8, 0.5, 60.0))
     clock = VirtualClock()
-    monkeypatch.setitem(RetryPolicy.call.__kwdefaults__, "sleep", clock.sleep)
+    monkeypatch.setattr(RetryPolicy, "default", lambda: RetryPolicy(sleep=clock.sleep))
     with serving(world, lambda root: ThrottlingFiles(root, per_second=5, burst=20, clock=clock)) as hosts:
         assert isinstance(hosts.files, ThrottlingFiles)
         throttled = hosts.build(world, tmp_path / "set")

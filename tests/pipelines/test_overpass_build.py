@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs.build import label_transforms
-from beam_pipeline.labels.overpass import features_of_chip
+from beam_pipeline.labels.overpass import RETRY, features_of_chip
 from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
@@ -56,7 +57,7 @@ def test_both_sources_of_features_give_the_same_records(
     added.write(world.osm_extract, tmp_path / "map.osm.pbf")
     # A busy server's answers come before the first good one. The real waits between them last for minutes.
     waited: list[float] = []
-    patient = functools.partial(features_of_chip, sleep=waited.append)
+    patient = functools.partial(features_of_chip, retry=dataclasses.replace(RETRY, sleep=waited.append))
     monkeypatch.setattr(label_transforms, "features_of_chip", patient)
     partial = {"version": 0.6, "elements": [], "remark": TIMED_OUT}
     with OverpassServer(tmp_path / "map.osm.pbf") as server:

@@ -376,7 +376,7 @@ def test_a_hiccup_of_the_storage_costs_nothing(
     """Reading a summary, and writing and renaming a shard, each fail once."""
     name = next(name for name, content in built.shards.items() if content)
     (folder / name).unlink()
-    monkeypatch.setattr(storage, "_RETRIES", RetryPolicy(3, 0.001, 0.001))
+    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(3, 0.001, 0.001))
     failed: list[str] = []
 
     def once(method: str) -> None:

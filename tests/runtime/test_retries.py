@@ -29,7 +29,7 @@ class Flaky:
 def test_waits_double_up_to_the_cap() -> None:
     waits: list[float] = []
     flaky = Flaky(*[TransientFault("throttled", "503")] * 6)
-    assert RetryPolicy(attempts=7, base_s=1.0, cap_s=4.0).call(flaky, sleep=waits.append) == "done"
+    assert RetryPolicy(attempts=7, base_s=1.0, cap_s=4.0, sleep=waits.append).call(flaky) == "done"
     assert flaky.calls == 7
     assert all(0 <= wait <= limit for wait, limit in zip(waits, [1, 2, 4, 4, 4, 4], strict=True))
 
@@ -52,9 +52,7 @@ def test_there_is_a_wait_before_each_further_try() -> None:
         raise TransientFault("throttled", "503")
 
     with pytest.raises(TransientFault):
-        RetryPolicy(attempts=4).call(
-            fail, sleep=events.append, on_retry=lambda fault: events.append(fault.reason)
-        )
+        RetryPolicy(attempts=4, sleep=events.append).call(fail, lambda fault: events.append(fault.reason))
     tries, told, waits = events[0::3], events[1::3], events[2::3]
     assert (tries, told) == (["try"] * 4, ["throttled"] * 3)
     assert all(isinstance(wait, float) and wait > 0.0 for wait in waits)
@@ -80,14 +78,14 @@ def test_what_a_server_asks_for_is_the_least_wait() -> None:
 def test_gives_up_with_the_last_fault() -> None:
     flaky = Flaky(*[TransientFault("reset", str(i)) for i in range(3)])
     with pytest.raises(TransientFault, match="reset: 2"):
-        RetryPolicy(attempts=3).call(flaky, sleep=lambda _s: None)
+        RetryPolicy(attempts=3, sleep=lambda _s: None).call(flaky)
 
 
 def test_permanent_faults_and_bugs_pass_at_once() -> None:
     for fault in (PermanentFault("not_found", "404"), KeyError("bug")):
         flaky = Flaky(fault)
         with pytest.raises(type(fault)):
-            RetryPolicy().call(flaky, sleep=lambda _s: None)
+            RetryPolicy(sleep=lambda _s: None).call(flaky)
         assert flaky.calls == 1
 
 
@@ -95,8 +93,7 @@ def test_retry_after_is_honoured_within_the_cap() -> None:
     waits: list[float] = []
     seen: list[TransientFault] = []
     flaky = Flaky(RetryAfterFault("throttled", "429", 7.0), RetryAfterFault("throttled", "429", 900.0))
-    policy = RetryPolicy(base_s=0.001, cap_s=30.0)
-    policy.call(flaky, sleep=waits.append, on_retry=seen.append)
+    RetryPolicy(base_s=0.001, cap_s=30.0, sleep=waits.append).call(flaky, seen.append)
     assert waits == [7.0, 30.0]
     assert len(seen) == 2
 
@@ -107,7 +104,7 @@ def test_a_server_that_names_no_time_adds_none() -> None:
 
 def test_unless_told_otherwise_there_are_eight_tries() -> None:
     """As docs/running.md says: eight tries, a first wait of half a second at most, none longer than a minute."""
-    policy = RetryPolicy()
+    policy = RetryPolicy.default()
     fault, patient = TransientFault("throttled", "503"), RetryAfterFault("throttled", "429", 900.0)
     first_waits = [policy.wait_after_s(fault, 1) for _ in range(400)]
     assert 0.45 < max(first_waits) <= 0.5
@@ -129,7 +126,7 @@ def test_faults_survive_pickling() -> None:
 def test_one_attempt_is_no_second_try() -> None:
     flaky = Flaky(TransientFault("reset", "gone"))
     with pytest.raises(TransientFault, match="reset: gone"):
-        RetryPolicy(attempts=1).call(flaky, sleep=lambda _s: pytest.fail("there is nothing to wait for"))
+        RetryPolicy(attempts=1, sleep=lambda _s: pytest.fail("there is nothing to wait for")).call(flaky)
     assert flaky.calls == 1
 
 
