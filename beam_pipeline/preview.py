@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipeline.cells.cell import SPLITS
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
@@ -42,8 +43,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
             use_default_options()
             with Progress(None, "reading and drawing"):
                 path = draw_preview(
-                    BeamFiles(),
-                    given.dataset.rstrip("/"),
+                    DatasetFolder(BeamFiles(), given.dataset.rstrip("/")),
                     rows=given.rows,
                     split=given.split,
                     output=given.output,

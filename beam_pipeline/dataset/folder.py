@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from beam_pipeline.records.description import DATASET_FILE as DATASET_FILE
 from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, SUMMARY_SUFFIX, summary_path
 from beam_pipeline.runtime.files import Files, delete_leftovers, join
 
@@ -22,7 +23,6 @@ EXTRACTS_FOLDER = "extracts"
 SCENES_FOLDER = "scenes"
 """For each tile and year, the scenes in the order in which they are walked."""
 
-DATASET_FILE = "dataset.json"
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
 RUN_FILE = "run.json"
 

@@ -19,7 +19,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import Files, join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
-DATASET_JSON = "dataset.json"
+DATASET_FILE = "dataset.json"
 
 MOST_NAME_CHARS = 100
 """Of a category's or channel's name."""
@@ -196,7 +196,7 @@ def read_description(files: Files, folder: str) -> DatasetDescription:
         InvalidInputError: As of `parse_description`.
         Fault: It cannot be read.
     """
-    path = join(folder, DATASET_JSON)
+    path = join(folder, DATASET_FILE)
     return parse_description(files.read_bytes(path), path)
 
 

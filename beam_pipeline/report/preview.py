@@ -5,25 +5,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.records.description import DATASET_JSON, Shard, read_description
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.records.description import DATASET_FILE, Shard, read_description
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.report.contact_sheet import contact_sheet, save_sheet
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import Files, join
 
 MOST_ROWS = 200
 """Examples on a sheet: matplotlib draws up to 65,536 pixels."""
 
 
 def draw_preview(
-    files: Files, folder: str, *, rows: int, split: Split | None = None, output: Path | None = None
+    folder: DatasetFolder, *, rows: int, split: Split | None = None, output: Path | None = None
 ) -> Path:
     """Draws a contact sheet of a dataset.
 
     Args:
-        files: The file system.
-        folder: The dataset's folder, local or a URL.
+        folder: The dataset's folder.
         rows: The most examples, 1 to `MOST_ROWS`.
         split: Only of this split; None for all.
         output: The PNG; None for `preview.png` in the folder, which must be local then.
@@ -37,26 +36,27 @@ def draw_preview(
     """
     if not 1 <= rows <= MOST_ROWS:
         raise InvalidInputError(f"--rows must be 1 to {MOST_ROWS}. Received: {rows}")
-    if not files.exists(join(folder, DATASET_JSON)):
-        raise InvalidInputError(f"There is no {DATASET_JSON}: no build finished there. Received: {folder}")
-    if output is None and "://" in folder:
+    if not folder.exists(DATASET_FILE):
+        raise InvalidInputError(
+            f"There is no {DATASET_FILE}: no build finished there. Received: {folder.path}"
+        )
+    if output is None and "://" in folder.path:
         raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
-    description = read_description(files, folder)
-    examples = some_examples(files, folder, description.shards, rows, split)
+    description = read_description(folder.files, folder.path)
+    examples = some_examples(folder, description.shards, rows, split)
     if not examples:
-        raise InvalidInputError(f"The dataset has no example to draw. Received: {folder}")
-    path = output or Path(folder) / "preview.png"
+        raise InvalidInputError(f"The dataset has no example to draw. Received: {folder.path}")
+    path = output or Path(folder.path) / "preview.png"
     save_sheet(contact_sheet(examples, description.ontology.channels), path)
     return path
 
 
 def some_examples(
-    files: Files, folder: str, shards: Sequence[Shard], rows: int, split: Split | None = None
+    folder: DatasetFolder, shards: Sequence[Shard], rows: int, split: Split | None = None
 ) -> list[CellYear]:
     """Takes examples from shards that are spread evenly over the dataset, in turn.
 
     Args:
-        files: The file system.
         folder: The dataset's folder.
         shards: Of the dataset's description.
         rows: The most examples, 1 or more.
@@ -70,7 +70,7 @@ def some_examples(
     """
     names = [shard.name for shard in shards if shard.examples and split in (None, shard.split)]
     step = max(1, len(names) // rows)  # where there are more shards than rows
-    streams: list[Iterator[bytes]] = [read_shard(files, join(folder, name)) for name in names[::step]]
+    streams: list[Iterator[bytes]] = [read_shard(folder.files, folder.at(name)) for name in names[::step]]
     turns = itertools.zip_longest(*streams)
     payloads = (payload for turn in turns for payload in turn if payload is not None)
     return [decode(payload) for payload in itertools.islice(payloads, rows)]

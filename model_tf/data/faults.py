@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from beam_pipeline.records.description import DATASET_JSON
+from beam_pipeline.records.description import DATASET_FILE
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.decoding import WRONG_LABEL
@@ -53,7 +53,7 @@ def explain_data_faults(info: DatasetInfo) -> Iterator[None]:
         if not sign:
             raise
         raise InvalidInputError(
-            f"{info.folder}: a shard must hold what {join(info.folder, DATASET_JSON)} says. Received: "
+            f"{info.folder}: a shard must hold what {join(info.folder, DATASET_FILE)} says. Received: "
             f"{sign[0].strip().rstrip('.')}. "
             "Compare `sha256sum` of the shards with shards.sha256 there, and copy again what differs."
         ) from error

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.records.description import (
-    DATASET_JSON,
+    DATASET_FILE,
     BandMoments,
     Shard,
     parse_description,
@@ -59,7 +59,7 @@ class DatasetInfo:
         Raises:
             InvalidInputError: They are missing: the dataset has no training examples.
         """
-        return BandStatistics.of_bands(self.bands, f"{join(self.folder, DATASET_JSON)}: bands")
+        return BandStatistics.of_bands(self.bands, f"{join(self.folder, DATASET_FILE)}: bands")
 
     def require_examples(self, split: str) -> None:
         """Checks that a split can be read.
@@ -72,7 +72,7 @@ class DatasetInfo:
         if not self.examples[split]:
             has = ", ".join(f"{name} {count}" for name, count in self.examples.items())
             raise InvalidInputError(
-                f"{join(self.folder, DATASET_JSON)}: splits.{split}.examples must be above 0. Received: 0 ({has}). "
+                f"{join(self.folder, DATASET_FILE)}: splits.{split}.examples must be above 0. Received: 0 ({has}). "
                 "Splits are drawn by MGRS tile: build a dataset of more tiles, or read another split."
             )
 
@@ -105,7 +105,7 @@ def load_info(folder: str) -> DatasetInfo:
         InvalidInputError: There is no dataset, it has another schema, no shards, a field is missing, or a shard is
             missing or cut off.
     """
-    path = join(folder, DATASET_JSON)
+    path = join(folder, DATASET_FILE)
     description = parse_description(_read(path), path)
     shards = description.shards
     if not shards:
@@ -146,7 +146,7 @@ def _require_files(folder: str, sizes: Mapping[str, int]) -> None:
         name = wrong[0]
         received = "no such file" if found[name] is None else f"{found[name]} bytes"
         raise InvalidInputError(
-            f"{join(folder, name)} must be there with {sizes[name]} bytes, as {DATASET_JSON} says. Received: "
+            f"{join(folder, name)} must be there with {sizes[name]} bytes, as {DATASET_FILE} says. Received: "
             f"{received}; {len(wrong)} of {len(sizes)} shards are wrong. Copy the dataset again, or go on with its "
             "build."
         )

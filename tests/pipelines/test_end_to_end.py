@@ -13,6 +13,7 @@ from PIL import Image as PillowImage
 
 from beam_pipeline import preview
 from beam_pipeline.cells.table import parse_cells_csv
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.label_image import NONE, UNLABELED
@@ -197,7 +198,7 @@ def test_preview_draws_it(built: Built, tmp_path: Path) -> None:
     labels = pixels[8 : 8 + 192, 8 + 2 * 200 : 8 + 2 * 200 + 192]  # of the first example, pixel for pixel
     files = BeamFiles()
     description = read_description(files, str(built.folder))
-    (first,) = some_examples(files, str(built.folder), description.shards, rows=1)
+    (first,) = some_examples(DatasetFolder(files, str(built.folder)), description.shards, rows=1)
     colours = dict(palette(description.ontology.channels).values())
     for value in np.unique(first.label[..., 0]):
         expected = {NONE: NONE_COLOUR, UNLABELED: UNLABELED_COLOUR}.get(value, colours.get(value))

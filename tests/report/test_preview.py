@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.description import LabelChannel, Shard
 from beam_pipeline.records.example import encode
@@ -45,7 +46,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Shard]]
 )
 def test_examples_are_taken_from_all_shards_in_turn(written, rows, split, expected) -> None:
     folder, shards = written
-    taken = some_examples(BeamFiles(), folder, shards, rows, split)
+    taken = some_examples(DatasetFolder(BeamFiles(), folder), shards, rows, split)
     assert [it.cell.cell_id for it in taken] == expected
 
 
@@ -58,7 +59,7 @@ def test_of_many_shards_some_are_read_evenly(written) -> None:
             read.append(path.rpartition("/")[2])
             return super().read_bytes(path)
 
-    taken = some_examples(Noted(), folder, [shards[0], shards[2]] * 4, 4)
+    taken = some_examples(DatasetFolder(Noted(), folder), [shards[0], shards[2]] * 4, 4)
     assert len(taken) == 4
     assert read == [shards[0].name] * 4  # every second of eight
 
@@ -66,7 +67,7 @@ def test_of_many_shards_some_are_read_evenly(written) -> None:
 @pytest.mark.parametrize("rows", [0, -1, MOST_ROWS + 1])
 def test_too_many_rows_are_refused(tmp_path: Path, rows: int) -> None:
     with pytest.raises(InvalidInputError, match=rf"--rows must be 1 to {MOST_ROWS}\. Received: {rows}"):
-        draw_preview(BeamFiles(), str(tmp_path), rows=rows)
+        draw_preview(DatasetFolder(BeamFiles(), str(tmp_path)), rows=rows)
 
 
 def test_the_palette_is_in_order_of_value() -> None:
