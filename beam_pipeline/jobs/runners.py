@@ -26,11 +26,8 @@ BEAM_FLAGS_HELP = (
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
 
-
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
-
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
-
 _LOCAL_RUNNERS = (
     "FnApiRunner",
     "DirectRunner",
@@ -38,7 +35,6 @@ _LOCAL_RUNNERS = (
     "BundleBasedDirectRunner",
     "SwitchingDirectRunner",
 )
-
 _PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
 
 
