@@ -1,7 +1,9 @@
 """Which images chips get, from real COGs on disk and over HTTP."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import rasterio
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.chips import SNOW, ChipImages, FilterSettings, image_rejection, select_images
-from beam_pipeline.imagery.cog import SceneReader
+from beam_pipeline.imagery.cog import ChipBands, SceneReader
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL, Image
 from beam_pipeline.imagery.scenes import Scene
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -291,6 +293,22 @@ def test_transient_faults_end_the_walk_of_whom_they_hit(tmp_path: Path, reader: 
         server.heal()
         healed = select_images(reader, remote, CHIPS, FILTERS)
     assert healed == select_images(reader, scenes, CHIPS, FILTERS)
+
+
+@pytest.mark.parametrize("lost", [SCL, "B02"])
+def test_a_reader_that_loses_a_chip_is_found_out(lost: str) -> None:
+    """Else a chip would get the pixels of its neighbour."""
+
+    class Losing:
+        def read(
+            self, assets: Mapping[str, str], bands: Sequence[str], chips: Sequence[ChipWindow]
+        ) -> list[ChipBands]:
+            answers = [{band: np.full((96, 96), 4, np.uint16) for band in bands} for _ in chips]
+            return answers[1:] if lost in bands else answers
+
+    scene = Scene("a", "33TUJ", "2020-03-01T10:00:00.000000Z", "", "", "", "", None, {}, 0, "host_applied")
+    with pytest.raises(ValueError, match="shorter"):
+        select_images(cast(SceneReader, Losing()), [scene], CHIPS[:1], FILTERS)
 
 
 def test_no_scenes_and_no_chips(reader: SceneReader) -> None:

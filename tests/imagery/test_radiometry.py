@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from beam_pipeline.imagery.radiometry import (
     DECISIONS,
+    dark_share,
     decide_offset,
     find_baseline,
     offset_contradicted,
@@ -79,12 +80,31 @@ def test_the_table(baseline: str, flag: bool | None, expected: tuple[int, str]) 
             "",
             "02.14",
         ),
+        ({"sentinel:processing_baseline": "05.11", "processing:version": "04.00"}, "", "05.11"),
+        (
+            {"sentinel:product_id": "S2A_MSIL2A_20190524T100031_N0212_R122_T31NBJ_20190524T130000"},
+            "",
+            "02.12",
+        ),
+        (
+            {"s2:datastrip_id": "S2B_OPER_MSI_L2A_DS_VGS2_20220226T120000_S20220226T100029_N04.00"},
+            "",
+            "04.00",
+        ),
+        ({"s2:granule_id": "S2A_OPER_MSI_L2A_TL_2APS_20210629T120000_A031433_T33TWN_N03.00"}, "", "03.00"),
+        ({"s2:datatake_id": "GS2A_20161202T100402_007560_N00.01"}, "", "00.01"),
         ({}, "S2B_MSIL2A_20250731T130249_N0511_R095_T24MUA_20250731T132745", "05.11"),
         ({"processing:version": "latest"}, "S2B_33TWN_20220226_0_L2A", ""),
     ],
 )
 def test_the_baseline_is_found_wherever_it_is(properties, item_id, baseline) -> None:
     assert find_baseline(properties, item_id) == baseline
+
+
+def test_the_flag_of_older_items_counts_too() -> None:
+    said = {"sentinel:processing_baseline": "05.11", "sentinel:boa_offset_applied": True}
+    assert decide_offset(said) == (0, "host_applied")
+    assert decide_offset({**said, "earthsearch:boa_offset_applied": False}) == (-1000, "not_applied")
 
 
 def test_what_nothing_settles_is_refused() -> None:
@@ -118,6 +138,32 @@ def test_real_pixels_contradict_a_wrong_flag_only(date: str) -> None:
             assert not offset_contradicted(chip + np.uint16(1000), classes, "not_applied")
             for other in set(DECISIONS) - {"not_applied"}:
                 assert not offset_contradicted(chip, classes, other)
+
+
+@pytest.mark.parametrize(
+    ("visible", "scl", "share"),
+    [
+        ([[1, 1, 1]], [4], 1.0),  # the darkest that there is
+        ([[999, 999, 999], [999, 999, 1000]], [5, 6], 0.5),
+        ([[999, 999, 999], [0, 0, 0]], [4, 4], 1.0),  # nothing is known of the second
+        ([[0, 999, 0], [2000, 2000, 2000]], [4, 4], 0.5),
+        ([[999, 999, 999]] * 2, [9, 11], None),
+    ],
+)
+def test_how_many_clear_pixels_are_too_dark(
+    visible: list[list[int]], scl: list[int], share: float | None
+) -> None:
+    assert dark_share(np.array([visible], np.uint16), np.array([scl], np.uint8)) == share
+
+
+def test_one_dark_pixel_in_twenty_contradicts_nothing() -> None:
+    dn = np.full((20, 20, 4), 1000, np.uint16)
+    dn[:, 0] = 999
+    dn[..., 3] = 1  # near infrared is not looked at
+    scl = np.full((10, 10), 5, np.uint8)
+    assert not offset_contradicted(dn, scl, "not_applied")
+    dn[0, 1, :3] = 999
+    assert offset_contradicted(dn, scl, "not_applied")
 
 
 def test_nothing_clear_contradicts_nothing() -> None:

@@ -1,26 +1,15 @@
 import dataclasses
-import json
 import random
 
-import pystac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
-from beam_pipeline.imagery.scenes import (
-    Scene,
-    SceneList,
-    SceneNote,
-    deduplicate,
-    order_scenes,
-)
-from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, tile_of_item
+from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote, deduplicate, order_scenes
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parsing import MalformedError
-from tests.fuzz.test_decoders import ITEM
-from tests.shared_data import shared
 
 
 def scene(item_id: str, when: str = "2020-06-01T10:00:00.000000Z", **changes) -> Scene:
@@ -38,56 +27,6 @@ def scene(item_id: str, when: str = "2020-06-01T10:00:00.000000Z", **changes) ->
         boa_decision="baseline_before_0400",
     )
     return dataclasses.replace(made, **changes)
-
-
-def real_items() -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(shared("stac").glob("*.json"))]
-
-
-@pytest.mark.parametrize("name", ["5QKB", "05QKB", "T05QKB", "MGRS-5QKB", "mgrs-05qkb"])
-def test_tile_names_with_and_without_zero(name: str) -> None:
-    assert normalise_tile(name) == "05QKB"
-
-
-@pytest.mark.parametrize("name", ["", "QKB", "61QKB", "05IKB", "05QKBX", "00QKB"])
-def test_no_tile_names(name: str) -> None:
-    with pytest.raises(ValueError, match="Received"):
-        normalise_tile(name)
-
-
-def test_real_items_of_every_profile_are_read() -> None:
-    for item in real_items():
-        tile = tile_of_item(item)
-        assert tile is not None
-        assert tile in item["id"]
-        parsed = parse_item(item, tile)
-        assert parsed == parse_item(pystac.Item.from_dict(item), tile)
-        assert parsed.tile == tile
-        assert parsed.date.replace("-", "") in item["id"]
-        assert parsed.assets.keys() == {*BANDS, SCL}
-        assert all(href.startswith("https://") and href.endswith(".tif") for href in parsed.assets.values())
-        # Of each band just its own file: B08 is no B8A, and nothing is JPEG 2000.
-        assert all(f"/{band}.tif" in href for band, href in parsed.assets.items())
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda item: item["assets"].pop("scl"), "no_scl"),
-        (lambda item: item["assets"].pop("nir08"), "missing_asset"),
-        (lambda item: item["assets"]["red"].update(href="s3://sentinel-s2-l2a/B04.jp2"), "unreadable_href"),
-        (lambda item: item["assets"]["red"].update(href="ftp://host/B04.tif"), "unreadable_href"),
-        (lambda item: item["properties"].update(datetime=None), "no_datetime"),
-        (lambda item: item["properties"].update({"grid:code": "MGRS-34TWN"}), "other_tile"),
-        (lambda item: item.update(assets=[]), "bad_item"),
-    ],
-)
-def test_unusable_items_say_why(change, reason: str) -> None:
-    item = json.loads(shared("stac", "S2B_33TWN_20220226_0_L2A.json").read_text())
-    change(item)
-    with pytest.raises(PermanentFault) as caught:
-        parse_item(item, "33TWN")
-    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(
@@ -148,14 +87,6 @@ def test_no_host_or_port(place: str, base: str) -> None:
     with pytest.raises(PermanentFault, match="unreadable_href") as caught:
         readable_href(f"http://{place}/a.tif?a b=SIG", base)
     assert "SIG" not in str(caught.value)
-
-
-def test_cloud_cover_that_is_not_valid_is_none() -> None:
-    item = {**ITEM, "properties": {**ITEM["properties"], "eo:cloud_cover": 0}}
-    assert parse_item(item, "33TWN").cloud_cover == 0.0
-    for valid, cover in ((True, 0.0), (None, 0.0), (False, None)):
-        item["properties"]["sentinel:valid_cloud_cover"] = valid
-        assert parse_item(item, "33TWN").cloud_cover == cover
 
 
 def test_of_reprocessed_scenes_the_last_is_kept() -> None:
@@ -219,6 +150,13 @@ def test_the_order_differs_by_seed_tile_and_year() -> None:
     assert len(orders) == 4
 
 
+def test_a_walk_goes_on_as_it_was_begun() -> None:
+    """A dataset that an older version began is completed by a newer one: the order must stay what it was."""
+    scenes = of_days(list(range(0, 360, 20)))
+    order = [int(it.item_id.removeprefix("item-")) for it in order_scenes(scenes, 7, "33TWN", 2020)]
+    assert order == [11, 15, 4, 2, 5, 10, 17, 13, 9, 0, 7, 16, 12, 14, 3, 6, 8, 1]
+
+
 def test_no_month_is_favoured() -> None:
     scenes = of_days(list(range(0, 360, 3)))
     firsts = [order_scenes(scenes, seed, "33TWN", 2020)[0].datetime[5:7] for seed in range(1200)]
@@ -232,6 +170,13 @@ def test_lists_round_trip() -> None:
     scene_list = SceneList("33TWN", 2020, (scene("b"), scene("a")), notes, 5, 1, 1)
     assert SceneList.from_json(scene_list.to_json()) == scene_list
     assert SceneList.from_json(scene_list.to_json()).to_json() == scene_list.to_json()
+
+
+def test_a_list_is_stored_a_value_a_line() -> None:
+    """People compare two runs' lists with diff."""
+    lines = SceneList("33TWN", 2020, (scene("b"),), (), 3, 1, 1).to_json().splitlines()
+    assert lines[:4] == ["{", ' "dropped_cloud": 1,', ' "duplicates": 1,', ' "found": 3,']
+    assert '    "B02": "/b/B02.tif",' in lines
 
 
 @pytest.mark.parametrize(

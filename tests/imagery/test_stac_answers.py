@@ -40,6 +40,7 @@ def damaged(place: tuple[str | int, ...], value: object) -> dict[str, Any]:
         (("links", 1), "x", r"links\[1\]"),
         (("links", 1, "rel"), ..., r"links\[1\]\.rel: Field required"),
         (("links", 1, "href"), None, r"links\[1\]"),
+        (("links", 1, "href"), ..., r"links\[1\].*needs an href"),
         (("links", SEARCH, "href"), "http://[x", r"links\[2\].*Invalid IPv6"),
         (("links", SEARCH, "href"), "", r"links\[2\].*leads nowhere"),
         (("links", SEARCH, "method"), 1.5, r"links\[2\].*method"),

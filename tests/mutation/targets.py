@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 _CLIPPING = ("tests/labels/test_clipping.py", "tests/labels/test_repair.py", "-k", "not soon and not bound")
+_WITHOUT_TENSORFLOW = ("-k", "not tensorflow and not tf_data and not empty_slot")
 
 TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "cells": {
@@ -20,7 +21,7 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "beam_pipeline/imagery/scenes.py": ("tests/imagery/test_scenes.py",),
         "beam_pipeline/imagery/radiometry.py": ("tests/imagery/test_radiometry.py",),
         "beam_pipeline/imagery/stac_answers.py": ("tests/imagery/test_stac_answers.py",),
-        "beam_pipeline/imagery/stac_item.py": ("tests/imagery/test_scenes.py",),
+        "beam_pipeline/imagery/stac_item.py": ("tests/imagery/test_stac_item.py",),
     },
     "labels": {
         "beam_pipeline/labels/antimeridian.py": (
@@ -42,13 +43,18 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "records": {
-        "beam_pipeline/records/example.py": ("tests/records/test_example.py",),
-        "beam_pipeline/records/png.py": ("tests/records/test_png.py", "tests/records/test_example.py"),
+        "beam_pipeline/records/example.py": ("tests/records/test_example.py", *_WITHOUT_TENSORFLOW),
+        "beam_pipeline/records/png.py": (
+            "tests/records/test_png.py",
+            "tests/records/test_example.py",
+            *_WITHOUT_TENSORFLOW,
+        ),
         "beam_pipeline/records/schema.py": (
             "tests/records/test_data_format.py",
             "tests/records/test_example.py",
+            *_WITHOUT_TENSORFLOW,
         ),
-        "beam_pipeline/records/shards.py": ("tests/records/test_shards.py",),
+        "beam_pipeline/records/shards.py": ("tests/records/test_shards.py", *_WITHOUT_TENSORFLOW),
     },
     "runtime": {"beam_pipeline/runtime/retries.py": ("tests/runtime/test_retries.py",)},
     "dataset": {"beam_pipeline/dataset/assemble.py": ("tests/dataset/test_assemble.py",)},

@@ -98,11 +98,19 @@ def _run(
     before = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(before.ru_utime + before.ru_stime + limit_s) + 1,) * 2)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY,) * 2)
+    sys.dont_write_bytecode = (
+        False  # where it is True, each mutant would have all other modules compiled again
+    )
     finder = None if mutant is None else _MutantFinder(*mutant)
     if finder is not None:
         sys.meta_path.insert(0, finder)
+    import hypothesis
     import pytest
 
+    # That an example fails is enough: to look for a smaller one takes longer than all the rest.
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutants", phases=phases)
+    hypothesis.settings.load_profile("mutants")
     flags = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--basetemp={folder}/pytest"]
     exit_code = int(pytest.main([*flags, *tests]))
     after = resource.getrusage(resource.RUSAGE_SELF)

@@ -184,9 +184,10 @@ def test_refuses_images_that_the_schema_does_not_hold(change):
         encode(dataclasses.replace(good, images=(image,)))
 
 
-def test_refuses_bounds_that_are_no_numbers():
-    cell_year = dataclasses.replace(make_cell_year(), cell=make_cell(max_lat=float("nan")))
-    with pytest.raises(ValueError, match="max_lat must be finite"):
+@pytest.mark.parametrize("bound", ["min_lon", "max_lon", "min_lat", "max_lat"])
+def test_refuses_bounds_that_are_no_numbers(bound):
+    cell_year = dataclasses.replace(make_cell_year(), cell=make_cell(**{bound: float("nan")}))
+    with pytest.raises(ValueError, match=f"{bound} must be finite"):
         encode(cell_year)
 
 
@@ -196,6 +197,19 @@ def test_a_damaged_example_is_a_fault():
         decode(payload[:1000])
     with pytest.raises(PermanentFault, match=r"corrupt_example.*features missing"):
         decode(b"")
+
+
+def test_features_of_another_schema_are_named():
+    example = Example.FromString(encode(make_cell_year()))
+    features = example.features.feature
+    del features["tile"]
+    features["tiles"].bytes_list.value.append(b"56HLH")
+    with pytest.raises(PermanentFault, match=r"features missing or unknown: \['tile', 'tiles'\]$"):
+        decode(example.SerializeToString())
+    del features["tiles"]
+    features["tile"].bytes_list.value.extend([b"56HLH", b"56HLJ"])
+    with pytest.raises(PermanentFault, match=r"tile holds 2 values of kind text$"):
+        decode(example.SerializeToString())
 
 
 @pytest.mark.parametrize(

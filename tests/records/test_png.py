@@ -46,6 +46,11 @@ def test_pillow_decodes_labels():
     np.testing.assert_array_equal(np.asarray(PIL.Image.open(io.BytesIO(encode_png(image)))), image)
 
 
+def test_pillow_decodes_measurements():
+    image = np.random.default_rng(0).integers(0, 65536, (32, 64, 1), np.uint16)
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(io.BytesIO(encode_png(image)))), image[..., 0])
+
+
 def test_non_contiguous_pixels():
     image = np.random.default_rng(0).integers(0, 60000, (96, 96, 6), np.uint16)
     np.testing.assert_array_equal(decode_png(encode_png(image[..., 3:])), image[..., 3:])

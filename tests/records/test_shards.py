@@ -3,7 +3,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.records.shards import frame, parse_shard_name, read_shard, shard_name
+from beam_pipeline.records.shards import (
+    frame,
+    parse_shard,
+    parse_shard_name,
+    read_shard,
+    shard_name,
+    summary_path,
+)
 from beam_pipeline.runtime.faults import PermanentFault
 
 NAME = "opensentinelmap-training.tfrecord-00003-of-00012"
@@ -53,6 +60,25 @@ def test_damage_is_found_at_every_byte(tmp_path):
         (tmp_path / "x").write_bytes(content[:length])
         with pytest.raises(PermanentFault, match="cut off"):
             list(read_shard(BeamFiles(), str(tmp_path / "x")))
+
+
+def test_damage_is_named_with_its_place():
+    whole = frame(b"first") + frame(b"second")
+    second = len(frame(b"first"))
+    for position, what in (
+        (second, "of its length"),
+        (second + 8, "of its length"),
+        (second + 12, "of its payload"),
+        (len(whole) - 1, "of its payload"),
+    ):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        with pytest.raises(PermanentFault, match=f"a: record 1, at byte {second}, has a wrong CRC {what}$"):
+            list(parse_shard(bytes(damaged), "a"))
+
+
+def test_a_summary_lies_in_a_folder_of_its_own():
+    assert summary_path("/data/out", NAME) == f"/data/out/summaries/{NAME}.summary.json"
 
 
 def test_a_missing_shard_is_not_found(tmp_path):

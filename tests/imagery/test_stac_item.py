@@ -1,0 +1,243 @@
+"""What is read of STAC items, and why some cannot be used."""
+
+import json
+from typing import Any
+
+import pystac
+import pytest
+
+from beam_pipeline.imagery.image import BANDS, SCL
+from beam_pipeline.imagery.scenes import Scene
+from beam_pipeline.imagery.stac_item import (
+    normalise_tile,
+    parse_item,
+    sensing_time,
+    tile_of_item,
+)
+from beam_pipeline.runtime.faults import PermanentFault
+from tests.fuzz.test_decoders import ITEM
+from tests.shared_data import shared
+
+
+def real_items() -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(shared("stac").glob("*.json"))]
+
+
+@pytest.mark.parametrize("name", ["5QKB", "05QKB", "T05QKB", "MGRS-5QKB", "mgrs-05qkb"])
+def test_tile_names_with_and_without_zero(name: str) -> None:
+    assert normalise_tile(name) == "05QKB"
+
+
+@pytest.mark.parametrize("name", ["", "QKB", "61QKB", "05IKB", "05QKBX", "00QKB"])
+def test_no_tile_names(name: str) -> None:
+    with pytest.raises(ValueError, match="Received"):
+        normalise_tile(name)
+
+
+def test_real_items_of_every_profile_are_read() -> None:
+    for item in real_items():
+        tile = tile_of_item(item)
+        assert tile is not None
+        assert tile in item["id"]
+        parsed = parse_item(item, tile)
+        assert parsed == parse_item(pystac.Item.from_dict(item), tile)
+        assert parsed.tile == tile
+        assert parsed.date.replace("-", "") in item["id"]
+        assert parsed.assets.keys() == {*BANDS, SCL}
+        assert all(href.startswith("https://") and href.endswith(".tif") for href in parsed.assets.values())
+        # Of each band just its own file: B08 is no B8A, and nothing is JPEG 2000.
+        assert all(f"/{band}.tif" in href for band, href in parsed.assets.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda item: item["assets"].pop("scl"), "no_scl"),
+        (lambda item: item["assets"].pop("nir08"), "missing_asset"),
+        (lambda item: item["assets"]["red"].update(href="s3://sentinel-s2-l2a/B04.jp2"), "unreadable_href"),
+        (lambda item: item["assets"]["red"].update(href="ftp://host/B04.tif"), "unreadable_href"),
+        (lambda item: item["properties"].update(datetime=None), "no_datetime"),
+        (lambda item: item["properties"].update({"grid:code": "MGRS-34TWN"}), "other_tile"),
+        (lambda item: item.update(assets=[]), "bad_item"),
+    ],
+)
+def test_unusable_items_say_why(change, reason: str) -> None:
+    item = json.loads(shared("stac", "S2B_33TWN_20220226_0_L2A.json").read_text())
+    change(item)
+    with pytest.raises(PermanentFault) as caught:
+        parse_item(item, "33TWN")
+    assert caught.value.reason == reason
+
+
+def test_cloud_cover_that_is_not_valid_is_none() -> None:
+    item = {**ITEM, "properties": {**ITEM["properties"], "eo:cloud_cover": 0}}
+    assert parse_item(item, "33TWN").cloud_cover == 0.0
+    for valid, cover in ((True, 0.0), (None, 0.0), (False, None)):
+        item["properties"]["sentinel:valid_cloud_cover"] = valid
+        assert parse_item(item, "33TWN").cloud_cover == cover
+
+
+def changed(**properties: Any) -> dict[str, Any]:
+    """The item with other properties; None stands for one that is not there."""
+    merged = {**ITEM["properties"], **{key.replace("__", ":"): it for key, it in properties.items()}}
+    return {**ITEM, "properties": {key: it for key, it in merged.items() if it is not None}}
+
+
+@pytest.mark.parametrize(
+    ("properties", "item_id", "tile"),
+    [
+        ({"grid:code": "MGRS-5QKB"}, "", "05QKB"),
+        ({"s2:mgrs_tile": "05QKB"}, "", "05QKB"),
+        ({"mgrs:utm_zone": 5, "mgrs:latitude_band": "Q", "mgrs:grid_square": "KB"}, "", "05QKB"),
+        ({"sentinel:utm_zone": 5, "sentinel:latitude_band": "Q", "sentinel:grid_square": "KB"}, "", "05QKB"),
+        ({"mgrs:utm_zone": 5, "sentinel:latitude_band": "Q", "mgrs:grid_square": "KB"}, "", None),
+        ({}, "S2B_5QKB_20200601_0_L2A", "05QKB"),
+        ({}, "S2B_T05QKB_20200601T100029_L2A", "05QKB"),
+        ({}, "S2B_20200601", None),
+        ({"grid:code": 7, "s2:mgrs_tile": "61QKB"}, "S2B_5QKB_20200601_0_L2A", "05QKB"),
+        ({"grid:code": "MGRS-33TWN", "s2:mgrs_tile": "05QKB"}, "S2B_5QKB_20200601_0_L2A", "33TWN"),
+    ],
+)
+def test_the_tile_is_found_wherever_it_is(properties: dict[str, Any], item_id: str, tile: str | None) -> None:
+    assert tile_of_item({"id": item_id, "properties": properties}) == tile
+
+
+def test_what_says_nothing_has_no_tile() -> None:
+    for item in ({}, {"properties": None}, {"properties": ["grid:code"]}, {"id": None}):
+        assert tile_of_item(item) is None
+        assert sensing_time(item) == ""
+
+
+@pytest.mark.parametrize(
+    ("properties", "time"),
+    [
+        ({"datetime": "2020-06-01T10:00:31.123Z"}, "2020-06-01T10:00:31.123000Z"),
+        ({"datetime": None, "start_datetime": "2020-06-01T10:00:31Z"}, "2020-06-01T10:00:31.000000Z"),
+        ({"datetime": "2020-06-01T01:00:00+02:30"}, "2020-05-31T22:30:00.000000Z"),
+        ({"datetime": "2020-06-01T10:00:31"}, "2020-06-01T10:00:31.000000Z"),
+        ({"datetime": "0999-06-01T10:00:31Z"}, "0999-06-01T10:00:31.000000Z"),
+        ({"datetime": "0001-01-01T00:00:00+01:00"}, ""),
+        ({"datetime": "yesterday"}, ""),
+    ],
+)
+def test_times_are_in_utc(properties: dict[str, Any], time: str) -> None:
+    assert sensing_time({"properties": properties}) == time
+
+
+def test_an_item_becomes_a_scene() -> None:
+    item = {**ITEM, "properties": {**ITEM["properties"], "platform": "Sentinel-2B"}}
+    hrefs = {band: f"https://example.org/{band}.tif?sig=1" for band in (*BANDS, SCL)}
+    assert parse_item(item, "33TWN") == Scene(
+        item_id="S2B_33TWN_20200601_0_L2A",
+        tile="33TWN",
+        datetime="2020-06-01T10:00:31.123000Z",
+        datastrip_start="2020-06-01T10:00:29.000000Z",
+        platform="sentinel-2b",
+        baseline="05.00",
+        generated="2022-12-01T00:00:00.000000Z",
+        cloud_cover=12.5,
+        assets=hrefs,
+        boa_add_offset=-1000,
+        boa_decision="not_applied",
+    )
+
+
+def test_what_an_item_does_not_say_is_empty() -> None:
+    bare = changed(
+        **dict.fromkeys(("platform", "s2__generation_time", "s2__datastrip_id", "eo__cloud_cover"))
+    )
+    scene = parse_item(bare, "33TWN")
+    assert (scene.platform, scene.generated, scene.datastrip_start, scene.cloud_cover) == ("", "", "", None)
+
+
+def test_the_baseline_may_stand_in_the_id_alone() -> None:
+    item_id = "S2B_MSIL2A_20200601T100029_N0214_R122_T33TWN_20200601T120000"
+    item = {**changed(s2__processing_baseline=None, s2__datastrip_id=None), "id": item_id}
+    assert parse_item(item, "33TWN").baseline == "02.14"
+    assert parse_item(item, "33TWN").boa_decision == "baseline_before_0400"
+
+
+def test_when_a_product_was_made_is_said_by_one_of_four_keys() -> None:
+    keys = ("s2__generation_time", "processing__datetime", "created", "updated")
+    times = {key: f"202{number}-01-01T00:00:00Z" for number, key in enumerate(keys)}
+    for number in range(len(keys)):
+        assert parse_item(changed(**times), "33TWN").generated == f"202{number}-01-01T00:00:00.000000Z"
+        times[keys[number]] = "unknown"
+    assert parse_item(changed(**times), "33TWN").generated == ""
+
+
+def test_an_old_datastrip_says_nothing_of_its_start() -> None:
+    """Up to baseline 02.08 its id holds the sensing time of the tile, here 10:00:31."""
+    old = changed(s2__datastrip_id="S2B_OPER_MSI_L2A_DS_MTI__20200601T120000_S20200601T100031_N02.08")
+    assert parse_item(old, "33TWN").datastrip_start == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "cover"),
+    [(0, 0.0), (100, 100.0), (0.5, 0.5), (-0.1, None), (100.1, None), (True, None), ("12", None)],
+)
+def test_cloud_cover_is_a_percentage_or_not_known(said: object, cover: float | None) -> None:
+    assert parse_item(changed(eo__cloud_cover=said), "33TWN").cloud_cover == cover
+
+
+def with_relative_red(*links: object) -> dict[str, Any]:
+    return {**ITEM, "assets": {**ITEM["assets"], "red": {"href": "./B04.tif"}}, "links": list(links)}
+
+
+def test_relative_hrefs_start_from_the_item() -> None:
+    links = [
+        None,
+        {"rel": "parent", "href": "https://example.org/parent.json"},
+        {"rel": "self"},
+        {"rel": "self", "href": "items/a.json"},
+        {"rel": "self", "href": "http://example.org/items/a.json"},
+        {"rel": "self", "href": "https://example.org/other/a.json"},
+    ]
+    item = with_relative_red(*links)
+    assert parse_item(item, "33TWN").assets["B04"] == "http://example.org/items/B04.tif"
+    assert parse_item(item, "33TWN", "/data/a.json").assets["B04"] == "/data/B04.tif"
+    secure = with_relative_red(links[-1])
+    assert parse_item(secure, "33TWN").assets["B04"] == "https://example.org/other/B04.tif"
+    with pytest.raises(PermanentFault, match="does not say where it is"):
+        parse_item(with_relative_red(*links[:4]), "33TWN")
+
+
+def test_neighbours_of_an_api_are_welcome() -> None:
+    item = {**ITEM, "assets": {**ITEM["assets"], "red": {"href": "http://10.0.0.7/B04.tif"}}}
+    assert parse_item(item, "33TWN", api_url="http://10.0.0.1/v1").assets["B04"] == "http://10.0.0.7/B04.tif"
+    with pytest.raises(PermanentFault, match="inner network"):
+        parse_item(item, "33TWN")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": b"S2B_33TWN"}, "bad_item: id: "),
+        ({"id": "S2B_33TWN\n"}, "bad_item: id: .*must be printable text"),
+        ({"id": "a" * 501}, "bad_item: id: .*500"),
+        ({"properties": {**ITEM["properties"], "platform": 2}}, "bad_item: properties.platform: "),
+        ({"properties": {**ITEM["properties"], "grid:code": "MGRS-34TWN"}}, "of tile 34TWN, not 33TWN"),
+        ({"assets": {"visual": {}, "blue": {}}}, "no_scl: there is no scl asset among: blue, visual$"),
+        ({"assets": {**ITEM["assets"], "red": {"href": b"a.tif"}}}, "bad_item: the asset red has no href"),
+    ],
+)
+def test_an_item_that_cannot_be_used_says_what_is_wrong(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(PermanentFault, match=message):
+        parse_item({**ITEM, **change}, "33TWN")
+
+
+def test_missing_assets_are_named() -> None:
+    assets = {key: asset for key, asset in ITEM["assets"].items() if key not in ("red", "nir08")}
+    with pytest.raises(PermanentFault, match=r"missing_asset: assets that are missing: red, nir08$"):
+        parse_item({**ITEM, "assets": assets}, "33TWN")
+
+
+def test_the_longest_id_that_is_stored() -> None:
+    item_id = "S2B_33TWN_" + "a" * 490
+    assert parse_item({**ITEM, "id": item_id}, "33TWN").item_id == item_id
+
+
+def test_the_older_profile_names_its_assets_by_band() -> None:
+    assets = {band: {"href": f"https://example.org/v0/{band}.tif"} for band in (*BANDS, SCL)}
+    parsed = parse_item({**ITEM, "assets": assets}, "33TWN").assets
+    assert parsed == {band: asset["href"] for band, asset in assets.items()}
