@@ -12,7 +12,7 @@ from osmium.osm.mutable import Node
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.table import read_cells_csv
-from beam_pipeline.jobs.build import launch
+from beam_pipeline.jobs.build import inputs
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
@@ -123,7 +123,7 @@ def test_a_bucket_that_fails_is_an_input_error(
             raise error
             yield path
 
-        monkeypatch.setattr(launch, "header_copy", failing)
+        monkeypatch.setattr(inputs, "header_copy", failing)
         assert main(flags(world, tmp_path / "set")) == 2
         message = capsys.readouterr().err
         assert "--osm cannot be read" in message

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_tf.data.dataset import make_dataset
-from model_tf.data.dataset_info import load_info
 
 from beam_pipeline.build_dataset import main as build_dataset
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.imagery.image import BANDS_10
+from model_tf.data.batches import make_dataset
+from model_tf.data.info import load_info
 from model_tf.evaluate import main as evaluate
 from model_tf.train import main as train
 from tests.pipelines.conftest import Built

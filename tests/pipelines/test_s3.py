@@ -17,6 +17,7 @@ from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built
 from tests.pipelines.object_stores import check_files
 from tests.pipelines.test_kill import check, killed_build
+from tests.records.builders import make_fingerprint
 
 boto3 = pytest.importorskip("boto3", reason="needs apache-beam[aws]: pip install -r tests/requirements.txt")
 moto = pytest.importorskip("moto.server", reason="needs moto[server]: pip install -r tests/requirements.txt")
@@ -62,11 +63,11 @@ def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
 def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     files, folder = BeamFiles(), f"s3://{BUCKET}/set"
     texts = {"plan/units.jsonl": "{}\n"}
-    write_plan(DatasetFolder(files, folder), {"seed": 0}, texts)
+    write_plan(DatasetFolder(files, folder), make_fingerprint(seed=0), texts)
     files.write_text(f"{folder}/plan/units.jsonl", "damaged")
-    write_plan(DatasetFolder(files, folder), {"seed": 0}, texts)
+    write_plan(DatasetFolder(files, folder), make_fingerprint(seed=0), texts)
     with pytest.raises(InvalidInputError, match="seed: 0 there, 1 now"):
-        write_plan(DatasetFolder(files, folder), {"seed": 1}, texts)
+        write_plan(DatasetFolder(files, folder), make_fingerprint(seed=1), texts)
     assert files.read_text(f"{folder}/plan/units.jsonl") == "{}\n"
     names = ["fingerprint.json", "units.jsonl"]  # no claim is left
     assert files.glob(f"{folder}/plan/*") == [f"{folder}/plan/{name}" for name in names]
@@ -75,7 +76,7 @@ def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     claim = f"s3://{BUCKET}/other/plan/launch-{'0' * 64}.1.part"
     files.write_bytes(claim, [b"\n"])
     with pytest.raises(InvalidInputError, match="another launch, with other settings"):
-        write_plan(DatasetFolder(files, f"s3://{BUCKET}/other"), {"seed": 0}, texts)
+        write_plan(DatasetFolder(files, f"s3://{BUCKET}/other"), make_fingerprint(seed=0), texts)
     assert files.glob(f"s3://{BUCKET}/other/plan/*") == [claim]
 
 

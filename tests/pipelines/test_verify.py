@@ -61,7 +61,7 @@ def test_a_build_whose_shard_cannot_be_read_ends_with_the_table(
             return super().read_bytes(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beam_pipeline.build_dataset.BeamFiles", Locked)
+        patch.setattr("beam_pipeline.jobs.build.run.BeamFiles", Locked)
         assert build(world, folder).code == 1
     said = capsys.readouterr().out
     assert "verified: " in said
