@@ -150,6 +150,12 @@ def test_single_precision_is_computed_with_in_double() -> None:
     assert windows[0] == windows[1]
 
 
+def test_chips_are_whole_metres_also_where_there_is_none() -> None:
+    chosen = choose_chips([0.0, 9.5], [-90.0, 47.1])
+    for metres in (chosen.lefts, chosen.bottoms, *chip_windows([9.5], [47.1], 32632)):
+        assert metres.dtype == np.int64
+
+
 def test_chips_lie_on_the_lattice_inside_their_tile() -> None:
     lon, lat = hard_places()
     answer = choose_chips(lon, lat)

@@ -109,11 +109,14 @@ def test_what_is_no_cell_is_refused(cell_id: int) -> None:
         grid.id_to_bounds([0, cell_id])
 
 
-def test_single_precision_is_computed_with_in_double() -> None:
+@pytest.mark.parametrize("precision", [np.float16, np.float32])
+def test_less_than_double_precision_is_computed_with_in_double(precision: type[np.floating]) -> None:
     rng = np.random.default_rng(4)
-    lon, lat = rng.uniform(-180, 180, 500).astype(np.float32), rng.uniform(-90, 90, 500).astype(np.float32)
+    lon, lat = rng.uniform(-180, 180, 500).astype(precision), rng.uniform(-90, 90, 500).astype(precision)
     double = grid.lonlat_to_id(lon.astype(np.float64), lat.astype(np.float64))
     np.testing.assert_array_equal(grid.lonlat_to_id(lon, lat), double)
+    np.testing.assert_array_equal(grid.lonlat_to_id(lon.astype(np.float64), lat), double)
+    np.testing.assert_array_equal(grid.lonlat_to_id(lon, lat.astype(np.float64)), double)
 
 
 def test_the_description_is_what_datasets_say() -> None:

@@ -199,6 +199,7 @@ def test_malformed_geojson_is_named(region: Any, message: str) -> None:
         ("10,50,11,50", "min_lat of a bounding box is below max_lat"),
         ("10,50,10,51", "are the same"),
         ("-181,50,10,51", "lie in -180 to 180"),
+        ("10,50,180.1,51", "lie in -180 to 180"),
         ("10,50,1e400,51", "lie in -180 to 180"),
         ("10,50,11,90.1", "both lie in -90 to 90"),
         ("-180,-90,180,90", f"holds more than {MOST_CELLS:,} cells. Draw some of them with --max_cells"),

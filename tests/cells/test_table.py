@@ -117,8 +117,10 @@ def test_a_chip_must_lie_at_the_centre_of_its_cell(cells: tuple[Cell, ...]) -> N
             if not refused:
                 assert parse_cells_csv(table(rows), "my.csv")[index] != cells[index]
                 continue
-            with pytest.raises(InvalidInputError, match=f"line {index + 2}, {field}: the chip is not at the"):
+            with pytest.raises(InvalidInputError) as caught:
                 parse_cells_csv(table(rows), "my.csv")
+            assert f"line {index + 2}, {field}: the chip is not at the" in str(caught.value)
+            assert f"Received: '{rows[index][field]}'" in str(caught.value)
 
 
 def test_the_published_bounds_must_lie_in_their_tile(cells: tuple[Cell, ...]) -> None:
@@ -135,9 +137,10 @@ def test_bounds_may_cross_the_antimeridian_and_no_other() -> None:
     (row,) = rows_of((crossing,))
     assert parse_cells_csv(table([row]), "my.csv") == [crossing]
     assert parse_cells_csv(table([row], PUBLISHED_COLUMNS), "my.csv") == [crossing]
-    row |= {"min_lon": "170", "max_lon": "100"}
-    with pytest.raises(InvalidInputError, match="line 2, max_lon: must be east of min_lon"):
-        parse_cells_csv(table([row]), "my.csv")
+    for west, east in (("170", "100"), ("90", "-90")):
+        row |= {"min_lon": west, "max_lon": east}
+        with pytest.raises(InvalidInputError, match="line 2, max_lon: must be east of min_lon"):
+            parse_cells_csv(table([row]), "my.csv")
 
 
 def test_a_tile_has_one_split(cells: tuple[Cell, ...]) -> None:
@@ -180,6 +183,24 @@ def test_a_malformed_file_is_named(
     with pytest.raises(InvalidInputError, match=r"^my\.csv") as caught:
         parse_cells_csv(change(format_cells_csv(cells)), "my.csv")
     assert message in str(caught.value)
+
+
+def test_another_table_is_shown_what_a_cells_file_begins_with() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_cells_csv("a" * 1000 + ",b\n", "my.csv")
+    message = str(caught.value)
+    assert (
+        "the line cell_id,MGRS_tile,min_lon,max_lon,min_lat,max_lat,split (and epsg,left,bottom)." in message
+    )
+    assert message.endswith(f"Received: {'a' * 200}")
+
+
+def test_a_file_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text("a,b\n")
+    with pytest.raises(InvalidInputError) as caught:
+        read_cells_csv(path)
+    assert str(caught.value).startswith(f"{path}, line 1: ")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

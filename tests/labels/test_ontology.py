@@ -149,12 +149,13 @@ WOODED = ("channels", 0, "labels", "wooded")
         (("version",), DELETE, "$.version", "missing"),
         (("version",), "ten", "$.version", "whole number"),
         (("versions",), 1, "$.versions", "unknown"),
-        (("channels",), {}, "$.channels", "list"),
+        (("channels",), {}, "$.channels", "this must be a list that is not empty"),
         (("channels", 2), DELETE, "$.channels", "3 channels"),
         (("channels", 1, "name"), "buildings", "$.channels", "channel name"),
         (("channels", 1, "name"), " ", "$.channels[1].name", "text"),
         (("channels", 1, "colour"), 1, "$.channels[1].colour", "unknown"),
         (("channels", 2, "labels"), {}, "$.channels[2].labels", "needs a label"),
+        (("channels", 2, "labels", "a "), {"value": 9}, "$.channels[2].labels.a ", "text"),
         (
             ("channels", 2, "labels", "wooded"),
             {"value": 99, "precedence": 1, "a": ["b"]},
@@ -172,8 +173,13 @@ WOODED = ("channels", 0, "labels", "wooded")
         ((*WOODED, "precedence"), 99, "$.channels[0].labels", "precedence"),
         ((*WOODED, "precedance"), 99, "$.channels[0].labels.wooded.precedance", "list"),
         ((*WOODED, "natural"), [], "$.channels[0].labels.wooded.natural", "list"),
-        ((*WOODED, "natural"), ["wood", "wood"], "$.channels[0].labels.wooded.natural", "only once"),
-        ((*WOODED, "natural"), [""], "$.channels[0].labels.wooded.natural[0]", "text"),
+        (
+            (*WOODED, "natural"),
+            ["wood", "wood"],
+            "$.channels[0].labels.wooded.natural",
+            "each tag value for area may stand only once. Received: 'wood'",
+        ),
+        ((*WOODED, "natural"), [""], "$.channels[0].labels.wooded.natural[0].values[0]", "text"),
         ((*WOODED, "natural"), [7], "$.channels[0].labels.wooded.natural[0]", "object"),
         ((*WOODED, "na tural"), ["wood"], "$.channels[0].labels.wooded.na tural", "no key"),
         ((*WOODED,), {"value": 0, "precedence": 2}, "$.channels[0].labels.wooded", "needs a tag"),
@@ -190,6 +196,7 @@ WOODED = ("channels", 0, "labels", "wooded")
             "wooded.natural[0].dilation_m",
             "metres",
         ),
+        ((*WOODED, "natural"), [{"values": ["a"], "dilation_m": 500.5}], "natural[0].dilation_m", "metres"),
         ((*WOODED, "natural"), [{"values": ["a"], "dilation_m": 30000}], "natural[0].dilation_m", "metres"),
         ((*WOODED, "natural"), [{"values": ["a"], "dilation_m": "3"}], "natural[0].dilation_m", "metres"),
         (
@@ -198,7 +205,12 @@ WOODED = ("channels", 0, "labels", "wooded")
             "natural[0].all_touched",
             "true or false",
         ),
-        ((*WOODED, "natural"), [{"values": ["a"], "geometry": ["polygon"]}], "natural[0].geometry", "one of"),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a"], "geometry": ["polygon"]}],
+            "natural[0].geometry[0]",
+            "one of",
+        ),
         ((*WOODED, "natural"), [{"values": ["a"], "except": ["b"]}], "natural[0].except", "exceptions"),
         (
             (*WOODED, "natural"),
@@ -213,6 +225,12 @@ WOODED = ("channels", 0, "labels", "wooded")
         (("none", "roofs"), [{"where": ["water"]}], "$.none.roofs", "unknown"),
         (("none", "buildings", 0, "where"), ["lava"], "$.none.buildings[0].where", "no label"),
         (("none", "buildings", 0, "where"), ["building"], "$.none.buildings[0].where", "itself"),
+        (
+            ("none", "buildings", 0, "if_cell_has"),
+            7,
+            "$.none.buildings[0].if_cell_has",
+            "there is no label of this name. Received: 7. Write the name of a label.",
+        ),
         (("none", "buildings", 0, "if_cell_has"), "lava", "$.none.buildings[0].if_cell_has", "no label"),
     ],
 )
@@ -230,7 +248,7 @@ def test_a_bad_file_is_refused_where_it_is_bad(
     with pytest.raises(InvalidInputError) as caught:
         Ontology.load(json.dumps(document))
     message = str(caught.value)
-    assert path in message
+    assert f"{path}: " in message
     assert problem in message
     assert "Received: " in message
 
@@ -257,7 +275,9 @@ def test_where_a_field_is_unknown_those_that_are_known_are_named(
     for step in place:
         part = part[step]
     part["colour"] = [{"where": ["water"]}]
-    with pytest.raises(InvalidInputError, match=rf"\.colour: .* unknown\. .*Use only {fields}\.$"):
+    with pytest.raises(
+        InvalidInputError, match=rf"\.colour: .* unknown\. Received: 'colour'\. Use only {fields}\.$"
+    ):
         Ontology.load(json.dumps(document))
 
 
