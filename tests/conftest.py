@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import beam_pipeline.runtime.gdal_drivers  # noqa: F401 - before a test has GDAL register all
 from tests.shared_data import WANTING
 
 

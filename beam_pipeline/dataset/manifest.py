@@ -11,8 +11,6 @@ from fractions import Fraction
 from importlib import metadata
 from typing import Any, TypeVar
 
-import rasterio
-
 from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.cells.grid import GRID_DESCRIPTION
 from beam_pipeline.dataset.fingerprint import Fingerprint
@@ -25,6 +23,7 @@ from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
 from beam_pipeline.records.shards import DATASET_NAME
+from beam_pipeline.runtime.gdal_drivers import rasterio
 
 _Key = TypeVar("_Key", str, int)
 

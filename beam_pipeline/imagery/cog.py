@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import rasterio
 from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import ChipWindow
@@ -24,6 +23,7 @@ from beam_pipeline.imagery.chip_canvases import ChipCanvases, Pixels
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -81,8 +81,9 @@ class SceneReader:
             by pixel size, uint16 DN or uint8 SCL classes, 0 = no data. Where a band could not be read the
             chip gets a fault instead: a `PermanentFault` of the first band that has one ("not_found",
             "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
-            "too_large", "missing_asset", "unreadable_href"), else the `TransientFault` that outlasted its retries
-            ("throttled", "server_error", "timeout", "connection", "truncated").
+            "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
+            `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
+            "connection", "truncated").
         """
         if not chips:
             return []

@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import rasterio
 from rasterio.errors import RasterioError
 
 from beam_pipeline.imagery.asset_grid import check_bounds
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.traffic import Traffic
 
 _T = TypeVar("_T")
 
 GDAL_OPTIONS = {
-    # No listing of the folder and no look for .aux.xml, .ovr and .msk: 9 HEADs an asset otherwise.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PAM_ENABLED": "NO",
+    **NO_SIDECARS,
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif,.tiff",
     # The header of a full-size COG, block tables of its overviews included, fits in one request.
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
@@ -73,18 +72,23 @@ class OpenedAsset:
         """Opens the asset where it is not open.
 
         Raises:
-            Undecodable: `check_bounds` refuses what was read, or `fault_of_open` finds no header of a TIFF.
+            Undecodable: It names another file, `check_bounds` refuses what was read, or `fault_of_open`
+                finds no header of a TIFF.
             Fault: What `fault_of_open` finds.
         """
         if self._dataset is not None:
             return
         options = {"CPL_VSIL_CURL_NON_CACHED": _NEVER_CACHED} if self._fresh else {}
+        if not self.asset.is_local:
+            # Whatever the file names, and should it change between two openings: no other is asked for.
+            options["CPL_VSIL_CURL_ALLOWED_FILENAME"] = str(self.asset.gdal_path)
         # GDAL remembers the header of an overview with that of the file, but in a fresh copy.
         if not self.asset.is_local and (self._fresh or not self._layer):
             self._traffic.turn(OPEN_REQUESTS)
         try:
             with rasterio.Env(**options):
                 self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
+                self._require_alone()
             check_bounds(self._dataset, self.band, self.name)
         except PermanentFault as fault:
             raise self._undecodable(fault) from fault
@@ -122,6 +126,12 @@ class OpenedAsset:
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
+
+    def _require_alone(self) -> None:
+        if elsewhere := named_elsewhere(self._dataset):
+            raise PermanentFault(
+                "refers_elsewhere", f"{self.name} must hold its overviews itself. It names: {elsewhere}"
+            )
 
     def _undecodable(self, fault: PermanentFault) -> Undecodable:
         """Doubts the copy before the file: a bit that flipped on the way looks like another grid."""

@@ -11,7 +11,6 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-import rasterio
 import requests
 import urllib3
 from rasterio.errors import RasterioError
@@ -19,6 +18,7 @@ from rasterio.errors import RasterioError
 from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.http_session import bounded_session
 from beam_pipeline.runtime.retries import RetryAfterFault, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio.features
 import shapely
-from rasterio import Affine
+from affine import Affine
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.feature import Feature, Found
@@ -25,6 +24,7 @@ from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLA
 from beam_pipeline.labels.ontology import Layer, NoneRule, Ontology
 from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
+from beam_pipeline.runtime.gdal_drivers import rasterio
 
 Mask = npt.NDArray[np.bool_]
 

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyproj
-import rasterio
+from affine import Affine
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
 
 from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
 
 Bools = npt.NDArray[np.bool_]
@@ -30,9 +32,7 @@ LAND_COVER_VARIABLE = "lccs_class"
 """The variable of the original NetCDF. Source: the same guide, section 3."""
 
 GDAL_OPTIONS = {
-    # No listing of a bucket's folder and no look for sidecar files.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_PAM_ENABLED": "NO",
+    **NO_SIDECARS,
     # In bytes, of the process. Every block is read once, so more would hold what nobody asks for again.
     "GDAL_CACHEMAX": 64 << 20,
     "GDAL_HTTP_MAX_RETRY": "5",
@@ -116,11 +116,15 @@ def open_raster(path: str) -> Any:
     if not is_netcdf(path):
         # No other driver: a VRT in a .tif would have GDAL open whatever it names.
         return rasterio.open(path, driver="GTiff")
+    # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes (version
+    # 2.0.7), and the HDF5 driver knows no coordinates.
+    return _open_hdf5(path, LAND_COVER_VARIABLE)
+
+
+def _open_hdf5(path: str, variable: str) -> Any:
     with warnings.catch_warnings():
-        # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes
-        # (version 2.0.7), and the HDF5 driver knows no coordinates.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(f'HDF5:"{path}"://{LAND_COVER_VARIABLE}', driver="HDF5Image")
+        return rasterio.open(f'HDF5:"{path}"://{variable}', driver="HDF5Image")
 
 
 def _open_header(path: str) -> Any:
@@ -253,6 +257,8 @@ def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -
             f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}"
         )
 
+    if elsewhere := named_elsewhere(dataset):
+        raise refuse("file that it refers to", "overviews in the file itself", elsewhere)
     # A NetCDF's coordinates are named; ESA's `crs` variable is none that GDAL understands.
     if not (_is_wgs84(dataset.crs) or (is_netcdf(path) and dataset.crs is None)):
         raise refuse("CRS", "longitude and latitude on WGS84 (EPSG:4326)", dataset.crs or "none")
@@ -260,6 +266,16 @@ def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -
         raise refuse("number of bands", 1, dataset.count)
     if dataset.dtypes[0] != dtype:
         raise refuse("dtype", dtype, dataset.dtypes[0])
+    if (dataset.scales, dataset.offsets) != ((1,), (0,)):
+        raise refuse("scale or offset", "1 and 0", f"{dataset.scales[0]:g} and {dataset.offsets[0]:g}")
+    if lattice == LAND_COVER:
+        _require_all_classes(dataset, refuse)
+    if is_netcdf(path) and not _is_north_up(path, dataset.transform):
+        raise refuse(
+            "order of rows",
+            "`lat` from north to south, as ESA ships it (`ncpdq -a -lat IN.nc OUT.nc` turns it)",
+            "another",
+        )
     window = _window(dataset, lattice)
     if window is None:
         received = f"{dataset.width} x {dataset.height} px, transform {tuple(dataset.transform)[:6]}"
@@ -272,8 +288,29 @@ def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -
             f"{flag}: {path} has blocks of {block_rows} rows, of which one row of blocks takes "
             f"{size >> 20} MiB. Write it anew: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT"
         )
+    if is_netcdf(path) and block_rows == 1:
+        # What is stored in another file, or put together from others, is never in chunks.
+        raise refuse("layout", "classes in chunks of several rows, as ESA ships them", "none")
     has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
     return RasterFile(path, window, block_rows, block_columns, dataset.nodata, has_mask)
+
+
+def _is_north_up(path: str, transform: Affine) -> bool:
+    """Whether a NetCDF's first row is where the header says, by the driver that reads its pixels.
+
+    GDAL's NetCDF driver turns rows whose latitude ascends; its HDF5 driver reads them as they are stored.
+    """
+    with _open_hdf5(path, "lat") as latitudes:
+        first = float(latitudes.read(1, window=Window(0, 0, 1, 1))[0, 0])
+    return abs(first - (transform.f + transform.e / 2)) < abs(transform.e) / 2
+
+
+def _require_all_classes(dataset: Any, refuse: Callable[[str, Any, Any], InvalidInputError]) -> None:
+    """Refuses a map of which a mask or no data would hide more than class 0."""
+    if dataset.nodata not in (None, 0):
+        raise refuse("value of no data", "0 or none", f"{dataset.nodata:g}")
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        raise refuse("mask", "none", "a mask in the file")
 
 
 def _is_wgs84(crs: Any) -> bool:

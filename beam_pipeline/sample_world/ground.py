@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from affine import Affine
-from rasterio.features import rasterize
 
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.landscape import Landscape
 from beam_pipeline.sample_world.materials import COUNT, material_number, textures
@@ -276,7 +276,7 @@ def _rasterize(landscape: Landscape, grid: Grid) -> dict[int, Mixture]:
             shapes = zip(surfaces[seen].tolist(), landscape.materials[seen].tolist(), strict=True)
             size = 10 / _SUBPIXELS
             transform = Affine(size, 0, grid.left, 0, -size, north)
-            rasterize(shapes, out=fine, transform=transform)
+            rasterio.features.rasterize(shapes, out=fine, transform=transform)
         entries = _count(fine, height, width)
         for gsd, of_gsd in parts.items():
             first_pixel = first_row * (COARSE_M // gsd) * grid.shape(gsd)[1]

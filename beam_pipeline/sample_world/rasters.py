@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 
 from beam_pipeline.imagery.image import SCL
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.sample_world.ground import Grid
 from beam_pipeline.sample_world.noise import sensor_noise
 from beam_pipeline.sample_world.scenes import GSD

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
 from affine import Affine
-from rasterio.features import rasterize
 
 from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world.landscape import Landscape
 from beam_pipeline.sample_world.materials import MATERIALS, VARIANTS
@@ -115,8 +114,8 @@ def _parts(
     """Returns what lies in the middle of each part of each pixel: (rows, columns, parts), 0 for sea."""
     place = _transform(window) @ Affine.scale(1 / _PARTS)
     size = window.rows * _PARTS, window.columns * _PARTS
-    drawn = rasterize(shapes, size, transform=place, dtype=np.uint8)
-    drawn *= rasterize([shapely.box(*bounds)], size, transform=place, dtype=np.uint8)
+    drawn = rasterio.features.rasterize(shapes, size, transform=place, dtype=np.uint8)
+    drawn *= rasterio.features.rasterize([shapely.box(*bounds)], size, transform=place, dtype=np.uint8)
     pixels = drawn.reshape(window.rows, _PARTS, window.columns, _PARTS).swapaxes(1, 2)
     parts: npt.NDArray[np.uint8] = pixels.reshape(window.rows, window.columns, -1)
     return parts

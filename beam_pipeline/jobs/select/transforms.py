@@ -12,7 +12,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from apache_beam import pvalue
 
 from beam_pipeline.cells import grid
@@ -27,6 +26,7 @@ from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.maps.activity import cells_of_lit, count_reached
 from beam_pipeline.maps.land_cover import find_land, groups_of_bands
 from beam_pipeline.maps.rasters import GDAL_OPTIONS, RasterFile, is_netcdf, lit_pixels, open_raster
+from beam_pipeline.runtime.gdal_drivers import rasterio
 
 Ints = npt.NDArray[np.int64]
 Count = tuple[str, int]
