@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     parser.add_argument("--split", choices=SPLITS, help="only of this split")
     with ending_at_interrupt("no picture was written"):
         try:
-            given = parser.parse_args(argv)
+            given = parser.parse_all(argv)
             require_package("matplotlib", "preview")
             from beam_pipeline.report.preview import draw_preview  # imports matplotlib
 

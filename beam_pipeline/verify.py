@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     parser.add_argument("dataset", help="a folder that build_dataset wrote, local or gs://")
     with ending_at_interrupt("nothing was found out"):
         try:
-            given = parser.parse_args(argv).dataset
+            given = parser.parse_all(argv).dataset
             use_default_options()
             findings = verify_dataset(DatasetFolder(BeamFiles(), given.rstrip("/") or given[:1] or "."))
         except InvalidInputError as error:

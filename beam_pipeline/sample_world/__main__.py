@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     started = time.monotonic()
     try:
-        flags = parser.parse_args(argv)
+        flags = parser.parse_all(argv)
         directory = flags.output or default_directory(flags.cells, flags.seed, flags.full_tiles)
         world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     except InvalidInputError as error:

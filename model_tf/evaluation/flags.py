@@ -74,7 +74,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         default="tensorflow",
         help="of Keras; any runs the nets of all (default: %(default)s)",
     )
-    given = parser.parse_args(argv)
+    given = parser.parse_all(argv)
     if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
         parser.error(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
     return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, "evaluation")})

@@ -45,7 +45,7 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     Raises:
         InvalidInputError: A flag is unknown or its value cannot be.
     """
-    given = vars(_parser(prog, description).parse_args(argv))
+    given = vars(_parser(prog, description).parse_all(argv))
     settings = PRESETS[given["preset"]]()
     changes = {
         field.name: given[field.name]
@@ -65,7 +65,7 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     )
 
 
-def _parser(prog: str, description: str) -> argparse.ArgumentParser:
+def _parser(prog: str, description: str) -> FlagParser:
     presets = "\n\n".join(f"preset {name}: {inspect.getdoc(make)}" for name, make in PRESETS.items())
     parser = FlagParser(prog, description, presets)
     parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
