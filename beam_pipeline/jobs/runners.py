@@ -175,9 +175,9 @@ def output_folder(given: str) -> str:
     Raises:
         InvalidInputError: The name would be taken for a pattern where files are listed or deleted.
     """
-    if set(given) & set(_GLOB_CHARACTERS):
+    if "://" in given and set(given) & set(_GLOB_CHARACTERS):
         raise InvalidInputError(
-            f"--output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
+            f"A URL of --output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
             f"Received: {given}"
         )
     return given.rstrip("/")
