@@ -258,7 +258,7 @@ class _Reading:
             osmium.FileProcessor(file)
             .with_areas(osmium.filter.KeyFilter(*self._drawn_keys))
             # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-            .with_locations(None if _bears_locations(file) else storage)
+            .with_locations(None if _bears_locations(file) else storage)  # type: ignore[arg-type]  # None is taken
             .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
         )
