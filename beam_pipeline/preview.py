@@ -16,6 +16,7 @@ from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.names import folder_name, path_name
 from beam_pipeline.runtime.progress import Progress
 
 
@@ -30,20 +31,22 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
         The exit code.
     """
     parser = FlagParser(prog, __doc__ or "")
-    parser.add_argument("dataset", help="a folder that build_dataset wrote")
-    parser.add_argument("--output", type=Path, help="the PNG (DATASET/preview.png)")
+    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote")
+    parser.add_argument(
+        "--output", type=lambda text: Path(path_name(text)), help="the PNG (DATASET/preview.png)"
+    )
     parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
     parser.add_argument("--split", choices=SPLITS, help="only of this split")
     with ending_at_interrupt("no picture was written"):
         try:
-            given = parser.parse_args(argv)
+            given = parser.parse_all(argv)
             require_package("matplotlib", "preview")
             from beam_pipeline.report.preview import draw_preview  # imports matplotlib
 
             use_default_options()
             with Progress(None, "reading and drawing"):
                 path = draw_preview(
-                    DatasetFolder(BeamFiles(), given.dataset.rstrip("/")),
+                    DatasetFolder(BeamFiles(), given.dataset or "."),
                     rows=given.rows,
                     split=given.split,
                     output=given.output,

@@ -17,6 +17,7 @@ from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.names import folder_name
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.verify") -> int:
@@ -30,12 +31,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
         The exit code.
     """
     parser = FlagParser(prog, __doc__ or "")
-    parser.add_argument("dataset", help="a folder that build_dataset wrote, local or gs://")
+    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
     with ending_at_interrupt("nothing was found out"):
         try:
-            given = parser.parse_args(argv).dataset
+            given = parser.parse_all(argv).dataset
             use_default_options()
-            findings = verify_dataset(DatasetFolder(BeamFiles(), given.rstrip("/") or given[:1] or "."))
+            findings = verify_dataset(DatasetFolder(BeamFiles(), given or "."))
         except InvalidInputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

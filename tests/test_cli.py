@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,27 @@ def test_a_command_shows_its_own_help_and_version(command: str, capsys: pytest.C
 def test_a_command_ends_with_its_own_exit_code(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--no_such_flag"]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["build", "--sample", "--output", "out", "--years", "2021", "2022"],
+        ["build", "--sample", "--output", "out", "-seed", "5"],
+        ["select", "--night_lights", "a.tif", "b.tif", "--land_cover", "c.tif", "--output", "out"],
+        ["verify", "out/a", "out/b"],
+        ["preview", "out/a", "-rows", "3"],
+        ["train", "--data", "out", "--seed", "1", "2"],
+        ["evaluate", "--run", "out/run", "--data", "out", "--cells", "1", "2"],
+    ],
+)
+def test_a_word_that_belongs_to_no_flag_ends_every_command(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    assert "error: No flag takes: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_command_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

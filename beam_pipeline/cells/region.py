@@ -35,6 +35,7 @@ MOST_CELLS_DRAWN = 50_000_000
 """Cells from which `max_cells` are drawn: 184 million km2, more than all land."""
 
 _BATCH = 100_000
+_ROUNDING_DEGREES = 1e-9  # a tenth of a millimetre
 _ANY_JSON: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(Any)
 
 # Not \s and \d, which match more than `float` takes.
@@ -210,7 +211,7 @@ def _bbox_polygons(text: str) -> list[BaseGeometry]:
         raise InvalidInputError(
             f"A bounding box is min_lon,min_lat,max_lon,max_lat. Received {len(values)} numbers: {text}"
         )
-    west, south, east, north = values
+    west, south, east, north = _on_the_map(np.array(values).reshape(2, 2)).ravel().tolist()
     if not (-180 <= west <= 180 and -180 <= east <= 180):
         raise InvalidInputError(f"min_lon and max_lon of a bounding box lie in -180 to 180. Received: {text}")
     if not -90 <= south < north <= 90:
@@ -287,6 +288,8 @@ def _polygon(path: str, geometry: Any) -> BaseGeometry:
         raise InvalidInputError(f"The region's GeoJSON at {path} is no polygon: {error}") from error
     if polygon.is_empty:
         raise InvalidInputError(f"The region's GeoJSON at {path} is empty")
+    polygon = shapely.transform(polygon, _on_the_map)
+    _require_short_edges(path, polygon)
     if not polygon.is_valid:
         raise InvalidInputError(
             f"The region's GeoJSON at {path} is not valid: {shapely.is_valid_reason(polygon)}"
@@ -298,3 +301,29 @@ def _polygon(path: str, geometry: Any) -> BaseGeometry:
             f"antimeridian (RFC 7946, 3.1.9). Its bounds are {west:g},{south:g},{east:g},{north:g}"
         )
     return polygon
+
+
+def _on_the_map(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Moves what rounding put a hair beyond the edge of the map back onto it."""
+    edges = np.clip(points, [-180, -90], [180, 90])
+    return np.where(np.abs(points - edges) <= _ROUNDING_DEGREES, edges, points)
+
+
+def _require_short_edges(path: str, polygon: BaseGeometry) -> None:
+    """Refuses edges of which one cannot tell whether they go across the antimeridian or round the other way.
+
+    Those from one end of the map to the other follow its rim, as Antarctica's do.
+    """
+    for part in shapely.get_parts(polygon).tolist():
+        for ring in (part.exterior, *part.interiors):
+            points = shapely.get_coordinates(ring)
+            spans = np.abs(np.diff(points[:, 0]))
+            long = np.flatnonzero((spans > 180) & (spans < 360))
+            if len(long):
+                (west, south), (east, north) = points[long[0]], points[long[0] + 1]
+                raise InvalidInputError(
+                    f"The region's GeoJSON at {path} has an edge of more than 180 degrees, from {west:g},{south:g} to "
+                    f"{east:g},{north:g}. If it is meant to cross the antimeridian, cut the polygon there into a "
+                    "MultiPolygon (RFC 7946, 3.1.9), or give a box whose min_lon is greater than its max_lon, "
+                    "e.g. --area=177,-20,-178,-16. If it is meant to go the other way, put a point on it"
+                )

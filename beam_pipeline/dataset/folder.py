@@ -67,7 +67,7 @@ class DatasetFolder:
         """Returns the names that match, sorted; `*` stops at a slash."""
         # A listing may spell the folder otherwise; the pattern's own depth is what counts.
         depth = pattern.count("/") + 1
-        return ["/".join(path.split("/")[-depth:]) for path in self.files.glob(self.at(pattern))]
+        return ["/".join(path.split("/")[-depth:]) for path in self.files.glob(self.path, pattern)]
 
     def shards(self) -> list[str]:
         """Returns the names of the files that are called like shards, sorted."""

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.flags import FlagParser, RaisingParser, refuse_left_words
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
@@ -65,16 +65,14 @@ def parse_flags(
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
     """
     argv = sys.argv[1:] if argv is None else argv
-    given, others = parser.parse_known_args(_join_areas(argv))
+    argv = _join_areas(argv)
+    given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
     standard.runner = _runner_name(standard.runner or "FnApiRunner")
-    if standard.runner not in _PORTABLE_RUNNERS:  # their job servers bring flags of their own
-        unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
-        if unknown:
-            names = ", ".join(f"--{name}" for name in sorted(unknown))
-            raise InvalidInputError(f"Unknown flags: {names}. See --help. Received: {' '.join(argv)}")
+    # The job servers of portable runners bring flags of their own.
+    refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
     region = options.view_as(GoogleCloudOptions).region
     if region and not _CLOUD_REGION.match(region):
         raise InvalidInputError(
@@ -87,6 +85,30 @@ def parse_flags(
             "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
         )
     return given, options
+
+
+def _left_words(parser: argparse.ArgumentParser, argv: Sequence[str], *, others_flags: bool) -> list[str]:
+    """Returns the words that neither our parser takes nor Beam's.
+
+    Both are asked at once: which word a flag takes depends on what stands between them. Beam itself only warns.
+
+    Args:
+        parser: Knows the job's flags.
+        argv: The command line.
+        others_flags: Whether flags that nobody here knows are somebody's, each with a value or without, as Beam
+            takes them.
+    """
+    beams: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=beams.append)  # Beam's way to its own parser
+    both = RaisingParser(
+        parents=[*beams, parser], add_help=False, allow_abbrev=False, conflict_handler="resolve"
+    )
+    left = both.parse_known_args(argv)[1]
+    if others_flags:
+        for flag in {word.partition("=")[0] for word in left if word.startswith("--") and word != "--"}:
+            both.add_argument(flag, nargs="?")
+        left = both.parse_known_args(argv)[1]
+    return left
 
 
 def runs_locally(options: PipelineOptions) -> bool:
@@ -153,9 +175,9 @@ def output_folder(given: str) -> str:
     Raises:
         InvalidInputError: The name would be taken for a pattern where files are listed or deleted.
     """
-    if set(given) & set(_GLOB_CHARACTERS):
+    if "://" in given and set(given) & set(_GLOB_CHARACTERS):
         raise InvalidInputError(
-            f"--output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
+            f"A URL of --output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
             f"Received: {given}"
         )
     return given.rstrip("/")

@@ -14,7 +14,8 @@ from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX
+from beam_pipeline.runtime.files import PARTIAL_SUFFIX, join
+from beam_pipeline.runtime.local_files import delete_path, matching_files, named_files
 from beam_pipeline.runtime.retries import RetryPolicy
 
 FileSystems: Any = _FileSystems  # carries no types
@@ -146,12 +147,19 @@ class BeamFiles:
                 os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             FileSystems.rename([source], [target])
 
-    def glob(self, pattern: str) -> list[str]:
-        """Returns the paths that match, sorted; `*` stops at a slash."""
+    def glob(self, folder: str, pattern: str) -> list[str]:
+        """Returns the paths of the files below a folder that match, sorted; `*` stops at a slash.
+
+        Args:
+            folder: A name, not a pattern. In a URL it holds none of Beam's signs: `runners.output_folder`.
+            pattern: Relative to it.
+        """
 
         def look() -> list[str]:
-            with _faults("list", pattern):
-                return sorted(found.path for found in _match(pattern))
+            with _faults("list", folder):
+                if _is_local(folder):
+                    return matching_files(folder, pattern)
+                return sorted(found.path for found in _match(join(folder, pattern)))
 
         return with_retries(look)
 
@@ -163,8 +171,8 @@ class BeamFiles:
     def _delete(path: str) -> None:
         with _faults("delete", path):
             if _is_local(path):
-                if os.path.exists(path):
-                    FileSystems.delete([path])
+                if os.path.lexists(path):
+                    delete_path(path)  # Beam takes the path for a pattern
                 return
             # An object store has no folders: delete the object, and all whose names begin with path/.
             paths = [found.path for found in _match(path.rstrip("/") + "/**")]
@@ -196,25 +204,56 @@ def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
     """Returns the files that paths and globs name, each once.
 
     Args:
-        patterns: Paths or globs, local or gs://.
+        patterns: Paths or globs, local or gs://. A local file that is called like a pattern is taken by its name.
         flag: The flag that they were given by, for messages.
 
     Returns:
         Paths, sorted within each pattern.
 
     Raises:
-        InvalidInputError: A pattern matches nothing.
+        InvalidInputError: A pattern matches nothing or a folder.
     """
     paths: list[str] = []
     for pattern in patterns:
         try:
-            found = sorted(metadata.path for metadata in _match(pattern))
+            found = (
+                named_files(pattern)
+                if _is_local(pattern)
+                else sorted(metadata.path for metadata in _match(pattern))
+            )
         except Exception as error:
             raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
         if not found:
             raise InvalidInputError(f"{flag} matches no file. Received: {pattern}")
+        folders = [path for path in found if _is_local(path) and os.path.isdir(path)]
+        if folders:
+            raise InvalidInputError(
+                f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"
+            )
+        unreadable = [path for path in found if not _is_utf_8(path)]
+        if unreadable:
+            raise InvalidInputError(f"{flag} finds a name that is no UTF-8: {unreadable[0]}. Rename the file")
         paths += found
     return list(dict.fromkeys(paths))
+
+
+def read_given_text(path: str, flag: str) -> str:
+    """Reads a text that a person gives: UTF-8, with or without the mark that Windows puts before it.
+
+    Args:
+        path: A local path or a URL.
+        flag: The flag that it was given by, for messages.
+
+    Raises:
+        InvalidInputError: It cannot be read.
+    """
+    try:
+        return BeamFiles().read_bytes(path).decode("utf-8-sig")
+    except Exception as error:
+        # More than faults: each cloud's client has classes of its own.
+        raise InvalidInputError(
+            f"{flag} cannot be read: {error}. Give a UTF-8 text. Received: {path}"
+        ) from error
 
 
 def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
@@ -285,6 +324,14 @@ def _match(pattern: str) -> list[Any]:
     """Returns Beam's metadata of the files that match."""
     (match,) = FileSystems.match([pattern])
     return list(match.metadata_list)
+
+
+def _is_utf_8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_local(path: str) -> bool:

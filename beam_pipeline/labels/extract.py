@@ -252,10 +252,13 @@ class _Reading:
             else osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.RELATION | osmium.osm.AREA)
         )
         points.enable_for(osmium.osm.NODE)
+        file = osmium.io.File(str(self._path), "pbf")
+        storage = "sparse_file_array" if self._is_large else "flex_mem"
         return (
-            osmium.FileProcessor(osmium.io.File(str(self._path), "pbf"))
-            .with_locations("sparse_file_array" if self._is_large else "flex_mem")
+            osmium.FileProcessor(file)
             .with_areas(osmium.filter.KeyFilter(*self._drawn_keys))
+            # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
+            .with_locations(None if _bears_locations(file) else storage)  # type: ignore[arg-type]  # None is taken
             .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
         )
@@ -305,6 +308,8 @@ class _Reading:
 
     def _check_order(self, processor: Any) -> None:
         """Refuses a file in which ways come before their nodes: pyosmium takes them for ways without nodes."""
+        if processor.node_location_storage is None:
+            return  # the ways bear their locations, so the nodes' place in the file is nothing to them
         for node_id in self._missing_nodes:
             if node_id < 0:
                 continue  # of those, which OpenStreetMap does not give out, no location is ever kept
@@ -313,6 +318,14 @@ class _Reading:
             except KeyError:
                 continue
             raise _unsorted(self._path.name, f"node {node_id} comes after a way of it")
+
+
+def _bears_locations(file: Any) -> bool:
+    """Tells whether the ways of a file bear the locations of their nodes (`osmium add-locations-to-ways`)."""
+    with osmium.io.Reader(file, osmium.osm.NOTHING) as reader:
+        header = reader.header()
+    names = (header.get(f"pbf_optional_feature_{number}", "") for number in itertools.count())
+    return "LocationsOnWays" in itertools.takewhile(bool, names)
 
 
 def _unsorted(name: str, detail: str) -> PermanentFault:

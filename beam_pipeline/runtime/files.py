@@ -40,8 +40,13 @@ class Files(Protocol):
     def rename(self, source: str, target: str) -> None:
         """Moves a file, over an old one, and makes the folders it needs."""
 
-    def glob(self, pattern: str) -> list[str]:
-        """Returns the paths that match, sorted; `*` stops at a slash."""
+    def glob(self, folder: str, pattern: str) -> list[str]:
+        """Returns the paths of the files below a folder that match, sorted; `*` stops at a slash.
+
+        Args:
+            folder: A name, not a pattern.
+            pattern: Relative to it.
+        """
 
     def delete(self, path: str) -> None:
         """Deletes a file, or a folder and all in it; nothing happens where there is none."""
@@ -62,5 +67,5 @@ def delete_leftovers(files: Files, output: str) -> None:
     """Deletes what killed attempts left aside; to be called when nobody writes any more."""
     files.delete(join(output, TEMPORARY_FOLDER))
     for pattern in (f"*{PARTIAL_SUFFIX}", f"*/*{PARTIAL_SUFFIX}"):
-        for path in files.glob(join(output, pattern)):
+        for path in files.glob(output, pattern):
             files.delete(path)

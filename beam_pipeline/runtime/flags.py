@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from beam_pipeline import __version__
@@ -16,7 +16,22 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 + SIGINT, as shells say."""
 
 
-class FlagParser(argparse.ArgumentParser):
+SEVERAL_VALUES = (
+    "A flag takes one word: write several values with commas and no spaces (--years 2019,2021), quote a pattern "
+    "('vnl_*.tif'), and begin a flag with two dashes"
+)
+"""How a person says what was meant by a word that no flag takes."""
+
+
+class RaisingParser(argparse.ArgumentParser):
+    """A parser that raises instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `InvalidInputError`, which takes secrets out of what it quotes."""
+        raise InvalidInputError(f"{message}. See --help.")
+
+
+class FlagParser(RaisingParser):
     """A parser that takes no abbreviations, knows `--version`, and raises instead of leaving the process.
 
     Args:
@@ -35,9 +50,36 @@ class FlagParser(argparse.ArgumentParser):
         )
         self.add_argument("--version", action="version", version=f"opensentinelmap {__version__}")
 
-    def error(self, message: str) -> NoReturn:
-        """Raises `InvalidInputError`, which takes secrets out of what it quotes."""
-        raise InvalidInputError(f"{message}. See --help.")
+    def parse_all(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parses a command line that nobody else reads.
+
+        Args:
+            argv: Arguments without the program's name; those of the process by default.
+
+        Raises:
+            InvalidInputError: A flag is malformed, or a word belongs to no flag.
+        """
+        given, left = self.parse_known_args(argv)
+        refuse_left_words(left)
+        return given
+
+
+def refuse_left_words(words: Sequence[str]) -> None:
+    """Refuses what belongs to no flag.
+
+    Args:
+        words: What parsers left of a command line.
+
+    Raises:
+        InvalidInputError: There are any.
+    """
+    flags = [word.partition("=")[0] for word in words if word.startswith("--") and word != "--"]
+    if flags:
+        raise InvalidInputError(
+            f"Unknown flags: {', '.join(flags)}. See --help. Left over: {' '.join(words)}"
+        )
+    if words:
+        raise InvalidInputError(f"No flag takes: {' '.join(words)}. {SEVERAL_VALUES}. See --help.")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.names import folder_name
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
 
@@ -24,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC\n"
         "catalogue, an OpenStreetMap extract, night lights and land cover. Nothing in it exists.",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="the folder to make (default: a cache)")
+    parser.add_argument(
+        "--output", type=folder_name, metavar="DIR", help="the folder to make (default: a cache)"
+    )
     parser.add_argument("--cells", type=int, default=50, help=f"about how many cells, up to {MAX_CELLS} (50)")
     parser.add_argument("--seed", type=int, default=0, help="of the place and the splits (0)")
     parser.add_argument(
@@ -34,8 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     started = time.monotonic()
     try:
-        flags = parser.parse_args(argv)
-        directory = flags.output or default_directory(flags.cells, flags.seed, flags.full_tiles)
+        flags = parser.parse_all(argv)
+        directory = (
+            Path(flags.output)
+            if flags.output
+            else default_directory(flags.cells, flags.seed, flags.full_tiles)
+        )
         world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.names import folder_name, path_name
 from model_tf.training.settings import STRATEGIES, Backend
 
 
@@ -49,9 +50,15 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         InvalidInputError: A flag is unknown or its value cannot be.
     """
     parser = FlagParser(prog, description)
-    parser.add_argument("--run", required=True, help="folder that train.py wrote, local or gs://")
-    parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
-    parser.add_argument("--output", help="folder of the results, local or gs:// (default: RUN/evaluation)")
+    parser.add_argument(
+        "--run", type=folder_name, required=True, help="folder that train.py wrote, local or gs://"
+    )
+    parser.add_argument(
+        "--data", type=folder_name, required=True, help="folder of the dataset, local or gs://"
+    )
+    parser.add_argument(
+        "--output", type=folder_name, help="folder of the results, local or gs:// (default: RUN/evaluation)"
+    )
     parser.add_argument(
         "--split", default="testing", help="training, validation or testing (default: %(default)s)"
     )
@@ -63,7 +70,10 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         help="cells on the panel (default: those with most categories)",
     )
     parser.add_argument(
-        "--checkpoint", default="best", help="best, last or the path of a .keras file (default: %(default)s)"
+        "--checkpoint",
+        type=path_name,
+        default="best",
+        help="best, last or the path of a .keras file (default: %(default)s)",
     )
     parser.add_argument(
         "--pairs_per_batch", type=int, help="pairs of images at once (default: as in training)"
@@ -74,7 +84,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         default="tensorflow",
         help="of Keras; any runs the nets of all (default: %(default)s)",
     )
-    given = parser.parse_args(argv)
+    given = parser.parse_all(argv)
     if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
         parser.error(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
     return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, "evaluation")})

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.names import folder_name
 from model_tf.training.settings import PRESETS, TrainSettings, Weights
 
 
@@ -45,7 +46,7 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     Raises:
         InvalidInputError: A flag is unknown or its value cannot be.
     """
-    given = vars(_parser(prog, description).parse_args(argv))
+    given = vars(_parser(prog, description).parse_all(argv))
     settings = PRESETS[given["preset"]]()
     changes = {
         field.name: given[field.name]
@@ -65,12 +66,17 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     )
 
 
-def _parser(prog: str, description: str) -> argparse.ArgumentParser:
+def _parser(prog: str, description: str) -> FlagParser:
     presets = "\n\n".join(f"preset {name}: {inspect.getdoc(make)}" for name, make in PRESETS.items())
     parser = FlagParser(prog, description, presets)
-    parser.add_argument("--data", required=True, help="folder of the dataset, local or gs://")
     parser.add_argument(
-        "--output", default="out/run", help="folder of the run, local or gs:// (default: %(default)s)"
+        "--data", type=folder_name, required=True, help="folder of the dataset, local or gs://"
+    )
+    parser.add_argument(
+        "--output",
+        type=folder_name,
+        default="out/run",
+        help="folder of the run, local or gs:// (default: %(default)s)",
     )
     parser.add_argument("--preset", choices=PRESETS, default="paper", help="settings to begin with (paper)")
     parser.add_argument("--tpu", default="", help="name of the TPU for --strategy tpu, local on a TPU VM")

@@ -86,7 +86,7 @@ def read_chips(folders: Sequence[str]) -> list[Image]:
 def read_sample(output: str) -> list[Image]:
     """Reads the images of a built dataset, at most 64."""
     files = BeamFiles()
-    shards = files.glob(f"{output}/opensentinelmap-*")
+    shards = files.glob(output, "opensentinelmap-*")
     payloads = itertools.chain.from_iterable(read_shard(files, shard) for shard in shards)
     return [image for payload in itertools.islice(payloads, 32) for image in decode(payload).images]
 

@@ -27,7 +27,7 @@ def output(tmp_path, monkeypatch):
 
 
 def listing(output):
-    return BeamFiles().glob(f"{output}/opensentinelmap-*")
+    return BeamFiles().glob(output, "opensentinelmap-*")
 
 
 def test_commit(output):
@@ -95,9 +95,9 @@ def test_killed_at_any_step_a_unit_is_whole_or_not_there(output):
             break
     assert steps >= 5
     assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
-    assert files.glob(f"{output}/summaries/*.summary.json") == [summary_path(output, NAME)]
+    assert files.glob(output, "summaries/*.summary.json") == [summary_path(output, NAME)]
     delete_leftovers(files, output)
-    assert files.glob(f"{output}/tmp/*") == []
+    assert files.glob(output, "tmp/*") == []
     assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
 
 
@@ -181,4 +181,4 @@ def test_an_attempt_that_fails_leaves_nothing_aside(output):
 
     with pytest.raises(TransientFault):
         commit_unit(DatasetFolder(FullDisk(), output), NAME, [b"one"], SUMMARY)
-    assert BeamFiles().glob(f"{output}/tmp/*") == []
+    assert BeamFiles().glob(output, "tmp/*") == []

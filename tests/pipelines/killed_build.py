@@ -99,7 +99,7 @@ def run() -> int:
     kills = 0
     use_default_options()
     while True:
-        done = [path.rpartition("/")[2] for path in BeamFiles().glob(f"{given.output}/{DATASET_NAME}-*")]
+        done = [path.rpartition("/")[2] for path in BeamFiles().glob(given.output, f"{DATASET_NAME}-*")]
         steps = round(given.most_steps ** draw.random()) if kills < given.most_kills else 0
         where, code = attempt(argv, steps)
         print(json.dumps({"died": where, "code": code, "done_before": done}), flush=True)

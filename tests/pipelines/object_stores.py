@@ -32,5 +32,5 @@ def check_files(folder: str) -> None:
     files.write_bytes(f"{folder}/tmp/b", [b"left over"])
     files.delete(f"{folder}/tmp")
     files.delete(f"{folder}/tmp")
-    assert files.glob(f"{folder}/*") == [f"{folder}/{name}" for name in ("a", "empty", "none")]
-    assert files.glob(f"{folder}/*/*") == []
+    assert files.glob(folder, "*") == [f"{folder}/{name}" for name in ("a", "empty", "none")]
+    assert files.glob(folder, "*/*") == []

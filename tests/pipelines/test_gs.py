@@ -62,5 +62,5 @@ def test_a_build_on_gs_has_the_bytes_of_a_local_one(bucket: str, built: Built, w
     ):
         name = str(path.relative_to(built.folder))
         assert files.read_bytes(f"{bucket}/{name}") == path.read_bytes(), name
-    assert files.glob(f"{bucket}/tmp/*") == []
+    assert files.glob(bucket, "tmp/*") == []
     assert verify([bucket]) == 0

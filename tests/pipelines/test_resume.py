@@ -488,14 +488,27 @@ def test_a_finished_set_that_is_read_only_is_an_error_of_input(
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("name", ["set?", "set*", "set[1]"])
-def test_a_folder_whose_name_is_a_pattern_is_refused(
-    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+def test_a_folder_may_be_called_like_a_pattern_and_holds_what_any_other_does(
+    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "set1").mkdir()
-    assert build(world, tmp_path / name).code == 2
-    assert "--output must hold none of * ? [" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["set1"]
+    beside = tmp_path / "v 1"
+    beside.mkdir()
+    (beside / "opensentinelmap-stray").touch()
+    there = build(world, tmp_path / "v [1]*?,~ü")
+    assert there.code == 0
+    assert there.shards == built.shards
+    assert list(beside.iterdir()) == [beside / "opensentinelmap-stray"]
+    (there.folder / "opensentinelmap-stray").touch()
+    capsys.readouterr()
+    assert verify([str(there.folder)]) == 1
+    assert "opensentinelmap-stray" in capsys.readouterr().out
+
+
+def test_a_url_that_is_a_pattern_is_refused(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*flags(world, tmp_path / "set"), "--output", "gs://bucket/set*"]) == 2
+    assert "A URL of --output must hold none of * ? [" in capsys.readouterr().err
 
 
 def test_the_order_of_extracts_decides_nothing(world: SampleWorld, tmp_path: Path) -> None:

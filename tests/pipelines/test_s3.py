@@ -70,14 +70,14 @@ def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
         write_plan(DatasetFolder(files, folder), make_fingerprint(seed=1), texts)
     assert files.read_text(f"{folder}/plan/units.jsonl") == "{}\n"
     names = ["fingerprint.json", "units.jsonl"]  # no claim is left
-    assert files.glob(f"{folder}/plan/*") == [f"{folder}/plan/{name}" for name in names]
+    assert files.glob(folder, "plan/*") == [f"{folder}/plan/{name}" for name in names]
 
     # Another launch has left its claim, and has not come to its fingerprint yet.
     claim = f"s3://{BUCKET}/other/plan/launch-{'0' * 64}.1.part"
     files.write_bytes(claim, [b"\n"])
     with pytest.raises(InvalidInputError, match="another launch, with other settings"):
         write_plan(DatasetFolder(files, f"s3://{BUCKET}/other"), make_fingerprint(seed=0), texts)
-    assert files.glob(f"s3://{BUCKET}/other/plan/*") == [claim]
+    assert files.glob(f"s3://{BUCKET}/other", "plan/*") == [claim]
 
 
 @pytest.mark.slow  # Beam makes a client for each operation, so a build takes minutes

@@ -10,10 +10,11 @@ from beam_pipeline.cells.region import cells_in_region, is_bbox
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
-from beam_pipeline.jobs.storage import BeamFiles, expand_globs, header_copy
+from beam_pipeline.jobs.storage import expand_globs, header_copy, read_given_text
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_url
+from beam_pipeline.labels.pbf_strings import breaks_off
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.progress import Progress
@@ -102,8 +103,8 @@ def find_cells(given: Any, seed: int) -> list[Cell]:
     if given.cells is not None:
         if given.max_cells is not None:
             raise InvalidInputError("--max_cells goes with --area: a --cells file is taken whole")
-        return parse_cells_csv(_read(given.cells, "--cells"), given.cells)
-    area = given.area if is_bbox(given.area) else _read(given.area, "--area")
+        return parse_cells_csv(read_given_text(given.cells, "--cells"), given.cells)
+    area = given.area if is_bbox(given.area) else read_given_text(given.area, "--area")
     found = cells_in_region(area, given.max_cells, seed)
     if not found.cells:
         raise InvalidInputError(
@@ -180,13 +181,14 @@ def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
         for path in paths:
             with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
                 extracts.append(check_extract(local))
+                # Of a remote one only the head is here. Found later, the whole file would be that of another dataset.
+                if local == path and breaks_off(local):
+                    raise InvalidInputError(
+                        f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it "
+                        "again, then give the same command"
+                    )
             progress.update()
     return extracts
-
-
-def _read(path: str, flag: str) -> str:
-    with naming(flag, "read", path, "Give a UTF-8 text"):
-        return BeamFiles().read_text(path)
 
 
 @contextlib.contextmanager

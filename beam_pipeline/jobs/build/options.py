@@ -11,10 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
+from beam_pipeline.jobs.storage import read_given_text
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.names import folder_name, path_name, path_names
 
 PROG = "python -m beam_pipeline.build_dataset"
 
@@ -45,9 +47,12 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
 
 def _add_cells(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where (one of --cells, --area, --sample)")
-    group.add_argument("--cells", metavar="CSV", help="a spatial_cell_info.csv: ours or the published one")
+    group.add_argument(
+        "--cells", type=path_name, metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
+    )
     group.add_argument(
         "--area",
+        type=path_name,
         metavar="BBOX|GEOJSON",
         help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon",
     )
@@ -62,7 +67,12 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sample_cells", type=int, default=50, help="about how many cells the sample has (50)"
     )
-    group.add_argument("--sample_dir", metavar="DIR", help="keep the sample's inputs here (default: a cache)")
+    group.add_argument(
+        "--sample_dir",
+        type=folder_name,
+        metavar="DIR",
+        help="keep the sample's inputs here (default: a cache)",
+    )
 
 
 def _add_imagery(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +80,7 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
     group.add_argument(
         "--stac_url",
+        type=path_name,
         help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
     )
     group.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
@@ -110,20 +121,26 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("labels")
     group.add_argument(
         "--osm",
+        type=path_names,
         metavar="PBF[,PBF...]|overpass",
         help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
     )
     group.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
     group.add_argument(
-        "--overpass_cache", metavar="DIR", help="keep Overpass answers here (default: a cache)"
+        "--overpass_cache",
+        type=folder_name,
+        metavar="DIR",
+        help="keep Overpass answers here (default: a cache)",
     )
-    group.add_argument("--ontology", metavar="JSON", help="another osm_categories.json")
+    group.add_argument("--ontology", type=path_name, metavar="JSON", help="another osm_categories.json")
     group.add_argument("--no_none_labels", action="store_true", help="never write 254; unknown stays 255")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--output", metavar="DIR", help="the dataset's folder, local or gs://")
+    group.add_argument(
+        "--output", type=folder_name, metavar="DIR", help="the dataset's folder, local or gs://"
+    )
     group.add_argument(
         "--retry_dead_letters",
         action="store_true",
@@ -189,7 +206,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         value = getattr(given, name)
         if value is not None and not low <= value <= high:
             raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
-    overpass = given.osm == OVERPASS
+    overpass = given.osm == (OVERPASS,)
     return BuildSettings(
         output=output_folder(given.output),
         years=parse_years(given.years or "2017-2020"),
@@ -207,7 +224,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         allow_single=given.allow_single,
         reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
         requests_per_second=share_per_second(options, given.max_requests_per_second),
-        extracts=() if overpass else tuple(part for part in given.osm.split(",") if part),
+        extracts=() if overpass else given.osm,
         overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
         ontology_json=_ontology_text(given.ontology),
@@ -269,10 +286,6 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
 def _ontology_text(path: str | None) -> str:
     if path is None:
         return DEFAULT_ONTOLOGY.read_text()
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"--ontology cannot be read: {error}. Received: {path}") from error
+    text = read_given_text(path, "--ontology")
     Ontology.load(text)
     return text

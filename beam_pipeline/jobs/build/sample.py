@@ -47,7 +47,7 @@ def use_sample(given: Any, local: bool) -> SampleCells:
             f"--sample_dir cannot be written: {error}. Give a folder that can be. Received: {directory}"
         ) from error
     given.stac_url = str(world.stac_catalog)
-    given.osm = str(world.osm_extract)
+    given.osm = (str(world.osm_extract),)
     given.years = given.years or ",".join(map(str, world.years))
     return _select_sample(world, given.seed)
 

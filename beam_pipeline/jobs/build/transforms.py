@@ -94,13 +94,22 @@ class ReadPlan(beam.PTransform):
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Unit]:
         return (
             pipeline
-            | "ReadLines" >> beam.io.ReadFromText(f"{self.settings.output}/{UNITS_FILE}")
+            # Not ReadFromText, which takes the folder for a pattern.
+            | "Plan" >> beam.Create([UNITS_FILE])
+            | "ReadLines" >> beam.ParDo(_ReadLines(self.settings))
             | "Parse" >> beam.Map(Unit.from_json)
             # While elements are small: what follows asks storage unit by unit, and must not fuse with the reading of
             # one file.
             | beam.Reshuffle()
             | "Pending" >> beam.ParDo(_Pending(self.settings))
         )
+
+
+class _ReadLines(Stage):
+    stage = "plan"
+
+    def process(self, name: str) -> Iterator[str]:
+        yield from self.folder.read_text(name).splitlines()
 
 
 class _Pending(Stage):

@@ -66,8 +66,9 @@ def expanded(path: str, folder: str) -> str:
 
 def _name(path: str) -> str:
     """Returns a name that changes when the file does."""
-    (match,) = FileSystems.match([path])
-    metadata: Any = match.metadata_list[0]
+    metadata: Any = FileSystems.get_filesystem(path).metadata(
+        path
+    )  # no match, which would take it for a pattern
     stem = path.rpartition("/")[2].removesuffix(".gz").removesuffix(".tif")
     return f"{stem}-{metadata.size_in_bytes}-{int(metadata.last_updated_in_seconds)}.tif"
 

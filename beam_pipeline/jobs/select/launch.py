@@ -13,7 +13,7 @@ from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
-from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy
+from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy, read_given_text
 from beam_pipeline.maps.activity import count_reached
 from beam_pipeline.maps.rasters import (
     RasterFile,
@@ -24,7 +24,7 @@ from beam_pipeline.maps.rasters import (
     require_water,
 )
 from beam_pipeline.runtime.extras import require_package
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.progress import Progress
 
@@ -99,10 +99,7 @@ def _region(area: str | None) -> str | None:
     if area is None:
         return None
     if not is_bbox(area):
-        try:
-            area = BeamFiles().read_text(area)
-        except (Fault, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"--area cannot be read: {error}. Received: {area}") from error
+        area = read_given_text(area, "--area")
     region_polygons(area)
     return area
 
@@ -119,7 +116,7 @@ def _require_writable(output: str) -> None:
 
 def _night_lights(given: Any, local: bool) -> list[RasterFile]:
     folder = given.expanded_dir or (default_folder() if local else "")
-    paths = expand_globs([part for part in given.night_lights.split(",") if part], "--night_lights")
+    paths = expand_globs(given.night_lights, "--night_lights")
     if not paths:
         raise InvalidInputError(f"--night_lights names no file. Received: {given.night_lights!r}")
     if not folder and any(path.endswith(".gz") for path in paths):

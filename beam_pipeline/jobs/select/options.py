@@ -11,6 +11,7 @@ from beam_pipeline.jobs.runners import job_parser, parse_flags
 from beam_pipeline.maps.rasters import RasterFile
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.runtime.names import folder_name, path_name, path_names
 
 PROG = "python -m beam_pipeline.select_cells"
 
@@ -66,20 +67,26 @@ def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
     inputs = parser.add_argument_group("inputs")
     inputs.add_argument(
         "--night_lights",
+        type=path_names,
         metavar="TIF[,TIF...]",
         help="VIIRS annual composites (EOG VNL, average_masked), .tif or .tif.gz; globs are expanded; local or gs://",
     )
     inputs.add_argument(
-        "--land_cover", metavar="TIF|NC", help="the CCI land-cover map, GeoTIFF or the original NetCDF"
+        "--land_cover",
+        type=path_name,
+        metavar="TIF|NC",
+        help="the CCI land-cover map, GeoTIFF or the original NetCDF",
     )
     inputs.add_argument(
         "--expanded_dir",
+        type=folder_name,
         metavar="DIR",
         help="keep expanded .tif.gz here, 11.6 GB each (default: a cache; on a cluster a folder all workers see)",
     )
     which = parser.add_argument_group("which cells")
     which.add_argument(
         "--area",
+        type=path_name,
         metavar="BBOX|GEOJSON",
         help="only cells with their centre in min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon",
     )
@@ -91,7 +98,10 @@ def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
     which.add_argument("--seed", type=int, default=0, help="of cells, tiles and splits (0)")
     out = parser.add_argument_group("output")
     out.add_argument(
-        "--output", metavar="DIR", help="folder of spatial_cell_info.csv and .json, local or gs://"
+        "--output",
+        type=folder_name,
+        metavar="DIR",
+        help="folder of spatial_cell_info.csv and .json, local or gs://",
     )
     out.add_argument(
         "--plot", action="store_true", help="draw a map of the cells by split beside them (.png)"

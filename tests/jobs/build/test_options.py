@@ -144,6 +144,51 @@ def test_the_help_shows_the_command_and_every_flag(capsys: pytest.CaptureFixture
     assert all(f"--{name} " in said for name in vars(build_parser().parse_args([])))
 
 
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [
+        (["--years", "2021", "2022"], "2022"),
+        (["-seed", "5"], "-seed 5"),
+        (["--osm", "a.osm.pbf", "b.osm.pbf", "c.osm.pbf"], "b.osm.pbf c.osm.pbf"),
+        (["2022"], "2022"),
+        (["--", "x"], "-- x"),
+        (["--save_main_session", "x"], "x"),
+        (["--experiments", "a", "b"], "b"),
+        (["--runner", "DirectRunner", "DataflowRunner"], "DataflowRunner"),
+        (["--runner=FlinkRunner", "--of_the_server", "--years", "2021", "2022"], "2022"),
+        (["--runner=FlinkRunner", "--of_the_server=3", "4"], "4"),
+        (["--runner=FlinkRunner", "-of_the_server", "4"], "-of_the_server 4"),
+    ],
+)
+def test_a_word_that_belongs_to_no_flag_is_refused(flags: list[str], left: str) -> None:
+    with pytest.raises(
+        InvalidInputError, match=f"No flag takes: {left}\\. .* with commas .* quote a pattern"
+    ):
+        parse_build_flags([*NEEDED, *flags])
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        (["--runner", "DirectRunner"], {"runner": "DirectRunner"}),
+        (["--experiments", "a", "--experiments=b"], {"experiments": ["a", "b"]}),
+        (["--save_main_session", "--job_name", "x"], {"save_main_session": True, "job_name": "x"}),
+        (
+            ["--runner=FlinkRunner", "--flink_master", "host:1", "--of_the_server", "4", "--a=b", "--c"],
+            {"flink_master": "host:1", "of_the_server": "4", "a": "b", "c": True},
+        ),
+    ],
+)
+def test_beams_flags_take_their_words(flags: list[str], options: dict[str, object]) -> None:
+    _, beams = parse_build_flags([*NEEDED, *flags])
+    assert beams.get_all_options(retain_unknown_options=True).items() >= options.items()
+
+
+def test_a_wrong_value_of_a_beam_flag_is_told_as_ours_are() -> None:
+    with pytest.raises(InvalidInputError, match="--direct_num_workers: invalid int value: 'x'"):
+        parse_build_flags([*NEEDED, "--direct_num_workers", "x"])
+
+
 def test_unknown_flags_and_lossy_modes_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="--cels"):
         parse_build_flags([*NEEDED, "--cels", "x.csv"])

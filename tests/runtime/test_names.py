@@ -1,0 +1,70 @@
+"""Names of files as people type them."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.jobs.storage import BeamFiles, expand_globs, read_given_text
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.names import folder_name, path_name, path_names
+
+
+def test_home_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of/mine")
+    assert path_name("~/a~") == "/home/of/mine/a~"
+    assert folder_name("~") == "/home/of/mine"
+    assert path_names("~/a,b~,~/c*") == ("/home/of/mine/a", "b~", "/home/of/mine/c*")
+    assert path_name("./~") == "./~"
+
+
+@pytest.mark.parametrize("text", ["/", "//", "gs://", "gs:///"])
+def test_the_root_is_no_folder(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="Is a variable before the slash empty"):
+        folder_name(text)
+
+
+def test_a_folder_ends_in_no_slash() -> None:
+    assert [folder_name(text) for text in ("a/", "gs://b/c//", "/a", "")] == ["a", "gs://b/c", "/a", ""]
+
+
+def test_bytes_that_are_no_utf_8_are_refused() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no UTF-8"):
+        path_name("a\udcff")
+
+
+def test_a_file_beats_what_its_name_could_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b", "a", "x*", "xy", "v[1]", "v1", ".x"):
+        Path(name).touch()
+    assert path_names("a,b,a,c,") == ("a,b", "a", "c")
+    assert expand_globs(["x*"], "--osm") == ["x*"]
+    assert expand_globs(["x?"], "--osm") == ["x*", "xy"]
+    assert expand_globs(["v[1]"], "--osm") == ["v[1]"]
+    assert expand_globs(["v?"], "--osm") == ["v1"]
+    assert expand_globs(["?*"], "--osm") == ["a", "a,b", "v1", "v[1]", "x*", "xy"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"--osm takes files\. Received a folder"):
+        expand_globs([str(tmp_path)], "--osm")
+
+
+def test_a_listing_takes_the_folder_by_its_name(tmp_path: Path) -> None:
+    files = BeamFiles()
+    for folder in ("v [1]", "v 1"):
+        files.write_text(f"{tmp_path}/{folder}/sub/x.json", "")
+    folder = f"{tmp_path}/v [1]"
+    assert files.glob(folder, "*/*.json") == [f"{folder}/sub/x.json"]
+    files.delete(f"{folder}/sub")
+    assert files.glob(folder, "*/*.json") == []
+    assert files.exists(f"{tmp_path}/v 1/sub/x.json")
+
+
+def test_a_mark_before_a_text_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "area.geojson"
+    path.write_bytes(b"\xef\xbb\xbf{}")
+    assert read_given_text(str(path), "--area") == "{}"
+    path.write_bytes("{}".encode("utf-16"))
+    with pytest.raises(InvalidInputError, match=r"--area cannot be read: .* Give a UTF-8 text"):
+        read_given_text(str(path), "--area")
