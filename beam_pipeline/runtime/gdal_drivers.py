@@ -10,8 +10,11 @@ import logging
 import rasterio
 import rasterio.features
 
-KEPT = frozenset({"COG", "GTiff", "HDF5Image", "MEM", "netCDF"})
-"""COG writes the sample world, MEM holds what is drawn, and the others read. `docs/security.md` says it too."""
+KEPT = frozenset({"COG", "GTiff", "HDF5Image", "MEM", "PNG", "netCDF"})
+"""COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed, the others read.
+
+`docs/security.md` says it too.
+"""
 
 SKIPPED = """
     AAIGrid ACE2 ADRG AIG AVCBin AVCE00 AirSAR BAG BIGGIF BLX BMP BSB BT BYN CALS CEOS COASP COSAR CPG CTG CTable2 DAAS
@@ -19,7 +22,7 @@ SKIPPED = """
     FIT GFF GIF GNMDatabase GNMFile GPKG GRASSASCIIGrid GRIB GS7BG GSAG GSBG GSC GTI GTX GXF GenBin GeoJSON GeoJSONSeq
     HDF5 HF2 HFA HTTP ILWIS IRIS ISCE ISG ISIS2 ISIS3 JAXAPALSAR JDEM JP2OpenJPEG JPEG KMLSUPEROVERLAY KRO L1B LAN LCP
     LOSLAS Leveller MAP MBTiles MFF MFF2 MRF MSGN MVT Memory NDF NGSGEOID NITF NOAA_B NSIDCbin NTv2 NWT_GRC NWT_GRD OSM
-    OZI PAux PCIDSK PCRaster PDF PDS PDS4 PLMOSAIC PNG PNM PRF R RIK RMF ROI_PAC RPFTOC RRASTER RS2 RST Rasterlite S102
+    OZI PAux PCIDSK PCRaster PDF PDS PDS4 PLMOSAIC PNM PRF R RIK RMF ROI_PAC RPFTOC RRASTER RS2 RST Rasterlite S102
     S104 S111 SAFE SAGA SAR_CEOS SDTS SENTINEL2 SGI SIGDEM SNAP_TIFF SNODAS SQLite SRP SRTMHGT STACIT STACTA TGA TIL TSX
     Terragen TopoJSON USGSDEM VICAR VRT WCS WEBP WMS WMTS XPM XYZ ZMap Zarr
 """
