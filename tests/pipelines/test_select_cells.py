@@ -312,7 +312,7 @@ def test_bad_rasters_are_refused_before_launch(
             ["--num_cells", "50", "--area", "6.0,49.5,6.05,49.55"],
             "the night lights reach in the region, 6. Received: 50",
         ),
-        (["--night_lights", ","], "--night_lights names no file"),
+        (["--night_lights", ","], "--night_lights is missing"),
         (["--night_lights", "no/such_*.tif"], "--night_lights matches no file"),
         (["--land_cover", "no/such.tif"], "--land_cover matches no file"),
         (["--area", "1,2,3"], "bounding box"),

@@ -117,8 +117,6 @@ def _require_writable(output: str) -> None:
 def _night_lights(given: Any, local: bool) -> list[RasterFile]:
     folder = given.expanded_dir or (default_folder() if local else "")
     paths = expand_globs(given.night_lights, "--night_lights")
-    if not paths:
-        raise InvalidInputError(f"--night_lights names no file. Received: {given.night_lights!r}")
     if not folder and any(path.endswith(".gz") for path in paths):
         raise InvalidInputError(
             "--expanded_dir is missing: a folder that all workers see, for what the .tif.gz expand to"
