@@ -65,31 +65,6 @@ def string_tables(path: str | os.PathLike[str]) -> Iterator[bytes]:
                 yield from _tables(blob)
 
 
-def breaks_off(path: str | os.PathLike[str]) -> bool:
-    """Tells whether a file ends within a block: as quick as its blocks are few, since none of them is read.
-
-    Args:
-        path: A local `.osm.pbf` file whose header libosmium has read.
-    """
-    end = os.path.getsize(path)
-    with open(path, "rb") as file:
-        while size := file.read(4):
-            header = file.read(int.from_bytes(size, "big")) if _is_length(size) else b""
-            try:
-                sizes = [value for field, value in _fields(header) if field == 3 and isinstance(value, int)]
-            except ValueError:
-                return file.tell() == end  # what is garbled before the end is told when it is read
-            if not sizes:
-                return file.tell() == end
-            if file.seek(sizes[-1], os.SEEK_CUR) > end:
-                return True
-    return False
-
-
-def _is_length(size: bytes) -> bool:
-    return len(size) == 4 and int.from_bytes(size, "big") <= MOST_HEADER_BYTES
-
-
 def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
     """Returns whether the first blob of a file, its header, is packed with LZ4; the others then are too.
 

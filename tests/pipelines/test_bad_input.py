@@ -140,21 +140,22 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     assert untouched
 
 
-@pytest.mark.parametrize("kept", [0.5, 0.999])
-def test_a_truncated_extract_is_found_before_launch_and_the_advice_holds(
-    world_copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: float
+def test_a_truncated_extract_costs_its_cells_and_nothing_else(
+    world_copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = world_copy()
     content = world.osm_extract.read_bytes()
-    few = tmp_path / "few.csv"
-    few.write_text("".join(world.cells_csv.read_text().splitlines(keepends=True)[:3]))
-    world.osm_extract.write_bytes(content[: int(len(content) * kept)])
-    argv = [*flags(world, tmp_path / "set"), "--cells", str(few)]
-    assert main(argv) == 2
-    assert "Download it again, then give the same command" in capsys.readouterr().err
-    assert not (tmp_path / "set").exists()
-    world.osm_extract.write_bytes(content)
-    assert main(argv) == 0
+    world.osm_extract.write_bytes(content[: len(content) // 2])
+    broken = build(world, tmp_path / "set")
+    assert broken.code == 1
+    table = capsys.readouterr().out
+    assert "NOT COMPLETE" in table
+    assert "truncated_extract" in table
+    letters = broken.dead_letters
+    num_cells = len(world.cells_csv.read_text().splitlines()) - 1
+    assert len(letters) == num_cells * len(world.years)
+    assert {letter["stage"] for letter in letters} == {"labels"}
+    assert broken.dataset["missing_units"] == broken.dataset["failed_units"] == []
 
 
 def test_an_unsorted_extract_costs_its_cells(world_copy: Copy, tmp_path: Path) -> None:
