@@ -14,7 +14,7 @@ from beam_pipeline.sample_world import SampleWorld, make_sample_world
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SampleWorld:
-    return make_sample_world(tmp_path_factory.mktemp("world"), 4)
+    return make_sample_world(tmp_path_factory.mktemp("world"), 1)
 
 
 def with_locations(plain: Path, path: Path) -> Path:

@@ -95,6 +95,7 @@ def test_a_host_that_throttles_by_rate_costs_nothing_but_time(
     assert throttled.shards == built.shards
 
 
+@pytest.mark.slow  # in the calm: `test_data_faults.test_broken_images_cost_exactly_their_dates`
 def test_what_fails_for_good_costs_exactly_its_date(built: Built, world: SampleWorld, tmp_path: Path) -> None:
     """In the storm as in the calm."""
     before = {(example.cell.cell_id, example.year): example for example in built.examples()}

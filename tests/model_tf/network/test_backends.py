@@ -32,6 +32,7 @@ print(keras.backend.backend())
 """
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize("other", ["jax", "torch"])
 def test_weights_move_to_another_backend_and_back(other, tmp_path):
     assert keras.backend.backend() == "tensorflow", "the suite runs on the default backend"
