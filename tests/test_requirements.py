@@ -36,7 +36,7 @@ def versions(lines: set[str]) -> set[str]:
 
 
 def declared() -> dict[str, list[Requirement]]:
-    """What pyproject.toml asks for by extra; "" is what everybody needs."""
+    """Returns the requirements of pyproject.toml by extra; "" is what everybody needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = {"": project["dependencies"], **project["optional-dependencies"]}
     return {name: [Requirement(text) for text in texts] for name, texts in groups.items()}

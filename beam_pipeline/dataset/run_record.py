@@ -37,7 +37,7 @@ class RunRecord(pydantic.BaseModel):
 
     @property
     def retried(self) -> dict[str, int]:
-        """What this run asked of other machines once more, by reason; runners tell it of local runs only."""
+        """Requests that this run sent again, by reason; runners tell it of local runs only."""
         retried: collections.Counter[str] = collections.Counter()
         for counts in (self.stages or {}).values():
             for name, count in counts.items():

@@ -96,7 +96,7 @@ class SearchPage(_Answer):
 
     @property
     def matched(self) -> int:
-        """How many items the API says that there are, 0 where it does not say."""
+        """The number of items that the API says there are, 0 where it does not say."""
         said = self.number_matched
         if "number_matched" not in self.model_fields_set and isinstance(self.context, dict):
             said = self.context.get("matched")

@@ -76,7 +76,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many things are done."""
+        """The number of things done."""
         return self._done
 
     def update(self, count: int = 1) -> None:

@@ -122,7 +122,7 @@ class ChaosApi(StacServer):
         self.committed: list[tuple[bool, str | None]] = []
 
     def faults_of_the_job(self) -> collections.Counter[str]:
-        """What it committed after the launch, whose last request is a search of no year."""
+        """Counts the faults committed after the launch, whose last request is a search of no year."""
         launch = max(n for n, (of_launch, _) in enumerate(self.committed) if of_launch)
         return collections.Counter(fault for _, fault in self.committed[launch + 1 :] if fault is not None)
 
@@ -162,7 +162,7 @@ class ChaosApi(StacServer):
 
 
 def retried(stages: dict[str, dict[str, Any]]) -> collections.Counter[str]:
-    """What a run says that it asked once more, by reason, from the stages of its `run.json`."""
+    """Counts the requests that a run says it sent again, by reason, from the stages of its `run.json`."""
     total: collections.Counter[str] = collections.Counter()
     for counts in stages.values():
         total.update(

@@ -113,7 +113,7 @@ def _whole(path: Path) -> tuple[np.ndarray, Any]:
 
 
 def window_of(path: Path, chip: ChipWindow) -> np.ndarray:
-    """What a raster shows of a chip."""
+    """Returns what a raster shows of a chip."""
     pixels, transform = _whole(path)
     window = from_bounds(*chip.bounds, transform)
     row, column = round(window.row_off), round(window.col_off)

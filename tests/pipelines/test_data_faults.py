@@ -70,7 +70,7 @@ def cells_of(world: SampleWorld) -> dict[int, Cell]:
 
 
 def check_touched(after: Built, built: Built, world: SampleWorld, damaged: set[tuple[str, int]]) -> None:
-    """What was to be touched was; the rest is what it was to the byte."""
+    """Checks that the damage hit what it should, and that the rest is what it was to the byte."""
     cells = cells_of(world)
     now, before = after.records(), built.records()
     for year in world.years:

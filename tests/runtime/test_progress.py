@@ -13,7 +13,7 @@ from beam_pipeline.runtime.progress import Progress
 
 
 def shown_on_terminal(columns: int) -> str:
-    """What a terminal of that width gets of a step with four shards."""
+    """Returns what a terminal of that width gets of a step with four shards."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24 if columns else 0, columns))
     with open(theirs, "w") as stream:

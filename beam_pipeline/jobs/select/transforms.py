@@ -91,7 +91,7 @@ class _RasterStage(_Stage):
 
 @dataclasses.dataclass(eq=False)
 class CountCells(beam.PTransform):
-    """How many cells there are, and how many of them the night lights reach."""
+    """Counts of cells: all, and those that the night lights reach."""
 
     settings: SelectionSettings
 
