@@ -190,6 +190,19 @@ def test_other_metadata_leads_nowhere_and_changes_nothing(
         assert not inner.take_requests()
 
 
+def test_the_mask_of_an_image_changes_nothing(tmp_path: Path) -> None:
+    """No data of a band is 0, as ESA says, and nothing else."""
+    path = tmp_path / "a.tif"
+    write_cog(path, side_m=SIDE_M)
+    before = read(str(path))
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "r+", driver="GTiff", IGNORE_COG_LAYOUT_BREAK="YES") as file,
+    ):
+        file.write_mask(np.zeros(file.shape, bool))
+    np.testing.assert_array_equal(read(str(path)), before)
+
+
 @pytest.mark.parametrize("kind", INSPECT)
 def test_what_lies_beside_a_map_is_not_read(tmp_path: Path, kind: str) -> None:
     path = write_map(tmp_path / "map.tif", kind)
