@@ -28,7 +28,7 @@ from beam_pipeline.maps.rasters import (
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.gdal_drivers import KEPT
 from beam_pipeline.runtime.retries import RetryPolicy
-from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
+from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog, write_sparse
 from tests.imagery.range_server import Injected, ServerProcess
 from tests.maps.made_rasters import LAND_COVER, NIGHT_LIGHTS, window_around, write_window
 from tests.security.opened_files import noted_openings
@@ -325,7 +325,8 @@ def test_an_image_that_changes_between_two_openings_is_looked_at_as_at_the_first
     url = f"/vsicurl_streaming/{inner.base}inner.tif"
 
     def elsewhere(path: Path) -> None:
-        shutil.copy(first, path)
+        # Without overviews of its own: only then does GDAL look for others as it opens one.
+        write_sparse(path, SIDE_M // 10, 128)
         name_overviews(path, url)
 
     makers: dict[Callable[[Path], None], str] = {
