@@ -28,7 +28,7 @@ _STRAIGHT_PX = 0.02
 _CLASSES_FROM_TO = 10, 220
 """The first class and the last. Source: the same guide, table 3-1."""
 
-_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError)
+_FAILURES = (OSError, LookupError, ValueError, TypeError, RuntimeError, MemoryError)
 """What h5py raises of a file that is damaged, or lies."""
 
 
@@ -144,7 +144,7 @@ class NetcdfMap:
 
     def _crs(self) -> pyproj.CRS | None:
         name = _text(self._classes.attrs.get("grid_mapping"))
-        if not name or ("/" not in name and self._file.get(name, getlink=True) is None):
+        if not name or _link(self._file, name) is None:
             return None
         attributes = {key: _plain(value) for key, value in _variable(self._file, name).attrs.items()}
         try:
@@ -164,13 +164,23 @@ def _translated(path: str) -> Iterator[None]:
         raise RasterioIOError(f"{path} is no NetCDF-4 file that can be read: {error}") from error
 
 
+def _link(file: h5py.File, name: str) -> int | None:
+    """Returns of which kind the link of a name is, None without one.
+
+    It is asked of HDF5 itself: `name in file` and `file.get` follow links first, and so does a path of several names.
+    """
+    if "/" in name:
+        return int(h5py.h5l.TYPE_SOFT)
+    links, encoded = file.id.links, name.encode()
+    return int(links.get_info(encoded).type) if links.exists(encoded) else None
+
+
 def _variable(file: h5py.File, name: str) -> h5py.Dataset:
     """Opens a variable of the file itself."""
-    # Not `name in file`, which follows links; and a path of names may lead through one.
-    link = None if "/" in name else file.get(name, getlink=True)
-    if link is None and "/" not in name:
+    link = _link(file, name)
+    if link is None:
         raise RasterioIOError(f"it has no variable {name}")
-    if not isinstance(link, h5py.HardLink):
+    if link != h5py.h5l.TYPE_HARD:
         raise ElsewhereError(f"{name} is a link")
     variable = file[name]
     if not isinstance(variable, h5py.Dataset):
@@ -184,7 +194,7 @@ def _require_layout(classes: h5py.Dataset, latitudes: h5py.Dataset, longitudes: 
     if classes.ndim not in (2, 3) or classes.shape[-2:] != (latitudes.size, longitudes.size):
         raise RasterioIOError(f"{CLASSES} must have the dimensions (time,) lat, lon")
     for axis, coordinate in ((-2, latitudes), (-1, longitudes)):
-        if coordinate not in classes.dims[classes.ndim + axis].values():
+        if not _is_of_dimension(coordinate, classes, classes.ndim + axis):
             raise RasterioIOError(f"{CLASSES} must have the dimensions (time,) lat, lon")
         if coordinate.ndim != 1 or coordinate.dtype.kind != "f":
             raise RasterioIOError("lat and lon must be lists of floating-point numbers")
@@ -196,6 +206,18 @@ def _require_layout(classes: h5py.Dataset, latitudes: h5py.Dataset, longitudes: 
         size = int(np.prod(variable.chunks or (0,), dtype=float)) * variable.dtype.itemsize
         if size > _MOST_CHUNK_BYTES:
             raise RasterioIOError(f"a chunk must have at most {_MOST_CHUNK_BYTES >> 20} MiB")
+
+
+def _is_of_dimension(coordinate: h5py.Dataset, classes: h5py.Dataset, axis: int) -> bool:
+    """Tells whether a coordinate notes that it is the one of a dimension of the classes.
+
+    References lead to objects of the same file. `classes.dims` and the other note, DIMENSION_LIST, are not used: of
+    variable length, they have HDF5 crash or hang on some damaged files.
+    """
+    noted = coordinate.attrs.get("REFERENCE_LIST")
+    return noted is not None and any(
+        dimension == axis and classes.file[reference] == classes for reference, dimension in noted.tolist()
+    )
 
 
 def _values(coordinate: h5py.Dataset) -> npt.NDArray[np.float64]:

@@ -127,8 +127,10 @@ def open_raster(file: RasterFile) -> Iterator[Any]:
         except InvalidInputError as error:
             raise RasterioIOError(f"{file.path} has changed since it was looked at: {error}") from error
         if found != file:
+            names = [field.name for field in dataclasses.fields(file)]
+            changed = [name for name in names if getattr(found, name) != getattr(file, name)]
             raise RasterioIOError(
-                f"{file.path} has changed since it was looked at. It was {file}, and is {found}"
+                f"{file.path} has changed since it was looked at: it has another {' and another '.join(changed)}"
             )
         yield dataset
 
