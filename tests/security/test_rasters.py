@@ -39,21 +39,29 @@ INSPECT = {"lights": inspect_night_lights, "cover": inspect_land_cover}
 
 
 @pytest.fixture(scope="module")
-def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image that names nothing, to be copied."""
+    path = tmp_path_factory.mktemp("plain") / "plain.tif"
+    write_cog(path, side_m=SIDE_M)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inner(tmp_path_factory: pytest.TempPathFactory, plain: Path) -> Iterator[ServerProcess]:
     """A host in a process of its own: GDAL holds Python's lock as it opens an overview."""
     folder = tmp_path_factory.mktemp("inner")
     for name in ("inner.tif", "before.tif"):
-        write_cog(folder / name, side_m=SIDE_M)
+        shutil.copy(plain, folder / name)
     with ServerProcess(folder, 0) as server:
         yield server
 
 
 @pytest.fixture
-def secrets(tmp_path: Path) -> Path:
+def secrets(tmp_path: Path, plain: Path) -> Path:
     """A folder that nothing may be opened in."""
     folder = tmp_path / "secrets"
     folder.mkdir()
-    write_cog(folder / "secret.tif", side_m=SIDE_M)
+    shutil.copy(plain, folder / "secret.tif")
     return folder
 
 
@@ -96,9 +104,9 @@ def read(href: str, attempts: int = 1) -> np.ndarray | Fault:
     return answer if isinstance(answer, Fault) else answer["B02"]
 
 
-def test_no_image_leads_to_another_file_or_host(inner: ServerProcess, secrets: Path, tmp_path: Path) -> None:
-    plain = tmp_path / "plain.tif"
-    write_cog(plain, side_m=SIDE_M)
+def test_no_image_leads_to_another_file_or_host(
+    inner: ServerProcess, secrets: Path, plain: Path, tmp_path: Path
+) -> None:
     with FolderServer(tmp_path) as server, noted_openings(secrets) as opened:
         inner.take_requests()
         for number, name in enumerate(names(inner, secrets)):
@@ -162,11 +170,11 @@ def name_everywhere_else(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["image", *INSPECT])
 def test_other_metadata_leads_nowhere_and_changes_nothing(
-    inner: ServerProcess, secrets: Path, tmp_path: Path, kind: str
+    inner: ServerProcess, secrets: Path, plain: Path, tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "a.tif"
     if kind == "image":
-        write_cog(path, side_m=SIDE_M)
+        shutil.copy(plain, path)
     else:
         write_map(path, kind)
 
@@ -190,10 +198,9 @@ def test_other_metadata_leads_nowhere_and_changes_nothing(
         assert not inner.take_requests()
 
 
-def test_the_mask_of_an_image_changes_nothing(tmp_path: Path) -> None:
+def test_the_mask_of_an_image_changes_nothing(plain: Path, tmp_path: Path) -> None:
     """No data of a band is 0, as ESA says, and nothing else."""
-    path = tmp_path / "a.tif"
-    write_cog(path, side_m=SIDE_M)
+    path = Path(shutil.copy(plain, tmp_path / "a.tif"))
     before = read(str(path))
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
@@ -271,8 +278,8 @@ def test_a_map_with_a_name_that_gdal_would_take_apart_is_itself(
 
 
 @pytest.mark.timeout(60)
-def test_a_body_without_end_is_a_fault(tmp_path: Path) -> None:
-    write_cog(tmp_path / "a.tif", side_m=SIDE_M)
+def test_a_body_without_end_is_a_fault(plain: Path, tmp_path: Path) -> None:
+    shutil.copy(plain, tmp_path / "a.tif")
     with FolderServer(tmp_path) as server:
         server.inject("a.tif", Injected("endless"))
         answer = read(server.url("a.tif"))
@@ -318,10 +325,9 @@ def smaller_than_the_chip(path: Path) -> None:
 
 
 def test_an_image_that_changes_between_two_openings_is_looked_at_as_at_the_first(
-    inner: ServerProcess, secrets: Path, tmp_path: Path
+    inner: ServerProcess, plain: Path, tmp_path: Path
 ) -> None:
-    first = tmp_path / "first.tif"
-    write_cog(first, side_m=SIDE_M)
+    first = Path(shutil.copy(plain, tmp_path / "first.tif"))
     url = f"/vsicurl_streaming/{inner.base}inner.tif"
 
     def elsewhere(path: Path) -> None:
