@@ -54,7 +54,6 @@ class NetcdfMap:
         path: A file on this machine.
 
     Attributes:
-        driver: Of no driver of GDAL's.
         name: The path.
         width: Columns.
         height: Rows, the first in the north.
@@ -73,8 +72,6 @@ class NetcdfMap:
         AscendingError: Its latitude ascends.
         RasterioIOError: It cannot be read, or has not the variables and the layout of the product.
     """
-
-    driver = "NetCDF"
 
     def __init__(self, path: str) -> None:
         self.name = path
