@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from beam_pipeline.imagery.opened_asset import OpenedAsset
+from beam_pipeline.imagery.opened_asset import Changed, OpenedAsset
 from beam_pipeline.imagery.read_faults import Undecodable
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -89,6 +89,43 @@ class AssetReader:
         """As `OpenedAsset.turn_to`."""
         self._opened.turn_to(overview)
 
+    def settle(self, step: Callable[[Any], _T]) -> _T:
+        """Reads as `read` does, and has the file give the same answer whenever it is opened again.
+
+        Args:
+            step: As `read`; its answer must not be changed afterwards.
+
+        Returns:
+            What the step returned.
+
+        Raises:
+            Fault: As `read`.
+        """
+        answer = self.read(step)
+        self._opened.hold_to(step, answer)
+        return answer
+
+    def read_one_state(self, task: Callable[[], _T]) -> _T:
+        """Calls `task`, and anew from its start where the file changed before its end.
+
+        Args:
+            task: Settles and reads what it needs.
+
+        Returns:
+            What the task returned, of one state of the file.
+
+        Raises:
+            Changed: It changed `FRESH_COPIES` times.
+            Fault: As `read`.
+        """
+        for _ in range(FRESH_COPIES - 1):
+            try:
+                return task()
+            except Changed as fault:
+                self._traffic.retried(fault)
+                self._opened.begin_anew()
+        return task()
+
     def read(self, step: Callable[[Any], _T], extent: tuple[int, int] = (0, 0), requests: int = 0) -> _T:
         """Calls `step` with the open dataset until it passes.
 
@@ -103,6 +140,7 @@ class AssetReader:
         Raises:
             PermanentFault: When every one of `FRESH_COPIES` could not be decoded ("corrupt"), or `check_bounds` or
                 the step refused it, and what `fault_of_open` and `fault_of_read` find.
+            Changed: The file is not what it was.
             TransientFault: The retries of opening or of reading are used up.
         """
         tries = Tries(self._retry)
@@ -112,6 +150,8 @@ class AssetReader:
                 self._opened.open()
                 is_open = True
                 return self._opened.read(step, extent, requests)
+            except Changed:
+                raise
             except TransientFault as fault:
                 wait_s = tries.after_reading(fault) if is_open else tries.after_opening(fault)
                 self._traffic.retried(fault)

@@ -83,7 +83,7 @@ class SceneReader:
             "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
             "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
             `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
-            "connection", "truncated").
+            "connection", "truncated", "changed").
         """
         if not chips:
             return []
@@ -131,13 +131,13 @@ class SceneReader:
     ) -> Sequence[Pixels | Fault]:
         try:
             with self._asset(band, href) as asset:
-                return _read_chips(asset, chips)
+                return asset.read_one_state(lambda: _read_chips(asset, chips))
         except Fault as fault:
             return [fault] * len(chips)
 
     def _read_whole(self, band: str, href: str | None, side: int) -> Pixels:
         with self._asset(band, href) as asset:
-            return _read_coarse(asset, side)
+            return asset.read_one_state(lambda: _read_coarse(asset, side))
 
     @contextlib.contextmanager
     def _asset(self, band: str, href: str | None) -> Iterator[AssetReader]:
@@ -174,16 +174,16 @@ def _read_coarse(asset: AssetReader, side: int) -> Pixels:
 
     overview, shape = asset.read(plan)
     asset.turn_to(overview)
-    extent = asset.read(lambda dataset: extent_of_blocks(dataset, asset.name))
+    extent = asset.settle(lambda dataset: extent_of_blocks(dataset, asset.name))
     pixels: Pixels = asset.read(lambda dataset: dataset.read(1, out_shape=shape), extent, requests=1)
     return pixels
 
 
 def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:
     """Reads the chips from one asset; a fault of the asset as a whole is raised."""
-    grid = asset.read(lambda dataset: checked_grid(dataset, asset.band, asset.name))
+    grid = asset.settle(lambda dataset: checked_grid(dataset, asset.band, asset.name))
     canvases = ChipCanvases(grid, asset.band, chips, asset.name)
-    todo = asset.read(lambda dataset: runs_of_blocks(dataset, canvases.blocks, asset.name))
+    todo = list(asset.settle(lambda dataset: tuple(runs_of_blocks(dataset, canvases.blocks, asset.name))))
     while todo:
         run = todo.pop()  # the last in the file: descending order
         window = canvases.window(run)

@@ -1,5 +1,6 @@
 """One asset as GDAL opens it: every failure comes out as a fault, and nothing is tried again here."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -7,7 +8,7 @@ from rasterio.errors import RasterioError
 
 from beam_pipeline.imagery.asset_grid import check_bounds
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
-from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.traffic import Traffic
@@ -41,6 +42,10 @@ _NEVER_CACHED = "/vsicurl/:/vsigs/"
 """Every remote file. Set on re-opening: vsicurl remembers short answers, and after a 503 "does not exist"."""
 
 
+class Changed(TransientFault):
+    """The file is not what it was when it was opened before."""
+
+
 class OpenedAsset:
     """An asset that is opened when it is first needed, and again, with nothing cached, after a fault.
 
@@ -61,12 +66,22 @@ class OpenedAsset:
         self._traffic = traffic
         self._dataset: Any = None
         self._layer: dict[str, str] = {}
+        self._held: list[tuple[Callable[[Any], Any], Any]] = []
         self._fresh = False
 
     def turn_to(self, overview: int | None) -> None:
         """Has the steps that follow see an overview alone, or what is no overview alone, as GDAL then does too."""
-        self.close()
+        self.begin_anew()
         self._layer = {"OVERVIEW_LEVEL": "NONE" if overview is None else f"{overview}only"}
+
+    def begin_anew(self) -> None:
+        """Closes the file, and forgets what its openings are held to, and the overview."""
+        self.close()
+        self._layer, self._held = {}, []
+
+    def hold_to(self, step: Callable[[Any], Any], answer: Any) -> None:
+        """Has every later opening give the same answer to a step: between two, a host may change the file."""
+        self._held.append((step, answer))
 
     def open(self) -> None:
         """Opens the asset where it is not open.
@@ -74,6 +89,7 @@ class OpenedAsset:
         Raises:
             Undecodable: It names another file, `check_bounds` refuses what was read, or `fault_of_open`
                 finds no header of a TIFF.
+            Changed: It gives another answer than it was held to.
             Fault: What `fault_of_open` finds.
         """
         if self._dataset is not None:
@@ -87,14 +103,17 @@ class OpenedAsset:
             self._traffic.turn(OPEN_REQUESTS)
         try:
             with rasterio.Env(**options):
-                self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
-                self._require_alone()
+                self._open_alone()
             check_bounds(self._dataset, self.band, self.name)
+            same = all(step(self._dataset) == answer for step, answer in self._held)
         except PermanentFault as fault:
             raise self._undecodable(fault) from fault
         except RasterioError as error:
             self._forget_failed()
             raise fault_of_open(self.asset, error, self._timeout_s, self._traffic) from error
+        if not same:
+            self._forget()
+            raise Changed("changed", f"{self.name} changed while it was read")
 
     def read(self, step: Callable[[Any], _T], extent: tuple[int, int] = (0, 0), requests: int = 0) -> _T:
         """Calls `step` with the dataset, which is open.
@@ -127,8 +146,18 @@ class OpenedAsset:
             self._dataset.close()
             self._dataset = None
 
-    def _require_alone(self) -> None:
-        if elsewhere := named_elsewhere(self._dataset):
+    def _open_alone(self) -> None:
+        """Opens the file, or its overview, and refuses it where it names another file."""
+        with contextlib.ExitStack() as stack:
+            if self._layer:
+                # To open an overview is to look for one where the file says. So the file itself is looked at first, and
+                # stays open, so that GDAL keeps the header that was looked at.
+                self._require_alone(stack.enter_context(rasterio.open(self.asset.gdal_path, driver="GTiff")))
+            self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
+        self._require_alone(self._dataset)
+
+    def _require_alone(self, dataset: Any) -> None:
+        if elsewhere := named_elsewhere(dataset):
             raise PermanentFault(
                 "refers_elsewhere", f"{self.name} must hold its overviews itself. It names: {elsewhere}"
             )

@@ -6,6 +6,7 @@ without GDAL: does it end too early, and is its header a TIFF's?
 
 import dataclasses
 import http
+import os
 import re
 import urllib.parse
 import urllib.request
@@ -108,8 +109,9 @@ class Asset:
     @classmethod
     def _of_path(cls, path: str) -> "Asset":
         require_on_disk(path)
-        # What is shown goes into dataset.json, which must not depend on where a catalogue lies.
-        return cls("", Path(path), Path(path).name)
+        # What is shown goes into dataset.json, which must not depend on where a catalogue lies. Absolute, because GDAL
+        # takes other names for more than paths: GTIFF_DIR:1:name.
+        return cls("", Path(os.path.abspath(path)), Path(path).name)
 
     @property
     def is_local(self) -> bool:

@@ -3,20 +3,21 @@
 Paths are local ones or URLs that GDAL knows, such as gs://bucket/file.tif. A NetCDF must lie on this machine.
 """
 
+import contextlib
 import dataclasses
+import functools
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyproj
-from affine import Affine
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window
 
+from beam_pipeline.maps.netcdf import AscendingError, ElsewhereError, NetcdfMap, is_netcdf
 from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import rasterio
@@ -27,9 +28,6 @@ Bools = npt.NDArray[np.bool_]
 
 WATER = 210
 """Class of water bodies. Source: ESA Land Cover CCI Product User Guide v2.0, table 3-1."""
-
-LAND_COVER_VARIABLE = "lccs_class"
-"""The variable of the original NetCDF. Source: the same guide, section 3."""
 
 GDAL_OPTIONS = {
     **NO_SIDECARS,
@@ -50,6 +48,8 @@ _STRIP_ROWS = 32
 _TOLERANCE_PX = 0.02
 """How far a corner may be off its place: EOG rounds the pixel size to 10 decimals, 0.0007 px at the far end."""
 
+_FLAG_AND_DTYPE = {NIGHT_LIGHTS: ("--night_lights", "float32"), LAND_COVER: ("--land_cover", "uint8")}
+
 # Source: NIMA TR8350.2. NetCDFs and old GeoTIFFs name the ellipsoid, but not always the datum.
 _WGS84_AXIS_M, _WGS84_INVERSE_FLATTENING = 6_378_137.0, 298.257223563
 
@@ -63,7 +63,7 @@ class RasterFile:
         window: What part of its lattice it holds.
         block_rows: Height of its blocks in pixels.
         block_columns: Their width.
-        nodata: The value that means no data, if there is one.
+        nodata: The value that means no data, if there is one that equals itself.
         has_mask: Whether it brings a mask of its own.
     """
 
@@ -98,40 +98,50 @@ def inspect_night_lights(path: str) -> RasterFile:
         InvalidInputError: It cannot be opened, has another CRS, grid, dtype or layout, or, on this machine, is
             cut short.
     """
-    return _inspect(path, "--night_lights", NIGHT_LIGHTS, "float32")
+    return _inspect(path, NIGHT_LIGHTS)
 
 
 def inspect_land_cover(path: str) -> RasterFile:
     """Looks at the header of a CCI land-cover map, GeoTIFF or NetCDF; see `inspect_night_lights`."""
-    return _inspect(path, "--land_cover", LAND_COVER, "uint8")
+    return _inspect(path, LAND_COVER)
 
 
-def is_netcdf(path: str) -> bool:
-    """Tells whether a path names a NetCDF."""
-    return path.endswith(".nc")
+@contextlib.contextmanager
+def open_raster(file: RasterFile) -> Iterator[Any]:
+    """Opens a raster for `read_rows`, and looks at it once more: it may lie where others change it.
+
+    To be used within `rasterio.Env(**GDAL_OPTIONS)`.
+
+    Args:
+        file: What was found when it was looked at first.
+
+    Yields:
+        The open dataset.
+
+    Raises:
+        RasterioIOError: It cannot be opened, or is not what it was.
+    """
+    with _opened(file.path) as dataset:
+        try:
+            found = _checked(dataset, file.path, file.window.lattice)
+        except InvalidInputError as error:
+            raise RasterioIOError(f"{file.path} has changed since it was looked at: {error}") from error
+        if found != file:
+            names = [field.name for field in dataclasses.fields(file)]
+            changed = [name for name in names if getattr(found, name) != getattr(file, name)]
+            raise RasterioIOError(
+                f"{file.path} has changed since it was looked at: it has another {' and another '.join(changed)}"
+            )
+        yield dataset
 
 
-def open_raster(path: str) -> Any:
-    """Opens a raster for `read_rows`, to be used within `rasterio.Env(**GDAL_OPTIONS)`."""
-    if not is_netcdf(path):
-        # No other driver: a VRT in a .tif would have GDAL open whatever it names.
-        return rasterio.open(path, driver="GTiff")
-    # As plain HDF5: GDAL's NetCDF driver cannot read classes above 127 of maps that hold them as signed bytes (version
-    # 2.0.7), and the HDF5 driver knows no coordinates.
-    return _open_hdf5(path, LAND_COVER_VARIABLE)
-
-
-def _open_hdf5(path: str, variable: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(f'HDF5:"{path}"://{variable}', driver="HDF5Image")
-
-
-def _open_header(path: str) -> Any:
-    """Opens a raster for what is known of it, its coordinates among them."""
+def _opened(path: str) -> Any:
     if is_netcdf(path):
-        return rasterio.open(f'NETCDF:"{path}":{LAND_COVER_VARIABLE}', driver="netCDF")
-    return rasterio.open(path, driver="GTiff")
+        return NetcdfMap(path)
+    # Absolute, because GDAL takes other names for more than paths: GTIFF_DIR:1:name.
+    place = path if "://" in path else os.path.abspath(path)
+    # No other driver: a VRT in a .tif would have GDAL open whatever it names.
+    return rasterio.open(place, driver="GTiff")
 
 
 def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.NDArray[Any]:
@@ -149,7 +159,7 @@ def read_rows(dataset: Any, rows: range, columns: range | None = None) -> npt.ND
         raise RasterioIOError(
             f"Rows {rows.start} to {rows.stop - 1} of {dataset.name} cannot be read: {error.__cause__ or error}"
         ) from error
-    return pixels.view(np.uint8) if pixels.dtype == np.int8 else pixels
+    return pixels
 
 
 def lit_pixels(dataset: Any, file: RasterFile, rows: range) -> Bools:
@@ -217,7 +227,7 @@ def require_water(file: RasterFile, rows: int) -> None:
 
 def _anywhere(file: RasterFile, rows: int, found: Callable[[Any, range], bool], flag: str) -> bool:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as dataset:
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(file) as dataset:
             return any(found(dataset, block) for block in _spread(file.row_blocks(rows)))
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {file.path}") from error
@@ -230,15 +240,26 @@ def _spread(blocks: list[range]) -> Iterator[range]:
     yield from blocks[:start]
 
 
-def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
+def _inspect(path: str, lattice: Lattice) -> RasterFile:
+    flag, _ = _FLAG_AND_DTYPE[lattice]
     try:
-        with rasterio.Env(**GDAL_OPTIONS), _open_header(path) as dataset:
-            file = _checked(dataset, path, flag, lattice, dtype)
-            if dataset.driver == "GTiff" and os.path.isfile(path):
+        with rasterio.Env(**GDAL_OPTIONS), _opened(path) as dataset:
+            file = _checked(dataset, path, lattice)
+            if not is_netcdf(path) and os.path.isfile(path):
                 _require_whole(dataset, path, flag)
             return file
+    except ElsewhereError as error:
+        raise _refusal(flag, path, "file that it refers to", "all in the file itself", error) from error
+    except AscendingError as error:
+        remedy = "`ncpdq -a -lat IN.nc OUT.nc` turns it"
+        wanted = f"`lat` from north to south, as ESA ships it ({remedy})"
+        raise _refusal(flag, path, "order of rows", wanted, "another") from error
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be opened: {error}. Received: {path}") from error
+
+
+def _refusal(flag: str, path: str, what: str, wanted: Any, received: Any) -> InvalidInputError:
+    return InvalidInputError(f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}")
 
 
 def _require_whole(dataset: Any, path: str, flag: str) -> None:
@@ -251,14 +272,11 @@ def _require_whole(dataset: Any, path: str, flag: str) -> None:
         )
 
 
-def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
-    def refuse(what: str, wanted: Any, received: Any) -> InvalidInputError:
-        return InvalidInputError(
-            f"{flag}: {path} has another {what}. Expected: {wanted}. Received: {received}"
-        )
-
+def _checked(dataset: Any, path: str, lattice: Lattice) -> RasterFile:
+    flag, dtype = _FLAG_AND_DTYPE[lattice]
+    refuse = functools.partial(_refusal, flag, path)
     if elsewhere := named_elsewhere(dataset):
-        raise refuse("file that it refers to", "overviews in the file itself", elsewhere)
+        raise refuse("file that it refers to", "all in the file itself", elsewhere)
     # A NetCDF's coordinates are named; ESA's `crs` variable is none that GDAL understands.
     if not (_is_wgs84(dataset.crs) or (is_netcdf(path) and dataset.crs is None)):
         raise refuse("CRS", "longitude and latitude on WGS84 (EPSG:4326)", dataset.crs or "none")
@@ -270,12 +288,6 @@ def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -
         raise refuse("scale or offset", "1 and 0", f"{dataset.scales[0]:g} and {dataset.offsets[0]:g}")
     if lattice == LAND_COVER:
         _require_all_classes(dataset, refuse)
-    if is_netcdf(path) and not _is_north_up(path, dataset.transform):
-        raise refuse(
-            "order of rows",
-            "`lat` from north to south, as ESA ships it (`ncpdq -a -lat IN.nc OUT.nc` turns it)",
-            "another",
-        )
     window = _window(dataset, lattice)
     if window is None:
         received = f"{dataset.width} x {dataset.height} px, transform {tuple(dataset.transform)[:6]}"
@@ -288,21 +300,10 @@ def _checked(dataset: Any, path: str, flag: str, lattice: Lattice, dtype: str) -
             f"{flag}: {path} has blocks of {block_rows} rows, of which one row of blocks takes "
             f"{size >> 20} MiB. Write it anew: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT"
         )
-    if is_netcdf(path) and block_rows == 1:
-        # What is stored in another file, or put together from others, is never in chunks.
-        raise refuse("layout", "classes in chunks of several rows, as ESA ships them", "none")
     has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-    return RasterFile(path, window, block_rows, block_columns, dataset.nodata, has_mask)
-
-
-def _is_north_up(path: str, transform: Affine) -> bool:
-    """Whether a NetCDF's first row is where the header says, by the driver that reads its pixels.
-
-    GDAL's NetCDF driver turns rows whose latitude ascends; its HDF5 driver reads them as they are stored.
-    """
-    with _open_hdf5(path, "lat") as latitudes:
-        first = float(latitudes.read(1, window=Window(0, 0, 1, 1))[0, 0])
-    return abs(first - (transform.f + transform.e / 2)) < abs(transform.e) / 2
+    # Where it is NaN, it needs no comparison: NaN is never lit.
+    nodata = None if dataset.nodata is None or np.isnan(dataset.nodata) else dataset.nodata
+    return RasterFile(path, window, block_rows, block_columns, nodata, has_mask)
 
 
 def _require_all_classes(dataset: Any, refuse: Callable[[str, Any, Any], InvalidInputError]) -> None:

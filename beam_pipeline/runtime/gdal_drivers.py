@@ -1,50 +1,55 @@
 """rasterio with the GDAL drivers that are needed, and no other: import rasterio from here.
 
 Metadata of a raster may name another file, which GDAL opens with every driver that it has. GDAL registers its drivers
-once a process, when rasterio first needs them: importing this module has them registered without those of `SKIPPED`.
-pyogrio has a GDAL of its own, which is left as it is.
+once a process. Importing this module has them registered, and all but those of `KEPT` taken away, before anything is
+opened. pyogrio has a GDAL of its own, which is left as it is.
 """
 
+import ctypes
 import logging
 
 import rasterio
+import rasterio._env
 import rasterio.features
 
-KEPT = frozenset({"COG", "GTiff", "HDF5Image", "MEM", "PNG", "netCDF"})
-"""COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed, the others read.
+KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
+"""GTiff reads, COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed.
 
 `docs/security.md` says it too.
 """
 
-SKIPPED = """
-    AAIGrid ACE2 ADRG AIG AVCBin AVCE00 AirSAR BAG BIGGIF BLX BMP BSB BT BYN CALS CEOS COASP COSAR CPG CTG CTable2 DAAS
-    DERIVED DIMAP DIPEx DOQ1 DOQ2 DTED ECRGTOC EEDA EEDAI EHdr EIR ELAS ENVI ERS ESAT ESRI_Shapefile ESRIC ESRIJSON FAST
-    FIT GFF GIF GNMDatabase GNMFile GPKG GRASSASCIIGrid GRIB GS7BG GSAG GSBG GSC GTI GTX GXF GenBin GeoJSON GeoJSONSeq
-    HDF5 HF2 HFA HTTP ILWIS IRIS ISCE ISG ISIS2 ISIS3 JAXAPALSAR JDEM JP2OpenJPEG JPEG KMLSUPEROVERLAY KRO L1B LAN LCP
-    LOSLAS Leveller MAP MBTiles MFF MFF2 MRF MSGN MVT Memory NDF NGSGEOID NITF NOAA_B NSIDCbin NTv2 NWT_GRC NWT_GRD OSM
-    OZI PAux PCIDSK PCRaster PDF PDS PDS4 PLMOSAIC PNM PRF R RIK RMF ROI_PAC RPFTOC RRASTER RS2 RST Rasterlite S102
-    S104 S111 SAFE SAGA SAR_CEOS SDTS SENTINEL2 SGI SIGDEM SNAP_TIFF SNODAS SQLite SRP SRTMHGT STACIT STACTA TGA TIL TSX
-    Terragen TopoJSON USGSDEM VICAR VRT WCS WEBP WMS WMTS XPM XYZ ZMap Zarr
-"""
-"""All others of rasterio's wheels, version 1.4.4 with GDAL 3.10.3; `_` for the space in a name."""
 
-_WITH_SPACE = {"ESRI_Shapefile": "ESRI Shapefile"}
-
-
-def _register() -> None:
-    # Names are separated by commas where one has a space. Source: GDAL's documentation of GDAL_SKIP.
-    skipped = ",".join(_WITH_SPACE.get(name, name) for name in SKIPPED.split())
-    with rasterio.Env(GDAL_SKIP=skipped) as env:
+def _take_away_others() -> None:
+    with rasterio.Env() as env:
+        _deregister(env.drivers().keys() - KEPT)
         left = sorted(env.drivers().keys() - KEPT)
     if left:
         logging.getLogger(__name__).warning(
-            "GDAL has %d drivers that are not needed, such as %s: rasterio was used before beam_pipeline was "
-            "imported, or it is no build that is known. Do not read files of strangers in this process.",
+            "GDAL has %d drivers that are not needed, such as %s, and cannot be made to forget them. Do not read "
+            "files of strangers in this process.",
             len(left),
             ", ".join(left[:3]),
         )
 
 
-_register()
+def _deregister(names: set[str]) -> None:
+    """Takes drivers away by GDAL's C interface, which rasterio does not show.
 
-__all__ = ["KEPT", "SKIPPED", "rasterio"]
+    GDAL's own setting for it, GDAL_SKIP, must name every driver of every build, and comes too late in a process that
+    used rasterio before.
+    """
+    # GDAL is a library that rasterio's modules are linked with: what is looked up in one of them is found there.
+    try:
+        gdal = ctypes.CDLL(rasterio._env.__file__)
+        find, take_away = gdal.GDALGetDriverByName, gdal.GDALDeregisterDriver
+    except (AttributeError, OSError):
+        return
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    take_away.argtypes, take_away.restype = [ctypes.c_void_p], None
+    for name in names:
+        take_away(find(name.encode()))
+
+
+_take_away_others()
+
+__all__ = ["KEPT", "rasterio"]

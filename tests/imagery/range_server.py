@@ -58,7 +58,7 @@ class Injected:
         kind: "status" answers `status`; "truncate" announces the whole body, sends half and closes; "reset" resets
             the connection; "stall" waits `seconds` before it answers; "garble" flips bits in the body; "trickle" sends
             a byte of the body every `seconds`, "trickle header" one of a header that has no end; "page" sends a web
-            page with `status`, as proxies do that are out of order.
+            page with `status`, as proxies do that are out of order; "endless" sends a body without length or end.
         status: The status of "status" and "page".
         times: How many requests are hit; None for all.
         overlaps: Only GETs that ask for a byte of this range [start, stop) are hit; None for every request.
@@ -66,7 +66,9 @@ class Injected:
         headers: More headers of a "status" or "page" answer.
     """
 
-    kind: Literal["status", "truncate", "reset", "stall", "garble", "trickle", "trickle header", "page"]
+    kind: Literal[
+        "status", "truncate", "reset", "stall", "garble", "trickle", "trickle header", "page", "endless"
+    ]
     status: int = 503
     times: int | None = None
     overlaps: tuple[int, int] | None = None
@@ -149,6 +151,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault is not None and fault.kind == "trickle header":
             self._log(path, start, stop, 0, 0)
             self._trickle(b"HTTP/1.1 206 Partial Content\r\nX-Slow: " + b"." * 50_000, fault.seconds)
+        elif fault is not None and fault.kind == "endless":
+            self._send_without_end(path, start, stop)
         elif size < 0:
             self._refuse(path, start, stop, 404, {})
         elif start >= size:
@@ -203,6 +207,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.requests[entry] = dataclasses.replace(self.server.requests[entry], sent=sent)
+
+    def _send_without_end(self, path: str, start: int, stop: int) -> None:
+        """Sends zeros until the client hangs up, whatever was asked for."""
+        entry = self._log(path, start, stop, 200, 0)
+        self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
+        sent = 0
+        with contextlib.suppress(OSError):
+            while self.command == "GET":
+                sent += self.connection.send(bytes(_CHUNK))
+        with self.server.lock:
+            self.server.requests[entry] = dataclasses.replace(self.server.requests[entry], sent=sent)
 
     def _trickle(self, content: bytes, seconds: float) -> None:
         """Sends byte after byte until the client hangs up."""

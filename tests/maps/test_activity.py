@@ -80,7 +80,7 @@ def touching(ids: np.ndarray, dataset: rasterio.DatasetReader, mask: np.ndarray)
 def lit_cells(path: Path, rows_per_block: int) -> np.ndarray:
     """Cells as the pipeline finds them, block by block."""
     file = inspect_night_lights(str(path))
-    with open_raster(str(path)) as dataset:
+    with open_raster(file) as dataset:
         found = [
             cells_of_lit(lit_pixels(dataset, file, rows), file.window, rows.start)
             for rows in file.row_blocks(rows_per_block)
@@ -215,7 +215,7 @@ def land_of(ids: np.ndarray, path: Path, rows: int) -> tuple[np.ndarray, np.ndar
     file = inspect_land_cover(str(path))
     groups = groups_of_bands(file, rows)[np.searchsorted(grid.band_table().first, ids, side="right") - 1]
     reached, land = np.zeros(len(ids), bool), np.zeros(len(ids), bool)
-    with open_raster(str(path)) as dataset:
+    with open_raster(file) as dataset:
         for group in np.unique(groups).tolist():
             of_group = groups == group
             found = find_land(ids[of_group], dataset, file, file.row_blocks(rows)[group])

@@ -98,7 +98,7 @@ def test_a_bucket_is_read_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("GS_NO_SIGN_REQUEST", "YES")
         file = inspect_night_lights("gs://bucket/vnl.tif")
         assert file.window == window
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as dataset:
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(file) as dataset:
             lit = lit_pixels(dataset, file, range(100, 110))
         np.testing.assert_array_equal(lit, values[100:110] > 0)
         # A part of the file answers for a part of the rows.

@@ -4,6 +4,7 @@ import collections
 import gzip
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,17 @@ def bad_raster(inputs: Path, folder: Path, what: str) -> tuple[list[str], str]:
     elif what == "no water":
         write_tif(path, np.full((LAND.rows, LAND.columns), 50, np.uint8), transform_of(LAND))
         flag, says = "--land_cover", "class 210"
+    elif what.endswith(" beside"):
+        write_tif(path, lights, place)
+        if what.startswith("gz"):
+            packed = path.with_suffix(".tif.gz")
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+            more = ["--expanded_dir", str(folder / "expanded")]
+            path, beside = packed, Path(f"{path}.aux.xml")
+        else:
+            more, beside = [], Path(f"{path}.msk" if what.startswith("mask") else f"{path}.aux.xml")
+        beside.write_text("<PAMDataset><SRS>EPSG:4267</SRS></PAMDataset>")
+        return [flag, str(path), *more], "lies a mask" if what.startswith("mask") else "colours: SRS"
     elif what == "no raster":
         path.write_text("nothing of the kind")
         says = "cannot be opened"
@@ -281,6 +293,7 @@ def bad_raster(inputs: Path, folder: Path, what: str) -> tuple[list[str], str]:
     [
         *("CRS", "no CRS", "dtype", "half a pixel off", "another step", "beyond 75 N", "bands", "dark"),
         *("another window", "land-cover dtype", "no water", "no raster"),
+        *("mask beside", "notes beside", "gz's notes beside"),
     ],
 )
 def test_bad_rasters_are_refused_before_launch(
@@ -361,6 +374,26 @@ def test_a_raster_that_breaks_in_the_midst_is_named(
     assert f"of {broken} cannot be read: " in error
     # An earlier list stays, and no piece of a new one.
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_raster_that_is_changed_after_the_launch_is_named(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beam_pipeline.jobs.select import run
+
+    lights = tmp_path / "lights.tif"
+    shutil.copy(inputs / "vnl_2019.tif", lights)
+
+    def change_and_run(pipeline: Any, settings: Any) -> Any:
+        write_window(lights, some_lights(2019), LIGHTS, blockysize=1, nodata=7)
+        return run_selection(pipeline, settings)
+
+    run_selection = run.run_selection
+    monkeypatch.setattr(run, "run_selection", change_and_run)
+    assert main(flags(inputs, tmp_path / "out", "--night_lights", str(lights))) == 1
+    error = capsys.readouterr().err
+    assert f"no list was written: {lights} has changed since it was looked at" in error
+    assert not list((tmp_path / "out").glob("*.csv"))
 
 
 def test_an_unwritable_output_is_refused(

@@ -15,14 +15,15 @@ from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
 from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy, read_given_text
 from beam_pipeline.maps.activity import count_reached
+from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import (
     RasterFile,
     inspect_land_cover,
     inspect_night_lights,
-    is_netcdf,
     require_lit,
     require_water,
 )
+from beam_pipeline.maps.sidecars import require_silent_sidecars
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
@@ -56,6 +57,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
     night_lights = _night_lights(given, runs_locally(options))
     (land_cover_path,) = _one(expand_globs([given.land_cover], "--land_cover"))
     land_cover = _land_cover(land_cover_path)
+    require_silent_sidecars(land_cover, land_cover_path, "--land_cover", BeamFiles())
     with Progress(None, "looking for light and water"):
         for file in night_lights:
             require_lit(file, given.rows_per_task)
@@ -122,6 +124,9 @@ def _night_lights(given: Any, local: bool) -> list[RasterFile]:
             "--expanded_dir is missing: a folder that all workers see, for what the .tif.gz expand to"
         )
     files = [inspect_night_lights(expanded(path, folder)) for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        for name in sorted({path, path.removesuffix(".gz"), file.path}):
+            require_silent_sidecars(file, name, "--night_lights", BeamFiles())
     for file in files[1:]:
         if file.window != files[0].window:
             raise InvalidInputError(

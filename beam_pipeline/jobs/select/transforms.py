@@ -25,7 +25,8 @@ from beam_pipeline.jobs.storage import BeamFiles, local_copy
 from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.maps.activity import cells_of_lit, count_reached
 from beam_pipeline.maps.land_cover import find_land, groups_of_bands
-from beam_pipeline.maps.rasters import GDAL_OPTIONS, RasterFile, is_netcdf, lit_pixels, open_raster
+from beam_pipeline.maps.netcdf import is_netcdf
+from beam_pipeline.maps.rasters import GDAL_OPTIONS, RasterFile, lit_pixels, open_raster
 from beam_pipeline.runtime.gdal_drivers import rasterio
 
 Ints = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ class _RasterStage(_Stage):
         self._copies.close()
 
     def _near(self, path: str) -> str:
-        """Returns the path that GDAL opens: it reads no NetCDF from a bucket, so each worker copies it once."""
+        """Returns the path that GDAL opens: a NetCDF is not read from a bucket, so each worker copies it once."""
         return self._copies.enter_context(local_copy(path)) if is_netcdf(path) else path
 
 
@@ -166,7 +167,7 @@ class _ReadNightLights(_RasterStage):
 
     @staticmethod
     def _lit(file: RasterFile, rows: range) -> npt.NDArray[np.bool_]:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as opened:
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(file) as opened:
             return lit_pixels(opened, file, rows)
 
 
@@ -192,8 +193,9 @@ class _ReadLandCover(_RasterStage):
 
     def setup(self) -> None:
         super().setup()
-        self._path = self._near(self._settings.land_cover.path)
-        self._blocks = self._settings.land_cover.row_blocks(self._settings.rows_per_task)
+        file = self._settings.land_cover
+        self._land_cover = dataclasses.replace(file, path=self._near(file.path))
+        self._blocks = file.row_blocks(self._settings.rows_per_task)
         sampling = self._settings.sampling
         self._draws = sampling.num_cells is not None or sampling.fraction < 1
 
@@ -204,8 +206,8 @@ class _ReadLandCover(_RasterStage):
             yield from self._usable_cells(group, self._united(packed))
 
     def _usable_cells(self, group: int, ids: Ints) -> Iterator[Any]:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(self._path) as opened:
-            found = find_land(ids, opened, self._settings.land_cover, self._blocks[group])
+        with rasterio.Env(**GDAL_OPTIONS), open_raster(self._land_cover) as opened:
+            found = find_land(ids, opened, self._land_cover, self._blocks[group])
         counts = {
             "lit": len(ids),
             "beyond_land_cover": int((~found.reached).sum()),
