@@ -129,6 +129,18 @@ class LabelChannel(_Read):
         return self
 
 
+class LabelCounts(_Read):
+    """How many pixels of the label images hold what, in a channel; a cell counts once.
+
+    Attributes:
+        channel: Its name.
+        pixels_by_split: By split: pixels by name of category, and of "none" and "unlabeled".
+    """
+
+    channel: _Name
+    pixels_by_split: Mapping[str, Mapping[str, _Count]] = {}
+
+
 class Ontology(_Read):
     """What the values of the label image mean.
 
@@ -155,6 +167,7 @@ class DatasetDescription(_Read):
         splits: Counts by split.
         ontology: What the labels mean.
         bands: Moments by band name, e.g. "B02".
+        labels: What the labels of each channel hold; a dataset that was not built here may not say.
         years: The years that were asked for.
     """
 
@@ -163,6 +176,7 @@ class DatasetDescription(_Read):
     splits: Splits
     ontology: Ontology
     bands: Mapping[str, BandMoments]
+    labels: tuple[LabelCounts, ...] = ()
     years: tuple[int, ...] = ()
 
 

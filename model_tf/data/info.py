@@ -12,6 +12,7 @@ from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.records.description import (
     DATASET_FILE,
     BandMoments,
+    LabelCounts,
     Shard,
     parse_description,
     parse_unit_counts,
@@ -23,6 +24,9 @@ from model_tf.data.categories import CategoryTable
 from model_tf.data.statistics import BandStatistics
 
 _REQUESTS_AT_ONCE = 16
+
+_UNKNOWN = "unlabeled"
+"""What `dataset.json` calls a pixel of which nothing is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class DatasetInfo:
         cells: Number of cells with examples, by split.
         fingerprint: SHA-256 over the shards' names and hashes: equal data have equal fingerprints.
         bands: Moments by band name; there may be none.
+        labels: What the labels of each channel hold; a dataset may not say.
     """
 
     folder: str
@@ -46,6 +51,7 @@ class DatasetInfo:
     cells: Mapping[str, int]
     fingerprint: str
     bands: Mapping[str, BandMoments]
+    labels: tuple[LabelCounts, ...] = ()
 
     @property
     def examples(self) -> Mapping[str, int]:
@@ -60,6 +66,39 @@ class DatasetInfo:
             InvalidInputError: They are missing: the dataset has no training examples.
         """
         return BandStatistics.of_bands(self.bands, f"{join(self.folder, DATASET_FILE)}: bands")
+
+    def never_known(self, split: str) -> tuple[str, ...]:
+        """Returns the categories of which the dataset says that all pixels of a split are unknown."""
+        known = self._known_pixels(split)
+        return tuple(
+            name
+            for name, channel in self._names_and_channels
+            if channel in known and not sum(known[channel].values())
+        )
+
+    def never_held(self, split: str) -> tuple[str, ...]:
+        """Returns the categories of which the dataset says that they are known in a split, but that no pixel holds."""
+        known = self._known_pixels(split)
+        return tuple(
+            name
+            for name, channel in self._names_and_channels
+            if sum(known.get(channel, {}).values()) and known[channel].get(name) == 0
+        )
+
+    @property
+    def _names_and_channels(self) -> list[tuple[str, str]]:
+        channels = [self.categories.channel_names[channel] for channel in self.categories.channels]
+        return list(zip(self.categories.names, channels, strict=True))
+
+    def _known_pixels(self, split: str) -> dict[str, dict[str, int]]:
+        """Pixels by channel and by what they hold, without those that are unknown."""
+        return {
+            of_channel.channel: {
+                name: count for name, count in of_channel.pixels_by_split[split].items() if name != _UNKNOWN
+            }
+            for of_channel in self.labels
+            if of_channel.pixels_by_split.get(split)
+        }
 
     def require_examples(self, split: str) -> None:
         """Checks that a split can be read.
@@ -126,6 +165,7 @@ def load_info(folder: str) -> DatasetInfo:
         cells={split: getattr(description.splits, split).cells for split in SPLITS},
         fingerprint=digest.hexdigest(),
         bands=description.bands,
+        labels=description.labels,
     )
 
 

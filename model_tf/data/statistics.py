@@ -12,6 +12,12 @@ from beam_pipeline.runtime.faults import InvalidInputError
 INPUT_BANDS = {grid: GRID_BANDS[grid] for grid in ("gsd_10", "gsd_20")}
 """The bands that the network sees, in order, by grid."""
 
+_MOST_REFLECTANCE = 7.0
+"""More than a DN of 16 bits stands for."""
+
+_MOST_DEVIATIONS = 1e6
+"""Of a pixel from the mean. More comes of wrong statistics only, and makes a net's activations overflow."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BandStatistics:
@@ -37,13 +43,20 @@ class BandStatistics:
             The statistics.
 
         Raises:
-            InvalidInputError: A band is missing, has no number or does not vary.
+            InvalidInputError: A band is missing, has no number or varies too little to be standardised.
         """
         mean, variance = {}, {}
         for band in (band for bands_of_grid in INPUT_BANDS.values() for band in bands_of_grid):
             of_band = bands.get(band, BandMoments())
             mean[band] = _number(of_band.mean, f"{source}.{band}.mean", above=-math.inf)
             variance[band] = _number(of_band.variance, f"{source}.{band}.variance", above=0)
+            farthest = (_MOST_REFLECTANCE + abs(mean[band])) / math.sqrt(variance[band])
+            if farthest > _MOST_DEVIATIONS:
+                raise InvalidInputError(
+                    f"{source}.{band} must have a mean and a variance that images can be standardised with. Received: "
+                    f"mean {mean[band]:g} and variance {variance[band]:g}, from which a pixel may be {farthest:.0e} "
+                    "deviations away. See that they are those of the training images."
+                )
         return cls(mean, variance)
 
     def to_json(self) -> dict[str, dict[str, float]]:

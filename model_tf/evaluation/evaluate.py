@@ -53,6 +53,7 @@ def evaluate(command: EvaluateCommand) -> None:
         statistics=run.statistics,
         pairs_per_batch=settings.pairs_per_batch,
         cells=command.cells,
+        net=net.path,
     )
     report = ScoreReport(scored.histogram)
     print(report.table())

@@ -16,12 +16,17 @@ from model_tf.data.decoding import NO_ID
 from model_tf.data.faults import explain_data_faults
 from model_tf.data.info import DatasetInfo
 from model_tf.data.statistics import BandStatistics
+from model_tf.scores.finite import require_finite_logits
 from model_tf.scores.histogram import ScoreHistogram
 from model_tf.scores.panel import PanelCells
 from model_tf.scores.plots import Prediction
 
 _COUNTING_THREADS = max(1, (os.cpu_count() or 1) // 2)
 """The other half of the cores decode images. On a CPU the net uses them all, and takes most of the time."""
+
+_OTHER_CHECKPOINT = (
+    "Its weights are too large: give another --checkpoint, or train again with a lower --peak_rate."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ def score_split(
     statistics: BandStatistics,
     pairs_per_batch: int,
     cells: Sequence[int] = (),
+    net: str = "The net",
 ) -> SplitScores:
     """Scores a net over all cells, years and images of a split.
 
@@ -57,12 +63,14 @@ def score_split(
         statistics: By which images are standardised: those that the net was trained with.
         pairs_per_batch: Pairs of images at once.
         cells: Ids of the panel's cells; by default those of the split that hold most categories.
+        net: Where the net is from, for messages.
 
     Returns:
         The scores' histogram and the panel's predictions.
 
     Raises:
-        InvalidInputError: The split has no examples, or a shard is damaged.
+        InvalidInputError: The split has no examples, a shard is damaged, or a logit is NaN or infinite; the net is
+            not asked again after that.
     """
     batches = make_dataset(
         info, split, pairs_per_batch=pairs_per_batch, statistics=statistics, epoch=None, with_ids=True
@@ -79,6 +87,7 @@ def score_split(
         counted: concurrent.futures.Future[None] | None = None
         for x, y, ids in batches.as_numpy_iterator():
             logits = predict(x)
+            require_finite_logits(logits, ids, net, _OTHER_CHECKPOINT)
             if counted is not None:
                 counted.result()
             counted = counting.submit(histogram.update, logits, y, ids["cell_id"])

@@ -22,6 +22,7 @@ from beam_pipeline.records.schema import FEATURES
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.network.architecture_summary import summary_table
 from model_tf.network.layers import Tensor, Units
+from model_tf.network.losses import BatchSums, MaskedBinaryCrossentropy, mean_of_sums
 
 NUM_BRANCHES = 3
 """Resolutions 1, 1/2 and 1/4: 10, 20 and 40 m. Source: Johnson et al. 2022, section 4."""
@@ -151,6 +152,22 @@ class HRNetSegmenter(keras.Model):
         super().__init__(inputs=inputs, outputs=logits, **kwargs)
         self.backbone = backbone
         self.num_categories = num_categories
+        self.batch_sums = BatchSums()
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Returns the loss of a batch; where it is a mean over known entries, `batch_sums` gets its two sums."""
+        if not isinstance(self.loss, MaskedBinaryCrossentropy) or sample_weight is not None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        total, known = self.loss.sums(y, y_pred)
+        self.batch_sums.update_state(total, known)
+        return mean_of_sums(total, known)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

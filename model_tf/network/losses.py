@@ -61,6 +61,35 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
         return cls(CategoryTable.from_json(config["categories"]), config["class_weights"])
 
 
+class BatchSums(keras.metrics.Metric):
+    """Hands the two sums of the last batch's loss to callbacks, as "loss_total" and "loss_known" of their logs.
+
+    They are kept for one batch, not for an epoch: float32 would lose digits over thousands of batches.
+    """
+
+    def __init__(self, name: str = "batch_sums", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._total = self.add_variable((), "zeros", name="total")
+        self._known = self.add_variable((), "zeros", name="known")
+
+    def update_state(self, total: Tensor, known: Tensor) -> None:
+        """Puts the sums of a batch, as of `MaskedBinaryCrossentropy.sums`, in place of those of the one before."""
+        self._total.assign(total)
+        self._known.assign(known)
+
+    def result(self) -> dict[str, Tensor]:
+        """Returns the sums by name."""
+        return {
+            "loss_total": ops.convert_to_tensor(self._total),
+            "loss_known": ops.convert_to_tensor(self._known),
+        }
+
+
 def mean_of_sums(total: Tensor, count: Tensor) -> Tensor:
     """Returns total / count, and 0 where nothing was counted."""
     return total / ops.where(count > 0, count, 1.0)
+
+
+def mean_or_none(total: float, known: float) -> float | None:
+    """Returns total / known of Python's numbers, for people: None where nothing is known."""
+    return total / known if known else None

@@ -95,7 +95,7 @@ class ScoreHistogram:
 
         Raises:
             InvalidInputError: The label holds a value that is no category's.
-            ValueError: The shapes do not fit, or a logit is NaN.
+            ValueError: The shapes do not fit, or a logit is NaN or infinite.
         """
         expected = (*label.shape[:-1], len(self.categories))
         if logits.shape != expected or label.shape[-1] != len(self.categories.channel_names):
@@ -160,8 +160,8 @@ class ScoreHistogram:
         label: npt.NDArray[np.uint8],
         cells: npt.NDArray[np.int64] | None,
     ) -> None:
-        if np.isnan(logits).any():
-            raise ValueError("logits must not be NaN: the network's weights or its input are broken")
+        if not np.isfinite(logits).all():
+            raise ValueError("logits must be finite: the network's weights or its input are broken")
         # (C, n): the scores of a category side by side.
         keys = np.ascontiguousarray(to_keys(logits).reshape(-1, len(self.categories)).T)
         values = np.ascontiguousarray(label.reshape(-1, label.shape[-1]).T)  # (channels, n)

@@ -29,8 +29,10 @@ class TrainState:
     Attributes:
         step: Updates done since the run began.
         epochs: Epochs that are trained, validated and logged.
-        loss_sum: Sum of the losses of the batches of the epoch under way.
-        loss_steps: Number of those batches.
+        loss_total: Sum of the weighted cross-entropies of the known entries of the epoch under way.
+        loss_known: Sum of the weights of those entries.
+        booked_steps: Steps of the epoch that are in these sums. They are fewer than were done where a version that kept
+            other sums began the epoch.
         seconds: Wall time spent on the epoch under way.
         cpu_seconds: Time of all the process's cores spent on it.
         best_auc: Best mean AUC on the validation split so far; None where none was scored.
@@ -39,8 +41,9 @@ class TrainState:
 
     step: int = 0
     epochs: int = 0
-    loss_sum: float = 0.0
-    loss_steps: int = 0
+    loss_total: float = 0.0
+    loss_known: float = 0.0
+    booked_steps: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     best_auc: float | None = None

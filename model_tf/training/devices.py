@@ -43,7 +43,7 @@ class Devices:
         pairs_per_batch: int,
         steps: int,
         callbacks: Sequence[keras.callbacks.Callback],
-    ) -> float:
+    ) -> None:
         """Trains some steps, unless a callback sets `model.stop_training` before.
 
         Args:
@@ -51,20 +51,17 @@ class Devices:
             make: Makes the batches; there must be at least `steps`.
             pairs_per_batch: Pairs in a batch of all hosts.
             steps: Number of steps.
-            callbacks: Their `on_train_batch_end` gets the mean loss of the steps so far as "loss".
-
-        Returns:
-            The mean loss of the steps done.
+            callbacks: Their `on_train_batch_end` gets the two sums of the step's loss over the whole batch, as
+                "loss_total" and "loss_known".
         """
         del pairs_per_batch
-        history = model.fit(
+        model.fit(
             make(1, 0),
             steps_per_epoch=steps,
             callbacks=list(callbacks),
             shuffle=False,  # the batches come shuffled
             verbose=0,
         )
-        return float(history.history["loss"][-1])
 
     def any_host(self, here: bool) -> bool:
         """Tells whether it is so on any host; every host must ask as often."""

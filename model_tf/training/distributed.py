@@ -55,7 +55,7 @@ class TensorFlowDevices(Devices):
         pairs_per_batch: int,
         steps: int,
         callbacks: Sequence[keras.callbacks.Callback],
-    ) -> float:
+    ) -> None:
         """See `Devices`."""
         # Every replica gets whole pairs, and as many rows in every step: the last batch is padded.
         rows = NUM_SLOTS * pairs_per_batch // self.replicas
@@ -69,13 +69,12 @@ class TensorFlowDevices(Devices):
         listeners = keras.callbacks.CallbackList(list(callbacks), model=model)
         model.stop_training = False
         listeners.on_train_begin()
-        total, done = 0.0, 0
+        done = 0
         while done < steps and not model.stop_training:
-            total += float(step(batches))
+            total, known = step(batches)
             done += 1
-            listeners.on_train_batch_end(done - 1, {"loss": total / done})
+            listeners.on_train_batch_end(done - 1, {"loss_total": total, "loss_known": known})
         listeners.on_train_end()
-        return total / done
 
     def any_host(self, here: bool) -> bool:
         """See `Devices`."""
@@ -114,24 +113,26 @@ class TensorFlowDevices(Devices):
         return predict
 
     def _step_of(self, model: keras.Model) -> Callable[[Any], Any]:
-        """Returns the function from the iterator of batches to the loss of a step; it is traced once a net."""
+        """Returns the function from the batches' iterator to the two sums of a step's loss, traced once a net."""
         if self._step is not None and self._step[0] is model:
             return self._step[1]
 
-        def of_replica(batch: tuple[Any, Any]) -> Any:
+        def of_replica(batch: tuple[Any, Any]) -> tuple[Any, Any]:
             images, label = batch
             with tf.GradientTape() as tape:
                 total, known = model.loss.sums(label, model(images, training=True))
                 # Divided by what all replicas know, their gradients add up to that of the whole batch.
-                known = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, known)
-                loss = mean_of_sums(total, known)
+                known_by_all = tf.distribute.get_replica_context().all_reduce(
+                    tf.distribute.ReduceOp.SUM, known
+                )
+                loss = mean_of_sums(total, known_by_all)
             variables = model.trainable_variables
             model.optimizer.apply(tape.gradient(loss, variables), variables)
-            return loss
+            return total, known
 
         def over_replicas(batches: Any) -> Any:
-            losses = self._strategy.run(of_replica, args=(next(batches),))
-            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+            sums = self._strategy.run(of_replica, args=(next(batches),))
+            return tuple(self._strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in sums)
 
         step: Callable[[Any], Any] = tf.function(over_replicas)
         self._step = (model, step)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 
@@ -10,15 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from beam_pipeline.records.description import DATASET_FILE
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.batches import Images, make_dataset, steps_per_epoch
 from model_tf.data.faults import explain_data_faults
 from model_tf.data.info import DatasetInfo, load_info
 from model_tf.network.hrnet import build_hrnet
-from model_tf.network.losses import MaskedBinaryCrossentropy
+from model_tf.network.losses import MaskedBinaryCrossentropy, mean_or_none
 from model_tf.network.schedules import WarmupCosine
-from model_tf.training.callbacks import Checkpointer, ProgressBar, StepScalars
+from model_tf.training.callbacks import Checkpointer, LossBooks, ProgressBar, StepScalars
 from model_tf.training.checkpoints import TrainState, load_last, save_best, save_last
 from model_tf.training.devices import Devices
 from model_tf.training.distributed import make_devices
@@ -62,7 +62,8 @@ def check_data(settings: TrainSettings, info: DatasetInfo) -> None:
     """Checks that the data serve these settings.
 
     Raises:
-        InvalidInputError: A split is empty, there are no statistics, or a weighed category does not exist.
+        InvalidInputError: A split is empty, there are no statistics, a weighed category does not exist, or the
+            training split knows nothing that has a weight.
     """
     for split in ("training", "validation"):
         info.require_examples(split)
@@ -72,6 +73,17 @@ def check_data(settings: TrainSettings, info: DatasetInfo) -> None:
             f"--class_weights must name categories of the data: {', '.join(info.categories.names)}. "
             f"Received: {', '.join(unknown)}"
         )
+    weights = dict(settings.class_weights)
+    never_known = {*info.never_known("training")}
+    if not any(name not in never_known and weights.get(name, 1.0) for name in info.categories.names):
+        raise InvalidInputError(_nothing_known(info.folder))
+
+
+def _nothing_known(folder: str) -> str:
+    return (
+        "The training split must have known pixels of a category whose --class_weights is not 0. Received: none, in "
+        f"{folder}. There is nothing to learn: see `labels` in {DATASET_FILE}, and build a dataset of a mapped place."
+    )
 
 
 def claim_or_wait(folder: str, run: RunInfo, devices: Devices) -> None:
@@ -137,12 +149,27 @@ class Run:
             self.say(
                 f"{self.folder} goes on in epoch {self.state.epochs + 1} after {done} of {self.steps} steps"
             )
+        self.warn_of_labels()
         while self.state.epochs < self.settings.epochs:
             if not (self.train_epoch() and self.close_epoch()):
                 self.say(f"stopped after {self.state.step} steps; the same command goes on")
                 return EXIT_STOPPED
         self.say(f"finished: {self.summary()}")
         return 0
+
+    def warn_of_labels(self) -> None:
+        """Names the categories that the training split cannot teach."""
+        unknown, absent = self.info.never_known("training"), self.info.never_held("training")
+        if unknown:
+            self.say(
+                f"warning: the training split never knows {', '.join(unknown)}: all their pixels are unlabeled (255). "
+                "Nothing is learnt of them, and their probabilities mean nothing"
+            )
+        if absent:
+            self.say(
+                f"warning: no pixel of the training split holds {', '.join(absent)}: the net only learns where they "
+                "are not"
+            )
 
     def train_epoch(self) -> bool:
         """Trains what is left of the epoch under way; returns whether it was not stopped."""
@@ -152,13 +179,18 @@ class Run:
             return not self.is_stopped()
         began = self.state
         clock = _Clock()
+        books = LossBooks(
+            began.loss_total,
+            began.loss_known,
+            lambda step, loss: self.explain_loss(epoch, first + step, loss),
+        )
 
-        def save(steps: int, loss: float) -> None:
-            self.state = _advanced(began, steps, loss, clock)
+        def save(steps: int) -> None:
+            self.state = _advanced(began, steps, books, clock)
             save_last(self.model, self.state, self.folder, publishes=self.devices.is_chief)
 
         checkpointer = Checkpointer(self.is_stopped, save, self.save_every)
-        callbacks = [checkpointer]
+        callbacks = [books, checkpointer]
         with contextlib.ExitStack() as until_done:
             if self.devices.is_chief:
                 bar = ProgressBar(
@@ -166,11 +198,12 @@ class Run:
                     first,
                     self.steps,
                     lambda step: float(self.schedule(epoch * self.steps + step)),
+                    books,
                 )
                 # However the epoch ends: an error's message begins on a line of its own.
                 until_done.callback(bar.close)
-                callbacks += [bar, StepScalars(self.log.writer, began.step, self.schedule)]
-            loss = self.devices.fit(
+                callbacks += [bar, StepScalars(self.log.writer, began.step, self.schedule, books)]
+            self.devices.fit(
                 self.model,
                 lambda hosts, host: self.batches(epoch, first, hosts, host),
                 pairs_per_batch=self.settings.pairs_per_batch,
@@ -179,8 +212,30 @@ class Run:
             )
         if checkpointer.stopped:
             return False
-        save(self.steps - first, loss)
+        if not books.known and began.booked_steps + self.steps - first == self.steps:
+            raise InvalidInputError(_nothing_known(self.info.folder))
+        save(self.steps - first)
         return True
+
+    def explain_loss(self, epoch: int, step: int, loss: float) -> InvalidInputError:
+        """Says why the loss of a step is NaN or infinite.
+
+        Args:
+            epoch: From 0.
+            step: Of the epoch, from 0.
+            loss: Its sum of cross-entropies.
+        """
+        said = f"The loss became {loss} in epoch {epoch + 1}, step {step + 1} of {self.steps}"
+        if not any(float(self.schedule(earlier)) for earlier in range(epoch * self.steps + step)):
+            return InvalidInputError(
+                f"{said}, before any weight had changed: --peak_rate is not "
+                f"the cause. Received: --precision {self.settings.precision} --backend {self.settings.backend}. "
+                "Try --precision float32, another --seed or another --backend."
+            )
+        return InvalidInputError(
+            f"{said}: training diverged. Nothing of it was saved. Begin a new run with a lower --peak_rate or a "
+            "longer --warmup_epochs."
+        )
 
     def close_epoch(self) -> bool:
         """Validates, keeps the best net, logs and saves; returns whether it was not stopped."""
@@ -192,12 +247,12 @@ class Run:
         best = state.best_auc is None or (result.mean_auc is not None and result.mean_auc > state.best_auc)
         if best:
             save_best(self.model, self.folder, publishes=self.devices.is_chief)
-        images = state.loss_steps * settings.pairs_per_batch * _IMAGES_PER_PAIR
+        images = self.steps * settings.pairs_per_batch * _IMAGES_PER_PAIR
         record = EpochRecord(
             epoch=epoch,
             step=state.step,
             learning_rate=float(self.schedule(state.step - 1)),
-            loss=state.loss_sum / state.loss_steps,
+            loss=mean_or_none(state.loss_total, state.loss_known),
             validation=result,
             seconds=state.seconds,
             cpu_seconds=state.cpu_seconds,
@@ -281,19 +336,15 @@ class _Clock:
         return time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
-def _advanced(began: TrainState, steps: int, loss: float, clock: _Clock) -> TrainState:
-    """The state so many steps, of this mean loss, after another within the same epoch."""
-    if not math.isfinite(loss):
-        raise InvalidInputError(
-            f"The loss became {loss} in epoch {began.epochs + 1}: training diverged. Nothing of it was saved. "
-            "Begin a new run with a lower --peak_rate or a longer --warmup_epochs."
-        )
+def _advanced(began: TrainState, steps: int, books: LossBooks, clock: _Clock) -> TrainState:
+    """The state so many steps after another within the same epoch."""
     seconds, cpu_seconds = clock.read()
     return dataclasses.replace(
         began,
         step=began.step + steps,
-        loss_sum=began.loss_sum + loss * steps,
-        loss_steps=began.loss_steps + steps,
+        loss_total=books.total,
+        loss_known=books.known,
+        booked_steps=began.booked_steps + steps,
         seconds=began.seconds + seconds,
         cpu_seconds=began.cpu_seconds + cpu_seconds,
     )

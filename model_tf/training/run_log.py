@@ -24,7 +24,7 @@ class EpochRecord:
         epoch: From 1.
         step: Updates done since the run began.
         learning_rate: Of the epoch's last step.
-        loss: Mean loss of its batches.
+        loss: Over all known entries of its batches; None where nothing is known.
         validation: Scores after it.
         seconds: Wall time of its training, without validation.
         cpu_seconds: Time of all cores.
@@ -34,7 +34,7 @@ class EpochRecord:
     epoch: int
     step: int
     learning_rate: float
-    loss: float
+    loss: float | None
     validation: ValidationResult
     seconds: float
     cpu_seconds: float
@@ -42,14 +42,14 @@ class EpochRecord:
 
     def line(self, epochs: int) -> str:
         """Returns a line for people."""
-        auc = self.validation.mean_auc
         return (
-            f"epoch {self.epoch}/{epochs}: loss {self.loss:.4f}, validation loss {self.validation.loss:.4f}, "
-            f"validation AUC {'not scored' if auc is None else f'{auc:.4f}'}, {self.images_per_second:.1f} images/s"
+            f"epoch {self.epoch}/{epochs}: loss {_shown(self.loss, 'unknown')}, "
+            f"validation loss {_shown(self.validation.loss, 'unknown')}, "
+            f"validation AUC {_shown(self.validation.mean_auc, 'not scored')}, {self.images_per_second:.1f} images/s"
         )
 
     def row(self) -> dict[str, Any]:
-        """Returns the columns of `log.csv`; what is not scored is empty."""
+        """Returns the columns of `log.csv`; what is not known or not scored is empty."""
         columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         validation: ValidationResult = columns.pop("validation")
         columns |= {"validation_loss": validation.loss, "validation_auc": validation.mean_auc}
@@ -103,6 +103,10 @@ class RunLog:
                 panel = panel_figure(record.validation.predictions, self._categories)
                 tf.summary.image("predictions", to_pixels(panel)[None], record.step)
         self.writer.flush()
+
+
+def _shown(value: float | None, missing: str) -> str:
+    return missing if value is None else f"{value:.4f}"
 
 
 def _read_rows(path: str, done: int) -> list[Mapping[str, Any]]:

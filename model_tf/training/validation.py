@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.batches import Images, make_dataset, steps_per_epoch
 from model_tf.data.info import DatasetInfo
-from model_tf.network.losses import MaskedBinaryCrossentropy
+from model_tf.network.losses import MaskedBinaryCrossentropy, mean_or_none
+from model_tf.scores.finite import require_finite_logits
 from model_tf.scores.histogram import ScoreHistogram, mean_auc
 from model_tf.scores.panel import PanelCells
 from model_tf.scores.plots import Prediction
@@ -20,19 +20,21 @@ _SPLIT = "validation"
 _SAMPLE = 0
 """The epoch whose order and years make the sample of `validation_pairs`: the same whenever it is drawn."""
 
+_DIVERGED = "Training diverged: begin a new run with a lower --peak_rate or a longer --warmup_epochs."
+
 
 @dataclasses.dataclass(frozen=True)
 class ValidationResult:
     """Scores of one validation.
 
     Attributes:
-        loss: The training's loss over all known entries at once.
+        loss: The training's loss over all known entries at once; None where nothing is known.
         auc: AUC by name of category, None where it has no positives or no negatives.
         mean_auc: Mean of those that are scored, None where none is.
         predictions: Of a few cells, to look at.
     """
 
-    loss: float
+    loss: float | None
     auc: dict[str, float | None]
     mean_auc: float | None
     predictions: tuple[Prediction, ...] = dataclasses.field(default=(), repr=False)
@@ -86,7 +88,7 @@ class Validation:
             The scores; None where it was stopped.
 
         Raises:
-            InvalidInputError: Training diverged.
+            InvalidInputError: A logit is NaN or infinite.
         """
         histogram = ScoreHistogram(self.info.categories)
         panel = PanelCells(self.info.categories, self.info.statistics)
@@ -95,11 +97,7 @@ class Validation:
             if is_stopped():
                 return None
             logits = predict(x)
-            if np.isnan(logits).any():
-                raise InvalidInputError(
-                    "The net's logits became NaN: training diverged. Begin a new run with a lower --peak_rate or a "
-                    "longer --warmup_epochs."
-                )
+            require_finite_logits(logits, ids, "The net under training", _DIVERGED)
             histogram.update(logits, y)
             panel.offer(x, y, ids, logits)
             batch_total, batch_known = loss.sums(y, logits)
@@ -107,7 +105,7 @@ class Validation:
             known += float(batch_known)
         scores = histogram.scores()
         return ValidationResult(
-            loss=total / known if known else 0.0,
+            loss=mean_or_none(total, known),
             auc={name: score.auc for name, score in scores.items()},
             mean_auc=mean_auc(scores),
             predictions=panel.predictions(),

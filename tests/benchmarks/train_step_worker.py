@@ -150,7 +150,7 @@ def first_losses(given: Configuration) -> list[float]:
     else:
         net.load_weights(given.weights)
     batch = make_batch(LOSS_BATCH, LOSS_SIZE)
-    return [float(net.train_on_batch(*batch)) for _ in range(LOSS_STEPS)]
+    return [float(net.train_on_batch(*batch, return_dict=True)["loss"]) for _ in range(LOSS_STEPS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +231,8 @@ def time_steps(given: Configuration, images: int, accelerator: Accelerator) -> d
     for _ in range(given.rounds):
         clock = Clock()
         for _ in range(steps):
-            loss = float(net.train_on_batch(*batch))  # reading the loss waits for the step
+            # Reading the loss waits for the step.
+            loss = float(net.train_on_batch(*batch, return_dict=True)["loss"])
         wall, cpu = clock.read()
         steps_seconds.append(wall / steps)
         step_rates.append(Rate(steps * flops / wall, steps * flops / cpu))

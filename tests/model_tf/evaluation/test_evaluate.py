@@ -253,6 +253,26 @@ def test_a_checkpoint_that_diverged(run_folder, dataset_folder, tmp_path, capsys
     assert "must hold finite weights" in message
 
 
+def test_a_checkpoint_whose_logits_are_infinite(run_folder, dataset_folder, tmp_path, capsys):
+    """Of finite weights; found in the first batch, before scores are made of it."""
+    model = keras.saving.load_model(run_folder / "best.keras", compile=False)
+    head = model.get_layer("head")
+    kernel, bias = head.get_weights()
+    head.set_weights([np.full_like(kernel, 3e38), bias])
+    path = tmp_path / "huge.keras"
+    model.save(path)
+    message = failure(
+        capsys,
+        *("--run", run_folder, "--data", dataset_folder),
+        *("--checkpoint", path, "--output", tmp_path / "scores"),
+    )
+    assert re.search(
+        rf"{path} must answer with finite logits. Received: (-?inf|nan) for cell 11, 2019", message
+    )
+    assert "give another --checkpoint" in message
+    assert not (tmp_path / "scores" / "scores.json").exists()
+
+
 def test_data_of_another_ontology(run_folder, dataset_folder, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(dataset_folder, data)

@@ -161,10 +161,11 @@ def test_bad_batches_are_refused():
     histogram = ScoreHistogram(CATEGORIES)
     with pytest.raises(ValueError, match=r"logits must be .* Received: \(3, 32, 32, 14\)"):
         histogram.update(logits[..., :14], label)
-    broken = logits.copy()
-    broken[1, 2, 3, 4] = np.nan
-    with pytest.raises(ValueError, match="must not be NaN"):
-        histogram.update(broken, label)
+    for value in (np.nan, np.inf, -np.inf):
+        broken = logits.copy()
+        broken[1, 2, 3, 4] = value
+        with pytest.raises(ValueError, match="logits must be finite"):
+            histogram.update(broken, label)
     strange = label.copy()
     strange[0, 0, 0, 1] = 3
     with pytest.raises(InvalidInputError, match=r"channel 1 \(OSM_water_and_roads\).*Received: \[3\]"):

@@ -1,7 +1,7 @@
 """A batch spread over devices gives the step of the whole batch, whatever the parts know of their labels.
 
 All six training cells are one batch, so that every way of dealing them to hosts and replicas has the same cells in
-its one step an epoch. One of them has a single image: the replica that gets it knows least.
+its one step an epoch. They know very different shares of their labels, and so do the replicas.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from model_tf.data.info import load_info
 from model_tf.train import main
 from model_tf.training import run as training
 from model_tf.training import run_log
+from model_tf.training.callbacks import LossBooks
 from model_tf.training.devices import Devices
 from model_tf.training.distributed import TensorFlowDevices, make_devices
 from model_tf.training.flags import parse_flags
@@ -34,6 +35,7 @@ from tests.model_tf.training.training_runs import (
     start,
     stop_when_saved,
     variables,
+    write_masked,
 )
 
 pytestmark = pytest.mark.timeout(3600)  # a run that hangs ends some day; no loaded machine is as slow
@@ -42,13 +44,19 @@ WHOLE = ("--pairs_per_batch", "6", "--validation_pairs", "6")
 
 
 @pytest.fixture(scope="module")
-def alone(dataset_folder, tmp_path_factory) -> Path:
+def masked(tmp_path_factory) -> str:
+    """Six training cells that know very different shares of their pixels; one knows nothing. Read only."""
+    return write_masked(tmp_path_factory.mktemp("masked") / "set", [0.0, 0.97, 0.5, 1.0, 0.1, 0.9])
+
+
+@pytest.fixture(scope="module")
+def alone(masked, tmp_path_factory) -> Path:
     """Trained by one device."""
     output = tmp_path_factory.mktemp("alone") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_hrnet", build_small)
         patch.setattr(run_log, "panel_figure", draw_nothing)
-        assert main(flags(dataset_folder, output, *WHOLE)) == 0
+        assert main(flags(masked, output, *WHOLE)) == 0
     return output
 
 
@@ -63,9 +71,9 @@ def assert_close_runs(one: Path, other: Path) -> None:
             assert float(its_row[column]) == pytest.approx(float(row[column]), rel=1e-3), column
 
 
-def test_mirrored_replicas_train_as_one_device(alone, dataset_folder, tmp_path) -> None:
+def test_mirrored_replicas_train_as_one_device(alone, masked, tmp_path) -> None:
     output = tmp_path / "mirrored"
-    process = start(flags(dataset_folder, output, *WHOLE, "--strategy", "mirrored"), cpus=2)
+    process = start(flags(masked, output, *WHOLE, "--strategy", "mirrored"), cpus=2)
     said, _ = process.communicate()
     assert process.returncode == 0, said
     assert_close_runs(alone, output)
@@ -99,9 +107,9 @@ def two_workers(argv: list[str], awaits: int | None = None) -> Iterator[list[sub
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_one_device_and_stop_together(alone, dataset_folder, tmp_path) -> None:
+def test_two_workers_train_as_one_device_and_stop_together(alone, masked, tmp_path) -> None:
     output = tmp_path / "workers"
-    argv = flags(dataset_folder, output, *WHOLE)
+    argv = flags(masked, output, *WHOLE)
     with two_workers(argv, awaits=1) as workers:
         # One is told; both stop in the same step.
         stop_when_saved(workers[1], output)
@@ -115,13 +123,13 @@ def test_two_workers_train_as_one_device_and_stop_together(alone, dataset_folder
 
 
 @pytest.mark.backends
-def test_jax_trains_on_all_devices_as_on_one(alone, dataset_folder, tmp_path) -> None:
+def test_jax_trains_on_all_devices_as_on_one(alone, masked, tmp_path) -> None:
     outputs = {}
     for strategy, count in (("none", 1), ("data-parallel", 2)):
         outputs[strategy] = tmp_path / strategy
         more = ["--backend", "jax", "--strategy", strategy]
         process = start(
-            flags(dataset_folder, outputs[strategy], *WHOLE, *more),
+            flags(masked, outputs[strategy], *WHOLE, *more),
             XLA_FLAGS=f"--xla_force_host_platform_device_count={count}",
             KERAS_BACKEND="jax",
         )
@@ -175,23 +183,23 @@ def test_a_strategy_of_one_replica_takes_the_steps_of_fit(dataset_folder) -> Non
             model = build_small("tiny", len(info.categories), 0, "float32")
             model.compile(keras.optimizers.SGD(schedule, momentum=0.9), loss)
             model.optimizer.build(model.trainable_variables)
-        losses.append(
-            devices.fit(
-                model,
-                lambda hosts, host: training.make_dataset(
-                    info,
-                    "training",
-                    pairs_per_batch=1,
-                    statistics=info.statistics,
-                    epoch=0,
-                    hosts=hosts,
-                    host=host,
-                ),
+        books = LossBooks(0.0, 0.0, lambda step, loss: AssertionError((step, loss)))
+        devices.fit(
+            model,
+            lambda hosts, host: training.make_dataset(
+                info,
+                "training",
                 pairs_per_batch=1,
-                steps=4,
-                callbacks=[],
-            )
+                statistics=info.statistics,
+                epoch=0,
+                hosts=hosts,
+                host=host,
+            ),
+            pairs_per_batch=1,
+            steps=4,
+            callbacks=[books],
         )
+        losses.append((books.total, books.known))
         weights.append(model.get_weights())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for one, other in zip(*weights, strict=True):

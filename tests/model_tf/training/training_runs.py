@@ -7,6 +7,7 @@ devices of TensorFlow, and AWAIT_SIGNAL makes the run wait for SIGTERM once it h
 """
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from model_tf.network.schedules import WarmupCosine
 from model_tf.training import run as training
 from model_tf.training import run_log
 from model_tf.training.settings import TrainSettings
+from tests.model_tf.made_dataset import made_cell_years, write_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -121,6 +123,20 @@ class WaitingRun(training.Run):
         while self.state.step and not self.request.is_made:
             time.sleep(0.02)
         return super().is_stopped()
+
+
+def write_masked(folder: Path, shares: list[float], channels: slice = slice(None)) -> str:
+    """A dataset of a training cell for each share, of whose label so much is unknown, in some channels."""
+    draw = np.random.default_rng(0)
+    cell_years = []
+    for cell_year, share in zip(made_cell_years(range(1, len(shares) + 1), [2020]), shares, strict=True):
+        label = cell_year.label.copy()
+        label[draw.random(label.shape[:2]) < share, channels] = 255
+        cell_years.append(dataclasses.replace(cell_year, label=label))
+    validation = made_cell_years([7], [2020], "validation")
+    half = len(shares) // 2
+    shards = [part for part in (cell_years[:half], cell_years[half:]) if part]
+    return write_dataset(folder, {"training": shards, "validation": [validation]})
 
 
 def flags(data: str, output: Path, *more: str) -> list[str]:
