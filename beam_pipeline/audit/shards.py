@@ -25,8 +25,8 @@ from beam_pipeline.records.shards import (
     parse_shard,
 )
 from beam_pipeline.runtime.faults import PermanentFault
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 
 def audit_units(

@@ -11,8 +11,8 @@ from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import FINGERPRINT_FILE, DatasetFolder, summary_name
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 _CLAIM = "plan/launch-"
 _WAY_OUT = "Choose another --output, give the settings that it was made with, or delete what is there"

@@ -14,9 +14,10 @@ from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX, join
+from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.local_files import delete_path, matching_files, named_files
 from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
 
 FileSystems: Any = _FileSystems  # carries no types
 
@@ -100,6 +101,8 @@ class BeamFiles:
     def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
         """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
 
+        On a local disk it is written whole or not at all, and never through a link: `whole_files`.
+
         It is not tried again, because the chunks may come only once: their maker does, with `with_retries`.
         """
         chunks = iter(chunks)
@@ -109,21 +112,21 @@ class BeamFiles:
             with _faults("write", path):
                 _write_empty_s3(path)
             return
-        with (
-            _faults("write", path),
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
-        ):
-            for chunk in itertools.chain([first], chunks):
-                file.write(chunk)
+        with _faults("write", path):
             if _is_local(path):
-                # A rename may outlive a power cut that the data before it does not.
-                file.flush()
-                os.fsync(file.fileno())
+                write_whole(path, itertools.chain([first], chunks))
+                return
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                for chunk in itertools.chain([first], chunks):
+                    file.write(chunk)
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
 
         def write() -> None:
+            if _is_local(path):
+                self.write_bytes(path, [text.encode()])
+                return
             # uuid4 names the file only while it grows; two writers of one path never meet in it.
             aside = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
             try:

@@ -5,11 +5,10 @@ import uuid
 from collections.abc import Iterable
 from typing import Protocol
 
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
+
 TEMPORARY_FOLDER = "tmp"
 """Folder below the output in which shards grow before they are renamed; no glob for results looks there."""
-
-PARTIAL_SUFFIX = ".part"
-"""Ends the name of a text while it grows beside its own name; no glob for results finds it."""
 
 
 class Files(Protocol):
@@ -32,7 +31,10 @@ class Files(Protocol):
         """Returns the content of a UTF-8 file."""
 
     def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs."""
+        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
+
+        A local one is written whole or not at all.
+        """
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
