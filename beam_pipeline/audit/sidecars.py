@@ -204,6 +204,6 @@ def _check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
     try:
         left += [TEMPORARY_FOLDER] if not left and folder.exists(TEMPORARY_FOLDER) else []
     except Fault as fault:
-        findings.differ("unreadable", TEMPORARY_FOLDER, fault.detail)
+        findings.unreadable(TEMPORARY_FOLDER, fault.detail)
     for name in dict.fromkeys(left):
         findings.differ("leftover", name, "was left behind by an attempt that was killed")

@@ -3,7 +3,8 @@
 import posixpath
 import uuid
 from collections.abc import Iterable
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
 
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
@@ -15,7 +16,8 @@ class Files(Protocol):
     """A file system. Paths are strings: local ones, or URLs such as gs://bucket/folder.
 
     Every method raises `PermanentFault("not_found")` where the path must exist and does not, and
-    `TransientFault("storage")` for what another try may mend, after a few of its own where it can.
+    `TransientFault("storage")` for what another try may mend, after a few of its own where it can. What is read from a
+    disk must be a regular file: `PermanentFault("irregular")` is raised for links, pipes, devices and folders.
     """
 
     def exists(self, path: str) -> bool:
@@ -25,7 +27,13 @@ class Files(Protocol):
         """Returns a file's size in bytes, None where there is none."""
 
     def read_bytes(self, path: str) -> bytes:
-        """Returns a file's content."""
+        """Returns a file's content; a local one may have `regular_files.MOST_BYTES`, or it is "too_large"."""
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Opens a file for reading, for as long as the context lasts; what fails later is not tried again."""
+
+    def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
+        """Returns what a folder holds that is neither a regular file nor a folder, as `irregular_files`."""
 
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""

@@ -563,9 +563,16 @@ class Locked(BeamFiles):
         self.name = name
 
     def read_bytes(self, path):
+        self._require_allowed(path)
+        return super().read_bytes(path)
+
+    def open(self, path):
+        self._require_allowed(path)
+        return super().open(path)
+
+    def _require_allowed(self, path):
         if path.endswith(self.name):
             raise TransientFault("storage", f"cannot read {path}: Permission denied")
-        return super().read_bytes(path)
 
 
 @pytest.mark.parametrize(
