@@ -13,9 +13,6 @@ from typing import BinaryIO
 PARTIAL_SUFFIX = ".part"
 """Ends the name of a file while it grows beside its own name; no glob for results finds it."""
 
-_NAME_CHARS = 50
-"""Of the file's own name in that of the one aside: with 32 digits it stays below the 255 bytes of a name."""
-
 
 @contextlib.contextmanager
 def writing_whole(path: str) -> Iterator[BinaryIO]:
@@ -35,9 +32,10 @@ def writing_whole(path: str) -> Iterator[BinaryIO]:
             written aside is gone then.
     """
     _require_file(path)
-    folder, name = os.path.split(path)
+    folder = os.path.dirname(path)
     os.makedirs(folder or ".", exist_ok=True)
-    aside = os.path.join(folder, f"{name[:_NAME_CHARS]}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    # Without the file's own name, which may be as long as a name can be, and by which others look for files.
+    aside = os.path.join(folder, f".{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
     file = open(aside, "xb")  # noqa: SIM115 - fails where anything has the name, and follows no link
     try:
         with file:
