@@ -40,7 +40,7 @@ STATE_FILE = "state.json"
 LOG_FILE = "log.csv"
 EVENTS_FOLDER = "tensorboard"
 
-_PARTIAL = re.compile(rf".+\.[0-9a-f]{{32}}{re.escape(PARTIAL_SUFFIX)}")
+_PARTIAL = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL_SUFFIX)}")
 """Names of what a killed attempt of `whole_files` left."""
 
 _LOG = logging.getLogger(__name__)

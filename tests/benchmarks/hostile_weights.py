@@ -2,9 +2,9 @@
 
     python tests/benchmarks/hostile_weights.py [--check] [--code FOLDER]
 
-A sound checkpoint of the tiny net is changed in one place, and is loaded as evaluate.py loads best.keras and train.py
-last.keras, each in a process of its own. The first row is the sound one: what Keras and TensorFlow take. `--code` is the
-root of another version of the code, to compare. Under --check the exit code is 1 when a bound is missed.
+A sound checkpoint of the tiny net is changed in one place and is loaded as evaluate.py and train.py load it, each in
+a process of its own. The first row is the sound one: what Keras and TensorFlow take. `--code` is the root of another
+version of the code, to compare. Under --check the exit code is 1 when a bound is missed.
 """
 
 import argparse
@@ -19,8 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import h5py
 import keras
@@ -28,6 +27,8 @@ import keras
 from model_tf.network.archive import CONFIG_FILE, WEIGHTS_FILE
 from model_tf.network.hrnet import build_hrnet
 from model_tf.training.checkpoints import TrainState, save_last
+
+ROOT = Path(__file__).resolve().parents[2]
 
 MOST_MORE_MIB = 64
 """What a hostile checkpoint may take beyond the sound one."""

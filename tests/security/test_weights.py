@@ -271,7 +271,7 @@ def test_scores_replace_a_link(tmp_path: Path) -> None:
 
 
 def test_what_killed_attempts_left_is_tidied(tmp_path: Path) -> None:
-    (tmp_path / f"settings.json.{'0a' * 16}.part").write_text("half")
+    (tmp_path / f".{'0a' * 16}.part").write_text("half")
     (tmp_path / "mine.part").write_text("whole")
     tidy(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]
