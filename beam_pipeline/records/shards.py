@@ -9,7 +9,7 @@ Source of the framing: tensorflow/core/lib/io/record_writer.h.
 import re
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import google_crc32c
 
@@ -78,7 +78,14 @@ def read_shard(files: Files, path: str) -> Iterator[bytes]:
         yield from parse_shard(file, path)
 
 
-def parse_shard(file: BinaryIO, name: str) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What a shard is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns so many bytes, fewer only at the end."""
+
+
+def parse_shard(file: Readable, name: str) -> Iterator[bytes]:
     """Splits a shard into payloads, as `read_shard`.
 
     Args:

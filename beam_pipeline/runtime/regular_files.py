@@ -5,9 +5,9 @@ it. Neither is followed or opened: each is refused with what it is.
 """
 
 import contextlib
+import io
 import os
 import stat
-from typing import BinaryIO
 
 from beam_pipeline.runtime.faults import PermanentFault
 
@@ -43,7 +43,7 @@ def size_of(path: str) -> int:
     return found.st_size
 
 
-def open_regular(path: str) -> BinaryIO:
+def open_regular(path: str) -> io.BufferedReader:
     """Opens a regular file for reading.
 
     Raises:

@@ -4,6 +4,7 @@ On a disk only regular files are read, as a stranger may have made the folder, a
 """
 
 import contextlib
+import io
 import os
 import posixpath
 import shutil
@@ -61,7 +62,7 @@ def size(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
+def opened(path: str) -> Iterator[io.BufferedReader]:
     """Yields a file open for reading anywhere in it; one that is elsewhere is copied first.
 
     Raises:
@@ -104,10 +105,11 @@ def writing(path: str) -> Iterator[BinaryIO]:
             with writing_whole(path) as file:
                 yield file
             return
-        with tempfile.NamedTemporaryFile() as file:
-            yield file
-            file.flush()
-            _upload(file.name, path)
+        with tempfile.TemporaryDirectory() as folder:
+            local = os.path.join(folder, "new")
+            with open(local, "xb") as file:
+                yield file
+            _upload(local, path)
 
 
 def require_own_folders(folder: str, names: tuple[str, ...]) -> None:

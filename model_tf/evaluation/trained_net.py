@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from typing import BinaryIO
+import io
 
 import numpy as np
 import tensorflow as tf
@@ -71,7 +71,7 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
     return TrainedNet(model, path, digest)
 
 
-def _load(file: BinaryIO, path: str, run: RunInfo) -> HRNetSegmenter:
+def _load(file: io.BufferedReader, path: str, run: RunInfo) -> HRNetSegmenter:
     """Builds the run's net and fills in a checkpoint's weights.
 
     `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a

@@ -58,7 +58,7 @@ ALLOWED = {
         "aside.replace(directory)": MKDTEMP,
     },
     "model_tf/data/storage.py": {
-        "tempfile.NamedTemporaryFile()": REMOTE,
+        "open(local, 'xb')": TEMPORARY,
         "tf.io.gfile.copy(local, aside)": REMOTE,
         "tf.io.gfile.copy(path, local)": TEMPORARY,
         "tf.io.gfile.rename(aside, path, overwrite=True)": REMOTE,
