@@ -40,17 +40,15 @@ def open_file(
     Yields:
         The file, or None where it cannot be opened. That it cannot be read further ends the block, and is noted.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(folder.open(name))
-        except Fault as fault:
-            _note(fault, name, findings, missing)
-            yield None
-            return
-        try:
+    is_open = False
+    try:
+        with folder.open(name) as file:
+            is_open = True
             yield file
-        except Fault as fault:
-            _note(fault, name, findings, missing)
+    except Fault as fault:
+        _note(fault, name, findings, missing)
+        if not is_open:
+            yield None
 
 
 def check_regular(folder: DatasetFolder, findings: Findings) -> None:

@@ -283,6 +283,7 @@ def failing(monkeypatch, name, error, times=2):
 OF_A_DISK = {
     "match": "matching_files",
     "delete": "delete_path",
+    "open": "read_regular",
     "create": "write_whole",
     "rename": "write_whole",  # of a text, which is written aside
 }

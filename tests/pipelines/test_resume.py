@@ -392,10 +392,10 @@ def test_a_hiccup_of_the_storage_costs_nothing(
         monkeypatch.setattr(owner, method, call)
 
     once(storage.FileSystems, "rename")
-    once(storage.FileSystems, "open")
+    once(storage, "read_regular")
     once(storage, "write_whole")
     mended = build(world, folder)
-    assert set(failed) == {"rename", "open", "write_whole"}
+    assert set(failed) == {"rename", "read_regular", "write_whole"}
     assert mended.code == 0
     assert contents(folder) == contents(built.folder)
 
