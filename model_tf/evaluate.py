@@ -14,7 +14,7 @@ if __name__ == "__main__" and not __package__:
     # Run as a script, Python looks in model_tf/ itself, where settings.py would be a top-level name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.flags import ending_at_interrupt
 from model_tf.backend import choose_backend
 from model_tf.evaluation.flags import parse_evaluate_flags
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
             from model_tf.evaluation.evaluate import evaluate  # imports Keras, with its backend
 
             evaluate(command)
-        except InvalidInputError as error:
+        except (InvalidInputError, Fault) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
     return 0

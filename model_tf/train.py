@@ -15,7 +15,7 @@ if __name__ == "__main__" and not __package__:
     # Run as a script, Python looks in model_tf/ itself, where settings.py would be a top-level name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from model_tf.backend import choose_backend
 from model_tf.training.flags import parse_flags
 from model_tf.training.stopping import StopRequest
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
             from model_tf.training.run import train  # imports Keras, with its backend
 
             return train(command, request)
-        except InvalidInputError as error:
+        except (InvalidInputError, Fault) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
 

@@ -8,8 +8,9 @@ from typing import Any
 import pydantic
 
 from beam_pipeline.audit.examples import Expected
+from beam_pipeline.audit.features import check_features
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.reading import read_file
+from beam_pipeline.audit.reading import check_regular, read_file
 from beam_pipeline.audit.shards import audit_units
 from beam_pipeline.audit.sidecars import check_sidecars, read_ontology
 from beam_pipeline.cells.grid import GRID_NAME
@@ -42,6 +43,8 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
     """
     _check_is_dataset(folder)
     findings = Findings()
+    check_regular(folder, findings)
+    check_features(folder, findings)
     fingerprint = _read_fingerprint(folder, findings)
     if fingerprint is None:
         return findings

@@ -44,6 +44,7 @@ class Findings:
         self.kinds: collections.Counter[str] = collections.Counter()
         self.shown: dict[str, list[Difference]] = {}
         self.damaged_shards: list[str] = []
+        self._unreadable: set[str] = set()
 
     def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
         """Notes a difference."""
@@ -51,6 +52,12 @@ class Findings:
         shown = self.shown.setdefault(kind, [])
         if len(shown) < MOST_SHOWN:
             shown.append(Difference(file, record, detail))
+
+    def unreadable(self, file: str, detail: str) -> None:
+        """Notes that a file cannot be read, once for a file."""
+        if file not in self._unreadable:
+            self._unreadable.add(file)
+            self.differ("unreadable", file, detail)
 
     def line(self) -> str:
         """Says in one line what was checked and whether anything differs."""

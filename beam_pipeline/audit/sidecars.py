@@ -32,8 +32,9 @@ from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX, TEMPORARY_FOLDER
+from beam_pipeline.runtime.files import TEMPORARY_FOLDER
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 _OBJECT: pydantic.TypeAdapter[dict[str, Any]] = pydantic.TypeAdapter(dict[str, Any])
 _VERSIONS: pydantic.TypeAdapter[dict[str, str]] = pydantic.TypeAdapter(dict[str, str])
@@ -203,6 +204,6 @@ def _check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
     try:
         left += [TEMPORARY_FOLDER] if not left and folder.exists(TEMPORARY_FOLDER) else []
     except Fault as fault:
-        findings.differ("unreadable", TEMPORARY_FOLDER, fault.detail)
+        findings.unreadable(TEMPORARY_FOLDER, fault.detail)
     for name in dict.fromkeys(left):
         findings.differ("leftover", name, "was left behind by an attempt that was killed")

@@ -12,6 +12,7 @@ from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, Split
 from beam_pipeline.cells.chips import chips_in_tiles
 from beam_pipeline.cells.mgrs_tiles import Tile, find_tile
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.whole_files import write_whole
 
 PUBLISHED_COLUMNS = ("cell_id", "MGRS_tile", "min_lon", "max_lon", "min_lat", "max_lat", "split")
 """Source: the README of the published dataset."""
@@ -53,7 +54,7 @@ def format_cells_rows(cells: Iterable[Cell]) -> str:
 
 def write_cells_csv(cells: Iterable[Cell], path: str | Path) -> None:
     """Writes `format_cells_csv` to a local file."""
-    Path(path).write_text(format_cells_csv(cells), encoding="utf-8")
+    write_whole(str(path), [format_cells_csv(cells).encode()])
 
 
 def read_cells_csv(path: str | Path) -> list[Cell]:

@@ -9,10 +9,14 @@ from beam_pipeline.dataset.commits import read_summaries
 from beam_pipeline.dataset.extract_records import Dropped, recorded_extract
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
+    CITATION_FILE,
     DATASET_FILE,
     DEAD_LETTERS_FILE,
+    FEATURES_FILE,
     FINGERPRINT_FILE,
+    INFO_FILE,
     LAUNCH_FILE,
+    LICENSES_FILE,
     UNITS_FILE,
     DatasetFolder,
     description_json,
@@ -69,12 +73,12 @@ def sidecar_texts(
     """
     texts = {
         DEAD_LETTERS_FILE: manifest.dead_letters_jsonl(summaries),
-        "CITATION.cff": notices.citation_cff(years),
-        "LICENSES.md": notices.licences_md(years),
-        "features.json": tfds.features_json(),
+        CITATION_FILE: notices.citation_cff(years),
+        LICENSES_FILE: notices.licences_md(years),
+        FEATURES_FILE: tfds.features_json(),
     }
     if numbered_in_turn(units):
-        texts["dataset_info.json"] = tfds.dataset_info_json(summaries, years)
+        texts[INFO_FILE] = tfds.dataset_info_json(summaries, years)
     return texts
 
 

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
 
+from beam_pipeline.cells.table import CELLS_FILE
 from beam_pipeline.records.description import DATASET_FILE as DATASET_FILE
 from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, SUMMARY_SUFFIX, summary_path
-from beam_pipeline.runtime.files import Files, delete_leftovers, join
+from beam_pipeline.runtime.files import TEMPORARY_FOLDER, Files, delete_leftovers, join
 
 UNITS_FILE = "plan/units.jsonl"
 FINGERPRINT_FILE = "plan/fingerprint.json"
@@ -25,6 +27,16 @@ SCENES_FOLDER = "scenes"
 
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
 RUN_FILE = "run.json"
+FEATURES_FILE = "features.json"
+INFO_FILE = "dataset_info.json"
+CITATION_FILE = "CITATION.cff"
+LICENSES_FILE = "LICENSES.md"
+
+_ROOMS = ("plan", SUMMARIES_FOLDER, EXTRACTS_FOLDER, SCENES_FOLDER, TEMPORARY_FOLDER)
+_FILES = (
+    *(DATASET_FILE, CELLS_FILE, DEAD_LETTERS_FILE, RUN_FILE),
+    *(FEATURES_FILE, INFO_FILE, CITATION_FILE, LICENSES_FILE),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +66,22 @@ class DatasetFolder:
     def read_bytes(self, name: str) -> bytes:
         """Returns a file's content."""
         return self.files.read_bytes(self.at(name))
+
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Opens a file for reading."""
+        return self.files.open(self.at(name))
+
+    def irregular(self) -> dict[str, str]:
+        """Returns, by name, what should be a file or a folder of the dataset and is neither, e.g. "a link".
+
+        Other things in the folder are nobody's business: it may be one in which people work.
+        """
+        found = self.files.irregular(self.path, _ROOMS)
+        return {
+            name: kind
+            for name, kind in found.items()
+            if name.partition("/")[0] in (*_ROOMS, *_FILES) or name.startswith(DATASET_NAME)
+        }
 
     def read_text(self, name: str) -> str:
         """Returns the content of a UTF-8 file."""

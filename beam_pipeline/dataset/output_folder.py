@@ -11,8 +11,9 @@ from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import FINGERPRINT_FILE, DatasetFolder, summary_name
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.regular_files import put_files_there
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 _CLAIM = "plan/launch-"
 _WAY_OUT = "Choose another --output, give the settings that it was made with, or delete what is there"
@@ -32,6 +33,7 @@ def write_plan(folder: DatasetFolder, given: Fingerprint, texts: Mapping[str, st
         InvalidInputError: The folder holds another dataset or a part of one, or is about to.
         Fault: The storage failed.
     """
+    _check_regular(folder)
     planned = _read_fingerprint(folder)
     if planned is not None:
         check_same_dataset(planned, given, folder.path)
@@ -49,6 +51,18 @@ def write_plan(folder: DatasetFolder, given: Fingerprint, texts: Mapping[str, st
         if planned is None:
             # Last: a folder with a fingerprint has a whole plan.
             folder.write_text(FINGERPRINT_FILE, given.to_json())
+
+
+def _check_regular(folder: DatasetFolder) -> None:
+    """Refuses to go on with files that lie elsewhere, and to write into folders that do.
+
+    Raises:
+        InvalidInputError: The folder holds links, pipes or the like where the dataset's files go.
+    """
+    irregular = folder.irregular()
+    for name, kind in irregular.items():
+        more = f", and {len(irregular) - 1} more like it" if len(irregular) > 1 else ""
+        raise InvalidInputError(f"{folder.at(name)} is {kind}{more}. {put_files_there(kind)}")
 
 
 def check_same_dataset(planned: Fingerprint, given: Fingerprint, output: str) -> None:

@@ -7,16 +7,18 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.runtime.files import PARTIAL_SUFFIX, join
+from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.local_files import delete_path, matching_files, named_files
+from beam_pipeline.runtime.regular_files import irregular_files, open_regular, read_regular, size_of
 from beam_pipeline.runtime.retries import RetryPolicy
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
 
 FileSystems: Any = _FileSystems  # carries no types
 
@@ -78,7 +80,7 @@ class BeamFiles:
         def look() -> int | None:
             with _faults("look for", path):
                 if _is_local(path):
-                    return os.path.getsize(path) if os.path.isfile(path) else None
+                    return size_of(path) if os.path.lexists(path) else None
                 return next((int(found.size_in_bytes) for found in _match(path)), None)
 
         return with_retries(look)
@@ -87,11 +89,29 @@ class BeamFiles:
         """Returns a file's content."""
 
         def read() -> bytes:
+            if _is_local(path):
+                with _faults("read", path):
+                    return read_regular(path)
             with open_bytes(path) as file:
                 content: bytes = file.read()
                 return content
 
         return with_retries(read)
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Yields a file open for reading."""
+        if not _is_local(path):
+            with open_bytes(path) as file:
+                yield file
+            return
+        with _faults("read", path), open_regular(path) as file:
+            yield file
+
+    def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
+        """Returns by name what is neither a regular file nor a folder: there is no such thing but on a disk."""
+        with _faults("list", folder):
+            return irregular_files(folder, inner) if _is_local(folder) else {}
 
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""
@@ -99,6 +119,8 @@ class BeamFiles:
 
     def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
         """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
+
+        On a local disk it is written whole or not at all, and never through a link: `whole_files`.
 
         It is not tried again, because the chunks may come only once: their maker does, with `with_retries`.
         """
@@ -109,21 +131,21 @@ class BeamFiles:
             with _faults("write", path):
                 _write_empty_s3(path)
             return
-        with (
-            _faults("write", path),
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
-        ):
-            for chunk in itertools.chain([first], chunks):
-                file.write(chunk)
+        with _faults("write", path):
             if _is_local(path):
-                # A rename may outlive a power cut that the data before it does not.
-                file.flush()
-                os.fsync(file.fileno())
+                write_whole(path, itertools.chain([first], chunks))
+                return
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                for chunk in itertools.chain([first], chunks):
+                    file.write(chunk)
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
 
         def write() -> None:
+            if _is_local(path):
+                self.write_bytes(path, [text.encode()])
+                return
             # uuid4 names the file only while it grows; two writers of one path never meet in it.
             aside = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
             try:
@@ -248,7 +270,9 @@ def read_given_text(path: str, flag: str) -> str:
         InvalidInputError: It cannot be read.
     """
     try:
-        return BeamFiles().read_bytes(path).decode("utf-8-sig")
+        with open_bytes(path) as file:  # whatever it is: a person may give a link or a pipe
+            content: bytes = file.read()
+        return content.decode("utf-8-sig")
     except Exception as error:
         # More than faults: each cloud's client has classes of its own.
         raise InvalidInputError(

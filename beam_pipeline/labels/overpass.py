@@ -52,6 +52,7 @@ from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, 
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
+from beam_pipeline.runtime.whole_files import write_whole
 
 USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
 """What servers are told about who asks. Source: https://operations.osmfoundation.org/policies/api/"""
@@ -180,16 +181,13 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
     question = json.dumps([server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
     kept = server.cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
     server.cache.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time, (server.cache / "lock").open("w") as lock:
+    with _one_at_a_time, (server.cache / "lock").open("a") as lock:
         # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
         fcntl.flock(lock, fcntl.LOCK_EX)
         elements = _kept_elements(kept)
         if elements is None:
             elements = server.retry.call(lambda: _ask(box, ontology, server), server.on_retry)
-            # Written aside: a run that is killed leaves no half answer.
-            aside = kept.with_suffix(".part")
-            aside.write_bytes(gzip.compress(format_elements(elements), mtime=0))
-            aside.replace(kept)
+            write_whole(str(kept), [gzip.compress(format_elements(elements), mtime=0)])
         return elements
 
 

@@ -9,6 +9,7 @@ Source of the framing: tensorflow/core/lib/io/record_writer.h.
 import re
 import struct
 from collections.abc import Iterator
+from typing import Protocol
 
 import google_crc32c
 
@@ -24,6 +25,9 @@ _SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-([0-9]
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEAD_BYTES = _LENGTH.size + _CRC.size
+
+MOST_RECORD_BYTES = 1 << 24
+"""Of an example, whose pixels have 1 MB unpacked. What is longer is refused before it is read."""
 
 
 def shard_name(split: Split, index: int, count: int) -> str:
@@ -58,7 +62,7 @@ def frame(payload: bytes) -> bytes:
 
 
 def read_shard(files: Files, path: str) -> Iterator[bytes]:
-    """Reads a shard's payloads, each checked against its CRC.
+    """Reads a shard's payloads one by one, each checked against its CRC.
 
     Args:
         files: The file system.
@@ -70,14 +74,22 @@ def read_shard(files: Files, path: str) -> Iterator[bytes]:
     Raises:
         PermanentFault: "corrupt_shard" (names the record and the byte) or "not_found".
     """
-    yield from parse_shard(files.read_bytes(path), path)
+    with files.open(path) as file:
+        yield from parse_shard(file, path)
 
 
-def parse_shard(content: bytes, name: str) -> Iterator[bytes]:
-    """Splits a shard's content into payloads, as `read_shard`.
+class Readable(Protocol):
+    """What a shard is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns so many bytes, fewer only at the end."""
+
+
+def parse_shard(file: Readable, name: str) -> Iterator[bytes]:
+    """Splits a shard into payloads, as `read_shard`.
 
     Args:
-        content: The whole shard.
+        file: Reads the shard from its beginning.
         name: Its name, for messages.
 
     Yields:
@@ -86,28 +98,27 @@ def parse_shard(content: bytes, name: str) -> Iterator[bytes]:
     Raises:
         PermanentFault: "corrupt_shard"; names the record and the byte.
     """
-    data = memoryview(content)
-    position = 0
-    record = 0
+    position = record = 0
 
     def fault(what: str) -> PermanentFault:
         return PermanentFault("corrupt_shard", f"{name}: record {record}, at byte {position}, {what}")
 
-    while position < len(data):
-        if position + _HEAD_BYTES > len(data):
-            raise fault(f"is cut off in its head: {len(data) - position} of {_HEAD_BYTES} bytes")
-        (length,) = _LENGTH.unpack_from(data, position)
-        (length_crc,) = _CRC.unpack_from(data, position + _LENGTH.size)
-        if length_crc != _masked_crc(bytes(data[position : position + _LENGTH.size])):
+    while head := file.read(_HEAD_BYTES):
+        if len(head) < _HEAD_BYTES:
+            raise fault(f"is cut off in its head: {len(head)} of {_HEAD_BYTES} bytes")
+        (length,) = _LENGTH.unpack_from(head)
+        if _CRC.unpack_from(head, _LENGTH.size)[0] != _masked_crc(head[: _LENGTH.size]):
             raise fault("has a wrong CRC of its length")
-        start, end = position + _HEAD_BYTES, position + _HEAD_BYTES + length
-        if end + _CRC.size > len(data):
-            raise fault(f"is cut off: {len(data) - start} of {length + _CRC.size} bytes")
-        payload = bytes(data[start:end])
-        if _CRC.unpack_from(data, end)[0] != _masked_crc(payload):
+        if length > MOST_RECORD_BYTES:
+            raise fault(f"has {length:,} bytes, and an example has no more than {MOST_RECORD_BYTES:,}")
+        body = file.read(length + _CRC.size)
+        if len(body) < length + _CRC.size:
+            raise fault(f"is cut off: {len(body)} of {length + _CRC.size} bytes")
+        payload = body[:length]
+        if _CRC.unpack_from(body, length)[0] != _masked_crc(payload):
             raise fault("has a wrong CRC of its payload")
         yield payload
-        position = end + _CRC.size
+        position += _HEAD_BYTES + len(body)
         record += 1
 
 

@@ -13,7 +13,9 @@ from beam_pipeline.records.description import LabelChannel
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import FEATURES, GRID_BANDS, NONE, UNLABELED
 from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
+from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.foreign_text import one_line
+from beam_pipeline.runtime.whole_files import writing_whole
 
 _DPI = 100
 
@@ -85,9 +87,16 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]
 
 
 def save_sheet(sheet: Figure, path: Path) -> None:
-    """Writes a contact sheet as a PNG, and makes the folders it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.savefig(path, format="png", dpi=_DPI)
+    """Writes a contact sheet as a PNG, whole or not at all, and makes the folders it needs.
+
+    Raises:
+        Fault: It cannot be written.
+    """
+    try:
+        with writing_whole(str(path)) as file:
+            sheet.savefig(file, format="png", dpi=_DPI)
+    except OSError as error:
+        raise PermanentFault("storage", f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _pictures(

@@ -10,7 +10,7 @@ from beam_pipeline.records.description import DATASET_FILE, Shard, read_descript
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.report.contact_sheet import contact_sheet, save_sheet
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 
 MOST_ROWS = 200
 """Examples on a sheet: matplotlib draws up to 65,536 pixels."""
@@ -68,9 +68,20 @@ def some_examples(
     Raises:
         Fault: A shard cannot be read or is damaged.
     """
+    sizes = {shard.name: shard.num_bytes for shard in shards}
     names = [shard.name for shard in shards if shard.examples and split in (None, shard.split)]
     step = max(1, len(names) // rows)  # where there are more shards than rows
-    streams: list[Iterator[bytes]] = [read_shard(folder.files, folder.at(name)) for name in names[::step]]
+    streams: list[Iterator[bytes]] = [_read(folder, name, sizes[name]) for name in names[::step]]
     turns = itertools.zip_longest(*streams)
     payloads = (payload for turn in turns for payload in turn if payload is not None)
     return [decode(payload) for payload in itertools.islice(payloads, rows)]
+
+
+def _read(folder: DatasetFolder, name: str, num_bytes: int) -> Iterator[bytes]:
+    """Reads a shard of the size that the dataset says."""
+    size = folder.size(name)
+    if size is not None and size != num_bytes:
+        raise PermanentFault(
+            "corrupt_shard", f"{folder.at(name)} has {size} bytes, and {DATASET_FILE} says {num_bytes}"
+        )
+    yield from read_shard(folder.files, folder.at(name))

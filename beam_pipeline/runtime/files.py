@@ -3,20 +3,21 @@
 import posixpath
 import uuid
 from collections.abc import Iterable
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 TEMPORARY_FOLDER = "tmp"
 """Folder below the output in which shards grow before they are renamed; no glob for results looks there."""
-
-PARTIAL_SUFFIX = ".part"
-"""Ends the name of a text while it grows beside its own name; no glob for results finds it."""
 
 
 class Files(Protocol):
     """A file system. Paths are strings: local ones, or URLs such as gs://bucket/folder.
 
     Every method raises `PermanentFault("not_found")` where the path must exist and does not, and
-    `TransientFault("storage")` for what another try may mend, after a few of its own where it can.
+    `TransientFault("storage")` for what another try may mend, after a few of its own where it can. What is read from a
+    disk must be a regular file: `PermanentFault("irregular")` is raised for links, pipes, devices and folders.
     """
 
     def exists(self, path: str) -> bool:
@@ -26,13 +27,22 @@ class Files(Protocol):
         """Returns a file's size in bytes, None where there is none."""
 
     def read_bytes(self, path: str) -> bytes:
-        """Returns a file's content."""
+        """Returns a file's content; a local one may have `regular_files.MOST_BYTES`, or it is "too_large"."""
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Opens a file for reading, for as long as the context lasts; what fails later is not tried again."""
+
+    def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
+        """Returns what a folder holds that is neither a regular file nor a folder, as `irregular_files`."""
 
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""
 
     def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs."""
+        """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
+
+        A local one is written whole or not at all.
+        """
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""

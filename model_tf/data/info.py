@@ -6,8 +6,6 @@ import functools
 import hashlib
 from collections.abc import Mapping
 
-import tensorflow as tf
-
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.records.description import (
     DATASET_FILE,
@@ -18,10 +16,11 @@ from beam_pipeline.records.description import (
     parse_unit_counts,
 )
 from beam_pipeline.records.shards import summary_path
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.categories import CategoryTable
 from model_tf.data.statistics import BandStatistics
+from model_tf.data.storage import read_bytes, size
 
 _REQUESTS_AT_ONCE = 16
 
@@ -172,15 +171,14 @@ def load_info(folder: str) -> DatasetInfo:
 def _require_files(folder: str, sizes: Mapping[str, int]) -> None:
     """Checks that every shard is there and as long as dataset.json says."""
 
-    def size(name: str) -> int | None:
+    def size_of(name: str) -> int | None:
         try:
-            length: int = tf.io.gfile.stat(join(folder, name)).length
-        except tf.errors.NotFoundError:
-            return None
-        return length
+            return size(join(folder, name))
+        except Fault as fault:
+            raise InvalidInputError(f"{fault.detail}. Received: {folder}") from fault
 
     with concurrent.futures.ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        found = dict(zip(sizes, pool.map(size, sizes), strict=True))
+        found = dict(zip(sizes, pool.map(size_of, sizes), strict=True))
     wrong = [name for name in sizes if found[name] != sizes[name]]
     if wrong:
         name = wrong[0]
@@ -194,15 +192,11 @@ def _require_files(folder: str, sizes: Mapping[str, int]) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content: bytes = file.read()
-    except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+        return read_bytes(path)
+    except Fault as fault:
+        if fault.reason != "not_found":
+            raise InvalidInputError(f"{fault.detail}. Received: {path.rpartition('/')[0]}") from fault
         raise InvalidInputError(
             f"There is no {path}. Give the folder that `python -m beam_pipeline.build_dataset --output` wrote. "
             f"Received: {path.rpartition('/')[0]}"
-        ) from error
-    except tf.errors.OpError as error:
-        raise InvalidInputError(
-            f"Cannot read {path}: {error.message}. See that the folder exists and that you may read it."
-        ) from error
-    return content
+        ) from fault

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import tensorflow as tf
-
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.categories import CategoryTable
 from model_tf.data.info import DatasetInfo, load_info
-from model_tf.evaluation.flags import EvaluateCommand
+from model_tf.data.storage import require_own_folders, write_bytes
+from model_tf.evaluation.flags import RESULTS_FOLDER, EvaluateCommand
 from model_tf.evaluation.scoring import SplitScores, require_cells, score_split
 from model_tf.evaluation.trained_net import load_net
 from model_tf.scores.plots import panel_figure, roc_figure, to_png
@@ -31,6 +30,8 @@ def evaluate(command: EvaluateCommand) -> None:
         InvalidInputError: Something given cannot be used; it is found before anything is computed, but for damage
             within a shard.
     """
+    if command.output == join(command.run, RESULTS_FOLDER):  # which nobody named
+        require_own_folders(command.run, (RESULTS_FOLDER,))
     run = read_run(command.run)
     info = load_info(command.data)
     require_same_categories(command, run, info)
@@ -89,10 +90,8 @@ def write_results(
         files[f"roc_{group.key}.png"] = to_png(roc_figure(scores, title))
     files["roc_curves.json"] = json.dumps(report.curves()).encode()
     files["scores.json"] = (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
-    tf.io.gfile.makedirs(command.output)
     for name, data in files.items():
-        with tf.io.gfile.GFile(join(command.output, name), "wb") as file:
-            file.write(data)
+        write_bytes(join(command.output, name), data)
         print(join(command.output, name))
 
 

@@ -9,6 +9,9 @@ from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
 from model_tf.training.settings import STRATEGIES, Backend
 
+RESULTS_FOLDER = "evaluation"
+"""In the run's folder, where no other is given."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateCommand:
@@ -87,7 +90,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
     given = parser.parse_all(argv)
     if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
         parser.error(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
-    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, "evaluation")})
+    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, RESULTS_FOLDER)})
 
 
 def _cells(text: str) -> tuple[int, ...]:

@@ -2,20 +2,19 @@
 
 import dataclasses
 import hashlib
-import tempfile
-import zipfile
-from pathlib import Path
+import io
 
 import numpy as np
 import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.network.archive import SavedNet
+from model_tf.data.storage import opened
+from model_tf.network.archive import SavedNet, open_archive
 from model_tf.network.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
+from model_tf.network.saved_weights import fill_in_weights
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, RunInfo
 
-_SLACK_BYTES = 1 << 16
 _NAMED = {"best": BEST_FILE, "last": LAST_FILE}
 
 
@@ -50,12 +49,10 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
             training diverged.
     """
     path = join(folder, _NAMED[checkpoint]) if checkpoint in _NAMED else checkpoint
-    with tempfile.TemporaryDirectory() as temporary:
-        local = Path(temporary) / "net.keras"
-        _copy(path, local, folder)
-        digest = hashlib.sha256(local.read_bytes()).hexdigest()
+    _require_file(path, folder)
+    with opened(path) as file:
         try:
-            model = _load(local, path, run)
+            model = _load(file, path, run)
         except InvalidInputError:
             raise
         except Exception as error:
@@ -64,6 +61,8 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
                 f"{path} is damaged, or it was not written by this version of train.py "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
             ) from error
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise InvalidInputError(
             f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
@@ -72,32 +71,27 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
     return TrainedNet(model, path, digest)
 
 
-def _load(local: Path, path: str, run: RunInfo) -> HRNetSegmenter:
+def _load(file: io.BufferedReader, path: str, run: RunInfo) -> HRNetSegmenter:
     """Builds the run's net and fills in a checkpoint's weights.
 
     `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a
     stranger's, so of its description sizes are compared and nothing is built.
     """
-    with zipfile.ZipFile(local) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > local.stat().st_size + _SLACK_BYTES:  # Keras does not compress
-            raise InvalidInputError(f"{path} would unpack to {unpacked} bytes, so train.py did not write it.")
-        saved = SavedNet.of_archive(archive)
-    _require_architecture(path, saved, run)
-    dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
-    model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
-    model.load_weights(local)
+    with open_archive(file) as archive:
+        _require_architecture(path, SavedNet.of_archive(archive), run)
+        dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
+        model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+        fill_in_weights(archive, model)
     return model
 
 
-def _copy(path: str, local: Path, folder: str) -> None:
+def _require_file(path: str, folder: str) -> None:
     if not path.endswith(".keras") or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         found = sorted(name for name in tf.io.gfile.listdir(folder) if name.endswith(".keras"))
         raise InvalidInputError(
             f"--checkpoint must be best, last or the path of a .keras file that is there. Received: {path}. "
             f"{folder} holds {', '.join(found) or 'no checkpoint yet: train it first'}."
         )
-    tf.io.gfile.copy(path, str(local))
 
 
 def _require_architecture(path: str, saved: SavedNet, run: RunInfo) -> None:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import os
 import zipfile
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import keras
 import pydantic
@@ -13,8 +14,45 @@ from beam_pipeline.runtime.parsing import parse_json
 CONFIG_FILE = "config.json"
 """Its name in the archive. Source: keras/src/saving/saving_lib.py."""
 
+WEIGHTS_FILE = "model.weights.h5"
+"""Likewise."""
+
+_MOST_MEMBERS = 4  # three of Keras, and train.py's
+
+_MOST_BYTES = 1 << 20  # of a member but the weights; that of the largest net's description is 3 kB
+
+_SLACK_BYTES = 1 << 16  # for names and places of the members
+
 _NO_SIZES = ("name", "dtype", "seed", "trainable")
 """Names count the nets of a process, and dtypes may differ between float32 and mixed precision."""
+
+
+def open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    """Opens a `.keras` archive of which everything can be read at the cost of its own size.
+
+    Args:
+        file: The archive.
+
+    Raises:
+        BadZipFile: It is none, or it would unpack to more than it is, which Keras' archives do not.
+    """
+    archive = zipfile.ZipFile(file)
+    members, size = archive.infolist(), file.seek(0, os.SEEK_END)
+    unpacked = sum(member.file_size for member in members)
+    if len(members) > _MOST_MEMBERS or len({member.filename for member in members}) != len(members):
+        raise zipfile.BadZipFile(
+            f"it holds {len(members)} files, of which Keras writes {_MOST_MEMBERS} at most"
+        )
+    if unpacked > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise zipfile.BadZipFile(f"it would unpack to {unpacked} bytes, and Keras packs nothing")
+    if size > unpacked + _SLACK_BYTES:
+        raise zipfile.BadZipFile(f"it has {size} bytes, and {unpacked} in its files")
+    for member in members:
+        if member.filename != WEIGHTS_FILE and member.file_size > _MOST_BYTES:
+            raise zipfile.BadZipFile(
+                f"{member.filename} has {member.file_size} bytes, at most {_MOST_BYTES} are read"
+            )
+    return archive
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import keras
 import pydantic
-import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
-from model_tf.network.archive import SavedNet
-from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, publish, write_text
+from model_tf.data.storage import opened, publish, size, write_bytes
+from model_tf.network.archive import SavedNet, open_archive
+from model_tf.network.saved_weights import fill_in_weights
+from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ def save_last(model: keras.Model, state: TrainState, folder: str, *, publishes: 
             archive.writestr(STATE_FILE, state.to_json())
         if publishes:
             publish(str(path), join(folder, LAST_FILE))
-            write_text(join(folder, STATE_FILE), state.to_json())
+            write_bytes(join(folder, STATE_FILE), state.to_json().encode())
 
 
 def save_best(model: keras.Model, folder: str, *, publishes: bool = True) -> None:
@@ -103,29 +104,20 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
         InvalidInputError: The file is damaged, or it is of another architecture.
     """
     path = join(folder, LAST_FILE)
-    if not tf.io.gfile.exists(path):
+    if size(path) is None:
         return None
-    with tempfile.TemporaryDirectory() as temporary:
-        local = str(Path(temporary) / LAST_FILE)
-        tf.io.gfile.copy(path, local)
+    with opened(path) as file:
         try:
-            with zipfile.ZipFile(local) as archive:
-                saved = SavedNet.of_archive(archive)
+            with open_archive(file) as archive:
                 state = parse_json(_STATE, archive.read(STATE_FILE))
-                broken = archive.testzip()
-            if broken:
-                raise zipfile.BadZipFile(f"{broken} has another checksum")
-        except (
-            zipfile.BadZipFile,
-            KeyError,
-            MalformedError,
-        ) as error:  # KeyError: a file that is not in the archive
+                _require_same_architecture(path, SavedNet.of_archive(archive), model)
+                fill_in_weights(archive, model)
+        except (zipfile.BadZipFile, KeyError, MalformedError) as error:
+            # KeyError: a file that is not in the archive
             raise InvalidInputError(
                 f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "
                 "--output, or delete the file to begin from the first step."
             ) from error
-        _require_same_architecture(path, saved, model)
-        model.load_weights(local)
     if int(model.optimizer.iterations) != state.step:
         raise InvalidInputError(
             f"{path} is damaged: its optimizer has done {int(model.optimizer.iterations)} updates, its state says "

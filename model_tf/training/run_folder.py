@@ -23,12 +23,14 @@ import pydantic
 import tensorflow as tf
 
 from beam_pipeline.records.description import BandMoments
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 from model_tf.data.categories import CategoryTable
 from model_tf.data.info import DatasetInfo
 from model_tf.data.statistics import BandStatistics
+from model_tf.data.storage import read_bytes, require_own_folders, size, write_bytes
 from model_tf.training.settings import TrainSettings
 
 SETTINGS_FILE = "settings.json"
@@ -37,6 +39,9 @@ BEST_FILE = "best.keras"
 STATE_FILE = "state.json"
 LOG_FILE = "log.csv"
 EVENTS_FOLDER = "tensorboard"
+
+_PARTIAL = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL_SUFFIX)}")
+"""Names of what a killed attempt of `whole_files` left."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,12 +139,13 @@ def read_run(folder: str) -> RunInfo:
     """
     path = join(folder, SETTINGS_FILE)
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            content = file.read()
-    except tf.errors.NotFoundError as error:
+        content = read_bytes(path)
+    except Fault as fault:
+        if fault.reason != "not_found":
+            raise InvalidInputError(f"{fault.detail}. Received: {folder}") from fault
         raise InvalidInputError(
             f"There is no {path}. Give the folder that `python model_tf/train.py --output` wrote. Received: {folder}"
-        ) from error
+        ) from fault
     return RunInfo.from_json(content, path)
 
 
@@ -166,31 +172,34 @@ def tidy(folder: str) -> None:
         InvalidInputError: It cannot be written.
     """
     with _explained(folder):
+        require_own_folders(folder, (TEMPORARY_FOLDER,))
         probe = aside_path(folder)
         aside = posixpath.dirname(probe)
-        tf.io.gfile.makedirs(aside)
-        with tf.io.gfile.GFile(probe, "w") as file:
-            file.write("")
-        # Named as `aside_path` does: should the folder be someone else's, nothing of theirs is deleted.
+        write_bytes(probe, b"")
+        # Named as we do: should the folder be someone else's, nothing of theirs is deleted.
         names = tf.io.gfile.listdir(aside)
         ours = [name for name in names if re.fullmatch("[0-9a-f]{32}", name)]
-        for name in ours:
-            tf.io.gfile.remove(join(aside, name))
+        left = [join(aside, name) for name in ours]
+        left += [join(folder, name) for name in tf.io.gfile.listdir(folder) if _PARTIAL.fullmatch(name)]
+        for path in left:
+            tf.io.gfile.remove(path)
         if len(ours) == len(names) and tf.io.gfile.isdir(aside):
             tf.io.gfile.rmtree(aside)
 
 
 def _claim(folder: str, run: RunInfo) -> bool:
-    if not tf.io.gfile.exists(join(folder, SETTINGS_FILE)):
+    require_own_folders(folder, (TEMPORARY_FOLDER, EVENTS_FOLDER))
+    if size(join(folder, SETTINGS_FILE)) is None:
         names = tf.io.gfile.listdir(folder) if tf.io.gfile.exists(folder) else []
-        # A kill before the first file has its name leaves nothing but this.
-        held = sorted(name for name in names if name.rstrip("/") != TEMPORARY_FOLDER)
+        # A kill before the first file has its name leaves nothing but these.
+        left = (name for name in names if not _PARTIAL.fullmatch(name))
+        held = sorted(name for name in left if name.rstrip("/") != TEMPORARY_FOLDER)
         if held:
             raise InvalidInputError(
                 f"--output must be a new or empty folder, or that of the run to go on with. Received: {folder}, which "
                 f"has no {SETTINGS_FILE} but {', '.join(held[:3])}. Give another --output."
             )
-        write_text(join(folder, SETTINGS_FILE), json.dumps(run.to_json(), indent=2) + "\n")
+        write_bytes(join(folder, SETTINGS_FILE), (json.dumps(run.to_json(), indent=2) + "\n").encode())
         return False
     there = read_run(folder)
     _require_same(folder, there, run)
@@ -204,30 +213,14 @@ def _claim(folder: str, run: RunInfo) -> bool:
     return True
 
 
-def write_text(path: str, text: str) -> None:
-    """Writes a text file whole or not at all, over an old one."""
-    aside = aside_path(posixpath.dirname(path))
-    tf.io.gfile.makedirs(posixpath.dirname(aside))
-    with tf.io.gfile.GFile(aside, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(aside, path, overwrite=True)
-
-
-def publish(local: str, path: str) -> None:
-    """Copies a local file to where it belongs, whole or not at all, over an old one."""
-    aside = aside_path(posixpath.dirname(path))
-    tf.io.gfile.makedirs(posixpath.dirname(aside))
-    tf.io.gfile.copy(local, aside)
-    tf.io.gfile.rename(aside, path, overwrite=True)
-
-
 @contextlib.contextmanager
 def _explained(folder: str) -> Iterator[None]:
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, Fault) as error:
+        said = error.detail if isinstance(error, Fault) else error.message
         raise InvalidInputError(
-            f"--output must be a folder that can be read and written: {error.message}. Received: {folder}. Give "
+            f"--output must be a folder that can be read and written: {said}. Received: {folder}. Give "
             "another --output, or see that you may write there."
         ) from error
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.categories import CategoryTable
+from model_tf.data.storage import read_bytes, size, write_bytes
 from model_tf.scores.plots import panel_figure, to_pixels
-from model_tf.training.run_folder import EVENTS_FOLDER, LOG_FILE, write_text
+from model_tf.training.run_folder import EVENTS_FOLDER, LOG_FILE
 from model_tf.training.validation import ValidationResult
 
 
@@ -94,7 +95,7 @@ class RunLog:
         table = csv.DictWriter(text, list(self._rows[-1]), lineterminator="\n")
         table.writeheader()
         table.writerows(self._rows)
-        write_text(self._path, text.getvalue())
+        write_bytes(self._path, text.getvalue().encode())
         with self.writer.as_default():
             for name, value in record.row().items():
                 if name not in ("epoch", "step") and value is not None:
@@ -110,10 +111,9 @@ def _shown(value: float | None, missing: str) -> str:
 
 
 def _read_rows(path: str, done: int) -> list[Mapping[str, Any]]:
-    if not tf.io.gfile.exists(path):
+    if size(path) is None:
         return []
-    with tf.io.gfile.GFile(path) as file:
-        rows = list(csv.DictReader(io.StringIO(file.read())))
+    rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode(errors="replace"))))
     for row in rows:
         epoch = row.get("epoch") or ""
         if not (epoch.isascii() and epoch.isdecimal()):

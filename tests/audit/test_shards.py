@@ -1,6 +1,8 @@
 """Every kind of damage is found, and named as what it is."""
 
 import dataclasses
+import errno
+import io
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +22,7 @@ from beam_pipeline.dataset.folder import (
     DatasetFolder,
 )
 from beam_pipeline.dataset.outcomes import DeadLetter
+from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.runtime.faults import TransientFault
@@ -563,9 +566,16 @@ class Locked(BeamFiles):
         self.name = name
 
     def read_bytes(self, path):
+        self._require_allowed(path)
+        return super().read_bytes(path)
+
+    def open(self, path):
+        self._require_allowed(path)
+        return super().open(path)
+
+    def _require_allowed(self, path):
         if path.endswith(self.name):
             raise TransientFault("storage", f"cannot read {path}: Permission denied")
-        return super().read_bytes(path)
 
 
 @pytest.mark.parametrize(
@@ -590,6 +600,24 @@ def test_what_cannot_be_read_is_a_difference_and_the_rest_is_read(folder, monkey
     # Without an ontology no label can be judged; without a plan, nothing, as these made-up cells lie nowhere.
     judged = name not in (ONTOLOGY_FILE, UNITS_FILE)
     assert (f"{TESTING}, record 0: cell 5, channel 1: no label has [14]" in table) == judged
+
+
+def test_a_disk_that_fails_within_a_shard_costs_no_other_check(folder, monkeypatch):
+    class Failing(io.BufferedReader):
+        def read(self, size=-1):
+            if self.tell() > 0:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    def open_failing(path):
+        opened = storage_open(path)
+        return Failing(opened.detach()) if path.endswith(FIRST) else opened
+
+    storage_open = storage.open_regular
+    monkeypatch.setattr(storage, "open_regular", open_failing)
+    findings = verify_dataset(DatasetFolder(FILES, str(folder)))
+    assert dict(findings.kinds) == {"unreadable": 1, "unaccounted": 3}
+    assert "Input/output error" in findings.table()
 
 
 def test_a_shard_that_cannot_be_read_costs_no_other_check(folder):

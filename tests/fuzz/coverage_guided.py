@@ -8,6 +8,7 @@ that is not meant for what was read, with the input, or with the number of execu
 """
 
 import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -47,7 +48,7 @@ def _small_png() -> bytes:
 
 READERS: dict[str, tuple[Read, bytes]] = {
     "example": (decode, PAYLOAD),
-    "shard": (lambda content: [*parse_shard(content, "x")], frame(b"abc") + frame(b"")),
+    "shard": (lambda content: [*parse_shard(io.BytesIO(content), "x")], frame(b"abc") + frame(b"")),
     "png": (decode_png, _small_png()),
     "ontology": (lambda content: Ontology.load(content.decode()), DEFAULT_ONTOLOGY.read_bytes()),
     "item": (_item, json.dumps(ITEM).encode()),

@@ -1,5 +1,6 @@
 """Whatever a foreign file holds, reading it ends in success or in the error that is meant for it."""
 
+import io
 import json
 import zlib
 from collections.abc import Callable
@@ -238,7 +239,7 @@ def test_an_example_is_decoded_or_corrupt(payload: bytes) -> None:
     else:
         assert isinstance(example, CellYear)
     with pytest.raises(PermanentFault) as raised:  # a shard is no example, nor is an example a shard
-        list(parse_shard(payload or b"x", "x"))
+        list(parse_shard(io.BytesIO(payload or b"x"), "x"))
     assert raised.value.reason == "corrupt_shard"
 
 

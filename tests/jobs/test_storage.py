@@ -135,7 +135,12 @@ def test_text_is_utf_8_and_leaves_nothing_aside(root):
 def test_a_failed_write_of_text_leaves_the_old_one(root, monkeypatch):
     files = BeamFiles()
     files.write_text(f"{root}/x", "old")
-    monkeypatch.setattr(BeamFiles, "rename", lambda *_: (_ for _ in ()).throw(TransientFault("storage", "")))
+
+    def failing(*_):
+        raise TransientFault("storage", "")
+
+    monkeypatch.setattr(BeamFiles, "rename", failing)
+    monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(TransientFault):
         files.write_text(f"{root}/x", "new")
     assert files.read_text(f"{root}/x") == "old"
@@ -262,7 +267,7 @@ def failing(monkeypatch, name, error, times=2):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(storage.FileSystems, name, call)
-    if name in OF_A_DISK:  # where names are no patterns, Beam is not asked
+    if name in OF_A_DISK:  # Beam is not asked: names are no patterns, and links are not followed
         on_disk = getattr(storage, OF_A_DISK[name])
 
         def call_on_disk(*args):
@@ -275,7 +280,13 @@ def failing(monkeypatch, name, error, times=2):
     return calls
 
 
-OF_A_DISK = {"match": "matching_files", "delete": "delete_path"}
+OF_A_DISK = {
+    "match": "matching_files",
+    "delete": "delete_path",
+    "open": "read_regular",
+    "create": "write_whole",
+    "rename": "write_whole",  # of a text, which is written aside
+}
 
 OPERATIONS = {
     "exists": ("exists", lambda files, root: files.exists(f"{root}/x") is True),

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -55,10 +57,10 @@ def test_a_build_whose_shard_cannot_be_read_ends_with_the_table(
     name = next(name for name, content in built.shards.items() if content)
 
     class Locked(BeamFiles):
-        def read_bytes(self, path: str) -> bytes:
+        def open(self, path: str) -> AbstractContextManager[BinaryIO]:
             if path.endswith(name):
                 raise TransientFault("storage", f"cannot read {path}: Permission denied")
-            return super().read_bytes(path)
+            return super().open(path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("beam_pipeline.jobs.build.run.BeamFiles", Locked)

@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +76,7 @@ def test_damage_is_named_with_its_place():
         damaged = bytearray(whole)
         damaged[position] ^= 1
         with pytest.raises(PermanentFault, match=f"a: record 1, at byte {second}, has a wrong CRC {what}$"):
-            list(parse_shard(bytes(damaged), "a"))
+            list(parse_shard(io.BytesIO(damaged), "a"))
 
 
 def test_a_summary_lies_in_a_folder_of_its_own():

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -72,6 +74,10 @@ class Watched(BeamFiles):
     def read_bytes(self, path: str) -> bytes:
         self.paths.append(path)
         return super().read_bytes(path)
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        self.paths.append(path)
+        return super().open(path)
 
 
 @pytest.fixture

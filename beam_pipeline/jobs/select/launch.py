@@ -26,8 +26,9 @@ from beam_pipeline.maps.rasters import (
 from beam_pipeline.maps.sidecars import require_silent_sidecars
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.files import TEMPORARY_FOLDER, join
 from beam_pipeline.runtime.progress import Progress
+from beam_pipeline.runtime.regular_files import put_files_there
 
 
 def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings:
@@ -110,10 +111,13 @@ def _require_writable(output: str) -> None:
     files = BeamFiles()
     probe = join(output, f".{uuid.uuid4().hex}")
     try:
+        kind = files.irregular(output, ()).get(TEMPORARY_FOLDER)
         files.write_text(probe, "")
         files.delete(probe)
     except Exception as error:  # cloud clients raise classes of their own
         raise InvalidInputError(f"--output cannot be written to: {error}. Received: {output}") from error
+    if kind:
+        raise InvalidInputError(f"{join(output, TEMPORARY_FOLDER)} is {kind}. {put_files_there(kind)}")
 
 
 def _night_lights(given: Any, local: bool) -> list[RasterFile]:

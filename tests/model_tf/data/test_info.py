@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_read(monkeypatch):
         raise tf.errors.PermissionDeniedError(None, None, "no credentials")
 
     monkeypatch.setattr(tf.io.gfile, "GFile", refuse)
-    with pytest.raises(InvalidInputError, match=r"Cannot read gs://b/set/dataset\.json: no credentials"):
+    with pytest.raises(InvalidInputError, match=r"cannot read gs://b/set/dataset\.json: no credentials"):
         load_info("gs://b/set")
 
 
