@@ -5,7 +5,7 @@ import pytest
 
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_strings import check_strings, string_tables
+from beam_pipeline.labels.pbf_blocks import blocks, check_blocks, string_tables
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
 from tests.labels.raw_pbf import write_raw_pbf
@@ -37,7 +37,7 @@ def blob(content: bytes, kind: bytes = b"OSMData") -> bytes:
 def refusal(path) -> PermanentFault:
     # Only what is refused before libosmium looks at it is sure not to kill the process.
     with pytest.raises(PermanentFault) as caught:
-        check_strings(path)
+        check_blocks(path)
     with pytest.raises(PermanentFault) as again:
         list(read_features(path, ONTOLOGY))
     assert str(again.value) == str(caught.value)
@@ -69,13 +69,13 @@ def test_a_string_that_holds_a_nul_is_refused(tmp_path, tags):
 def test_empty_and_long_strings_are_no_nuls(tmp_path, tags):
     path = tmp_path / "a.osm.pbf"
     write_raw_pbf(path, RING, tags, BOUNDS)
-    check_strings(path)
+    check_blocks(path)
     list(read_features(path, ONTOLOGY))
 
 
 @pytest.mark.parametrize("name", ["monaco-2023.osm.pbf", "liechtenstein-2022.osm.pbf"])
 def test_real_extracts_pass(name):
-    check_strings(shared("osm", name))
+    check_blocks(shared("osm", name))
 
 
 def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
@@ -97,7 +97,7 @@ def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
             assert "NUL" in refusal(path).detail
     # NULs that are in no string: ids, references, coordinates.
     path.write_bytes(sound + blob(held(1, held(1, held(1, b"") + held(1, b"a")) + held(2, bytes(1000)))))
-    check_strings(path)
+    check_blocks(path)
 
 
 def test_every_way_of_breaking_off_is_told(tmp_path):
@@ -109,7 +109,7 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
         path.write_bytes(whole[:length])
         assert refusal(path).reason == "truncated_extract"
     path.write_bytes(whole[:second])  # cut between two blocks it is a whole file
-    check_strings(path)
+    check_blocks(path)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_blobs_that_libosmium_cannot_unpack_are_left_to_it(tmp_path):
     for field in (4, 7):
         write_raw_pbf(path, RING, {"building": "yes"}, BOUNDS)
         path.write_bytes(path.read_bytes() + blob(b"\x10\x05" + held(field, b"anything")))
-        check_strings(path)
+        check_blocks(path)
         with pytest.raises(PermanentFault, match="not supported") as caught:
             list(read_features(path, ONTOLOGY))
         assert caught.value.reason == "corrupt_extract"
@@ -165,7 +165,7 @@ def test_blocks_are_unpacked_as_libosmium_packs_them(tmp_path, compression):
     ) as writer:
         for osm_id in range(20_000):  # more than one block
             writer.add_way(osmium.osm.mutable.Way(id=osm_id, nodes=[1, 2], tags={"name": f"n{osm_id}"}))
-    seen = list(string_tables(path))
+    seen = [table for block in blocks(path) for table in string_tables(block)]
     assert len(seen) > 1
     assert all(held(1, f"n{osm_id}".encode()) in b"".join(seen) for osm_id in range(0, 20_000, 97))
     assert all(one.startswith(b"\x0a\x00") for one in seen)  # the quick look counts on that
