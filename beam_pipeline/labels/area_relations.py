@@ -4,6 +4,7 @@ pyosmium's assembler gives a relation whole or not at all. It is given those alo
 what they hold is worth; see `relation_work`.
 """
 
+import array
 import collections
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class AreaRelations:
         self._file = file
         self._is_drawn = is_drawn
         self._wkb = osmium.geom.WKBFactory()
-        self._members: dict[int, tuple[int, ...]] = {}  # of each relation, the ways, each once
+        self._members: dict[int, array.array[int]] = {}  # of each relation, the ways, each once
         self._wanted: frozenset[int] = frozenset()  # all ways of them
         self._ways: dict[int, Way] = {}  # those of which no node is missing
         self.dropped: collections.Counter[str] = collections.Counter()
@@ -100,8 +101,8 @@ class AreaRelations:
         if len(relation.members) > MOST_MEMBERS:
             self.dropped["long_relation"] += 1
             return
-        ways = dict.fromkeys(member.ref for member in relation.members if member.type == "w")
-        self._members[relation.id] = tuple(ways)
+        ways = {member.ref for member in relation.members if member.type == "w"}
+        self._members[relation.id] = array.array("q", ways)
 
     def _accepted(self) -> Iterator[int]:
         """Yields the ids of the relations that are assembled, and counts the others."""

@@ -41,7 +41,7 @@ LARGE_EXTRACT_BYTES = 1 << 30
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
-_CACHED_TAGS = 1 << 16
+_CACHED_TAGS = 1 << 13
 _LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
 

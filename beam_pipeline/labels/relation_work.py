@@ -65,7 +65,9 @@ def _segments(ways: Sequence[Way]) -> npt.NDArray[np.int64]:
     swapped = (starts[:, 0] > ends[:, 0]) | ((starts[:, 0] == ends[:, 0]) & (starts[:, 1] > ends[:, 1]))
     there = np.where(swapped[:, None], ends, starts)
     back = np.where(swapped[:, None], starts, ends)
-    return np.hstack([there, back])[(starts != ends).any(axis=1)].astype(np.int64)
+    segments: npt.NDArray[np.int64] = np.hstack([there, back]).astype(np.int64)
+    kept: npt.NDArray[np.int64] = segments[(starts != ends).any(axis=1)]
+    return kept
 
 
 def _pieces(segments: npt.NDArray[np.int64], joints: npt.NDArray[np.int64]) -> Joints:

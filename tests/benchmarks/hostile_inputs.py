@@ -10,10 +10,12 @@ import argparse
 import collections
 import functools
 import gzip
+import http.server
 import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -191,13 +193,13 @@ def make(name: str, folder: Path) -> int:
     return sum((folder / f"{i}.gz").write_bytes(gzip.compress(page, 9)) for i, page in enumerate(pages))
 
 
-def serve(folder: Path):
+def serve(folder: Path) -> http.server.ThreadingHTTPServer:
     """Starts a server of the pages, of a landing page before them, and of an Overpass."""
-    import http.server
-    import threading
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+        server: http.server.ThreadingHTTPServer
+
+        def do_GET(self) -> None:
             url = f"http://127.0.0.1:{self.server.server_port}"
             if self.path.startswith(("/pages/", "/api")):
                 number = self.path.removeprefix("/pages/").partition("?")[0]
@@ -216,7 +218,7 @@ def serve(folder: Path):
 
         do_POST = do_GET
 
-        def answer(self, body, url, following):
+        def answer(self, body: bytes, url: str, following: int) -> None:
             if following and (folder / f"{following}.gz").exists():
                 body = gzip.compress(
                     gzip.decompress(body).replace(b"NEXT", f"{url}/pages/{following}".encode()), 1
@@ -228,7 +230,7 @@ def serve(folder: Path):
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -248,7 +250,8 @@ def read(name: str, folder: Path, url: str) -> str:
     if name in EXTRACTS:
         from beam_pipeline.labels.extract import features_of_cells
 
-        features, dropped = 0, collections.Counter()
+        features = 0
+        dropped: collections.Counter[str] = collections.Counter()
         for part in features_of_cells(folder / "a.osm.pbf", {1: chip}, ontology):
             features += len(part.features)
             dropped.update(part.dropped)
