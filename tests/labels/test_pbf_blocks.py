@@ -5,33 +5,17 @@ import pytest
 
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_blocks import blocks, check_blocks, string_tables
+from beam_pipeline.labels.pbf_blocks import MOST_DECODED_BYTES, blocks, check_blocks, string_tables
+from beam_pipeline.labels.pbf_sizes import MOST_PARTS, decoded_bytes
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
-from tests.labels.raw_pbf import write_raw_pbf
+from tests.labels.raw_pbf import framed, held, varint, write_raw_pbf
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 RING = square(9.5, 47.1, 0.001)
 BOUNDS = (9.0, 47.0, 10.0, 48.0)
 WAY = osmium.osm.mutable.Way(id=1, nodes=[1, 2], tags={"highway": "trunk"})
-
-
-def number(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def held(field: int, content: bytes) -> bytes:
-    return number(field << 3 | 2) + number(len(content)) + content
-
-
-def blob(content: bytes, kind: bytes = b"OSMData") -> bytes:
-    head = held(1, kind) + b"\x18" + number(len(content))
-    return len(head).to_bytes(4, "big") + head + content
 
 
 def refusal(path) -> PermanentFault:
@@ -92,11 +76,13 @@ def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
         held(1, held(9, b"\0") + held(1, b"\0")),  # a field that is unknown
         held(2, bytes(1000)) + table,
     ):
-        for content in (held(1, block), b"\x10" + number(len(block)) + held(3, zlib.compress(block))):
-            path.write_bytes(sound + blob(content))
+        for content in (held(1, block), b"\x10" + varint(len(block)) + held(3, zlib.compress(block))):
+            path.write_bytes(sound + framed(b"OSMData", content))
             assert "NUL" in refusal(path).detail
     # NULs that are in no string: ids, references, coordinates.
-    path.write_bytes(sound + blob(held(1, held(1, held(1, b"") + held(1, b"a")) + held(2, bytes(1000)))))
+    path.write_bytes(
+        sound + framed(b"OSMData", held(1, held(1, held(1, b"") + held(1, b"a")) + held(2, bytes(1000))))
+    )
     check_blocks(path)
 
 
@@ -117,15 +103,15 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
     [
         (bytes(4096), "0 bytes"),  # what a download leaves that was given its room beforehand
         (b"\x7f\xff\xff\xff", "2147483647 bytes"),
-        (blob(held(1, b"\x0a\x05ab")), "garbled"),
-        (blob(b"\xff" * 11), "garbled"),
+        (framed(b"OSMData", held(1, b"\x0a\x05ab")), "garbled"),
+        (framed(b"OSMData", b"\xff" * 11), "garbled"),
         # A tag of 2**32 + 10: in 32 bits, which libosmium looks at, the string table.
-        (blob(held(1, number((1 << 32) + 10) + number(3) + held(1, b"\0"))), "garbled"),
-        (blob(held(1, b"\x0b")), "garbled"),  # a wire type that is done away with
-        (blob(held(3, b"no zlib")), "cannot be unpacked"),
-        (blob(held(3, zlib.compress(bytes(range(256)))[:-9])), "cannot be unpacked"),
-        (blob(held(3, zlib.compress(bytes((32 << 20) + 1)))), "more than 33554432"),
-        (blob(held(6, b"anything")), "LZ4"),
+        (framed(b"OSMData", held(1, varint((1 << 32) + 10) + varint(3) + held(1, b"\0"))), "garbled"),
+        (framed(b"OSMData", held(1, b"\x0b")), "garbled"),  # a wire type that is done away with
+        (framed(b"OSMData", held(3, b"no zlib")), "cannot be unpacked"),
+        (framed(b"OSMData", held(3, zlib.compress(bytes(range(256)))[:-9])), "cannot be unpacked"),
+        (framed(b"OSMData", held(3, zlib.compress(bytes((32 << 20) + 1)))), "more than 33554432"),
+        (framed(b"OSMData", held(6, b"anything")), "LZ4"),
     ],
 )
 def test_what_is_no_block_is_corrupt(tmp_path, more, problem):
@@ -141,7 +127,7 @@ def test_blobs_that_libosmium_cannot_unpack_are_left_to_it(tmp_path):
     path = tmp_path / "a.osm.pbf"
     for field in (4, 7):
         write_raw_pbf(path, RING, {"building": "yes"}, BOUNDS)
-        path.write_bytes(path.read_bytes() + blob(b"\x10\x05" + held(field, b"anything")))
+        path.write_bytes(path.read_bytes() + framed(b"OSMData", b"\x10\x05" + held(field, b"anything")))
         check_blocks(path)
         with pytest.raises(PermanentFault, match="not supported") as caught:
             list(read_features(path, ONTOLOGY))
@@ -169,3 +155,41 @@ def test_blocks_are_unpacked_as_libosmium_packs_them(tmp_path, compression):
     assert len(seen) > 1
     assert all(held(1, f"n{osm_id}".encode()) in b"".join(seen) for osm_id in range(0, 20_000, 97))
     assert all(one.startswith(b"\x0a\x00") for one in seen)  # the quick look counts on that
+
+
+TEXTS = held(1, held(1, b"") + held(1, b"k" * 100) + held(1, b"v" * 1000))
+
+
+@pytest.mark.parametrize(
+    ("group", "least"),
+    [
+        (held(2, held(1, b"\2" * 500)), 500 * 40),  # dense nodes
+        (held(2, held(1, b"\2") + held(10, b"\1\2" * 300 + b"\0")), 300 * 1100),  # tags of one
+        (held(1, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),  # and of one that is not dense
+        (held(3, b"") * 500, 500 * 40),  # ways
+        (held(3, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),
+        (held(3, held(8, b"\2" * 2000)), 2000 * 16),
+        (held(3, held(8, b"\x82\x80\x01" * 2000)), 2000 * 16),  # of three bytes each
+        (held(4, held(8, b"\2" * 300) + held(9, b"\2" * 300)), 300 * 1016),  # members and their roles
+        (held(4, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),
+        (held(4, held(8, b"\x82\x00" * 300)), 300 * 1016),  # a number in more bytes than it needs
+    ],
+)
+def test_what_libosmium_takes_for_a_block_is_told_from_above(group, least):
+    block = TEXTS + held(2, group)
+    exactly = decoded_bytes(block, 0)
+    assert exactly >= least
+    assert decoded_bytes(block, 1 << 30) >= exactly  # the quick look
+
+
+@pytest.mark.parametrize("name", ["monaco-2023.osm.pbf", "liechtenstein-2022.osm.pbf"])
+def test_blocks_of_real_extracts_are_far_below_the_bound(name):
+    sizes = [decoded_bytes(block, 0) for block in blocks(shared("osm", name))]
+    assert max(sizes) < MOST_DECODED_BYTES / 50
+
+
+def test_parts_without_end_are_refused():
+    many = MOST_PARTS + 1
+    for block in (held(1, held(1, b"") * many), held(2, held(3, b"") * many), held(2, b"") * many):
+        with pytest.raises(ValueError, match="objects or texts"):
+            decoded_bytes(block, 0)
