@@ -33,10 +33,10 @@ MOST_PAGE_BYTES = 32 << 20
 MOST_PARSED_BYTES = 256 << 20
 """Of an answer, parsed; a page of 100 items takes 25 MB."""
 
-MOST_SEARCH_BYTES = 512 << 20
-"""Of all pages of a search: 20,000 items."""
+MOST_SEARCH_BYTES = 256 << 20
+"""Of all pages of a search: 10,000 items."""
 
-MOST_SEARCH_ITEMS = 50_000
+MOST_SEARCH_ITEMS = 20_000
 """Of a search; how many a tile has see `_MOST_PAGES`."""
 
 _MOST_PAGES = 1000

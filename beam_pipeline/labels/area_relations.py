@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import osmium
 
-from beam_pipeline.labels.relation_work import Way, assembling_ns
+from beam_pipeline.labels.relation_work import Way, assembling_ns, counting_ns
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
 """Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""
@@ -25,7 +25,7 @@ MOST_RELATION_NODES = 5_000_000
 """Of the ways of a relation: 32,000 members of 150 nodes."""
 
 MOST_NS = 2e9
-"""That the assembling of all relations of a file may take, and for each node of their ways `MOST_NS_A_NODE` more."""
+"""Of assembling all relations of a file; for each node of their ways it may take `MOST_NS_A_NODE` more."""
 
 MOST_NS_A_NODE = 20_000.0
 """What is mapped takes about 2,000: a node of it belongs to a relation or two."""
@@ -115,6 +115,7 @@ class AreaRelations:
                 self.dropped["long_relation"] += 1
             elif (takes_ns := assembling_ns(ways, left_ns)) > left_ns:
                 self.dropped["tangled_relation"] += 1
+                left_ns -= min(left_ns, counting_ns(ways))
             else:
                 left_ns -= takes_ns
                 yield relation

@@ -7,6 +7,7 @@ bytes can hold it for hours, and nothing stops it. So its steps are counted here
 Source: libosmium's `osmium/area/detail/segment_list.hpp` and `basic_assembler.hpp`.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ _NS_A_REMOVAL = 3.0  # of a pair of equal segments, for each segment behind it
 _NS_A_PAIR = 3.0  # of segments that lie beside each other, looked at whether they cross
 _NS_A_RING = 1.5  # for each segment that is passed in search of the ring around it
 _NS_A_STEP = 1_000  # of the search for a way through ways that join the same nodes; counting it takes longest
+_MOST_STEPS = 100_000
 _MOST_JOINTS = 100  # with more, libosmium gives up before it searches
 _MOST_DEPTH = 20  # and here it gives up in between
 
@@ -33,11 +35,16 @@ def assembling_ns(ways: Sequence[Way], most_ns: float) -> float:
 
     Args:
         ways: The members, each once.
-        most_ns: What is bearable; counting ends soon after it is reached.
+        most_ns: What is bearable; counting ends where it is reached.
+
+    Returns:
+        The time; infinite where a search is needed that could go on without end.
     """
+    took = float(_NS_A_SEGMENT * sum(map(len, ways)))
+    if took > most_ns:
+        return took
     segments = _segments(ways)
-    took = float(_NS_A_SEGMENT * len(segments))
-    if not len(segments) or took > most_ns:
+    if not len(segments):
         return took
     once, counts = np.unique(segments, axis=0, return_counts=True)
     took += _NS_A_REMOVAL * float((counts // 2).sum()) * len(segments)
@@ -53,9 +60,14 @@ def assembling_ns(ways: Sequence[Way], most_ns: float) -> float:
         return took  # an open ring: it gives up here
     joints = np.flatnonzero(degrees > 2)
     if 0 < len(joints) <= _MOST_JOINTS:
-        most_steps = int((most_ns - took) / _NS_A_STEP) + 1
-        took += _NS_A_STEP * float(_steps(_pieces(left, nodes[joints]), most_steps))
+        steps = _steps(_pieces(left, nodes[joints]), _MOST_STEPS)
+        took += math.inf if steps >= _MOST_STEPS else _NS_A_STEP * steps
     return took
+
+
+def counting_ns(ways: Sequence[Way]) -> float:
+    """Returns the nanoseconds that `assembling_ns` itself takes, about and from above."""
+    return float(_NS_A_SEGMENT * sum(map(len, ways)) + _NS_A_STEP * _MOST_STEPS)
 
 
 def _segments(ways: Sequence[Way]) -> npt.NDArray[np.int64]:

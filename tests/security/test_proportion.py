@@ -90,6 +90,25 @@ def test_what_would_take_long_to_assemble_is_dropped_and_counted(
     assert read(hostile(name, tmp_path)) == Found([], dropped)
 
 
+def test_a_tangled_relation_costs_no_other(tmp_path: Path) -> None:
+    file = OsmFile()
+    corners = [(LON + 0.001 * i, LAT + 0.0001 * i * (12 - i)) for i in range(12)]
+    number = itertools.count(1)
+    for here, there in itertools.pairwise([*corners, corners[0]]):
+        for k in range(4):
+            over = (round((here[0] + there[0]) / 2, 7), round(LAT + 0.01 + 0.001 * k + here[0] - LON, 7))
+            file.way(next(number), [here, over, there])
+    tangled = [(way.id, "outer") for way in file.ways]
+    file.way(99, square(LON, LAT, 0.001))
+    for osm_id in range(1, 9):
+        file.relation(
+            osm_id, tangled if osm_id < 8 else [(99, "outer")], type="multipolygon", landuse="forest"
+        )
+    found = read(file.write(tmp_path / "a.osm.pbf"))
+    assert [feature.osm_id for feature in found.features] == [8]
+    assert found.dropped == {"tangled_relation": 7}
+
+
 def test_rings_that_touch_are_assembled_as_ever(tmp_path: Path) -> None:
     # Holes that touch each other and the outer ring in nodes: the assembler has to search its way through them.
     file = OsmFile()
