@@ -207,14 +207,19 @@ def _items(
     retry: RetryPolicy | None,
     tile_bounds: TileBounds | None,
     traffic: Traffic | None,
-) -> list[StaticItem]:
-    """Returns items of a tile and year, and maybe others, with the paths of those that lie on disk."""
+) -> Iterator[StaticItem]:
+    """Yields items of a tile and year, and maybe others, with the paths of those that lie on disk.
+
+    An API's come as they arrive: whoever takes them makes scenes of them at once, and holds no page.
+    """
     path = _local_path(url)
     if path is not None:
-        return _of_collection(read_static(path)[1], collection)
+        yield from _of_collection(read_static(path)[1], collection)
+        return
     client = _open(url, retry or RetryPolicy.default(), traffic)
     with _no_stac_is_a_fault():
-        return [(item, "") for item in _search(client, collection, tile, year, tile_bounds)]
+        for item in _search(client, collection, tile, year, tile_bounds):
+            yield item, ""
 
 
 def _scene_list(
@@ -340,31 +345,29 @@ def _is_empty(client: Client, collection: str) -> bool:
 
 def _search(
     client: Client, collection: str, tile: str, year: int, tile_bounds: TileBounds | None
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
+    """Yields what a search finds, some items twice where the first way of asking fails midway."""
     common: dict[str, Any] = {
         "method": _method(client),
         "collections": [collection],
         "datetime": f"{year}-01-01T00:00:00Z/{year + 1}-01-01T00:00:00Z",
         "limit": PAGE_SIZE,
     }
-    can_query = client.conforms_to("QUERY")
-    if can_query:
-        items: list[dict[str, Any]] = []
+    if client.conforms_to("QUERY"):
+        found = heeded = False
         for page in client.search(**common, query=_tile_query(collection, tile)).pages_as_dicts():
-            if any(tile_of_item(item) != tile for item in page["features"]):
-                items.clear()  # the server does not heed the query; it must not send us the world
-                break
-            items += page["features"]
-        if items or tile_bounds is None:
-            return items
+            heeded = all(tile_of_item(item) == tile for item in page["features"])
+            if not heeded:
+                break  # the server does not heed the query; it must not send us the world
+            found = True
+            yield from page["features"]
+        if (found and heeded) or tile_bounds is None:
+            return
     if tile_bounds is None:
         raise PermanentFault("no_query", "the API has no query extension, so the tile's bounds are needed")
-    return [
-        item
-        for bbox in _split_at_antimeridian(tile_bounds)
-        for page in client.search(**common, bbox=bbox).pages_as_dicts()
-        for item in page["features"]
-    ]
+    for bbox in _split_at_antimeridian(tile_bounds):
+        for page in client.search(**common, bbox=bbox).pages_as_dicts():
+            yield from page["features"]
 
 
 def _method(client: Client) -> str:

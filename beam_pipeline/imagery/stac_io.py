@@ -16,6 +16,7 @@ from beam_pipeline.imagery.stac_answers import (
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.http_session import bound_session, is_timeout
+from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
@@ -25,6 +26,18 @@ TIMEOUT_S = (10.0, 60.0)
 
 ANSWER_S = 180.0
 """Seconds in which an answer must be whole; a page of 100 items is about 2.5 MB."""
+
+MOST_PAGE_BYTES = 32 << 20
+"""Of an answer, unpacked; of a page of 100 items see `ANSWER_S`."""
+
+MOST_PARSED_BYTES = 256 << 20
+"""Of an answer, parsed; a page of 100 items takes 25 MB."""
+
+MOST_SEARCH_BYTES = 256 << 20
+"""Of all pages of a search: 10,000 items."""
+
+MOST_SEARCH_ITEMS = 20_000
+"""Of a search; how many a tile has see `_MOST_PAGES`."""
 
 _MOST_PAGES = 1000
 """Of a search: a tile and its neighbours have about 3,000 items a year, and small pages 10 of them."""
@@ -61,7 +74,8 @@ class RetryingStacIO(StacApiIO):
         traffic: Traffic | None = None,
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
-        bound_session(self.session, answer_s)
+        bound_session(self.session, answer_s, MOST_PAGE_BYTES)
+        self._received_bytes = 0
         self.retry = retry
         self.traffic = traffic or Traffic()
 
@@ -71,7 +85,7 @@ class RetryingStacIO(StacApiIO):
         Raises:
             TransientFault: The retries are used up: "throttled", "server_error", "timeout", "unreachable" or
                 "bad_answer".
-            PermanentFault: "not_found", "refused", "bad_request" or "redirected".
+            PermanentFault: "not_found", "refused", "bad_request", "redirected", "endless_answer" or "heavy_answer".
         """
 
         def read_once() -> dict[str, Any]:
@@ -137,6 +151,12 @@ class RetryingStacIO(StacApiIO):
                 "redirected", f"{where} leads to {_shown(answer.url)}: give the URL that it leads to"
             )
         _raise_for_status(answer, where)
+        self._received_bytes += len(answer.content)
+        if parsed_bytes(answer.content) > MOST_PARSED_BYTES:
+            raise PermanentFault(
+                "heavy_answer",
+                f"{where} gave JSON that takes more than {MOST_PARSED_BYTES >> 20} MiB of memory",
+            )
         return answer.content.decode("utf-8", errors="replace")
 
     def get_pages(
@@ -149,28 +169,35 @@ class RetryingStacIO(StacApiIO):
         Raises:
             TransientFault: As `read_json`; "bad_answer" for an answer without items, "paging_loop" for a page
                 that brings nothing but what was seen, "short_search" for fewer items than the API says there are.
-            PermanentFault: As `read_json`; "endless_search" where there is always one page more, "refused_link"
-                where the next one is to be asked for in an odd way.
+            PermanentFault: As `read_json`; "endless_search" where there is always one page more, or more items
+                or bytes than a search may have, "refused_link" where the next one is to be asked for in an odd way.
         """
         passed: set[str] = set()
-        try:
-            for page in self._pages(url, method, parameters):
-                passed |= page.ids
-                yield {"features": page.features}
-            return
-        except TransientFault as fault:
-            if fault.reason not in ("paging_loop", "short_search"):
+        pages = self._pages(url, method, parameters)
+
+        def next_new() -> list[Any] | TransientFault | None:
+            nonlocal pages
+            try:
+                for page in pages:
+                    new = [feature for feature in page.features if str(feature.get("id")) not in passed]
+                    passed.update(page.ids)
+                    if new:
+                        return new
+                return None
+            except TransientFault as fault:
+                if fault.reason not in ("paging_loop", "short_search"):
+                    return fault  # of a request, which has had its tries
+                pages = self._pages(url, method, parameters)
                 raise
-            self.traffic.retried(fault)
-        for page in self.retry.call(
-            lambda: list(self._pages(url, method, parameters)), on_retry=self.traffic.retried
-        ):
-            new = [feature for feature in page.features if str(feature.get("id")) not in passed]
-            if new:
-                yield {"features": new}
+
+        while (new := self.retry.call(next_new, on_retry=self.traffic.retried)) is not None:
+            if isinstance(new, TransientFault):
+                raise new
+            yield {"features": new}
 
     def _pages(self, url: str, method: str | None, parameters: dict[str, Any] | None) -> Iterator[SearchPage]:
         where = _shown(url)
+        before = self._received_bytes
         page = _page(self.read_json(url, method=method, parameters=parameters), where)
         matched = page.matched
         seen: set[str] = set()
@@ -180,6 +207,12 @@ class RetryingStacIO(StacApiIO):
                 raise TransientFault("paging_loop", f"{where} gives the same page again")
             seen |= page.ids
             received += len(page.features)
+            if received > MOST_SEARCH_ITEMS or self._received_bytes - before > MOST_SEARCH_BYTES:
+                raise PermanentFault(
+                    "endless_search",
+                    f"{where} gave {received} items and {(self._received_bytes - before) >> 20} MiB; a search may have "
+                    f"{MOST_SEARCH_ITEMS} and {MOST_SEARCH_BYTES >> 20}",
+                )
             empty = 0 if page.ids else empty + 1
             if empty > _MOST_EMPTY_PAGES:
                 raise PermanentFault("endless_search", f"{where} gives one empty page after the other")

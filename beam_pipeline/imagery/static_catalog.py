@@ -12,11 +12,16 @@ from beam_pipeline.imagery.hrefs import local_path, readable_href
 from beam_pipeline.imagery.stac_item import links_of
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.foreign_text import without_secrets
+from beam_pipeline.runtime.json_weight import parsed_bytes
 
 _ROOTS = ("catalog.json", "collection.json")
 
 _MOST_BYTES = 1 << 29
 """Of a STAC file: about 20,000 items in one collection."""
+
+_MOST_PARSED_BYTES = 64 << 20
+_MOST_FACTOR = 16
+"""What a STAC file may take parsed is the former, and the latter times its size."""
 
 StaticItem = tuple[dict[str, Any], str]
 """An item and the path of the file that holds it."""
@@ -89,11 +94,19 @@ def _load(file: Path) -> dict[str, Any]:
             raise InvalidInputError(
                 f"A STAC file is a file of at most {_MOST_BYTES >> 20} MiB. Received: {file}, {size} bytes"
             )
-        content = json.loads(file.read_bytes())
+        text = file.read_bytes()
+        if parsed_bytes(text) > _MOST_PARSED_BYTES + _MOST_FACTOR * len(text):
+            raise InvalidInputError(
+                f"A STAC file holds items; this one holds so many small values that it takes more than {_MOST_FACTOR} "
+                f"times its size to read. Received: {file}"
+            )
+        content = json.loads(text)
     except OSError as error:
         raise InvalidInputError(
             f"The STAC file cannot be read: {error.strerror}. Received: {file}"
         ) from error
+    except InvalidInputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"The STAC file is no JSON: {error}. Received: {file}") from error
     if not isinstance(content, dict) or content.get("type") not in (

@@ -1,8 +1,7 @@
 """Reads OpenStreetMap features from `.osm.pbf` extracts.
 
-A file is read once (and its relations once more before that), whatever the number of cells. Lines and the
-areas of closed ways are made of the ways; the areas of multipolygon and boundary relations come from
-pyosmium's assembler, which gives a relation whole or not at all.
+A file is read once (its relations and ways more often), whatever the number of cells. Lines and the areas of closed
+ways are made of the ways; the areas of multipolygon and boundary relations come from `area_relations`.
 """
 
 import dataclasses
@@ -18,25 +17,31 @@ import osmium
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.area_relations import AreaRelations
 from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
-from beam_pipeline.labels.pbf_strings import begins_with_lz4, check_strings
+from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
 from beam_pipeline.labels.polygon_rules import is_area
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 
-AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
-"""Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""
+# libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
+# Source: libosmium's `osmium/util/config.hpp`.
+os.environ["OSMIUM_MAX_OSMDATA_QUEUE_SIZE"] = "2"
+
+MOST_WAY_NODES = 2_000
+"""Of a way. Source: https://wiki.openstreetmap.org/wiki/API_v0.6 (`waynodes maximum`)."""
 
 LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
-_FEATURES_READ = 8192  # features that are looked up in the spatial index at once
+_FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
+_BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
-_CACHED_TAGS = 1 << 16
+_CACHED_TAGS = 1 << 13
 _LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
 
@@ -121,8 +126,9 @@ def features_of_cells(
         Parts of some ten thousand features: (cell id, feature in metres of the chip's UTM zone), in order of the
         file and of cells. A cell comes as often as it has features, and not at all without. Dropped are, of
         the whole file: "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing,
-        as at an extract's edge), "broken_relation" (its ways make no valid rings), "tangled" (an area or line
-        that crosses itself so often that to repair or cut it could take minutes).
+        as at an extract's edge), "broken_relation" (its ways make no valid rings), "long_way" and "long_relation" (of
+        more nodes or members than OpenStreetMap allows), "tangled" and "tangled_relation" (to repair, cut or assemble
+        it could take minutes).
 
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".
@@ -161,8 +167,8 @@ def read_features(
         large_bytes: Size of a file from which on the locations of its nodes are kept on disk.
 
     Yields:
-        Parts of some thousand features in longitude and latitude, in order of the file; a relation comes with its
-        last way. Geometries may be invalid. Dropped are those of `features_of_cells` but for the tangled.
+        Parts of some thousand features in longitude and latitude, in order of the file, relations last.
+        Geometries may be invalid. Dropped are those of `features_of_cells` but for the "tangled".
 
     Raises:
         PermanentFault: As for `features_of_cells`.
@@ -170,11 +176,11 @@ def read_features(
     name = Path(path).name
     if not Path(path).is_file():
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
-    check_strings(path)
+    check_blocks(path)
     try:
         reading = _Reading(path, ontology, large_bytes)
         features = reading.features()
-        while batch := list(itertools.islice(features, _FEATURES_READ)):
+        while batch := list(_batch(features)):
             yield Found(batch, {})
         yield Found((), reading.dropped())
     except UnicodeDecodeError as error:
@@ -193,6 +199,16 @@ def read_features(
         raise PermanentFault(reason, f"{name}: {text}; {advice}") from error
 
 
+def _batch(features: Iterator[Feature]) -> Iterator[Feature]:
+    """Yields the next features, as many as are looked up at once."""
+    size = 0
+    for feature in itertools.islice(features, _FEATURES_READ):
+        yield feature
+        size += len(feature.geometry)
+        if size > _BYTES_READ:
+            return
+
+
 class _Reading:
     """One pass through an extract.
 
@@ -203,8 +219,8 @@ class _Reading:
     """
 
     def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
-        self._path = Path(path)
-        self._is_large = self._path.stat().st_size >= large_bytes
+        self._name = Path(path).name
+        self._file = osmium.io.File(str(path), "pbf")
         self._keys = ontology.keys
         self._drawn_keys = drawn_keys(ontology)
         self._point_keys = drawn_keys(ontology, ("point",))
@@ -213,34 +229,32 @@ class _Reading:
         self._is_drawn: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(
             _CACHED_TAGS
         )(lambda kind, tags: bool(ontology.layers_of(kind, tags)))
+        # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
+        storage = "sparse_file_array" if Path(path).stat().st_size >= large_bytes else "flex_mem"
+        self._locations = None if _bears_locations(self._file) else osmium.index.create_map(storage)
         self._missing_nodes: list[int] = []
-        self._relations: set[int] = set()
-        self._assembled: set[int] = set()
-        self._broken = 0
+        self._relations = AreaRelations(
+            self._file, lambda tags: self._is_drawn("area", self._looked_at(tags))
+        )
+        self._ways = _WayFilter(self._name, self._relations.look_at)
 
     def features(self) -> Iterator[Feature]:
         """Yields the features; a file that is out of order is refused at the end."""
-        processor = self._processor()
-        for entity in processor:
-            feature: Feature | None = None
-            if entity.is_way():
-                feature = self._way(entity)
-            elif entity.is_area():
-                feature = self._area(entity)
-            elif entity.is_node():
-                feature = self._node(entity)
-            else:
-                self._note_relation(entity)
+        self._relations.find()
+        for entity in self._processor():
+            feature = self._way(entity) if entity.is_way() else self._node(entity)
             if feature is not None:
                 yield feature
-        self._check_order(processor)
+        self._check_order()
+        for area in self._relations.areas(self._locating()):
+            yield self._area(area)
 
     def dropped(self) -> dict[str, int]:
         """Returns what was left out, by reason, once all features have been read."""
         counts = {
-            "broken_relation": self._broken,
+            **self._relations.dropped,
             "incomplete_way": len(self._missing_nodes),
-            "incomplete_relation": len(self._relations - self._assembled),
+            "long_way": self._ways.long,
         }
         return {reason: count for reason, count in counts.items() if count}
 
@@ -249,19 +263,24 @@ class _Reading:
         points = (
             osmium.filter.KeyFilter(*self._point_keys)
             if self._point_keys
-            else osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.RELATION | osmium.osm.AREA)
+            else osmium.filter.EntityFilter(osmium.osm.WAY)
         )
         points.enable_for(osmium.osm.NODE)
-        file = osmium.io.File(str(self._path), "pbf")
-        storage = "sparse_file_array" if self._is_large else "flex_mem"
         return (
-            osmium.FileProcessor(file)
-            .with_areas(osmium.filter.KeyFilter(*self._drawn_keys))
-            # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-            .with_locations(None if _bears_locations(file) else storage)  # type: ignore[arg-type]  # None is taken
+            osmium.FileProcessor(self._file, osmium.osm.NODE | osmium.osm.WAY)
+            .with_locations(self._locations)  # type: ignore[arg-type]  # None is taken
+            .with_filter(self._ways)
             .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
         )
+
+    def _locating(self) -> list[Any]:
+        """Returns what gives ways the locations of their nodes, once the nodes have been read."""
+        if self._locations is None:
+            return []
+        handler = osmium.NodeLocationsForWays(self._locations)
+        handler.ignore_errors()
+        return [handler]
 
     def _looked_at(self, tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         return tuple(sorted((key, value) for key, value in tags.items() if key in self._keys))
@@ -288,36 +307,58 @@ class _Reading:
         geometry = _POLYGON_HEADER + line[len(_LINE_HEADER) :] if closed else line
         return Feature("way", way.id, tags, geometry)
 
-    def _area(self, area: Any) -> Feature | None:
-        if area.from_way():
-            return None  # made of the way already
-        tags = self._looked_at(dict(area.tags))
-        if not self._is_drawn("area", tags):
-            return None
-        self._assembled.add(area.orig_id())
-        if area.num_rings()[0] == 0:
-            self._broken += 1
-            return None
+    def _area(self, area: Any) -> Feature:
         geometry = bytes.fromhex(self._wkb.create_multipolygon(area))
-        return Feature("relation", area.orig_id(), tags, geometry)
+        return Feature("relation", area.orig_id(), self._looked_at(dict(area.tags)), geometry)
 
-    def _note_relation(self, relation: Any) -> None:
-        tags = dict(relation.tags)
-        if tags.get("type") in AREA_RELATIONS and self._is_drawn("area", self._looked_at(tags)):
-            self._relations.add(relation.id)
-
-    def _check_order(self, processor: Any) -> None:
+    def _check_order(self) -> None:
         """Refuses a file in which ways come before their nodes: pyosmium takes them for ways without nodes."""
-        if processor.node_location_storage is None:
+        if self._locations is None:
             return  # the ways bear their locations, so the nodes' place in the file is nothing to them
         for node_id in self._missing_nodes:
             if node_id < 0:
                 continue  # of those, which OpenStreetMap does not give out, no location is ever kept
             try:
-                processor.node_location_storage.get(node_id)
+                self._locations.get(node_id)
             except KeyError:
                 continue
-            raise _unsorted(self._path.name, f"node {node_id} comes after a way of it")
+            raise _unsorted(self._name, f"node {node_id} comes after a way of it")
+
+
+class _WayFilter:
+    """Keeps away ways of more nodes than OpenStreetMap allows, and refuses a file whose ways are out of order.
+
+    Args:
+        name: Of the file, for messages.
+        look_at: Is called with each way that is not kept away.
+
+    Attributes:
+        long: The number of ways that were kept away.
+    """
+
+    def __init__(self, name: str, look_at: Callable[[Any], None]) -> None:
+        self._name = name
+        self._look_at = look_at
+        self._last = (False, -1)
+        self.long = 0
+
+    def way(self, way: Any) -> bool:
+        """Tells whether a way is kept away."""
+        # As libosmium sorts: negative ids come first, from 0 down.
+        place = (way.id > 0, abs(way.id))
+        if place <= self._last:
+            if place == self._last:
+                raise PermanentFault(
+                    "corrupt_extract",
+                    f"{self._name}: way {way.id} is in it twice; download it again, or merge extracts of one date",
+                )
+            raise _unsorted(self._name, f"way {way.id} comes after way {self._last[1]}")
+        self._last = place
+        if len(way.nodes) > MOST_WAY_NODES:
+            self.long += 1
+            return True
+        self._look_at(way)
+        return False
 
 
 def _bears_locations(file: Any) -> bool:

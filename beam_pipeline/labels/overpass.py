@@ -49,6 +49,7 @@ from beam_pipeline.labels.overpass_answer import (
 )
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
+from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
@@ -65,6 +66,9 @@ TIMEOUT_S = 180
 
 ANSWER_S = 2.0 * TIMEOUT_S
 """Seconds in which an answer must be whole, the server's work included."""
+
+MOST_PARSED_BYTES = 512 << 20
+"""Of an answer, parsed; the densest chip takes some 160 MB."""
 
 _STATUS_S = 10.0
 _STATUS_BYTES = 1 << 14  # read of a status, which has a few lines
@@ -291,6 +295,10 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
     if status != 200:
         reason = {400: "refused_query", 403: "forbidden", 404: "not_found"}.get(status, "refused")
         raise PermanentFault(reason, f"{host} answered {status} {response.reason}")
+    if parsed_bytes(response.content) > MOST_PARSED_BYTES:
+        raise PermanentFault(
+            "heavy_answer", f"{host} gave JSON that takes more than {MOST_PARSED_BYTES >> 20} MiB of memory"
+        )
     try:
         answer = parse_answer(response.content)
     except MalformedError as error:

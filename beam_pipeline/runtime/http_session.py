@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from beam_pipeline.runtime.faults import PermanentFault
 
 MOST_BYTES = 1 << 27
-"""Of an answer, unpacked. A page of 100 items is about 2.5 MB, the densest chip of OpenStreetMap some 20 MB."""
+"""Of an answer, unpacked, where a session has no bound of its own. The densest chip of OpenStreetMap has 20 MB."""
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -27,14 +27,16 @@ class BoundedAdapter(HTTPAdapter):
 
     The limit of time holds from the moment the request is sent to the last byte of the body, header included, for each
     redirect anew. Connecting has its own limit, the `timeout` of the request. What outlasts it is a time-out:
-    `is_timeout` knows it. A body of more than `MOST_BYTES` raises `PermanentFault` "endless_answer" where it is read.
+    `is_timeout` knows it. A body of more than `most_bytes` raises `PermanentFault` "endless_answer" where it is read.
 
     Args:
         total_s: Most seconds that an answer may take.
+        most_bytes: Of an answer, unpacked; 0 for `MOST_BYTES`.
     """
 
-    def __init__(self, total_s: float) -> None:
+    def __init__(self, total_s: float, most_bytes: int = 0) -> None:
         self._total_s = total_s
+        self._most_bytes = most_bytes or MOST_BYTES
         super().__init__()
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +49,7 @@ class BoundedAdapter(HTTPAdapter):
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         """Makes the answer from that of urllib3."""
-        bounded: Any = _BoundedBody(resp, str(req.url))
+        bounded: Any = _BoundedBody(resp, str(req.url), self._most_bytes)
         return super().build_response(req, bounded)
 
 
@@ -58,10 +60,10 @@ def bounded_session(total_s: float) -> requests.Session:
     return session
 
 
-def bound_session(session: requests.Session, total_s: float) -> None:
+def bound_session(session: requests.Session, total_s: float, most_bytes: int = 0) -> None:
     """Sets the most seconds that an answer to a session may take, and bounds the bodies; see `BoundedAdapter`."""
     for scheme in ("http://", "https://"):
-        session.mount(scheme, BoundedAdapter(total_s))
+        session.mount(scheme, BoundedAdapter(total_s, most_bytes))
 
 
 def is_timeout(error: BaseException) -> bool:
@@ -71,20 +73,23 @@ def is_timeout(error: BaseException) -> bool:
 
 
 class _BoundedBody:
-    """An answer of urllib3, of which `requests` reads no more than `MOST_BYTES`."""
+    """An answer of urllib3, of which `requests` reads no more than is allowed."""
 
-    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str) -> None:
+    def __init__(self, answer: urllib3.BaseHTTPResponse, url: str, most_bytes: int) -> None:
         self._answer = answer
         self._url = url
+        self._most_bytes = most_bytes
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         """Yields the body, unpacked, piece by piece; whatever `requests` gives of it comes from here."""
         size = 0
         for piece in self._answer.stream(*args, **kwargs):
             size += len(piece)
-            if size > MOST_BYTES:
+            if size > self._most_bytes:
                 self._answer.close()
-                raise PermanentFault("endless_answer", f"{self._url} sends more than {MOST_BYTES >> 20} MiB")
+                raise PermanentFault(
+                    "endless_answer", f"{self._url} sends more than {self._most_bytes >> 20} MiB"
+                )
             yield piece
 
     def __getattr__(self, name: str) -> Any:

@@ -18,6 +18,7 @@ from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.cells.region import cells_in_region
+from beam_pipeline.imagery import stac_io
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.jobs.select import expand
 from beam_pipeline.labels.extract import check_extract, read_features
@@ -202,6 +203,7 @@ def test_an_answer_without_end_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, overpass: OverpassServer, packed: bool
 ) -> None:
     monkeypatch.setattr(http_session, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(stac_io, "MOST_PAGE_BYTES", 1 << 20)
     text = '{"features": "' + "x" * (1 << 22) + '"}'
     with StacServer([{"collection": "x"}]) as server:
         headers = {"Content-Encoding": "gzip"} if packed else {}

@@ -14,26 +14,24 @@ def write_raw_pbf(
 ) -> None:
     """Writes the way; `bounds` (west, south, east, north) in degrees go into the header."""
     west, south, east, north = (round(degrees * 1e9) for degrees in bounds)
-    box = b"".join(
-        _number(field, _signed(value)) for field, value in enumerate((west, east, north, south), 1)
-    )
-    header = _held(1, box) + _held(4, b"OsmSchema-V0.6")
+    box = b"".join(number(field, signed(value)) for field, value in enumerate((west, east, north, south), 1))
+    header = held(1, box) + held(4, b"OsmSchema-V0.6")
     strings = [b"", *(text.encode() for pair in tags.items() for text in pair)]
-    table = _held(1, b"".join(_held(1, text) for text in strings))
+    table = held(1, b"".join(held(1, text) for text in strings))
     nodes = b"".join(
-        _held(1, _number(1, _signed(osm_id)) + _number(8, _degrees(lat)) + _number(9, _degrees(lon)))
+        held(1, number(1, signed(osm_id)) + number(8, _degrees(lat)) + number(9, _degrees(lon)))
         for osm_id, (lon, lat) in enumerate(ring[:-1], 1)
     )
     # References are stored as differences: up by one, and back to the first.
-    references = _signed(1) * (len(ring) - 1) + _signed(2 - len(ring))
-    keys = b"".join(map(_varint, range(1, len(strings), 2)))
-    values = b"".join(map(_varint, range(2, len(strings), 2)))
-    way = _number(1, _varint(1)) + _held(2, keys) + _held(3, values) + _held(8, references)
-    data = table + _held(2, nodes) + _held(2, _held(3, way))
-    path.write_bytes(_blob(b"OSMHeader", header) + _blob(b"OSMData", data))
+    references = signed(1) * (len(ring) - 1) + signed(2 - len(ring))
+    keys = b"".join(map(varint, range(1, len(strings), 2)))
+    values = b"".join(map(varint, range(2, len(strings), 2)))
+    way = number(1, varint(1)) + held(2, keys) + held(3, values) + held(8, references)
+    data = table + held(2, nodes) + held(2, held(3, way))
+    path.write_bytes(raw_blob(b"OSMHeader", header) + raw_blob(b"OSMData", data))
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -41,23 +39,26 @@ def _varint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
-def _signed(number: int) -> bytes:
-    return _varint(2 * number if number >= 0 else -2 * number - 1)
+def signed(number: int) -> bytes:
+    return varint(2 * number if number >= 0 else -2 * number - 1)
 
 
 def _degrees(degrees: float) -> bytes:
-    return _signed(round(degrees * 1e7))
+    return signed(round(degrees * 1e7))
 
 
-def _number(field: int, encoded: bytes) -> bytes:
-    return _varint(field << 3) + encoded
+def number(field: int, encoded: bytes) -> bytes:
+    return varint(field << 3) + encoded
 
 
-def _held(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
+def held(field: int, content: bytes) -> bytes:
+    return varint(field << 3 | 2) + varint(len(content)) + content
 
 
-def _blob(kind: bytes, content: bytes) -> bytes:
-    blob = _held(1, content) + _number(2, _varint(len(content)))
-    head = _held(1, kind) + _number(3, _varint(len(blob)))
+def raw_blob(kind: bytes, content: bytes) -> bytes:
+    return framed(kind, held(1, content) + number(2, varint(len(content))))
+
+
+def framed(kind: bytes, blob: bytes) -> bytes:
+    head = held(1, kind) + number(3, varint(len(blob)))
     return len(head).to_bytes(4, "big") + head + blob

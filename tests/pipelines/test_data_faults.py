@@ -18,7 +18,7 @@ Where else each is shown; what a build could add nothing to is shown there alone
 | self-crossing polygon | map | test_extract.py::test_self_crossing_closed_ways_are_repaired |
 | relation or way cut at the edge | map | test_extract.py::test_what_is_incomplete_or_broken_is_... |
 | polygon that crosses itself thousands of times | map | test_repair.py |
-| tag with a NUL | map | test_pbf_strings.py |
+| tag with a NUL | map | test_pbf_blocks.py |
 | tags of 10 kB, keys that no ontology knows | map | test_extract.py::test_a_tag_of_10_kb_is_said_to_be_too_long |
 | unknown keys in an ontology | ontology | test_ontology.py::test_a_bad_file_is_refused_where_it_is_bad |
 | a cell with 50,000 features | map | tests/benchmarks/rasterize_labels.py: time by number |

@@ -5,10 +5,11 @@ import pytest
 
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_strings import check_strings, string_tables
+from beam_pipeline.labels.pbf_blocks import MOST_DECODED_BYTES, blocks, check_blocks, string_tables
+from beam_pipeline.labels.pbf_sizes import MOST_PARTS, decoded_bytes
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
-from tests.labels.raw_pbf import write_raw_pbf
+from tests.labels.raw_pbf import framed, held, varint, write_raw_pbf
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
@@ -17,27 +18,10 @@ BOUNDS = (9.0, 47.0, 10.0, 48.0)
 WAY = osmium.osm.mutable.Way(id=1, nodes=[1, 2], tags={"highway": "trunk"})
 
 
-def number(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def held(field: int, content: bytes) -> bytes:
-    return number(field << 3 | 2) + number(len(content)) + content
-
-
-def blob(content: bytes, kind: bytes = b"OSMData") -> bytes:
-    head = held(1, kind) + b"\x18" + number(len(content))
-    return len(head).to_bytes(4, "big") + head + content
-
-
 def refusal(path) -> PermanentFault:
     # Only what is refused before libosmium looks at it is sure not to kill the process.
     with pytest.raises(PermanentFault) as caught:
-        check_strings(path)
+        check_blocks(path)
     with pytest.raises(PermanentFault) as again:
         list(read_features(path, ONTOLOGY))
     assert str(again.value) == str(caught.value)
@@ -69,13 +53,13 @@ def test_a_string_that_holds_a_nul_is_refused(tmp_path, tags):
 def test_empty_and_long_strings_are_no_nuls(tmp_path, tags):
     path = tmp_path / "a.osm.pbf"
     write_raw_pbf(path, RING, tags, BOUNDS)
-    check_strings(path)
+    check_blocks(path)
     list(read_features(path, ONTOLOGY))
 
 
 @pytest.mark.parametrize("name", ["monaco-2023.osm.pbf", "liechtenstein-2022.osm.pbf"])
 def test_real_extracts_pass(name):
-    check_strings(shared("osm", name))
+    check_blocks(shared("osm", name))
 
 
 def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
@@ -92,12 +76,14 @@ def test_nuls_are_found_wherever_a_table_may_lie(tmp_path):
         held(1, held(9, b"\0") + held(1, b"\0")),  # a field that is unknown
         held(2, bytes(1000)) + table,
     ):
-        for content in (held(1, block), b"\x10" + number(len(block)) + held(3, zlib.compress(block))):
-            path.write_bytes(sound + blob(content))
+        for content in (held(1, block), b"\x10" + varint(len(block)) + held(3, zlib.compress(block))):
+            path.write_bytes(sound + framed(b"OSMData", content))
             assert "NUL" in refusal(path).detail
     # NULs that are in no string: ids, references, coordinates.
-    path.write_bytes(sound + blob(held(1, held(1, held(1, b"") + held(1, b"a")) + held(2, bytes(1000)))))
-    check_strings(path)
+    path.write_bytes(
+        sound + framed(b"OSMData", held(1, held(1, held(1, b"") + held(1, b"a")) + held(2, bytes(1000))))
+    )
+    check_blocks(path)
 
 
 def test_every_way_of_breaking_off_is_told(tmp_path):
@@ -109,7 +95,7 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
         path.write_bytes(whole[:length])
         assert refusal(path).reason == "truncated_extract"
     path.write_bytes(whole[:second])  # cut between two blocks it is a whole file
-    check_strings(path)
+    check_blocks(path)
 
 
 @pytest.mark.parametrize(
@@ -117,15 +103,15 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
     [
         (bytes(4096), "0 bytes"),  # what a download leaves that was given its room beforehand
         (b"\x7f\xff\xff\xff", "2147483647 bytes"),
-        (blob(held(1, b"\x0a\x05ab")), "garbled"),
-        (blob(b"\xff" * 11), "garbled"),
+        (framed(b"OSMData", held(1, b"\x0a\x05ab")), "garbled"),
+        (framed(b"OSMData", b"\xff" * 11), "garbled"),
         # A tag of 2**32 + 10: in 32 bits, which libosmium looks at, the string table.
-        (blob(held(1, number((1 << 32) + 10) + number(3) + held(1, b"\0"))), "garbled"),
-        (blob(held(1, b"\x0b")), "garbled"),  # a wire type that is done away with
-        (blob(held(3, b"no zlib")), "cannot be unpacked"),
-        (blob(held(3, zlib.compress(bytes(range(256)))[:-9])), "cannot be unpacked"),
-        (blob(held(3, zlib.compress(bytes((32 << 20) + 1)))), "more than 33554432"),
-        (blob(held(6, b"anything")), "LZ4"),
+        (framed(b"OSMData", held(1, varint((1 << 32) + 10) + varint(3) + held(1, b"\0"))), "garbled"),
+        (framed(b"OSMData", held(1, b"\x0b")), "garbled"),  # a wire type that is done away with
+        (framed(b"OSMData", held(3, b"no zlib")), "cannot be unpacked"),
+        (framed(b"OSMData", held(3, zlib.compress(bytes(range(256)))[:-9])), "cannot be unpacked"),
+        (framed(b"OSMData", held(3, zlib.compress(bytes((32 << 20) + 1)))), "more than 33554432"),
+        (framed(b"OSMData", held(6, b"anything")), "LZ4"),
     ],
 )
 def test_what_is_no_block_is_corrupt(tmp_path, more, problem):
@@ -141,8 +127,8 @@ def test_blobs_that_libosmium_cannot_unpack_are_left_to_it(tmp_path):
     path = tmp_path / "a.osm.pbf"
     for field in (4, 7):
         write_raw_pbf(path, RING, {"building": "yes"}, BOUNDS)
-        path.write_bytes(path.read_bytes() + blob(b"\x10\x05" + held(field, b"anything")))
-        check_strings(path)
+        path.write_bytes(path.read_bytes() + framed(b"OSMData", b"\x10\x05" + held(field, b"anything")))
+        check_blocks(path)
         with pytest.raises(PermanentFault, match="not supported") as caught:
             list(read_features(path, ONTOLOGY))
         assert caught.value.reason == "corrupt_extract"
@@ -165,7 +151,44 @@ def test_blocks_are_unpacked_as_libosmium_packs_them(tmp_path, compression):
     ) as writer:
         for osm_id in range(20_000):  # more than one block
             writer.add_way(osmium.osm.mutable.Way(id=osm_id, nodes=[1, 2], tags={"name": f"n{osm_id}"}))
-    seen = list(string_tables(path))
+    seen = [table for block in blocks(path) for table in string_tables(block)]
     assert len(seen) > 1
     assert all(held(1, f"n{osm_id}".encode()) in b"".join(seen) for osm_id in range(0, 20_000, 97))
     assert all(one.startswith(b"\x0a\x00") for one in seen)  # the quick look counts on that
+
+
+TEXTS = held(1, held(1, b"") + held(1, b"k" * 100) + held(1, b"v" * 1000))
+
+
+@pytest.mark.parametrize(
+    ("group", "least"),
+    [
+        (held(2, held(1, b"\2" * 500)), 500 * 40),  # dense nodes
+        (held(2, held(1, b"\2") + held(10, b"\1\2" * 300 + b"\0")), 300 * 1100),  # tags of one
+        (held(1, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),  # and of one that is not dense
+        (held(3, b"") * 500, 500 * 40),  # ways
+        (held(3, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),
+        (held(3, held(8, b"\2" * 2000)), 2000 * 16),
+        (held(3, held(8, b"\x82\x80\x01" * 2000)), 2000 * 16),  # of three bytes each
+        (held(4, held(8, b"\2" * 300) + held(9, b"\2" * 300)), 300 * 1016),  # members and their roles
+        (held(4, held(2, b"\1" * 300) + held(3, b"\2" * 300)), 300 * 1100),
+        (held(4, held(8, b"\x82\x00" * 300)), 300 * 1016),  # a number in more bytes than it needs
+    ],
+)
+def test_what_libosmium_takes_for_a_block_is_told_from_above(group, least):
+    block = TEXTS + held(2, group)
+    assert decoded_bytes(block, 0) >= least
+    assert decoded_bytes(block, 1 << 30) >= least  # the quick look
+
+
+@pytest.mark.parametrize("name", ["monaco-2023.osm.pbf", "liechtenstein-2022.osm.pbf"])
+def test_blocks_of_real_extracts_are_far_below_the_bound(name):
+    sizes = [decoded_bytes(block, 0) for block in blocks(shared("osm", name))]
+    assert max(sizes) < MOST_DECODED_BYTES / 50
+
+
+def test_parts_without_end_are_refused():
+    many = MOST_PARTS + 1
+    for block in (held(1, held(1, b"") * many), held(2, held(3, b"") * many), held(2, b"") * many):
+        with pytest.raises(ValueError, match="objects or texts"):
+            decoded_bytes(block, 0)
