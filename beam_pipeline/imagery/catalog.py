@@ -91,9 +91,9 @@ def check_catalog(
     try:
         client = _open(url, retry or RetryPolicy.default(), traffic, own_network)
     except PermanentFault as fault:
-        raise InvalidInputError(
-            f"It is no STAC API that can be searched: {fault}. Received: {url}"
-        ) from fault
+        refused = fault.reason == "refused_link"
+        what = "It must not be asked" if refused else "It is no STAC API that can be searched"
+        raise InvalidInputError(f"{what}: {fault}. Received: {url}") from fault
     except TransientFault as fault:
         if fault.reason != "bad_answer":
             raise

@@ -89,7 +89,7 @@ class SceneReader:
             "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
             "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
             `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
-            "connection", "truncated").
+            "connection", "truncated", "untrusted", "refused_link").
         """
         if not chips:
             return []
@@ -150,9 +150,9 @@ class SceneReader:
     def _asset(self, band: str, href: str | None) -> Iterator[AssetReader]:
         if href is None:
             raise PermanentFault("missing_asset", f"the scene has no asset {band}")
-        asset_file = Asset.of_href(href, self._reach)
-        opened = OpenedAsset(asset_file, band, self._timeout_s, self._traffic)
-        through = self._gate.options(asset_file.url, asset_file.reach) if asset_file.url else {}
+        file = Asset.of_href(href, self._reach)
+        opened = OpenedAsset(file, band, self._timeout_s, self._traffic)
+        through = self._gate.options(file.url, file.reach) if file.url else {}
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (
             self._traffic.slot(),

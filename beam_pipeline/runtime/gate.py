@@ -113,7 +113,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def reach_of(self, user: str, password: str) -> Reach | None:
         """Returns the reach of a user, None for a stranger."""
-        return self._reach_of.get(user) if secrets.compare_digest(password, self.password) else None
+        known = secrets.compare_digest(password.encode(), self.password.encode())
+        return self._reach_of.get(user) if known else None
 
     def handle_error(self, *_: object) -> None:
         """Says nothing: GDAL tells what became of its connection."""
@@ -133,6 +134,12 @@ class _Tunnel(socketserver.BaseRequestHandler):
     server: _Server
     request: socket.socket
 
+    def setup(self) -> None:
+        self.server.tunnels.add(self.request)
+
+    def finish(self) -> None:
+        self.server.tunnels.discard(self.request)
+
     def handle(self) -> None:
         client = self.request
         client.settimeout(_HANDSHAKE_S)
@@ -151,11 +158,7 @@ class _Tunnel(socketserver.BaseRequestHandler):
             return
         with remote:
             self._reply(_GRANTED)
-            self.server.tunnels.add(client)
-            try:
-                _relay(client, remote)
-            finally:
-                self.server.tunnels.discard(client)
+            _relay(client, remote)
 
     def _greet(self) -> Reach | None:
         """Returns the reach of who knocks, None for a stranger. Source: RFC 1928 and 1929."""

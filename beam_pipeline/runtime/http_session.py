@@ -24,6 +24,10 @@ MOST_BYTES = 1 << 27
 """Of an answer, unpacked. A page of 100 items is about 2.5 MB, the densest chip of OpenStreetMap some 20 MB."""
 
 
+MOST_REDIRECTS = 10
+"""As many as GDAL follows."""
+
+
 class BoundedAdapter(HTTPAdapter):
     """Sends requests as its base class does, and gives up on an answer that is not whole in time, or has no end.
 
@@ -75,6 +79,7 @@ def bounded_session(total_s: float, reach: Reach) -> requests.Session:
 
 def bound_session(session: requests.Session, total_s: float, reach: Reach) -> None:
     """Bounds the answers to a session, and what it asks; see `BoundedAdapter`."""
+    session.max_redirects = MOST_REDIRECTS
     for scheme in ("http://", "https://"):
         session.mount(scheme, BoundedAdapter(total_s, reach))
 

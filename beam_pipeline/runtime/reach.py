@@ -82,7 +82,7 @@ class Reach:
             catalogue: URL of a STAC API, or a path, which is no choice of a network.
             own_network: As the attribute.
         """
-        is_api = urllib.parse.urlsplit(catalogue).scheme in ("http", "https")
+        is_api = catalogue.lower().startswith(("http://", "https://"))
         return cls(catalogue if is_api else "", own_network)
 
     def of_file(self, url: str) -> Self:
@@ -127,12 +127,13 @@ class Reach:
             OSError: No address could be connected to; of the last.
         """
         self._require(network_of_host(host), host)
-        *others, last = self._addresses(host, port)
+        *others, last = self._addresses(host)
         for address in others:
             with contextlib.suppress(OSError):
-                return socket.create_connection(
-                    (address, port), _NEXT_S if timeout_s is None else min(timeout_s, _NEXT_S)
-                )
+                soon_s = _NEXT_S if timeout_s is None else min(timeout_s, _NEXT_S)
+                connected = socket.create_connection((address, port), soon_s)
+                connected.settimeout(timeout_s)
+                return connected
         return socket.create_connection((last, port), timeout_s)
 
     def require_resolved(self, url: str) -> None:
@@ -146,13 +147,13 @@ class Reach:
         self.require_host(url)
         if proxy_of(url):
             return
-        parts = urllib.parse.urlsplit(url)
         with contextlib.suppress(OSError):
-            self._addresses(parts.hostname or "", parts.port)
+            self._addresses(urllib.parse.urlsplit(url).hostname or "")
 
-    def _addresses(self, host: str, port: int | None) -> list[str]:
+    def _addresses(self, host: str) -> list[str]:
+        """Returns the addresses of a host, at least one."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except UnicodeError as error:  # a part of the name that is empty, or too long
             raise socket.gaierror(socket.EAI_NONAME, f"the name is none: {error}") from error
         addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

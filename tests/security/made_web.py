@@ -3,6 +3,7 @@
 import socket
 from typing import Any
 
+import osmnx  # noqa: F401 - it keeps the `getaddrinfo` that it finds when it is first imported
 import pytest
 
 OUTSIDE = "93.184.216.34"

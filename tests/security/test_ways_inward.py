@@ -330,13 +330,20 @@ def test_overpass_whose_name_resolves_inward_needs_the_flag(
     assert found.features == []
 
 
-@pytest.mark.parametrize("code", CODES)
 def test_an_overpass_server_that_leads_inward(
-    made_web: MadeWeb, web: FolderServer, inner: Counting, tmp_path: Path, code: int
+    made_web: MadeWeb, overpass: OverpassServer, inner: Counting, tmp_path: Path
 ) -> None:
-    web.inject("interpreter", Injected("status", code, headers={"Location": inner.url("secret.tif")}))
-    with pytest.raises(PermanentFault, match="refused_link"):
-        features_of_chip(CHIP, ONTOLOGY, of_web(web.url("")), tmp_path / "cache", retry=ONCE)
+    url = of_web(overpass.url)
+    for code in CODES:
+        overpass.refusals = [(code, {"Location": inner.url("secret.tif")}, "")]
+        with pytest.raises(PermanentFault, match="refused_link"):
+            features_of_chip(CHIP, ONTOLOGY, url, tmp_path / "cache", retry=ONCE)
+    assert len(overpass.queries) == len(CODES)
+    # When there is a slot again is asked for too, by GET.
+    overpass.refusals = [(429, {}, "")]
+    overpass.status_text = "Slot available after: 2026-01-01T00:00:00Z, in 1 seconds."
+    with pytest.raises(TransientFault, match="throttled"):
+        features_of_chip(CHIP, ONTOLOGY, url, tmp_path / "cache", retry=ONCE)
     assert inner.knocks == 0
 
 
