@@ -12,6 +12,7 @@ import osmium
 import pytest
 import requests
 
+from beam_pipeline import build_dataset
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.cog import SceneReader
@@ -262,6 +263,22 @@ def test_the_flag_opens_files_of_ones_own_network(made_web: MadeWeb, inner: Coun
     assert not isinstance(read(url + "?with", Reach(API.chosen, own_network=True)), Fault)
     if host == "127.0.0.1":  # as they are to the item of an API that is asked inside
         assert not isinstance(read(url + "?beside", Reach("http://localhost/v1")), Fault)
+
+
+@pytest.mark.parametrize("where", ["name", "redirect"])
+def test_a_build_ends_before_launch(
+    made_web: MadeWeb, inner: Counting, tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    with StacServer([ITEM]) as server:
+        url = of_web(server.url, "stac.example" if where == "name" else WEB)
+        made_web.addresses["stac.example"] = ["127.0.0.1"]
+        server.faults = [Answer("/v1", 302, headers={"Location": inner.url("secret.tif")})]
+        assert build_dataset.main(flags(tmp_path, "--stac_url", url)) == 2
+    said = capsys.readouterr().err
+    assert "refused_link" in said
+    assert FLAG in said
+    assert inner.knocks == 0
+    assert not (tmp_path / "set").exists()
 
 
 def flags(tmp_path: Path, *more: str) -> list[str]:
