@@ -82,7 +82,8 @@ def web(tmp_path: Path) -> Iterator[FolderServer]:
 
 def of_web(url: str, name: str = WEB) -> str:
     """Returns the URL of a server under a name."""
-    return url.replace("127.0.0.1", name)
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{name}:{parts.port}").geturl()
 
 
 def ways_inward(inner: RangeServer) -> list[str]:
