@@ -59,7 +59,7 @@ class BoundedAdapter(HTTPAdapter):
         """Returns the pool of connections to the host, or to its proxy."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
         # A pool makes its connections when they are needed, and each connection its answers.
-        reach = None if select_proxy(request.url, proxies) else self._reach
+        reach = None if select_proxy(request.url or "", proxies) else self._reach
         made_as_ever = type(pool).ConnectionCls
         pool.ConnectionCls = functools.partial(_bounded_connection, made_as_ever, self._total_s, reach)
         return pool
