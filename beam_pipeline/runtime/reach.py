@@ -209,9 +209,9 @@ def proxy_of(url: str) -> str:
 
 
 def why_closed(network: Network) -> str:
-    """Returns what is said of a host in a network that must not be asked, e.g. "is inside a network, ..."."""
+    """Returns what is said of a host in a network that must not be asked, e.g. "lies in an inner network: ..."."""
     if network == "inner":
-        return f"is inside a network, and not of the web: give {FLAG} if that network is your own"
+        return f"lies in an inner network: give {FLAG} if that network is your own"
     return (
         "is never asked: it is none, or may be the metadata service of a cloud, which gives credentials away"
     )
