@@ -5,6 +5,7 @@ import functools
 
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.reach import Reach
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class BuildSettings:
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
+        own_network: Whether hosts of inner networks may be asked; see `Reach`.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
@@ -49,9 +51,15 @@ class BuildSettings:
     ontology_json: str
     none_labels: bool
     retry_dead_letters: bool
+    own_network: bool = False
     fingerprint: str = ""
 
     @functools.cached_property
     def ontology(self) -> Ontology:
         """The parsed ontology."""
         return Ontology.load(self.ontology_json)
+
+    @property
+    def reach(self) -> Reach:
+        """What may be asked for the catalogue's files."""
+        return Reach.of_catalogue(self.stac_url, self.own_network)

@@ -20,11 +20,15 @@ from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, sensing_
 from beam_pipeline.imagery.static_catalog import StaticItem, digest_items, read_static
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
 PAGE_SIZE = 100
 """Items a page. Source: larger pages get HTTP 500 and 502 from Earth Search."""
+
+_NO_COLLECTION = ("not_found", "bad_request")
+"""How an API says that there is no collection of a name."""
 
 EARTH_SEARCH_V0_COLLECTION = "sentinel-s2-l2a-cogs"
 """The one known collection whose items have `sentinel:*` properties in place of `grid:code`."""
@@ -50,7 +54,11 @@ class CatalogInfo:
 
 
 def check_catalog(
-    url: str, collection: str, retry: RetryPolicy | None = None, traffic: Traffic | None = None
+    url: str,
+    collection: str,
+    retry: RetryPolicy | None = None,
+    traffic: Traffic | None = None,
+    own_network: bool = False,
 ) -> CatalogInfo:
     """Looks at a catalogue before a run.
 
@@ -59,6 +67,7 @@ def check_catalog(
         collection: Its collection of Sentinel-2 L2A.
         retry: How often an API is asked.
         traffic: Paces the requests.
+        own_network: As `Reach`.
 
     Returns:
         What the run must know of it.
@@ -80,18 +89,22 @@ def check_catalog(
             )
         return CatalogInfo("static", collection, f"static:{name}:{collection}:{digest_items(chosen, path)}")
     try:
-        client = _open(url, retry or RetryPolicy.default(), traffic)
+        client = _open(url, retry or RetryPolicy.default(), traffic, own_network)
     except PermanentFault as fault:
-        raise InvalidInputError(
-            f"It is no STAC API that can be searched: {fault}. Received: {url}"
-        ) from fault
+        refused = fault.reason == "refused_link"
+        what = "It must not be asked" if refused else "It is no STAC API that can be searched"
+        raise InvalidInputError(f"{what}: {fault}. Received: {url}") from fault
     except TransientFault as fault:
         if fault.reason != "bad_answer":
             raise
         raise InvalidInputError(f"It is no STAC API: {fault.detail}. Received: {url}") from fault
     try:
         found = client.get_collection(collection) if collection else None
-    except PermanentFault:
+    except PermanentFault as fault:
+        if fault.reason not in _NO_COLLECTION:
+            raise InvalidInputError(
+                f"The collection cannot be asked for: {fault}. Received: {url}"
+            ) from fault
         found = None
     if found is None:
         raise InvalidInputError(f"The STAC API {url} has no such collection. Received: {collection!r}")
@@ -119,6 +132,7 @@ def find_scenes(  # noqa: PLR0913 - a whole search: where, what, in which order 
     retry: RetryPolicy | None = None,
     tile_bounds: TileBounds | None = None,
     traffic: Traffic | None = None,
+    own_network: bool = False,
 ) -> SceneList:
     """Finds the scenes of a tile and year, in the order in which every cell of the tile walks them.
 
@@ -136,6 +150,7 @@ def find_scenes(  # noqa: PLR0913 - a whole search: where, what, in which order 
         retry: How often each request is tried.
         tile_bounds: (west, south, east, north) of the tile in degrees, west > east across the antimeridian.
         traffic: Paces the requests and counts those that were sent again.
+        own_network: As `Reach`.
 
     Returns:
         The list; it is empty where the catalogue has nothing.
@@ -146,8 +161,9 @@ def find_scenes(  # noqa: PLR0913 - a whole search: where, what, in which order 
         PermanentFault: An API refuses, or is no STAC API that can be searched.
     """
     tile = normalise_tile(tile)
-    items = _items(url, collection, tile, year, retry, tile_bounds, traffic)
-    return _scene_list(items, url, tile, year, seed, max_scene_cloud)
+    reach = Reach.of_catalogue(url, own_network)
+    items = _items(reach, url, collection, tile, year, retry, tile_bounds, traffic)
+    return _scene_list(items, reach, tile, year, seed, max_scene_cloud)
 
 
 def sign_scenes(
@@ -157,6 +173,7 @@ def sign_scenes(
     retry: RetryPolicy | None = None,
     tile_bounds: TileBounds | None = None,
     traffic: Traffic | None = None,
+    own_network: bool = False,
 ) -> SceneList:
     """Asks the catalogue again for what no file may hold: the secrets in the hrefs of a stored list.
 
@@ -169,6 +186,7 @@ def sign_scenes(
         retry: How often each request is tried.
         tile_bounds: Of the tile.
         traffic: Paces the requests and counts those that were sent again.
+        own_network: As `Reach`.
 
     Returns:
         The same list with hrefs that can be read.
@@ -182,9 +200,12 @@ def sign_scenes(
     if found.is_signed:
         return found
     signed: dict[str, Mapping[str, str]] = {}
-    for item, base_href in _items(url, collection, found.tile, found.year, retry, tile_bounds, traffic):
+    reach = Reach.of_catalogue(url, own_network)
+    for item, base_href in _items(
+        reach, url, collection, found.tile, found.year, retry, tile_bounds, traffic
+    ):
         with contextlib.suppress(PermanentFault):
-            scene = parse_item(item, found.tile, base_href, url)
+            scene = parse_item(item, found.tile, base_href, reach)
             signed.setdefault(scene.item_id, scene.assets)
 
     def sign(stored: Scene) -> Scene:
@@ -200,6 +221,7 @@ def sign_scenes(
 
 
 def _items(
+    reach: Reach,
     url: str,
     collection: str,
     tile: str,
@@ -216,7 +238,7 @@ def _items(
     if path is not None:
         yield from _of_collection(read_static(path)[1], collection)
         return
-    client = _open(url, retry or RetryPolicy.default(), traffic)
+    client = _open(url, retry or RetryPolicy.default(), traffic, reach.own_network)
     with _no_stac_is_a_fault():
         for item in _search(client, collection, tile, year, tile_bounds):
             yield item, ""
@@ -224,7 +246,7 @@ def _items(
 
 def _scene_list(
     items: Iterable[StaticItem],
-    url: str,
+    reach: Reach,
     tile: str,
     year: int,
     seed: int,
@@ -243,7 +265,7 @@ def _scene_list(
         try:
             if item_tile is None:
                 raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
-            parsed.append(parse_item(item, tile, base_href, url))
+            parsed.append(parse_item(item, tile, base_href, reach))
         except PermanentFault as fault:
             refused.append(SceneNote.of(item_id, fault))
     latest, duplicates = deduplicate(parsed)
@@ -314,9 +336,9 @@ class _CheckedClient(Client):
         return cast(Self, super().from_dict(d, href, root, migrate, preserve_dict, modifier))
 
 
-def _open(url: str, retry: RetryPolicy, traffic: Traffic | None) -> Client:
+def _open(url: str, retry: RetryPolicy, traffic: Traffic | None, own_network: bool) -> Client:
     with _no_stac_is_a_fault():
-        io = RetryingStacIO(retry, traffic=traffic)
+        io = RetryingStacIO(retry, Reach.of_catalogue(url, own_network), traffic=traffic)
         io.session.auth = access = ApiAccess(url)
         client = _CheckedClient.open(access.url, stac_io=io, timeout=io.timeout)
         searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None

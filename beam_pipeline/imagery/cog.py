@@ -23,7 +23,9 @@ from beam_pipeline.imagery.chip_canvases import ChipCanvases, Pixels
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
+from beam_pipeline.runtime.gate import Gate
 from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.reach import WEB, Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -46,6 +48,7 @@ class SceneReader:
         timeout_s: Longest time in seconds that one request may take.
         connect_timeout_s: Longest time in seconds that a connection may take.
         traffic: Paces and caps the requests and counts what is read again.
+        reach: What may be asked for the assets; without a choice of its own each asset that is named is one.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class SceneReader:
         timeout_s: float = 60.0,
         connect_timeout_s: float = 10.0,
         traffic: Traffic | None = None,
+        reach: Reach = WEB,
     ) -> None:
         self._retry = retry or RetryPolicy.default()
         self._timeout_s = timeout_s
@@ -64,6 +68,8 @@ class SceneReader:
             "GDAL_HTTP_TIMEOUT": f"{timeout_s:g}",
             "GDAL_HTTP_CONNECTTIMEOUT": f"{connect_timeout_s:g}",
         }
+        self._reach = reach
+        self._gate = Gate(connect_timeout_s)
         self._pool = concurrent.futures.ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
 
     def read(
@@ -83,7 +89,7 @@ class SceneReader:
             "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
             "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
             `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
-            "connection", "truncated", "changed").
+            "connection", "truncated", "untrusted", "refused_link", "changed").
         """
         if not chips:
             return []
@@ -114,6 +120,7 @@ class SceneReader:
     def close(self) -> None:
         """Ends the threads; the reader cannot be used any more."""
         self._pool.shutdown(cancel_futures=True)
+        self._gate.close()
 
     def __enter__(self) -> "SceneReader":
         return self
@@ -143,11 +150,13 @@ class SceneReader:
     def _asset(self, band: str, href: str | None) -> Iterator[AssetReader]:
         if href is None:
             raise PermanentFault("missing_asset", f"the scene has no asset {band}")
-        opened = OpenedAsset(Asset.of_href(href), band, self._timeout_s, self._traffic)
+        file = Asset.of_href(href, self._reach)
+        opened = OpenedAsset(file, band, self._timeout_s, self._traffic)
+        through = self._gate.options(file.url, file.reach) if file.url else {}
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (
             self._traffic.slot(),
-            rasterio.Env(**self._options),
+            rasterio.Env(**self._options, **through),
             AssetReader(opened, self._retry, self._traffic) as asset,
         ):
             yield asset

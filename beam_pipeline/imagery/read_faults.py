@@ -19,8 +19,10 @@ from rasterio.errors import RasterioError
 from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.gate import REFUSED, TIMED_OUT
 from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.http_session import bounded_session
+from beam_pipeline.runtime.reach import WEB, Reach, why_closed
 from beam_pipeline.runtime.retries import RetryAfterFault, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -33,6 +35,9 @@ _OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)\Z")
+_OF_GATE = re.compile(r"cannot complete SOCKS5 connection to (\S+)\. \((\d+)\)")
+"""What libcurl says where the gate has not connected it: the host, and the gate's code."""
+
 _NO_URL = re.compile(r"CURL error: URL (?:rejected|using bad/illegal format)")
 """What libcurl does not even ask for, however often; older versions say the second."""
 
@@ -76,15 +81,21 @@ class Asset:
         url: http or https URL; "" for another.
         gdal_path: What GDAL opens.
         shown: File name or URL for messages, without credentials and query.
+        reach: What may be asked for it.
     """
 
     url: str
     gdal_path: str | Path
     shown: str
+    reach: Reach = WEB
 
     @classmethod
-    def of_href(cls, href: str) -> "Asset":
+    def of_href(cls, href: str, reach: Reach = WEB) -> "Asset":
         """Reads a local path, or a file, http, https or gs URL.
+
+        Args:
+            href: The path or URL.
+            reach: That of the catalogue which names it; without a choice of its own the URL is the choice.
 
         Raises:
             PermanentFault: "unreadable_href" for another scheme.
@@ -95,7 +106,7 @@ class Asset:
         except ValueError as error:
             raise PermanentFault("unreadable_href", f"it is no URL: {error}. Received: {named}") from error
         if parts.scheme in ("http", "https"):
-            return cls(href, f"/vsicurl/{href}", named)
+            return cls(href, f"/vsicurl/{href}", named, reach.of_file(href))
         if parts.scheme == "gs":
             return cls("", f"/vsigs/{parts.netloc}{parts.path}", named)
         if parts.scheme == "file":
@@ -132,6 +143,9 @@ class Asset:
 
         Returns:
             The answer; None where there is none, or for a bucket that needs an account.
+
+        Raises:
+            TransientFault: "refused_link": it leads to a host that must not be asked.
         """
         try:
             if self.is_local:
@@ -146,7 +160,7 @@ class Asset:
             silence = min(_CONNECT_S, timeout_s), timeout_s
             traffic.turn()
             with (
-                bounded_session(timeout_s) as session,
+                bounded_session(timeout_s, self.reach) as session,
                 session.get(self.url, headers=headers, timeout=silence, stream=True) as answer,
             ):
                 partial = answer.status_code == http.HTTPStatus.PARTIAL_CONTENT
@@ -159,6 +173,8 @@ class Asset:
                     int(ranged[2]) if ranged is not None and its_own else None,
                     retry_after_s(answer.headers.get("Retry-After")),
                 )
+        except PermanentFault as fault:
+            raise _refused(self, fault.detail) from fault
         except (OSError, requests.RequestException, urllib3.exceptions.HTTPError):
             return None
 
@@ -175,15 +191,24 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     Returns:
         A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401, "unreadable_href" for no URL), a
         `TransientFault` ("forbidden" for 403, "throttled" for 429 and 503 with what `Retry-After` says,
-        "server_error", "timeout", "untrusted" for a certificate, "connection"), or `Undecodable` where the header is
-        no TIFF's.
+        "server_error", "timeout", "untrusted" for a certificate, "refused_link" for a way inward, "connection"), or
+        `Undecodable` where the header is no TIFF's.
+
+    Raises:
+        TransientFault: As `Asset.peek`.
     """
     message = _message(asset, error)
+    of_gate = _OF_GATE.search(message)
+    if of_gate is not None and int(of_gate[2]) == REFUSED:
+        return _refused(asset, _why_refused(asset, of_gate[1]))
     status = _STATUS.search(message)
     if status is not None and int(status[1]) in _THROTTLED:
         # GDAL keeps the headers to itself, and honours no Retry-After of its own.
         peeked = asset.peek(0, 1, timeout_s, traffic)
         return _throttled(asset, int(status[1]), 0.0 if peeked is None else peeked.retry_after_s)
+    if status is not None and status[1].startswith("3"):
+        # GDAL tells of the redirect alone, not of what was wrong where it leads.
+        asset.peek(0, 1, timeout_s, traffic)
     if status is not None:
         return _fault_of_status(asset, int(status[1]))
     if _NO_URL.search(message):
@@ -191,7 +216,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     if "CURL error" in message:
         said = message.lower()
         # Transient as all of these, so that no other date quietly stands in.
-        reason = "timeout" if "timed out" in said else "untrusted" if "certificate" in said else "connection"
+        late = "timed out" in said or (of_gate is not None and int(of_gate[2]) == TIMED_OUT)
+        reason = "timeout" if late else "untrusted" if "certificate" in said else "connection"
         return TransientFault(reason, f"{asset.shown}: {message}")
     if asset.is_local and not Path(asset.gdal_path).exists():
         return PermanentFault("not_found", f"{asset.shown}: there is no such file")
@@ -221,6 +247,9 @@ def fault_of_read(
         `PermanentFault` "corrupt" where the file ends too early, `TransientFault` "truncated" where the bytes
         did not come, "throttled" if the host says so, or "connection" where it gives no bytes of the file at all; or
         `Undecodable`.
+
+    Raises:
+        TransientFault: As `Asset.peek`.
     """
     message = _message(asset, error)
     short = _SHORT.search(message) is not None
@@ -241,6 +270,23 @@ def fault_of_read(
         # Such as a page that says "back soon" with status 200: it speaks of the host, not of the file.
         return TransientFault("connection", f"{asset.shown}: {message}")
     return Undecodable("corrupt", f"{asset.shown}: {message}")
+
+
+def _why_refused(asset: Asset, host: str) -> str:
+    """Looks a host up again that the gate has refused, to say by which of its addresses."""
+    try:
+        asset.reach.require_resolved(f"http://[{host}]/" if ":" in host else f"http://{host}/")
+    except PermanentFault as fault:
+        return fault.detail
+    return f"{host} {why_closed('inner')}"
+
+
+def _refused(asset: Asset, why: str) -> TransientFault:
+    """Returns the fault of a way inward: transient, as names and redirects are of the network, not of the file.
+
+    Were it permanent, a resolver that is out of order, and leads all names inside, would have other dates stand in.
+    """
+    return TransientFault("refused_link", f"{asset.shown} leads where it must not: {why}")
 
 
 def _throttled(asset: Asset, status: int, wait_s: float) -> RetryAfterFault:

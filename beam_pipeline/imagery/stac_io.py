@@ -18,6 +18,7 @@ from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.http_session import bound_session, is_timeout
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -69,12 +70,13 @@ class RetryingStacIO(StacApiIO):
     def __init__(
         self,
         retry: RetryPolicy,
+        reach: Reach,
         timeout: tuple[float, float] = TIMEOUT_S,
         answer_s: float = ANSWER_S,
         traffic: Traffic | None = None,
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
-        bound_session(self.session, answer_s, MOST_PAGE_BYTES)
+        bound_session(self.session, answer_s, reach, MOST_PAGE_BYTES)
         self._received_bytes = 0
         self.retry = retry
         self.traffic = traffic or Traffic()
@@ -85,7 +87,8 @@ class RetryingStacIO(StacApiIO):
         Raises:
             TransientFault: The retries are used up: "throttled", "server_error", "timeout", "unreachable" or
                 "bad_answer".
-            PermanentFault: "not_found", "refused", "bad_request", "redirected", "endless_answer" or "heavy_answer".
+            PermanentFault: "not_found", "refused", "bad_request", "redirected", "endless_answer", "heavy_answer", or
+                "refused_link" for a way inward.
         """
 
         def read_once() -> dict[str, Any]:

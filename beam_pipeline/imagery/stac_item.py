@@ -15,6 +15,7 @@ from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
 from beam_pipeline.imagery.scenes import Scene
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parsing import MalformedError, parse_object
+from beam_pipeline.runtime.reach import WEB, Reach
 
 EARTH_SEARCH_V1_KEYS = {
     "B02": "blue",
@@ -121,7 +122,7 @@ def sensing_time(item: Mapping[str, Any]) -> str:
 
 
 def parse_item(
-    item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "", api_url: str = ""
+    item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "", reach: Reach = WEB
 ) -> Scene:
     """Reads a STAC item of one of the known profiles.
 
@@ -130,7 +131,7 @@ def parse_item(
         tile: The tile that it must be of, five characters.
         base_href: URL or path of the item itself, against which relative hrefs are resolved. Without it the
             item's "self" link is taken if it leads to the web; the item may then name nothing on disk.
-        api_url: URL of the API that gave the item; without it no inner host may be named.
+        reach: What the catalogue that gave the item may name, by default no inner host.
 
     Returns:
         The scene.
@@ -169,7 +170,7 @@ def parse_item(
             "",
         ),
         cloud_cover=_cloud_cover(properties),
-        assets=_asset_hrefs(read.assets, base_href, api_url),
+        assets=_asset_hrefs(read.assets, base_href, reach),
         boa_add_offset=offset,
         boa_decision=decision,
     )
@@ -220,7 +221,7 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def _asset_hrefs(assets: Mapping[str, Any], base_href: str, api_url: str) -> dict[str, str]:
+def _asset_hrefs(assets: Mapping[str, Any], base_href: str, reach: Reach) -> dict[str, str]:
     keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
     if keys is None:
         raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
@@ -233,5 +234,5 @@ def _asset_hrefs(assets: Mapping[str, Any], base_href: str, api_url: str) -> dic
             asset = parse_object(_ASSET, assets[keys[band]])
         except MalformedError as error:
             raise PermanentFault("bad_item", f"the asset {keys[band]} has no href") from error
-        hrefs[band] = readable_href(asset.href, base_href, api_url)
+        hrefs[band] = readable_href(asset.href, base_href, reach)
     return hrefs

@@ -51,6 +51,7 @@ from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, Tran
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 from beam_pipeline.runtime.whole_files import write_whole
@@ -107,6 +108,7 @@ def features_of_chip(
     retry: RetryPolicy = RETRY,
     answer_s: float = ANSWER_S,
     traffic: Traffic | None = None,
+    own_network: bool = False,
 ) -> Found[Feature]:
     """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
 
@@ -121,6 +123,7 @@ def features_of_chip(
         retry: How often and how long a busy server is asked again.
         answer_s: Seconds in which an answer must be whole.
         traffic: Paces the queries and counts those that were sent again.
+        own_network: As `Reach`.
 
     Returns:
         The features in metres of the chip's UTM zone, sorted by type and id, none where nothing is mapped; and what
@@ -128,12 +131,13 @@ def features_of_chip(
 
     Raises:
         InvalidInputError: `check_url` refuses the address.
-        PermanentFault: The server refuses the query, or has not the memory for it.
+        PermanentFault: The server refuses the query, has not the memory for it, or leads to a host that must not be
+            asked.
         TransientFault: It was busy, slow or out of reach to the last try.
     """
     check_url(url)
     cache = Path(cache_dir or _default_cache())
-    server = _Server(url, cache, retry, answer_s, traffic or Traffic())
+    server = _Server(url, cache, retry, answer_s, traffic or Traffic(), Reach(url, own_network))
     answers: list[Element] = []
     for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
         answers += _elements(query_box, ontology, server)
@@ -153,6 +157,7 @@ class _Server:
     retry: RetryPolicy
     answer_s: float
     traffic: Traffic
+    reach: Reach
 
     @property
     def host(self) -> str:
@@ -235,7 +240,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     }
     tags: dict[str, bool | str | list[str]] = dict.fromkeys(drawn_keys(ontology), True)
     # OSMnx makes a session of its own, and its time-out holds between two bytes only.
-    adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, server.answer_s)}
+    adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, server.answer_s, server.reach)}
     try:
         with (
             server.traffic.slot(),
@@ -316,7 +321,7 @@ def _seconds_to_a_slot(server: _Server) -> float:
     server.traffic.turn()
     try:
         with (
-            bounded_session(_STATUS_S) as session,
+            bounded_session(_STATUS_S, server.reach) as session,
             session.get(
                 f"{server.url.rstrip('/')}/status",
                 headers={"User-Agent": USER_AGENT},

@@ -1,7 +1,7 @@
-"""HTTP sessions in which no answer takes longer than a limit in all, and no body is read without end.
+"""HTTP sessions in which no answer takes longer than a limit in all, and that ask no host but those that they may ask.
 
 The time-outs of `requests` hold between two bytes: a server that sends one now and then would keep a worker for
-ever. And it reads on until memory is full.
+ever. And it reads on until memory is full, and follows redirects wherever they lead.
 """
 
 import functools
@@ -15,11 +15,17 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 
 from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.reach import Reach
 
 MOST_BYTES = 1 << 27
 """Of an answer, unpacked, where a session has no bound of its own. The densest chip of OpenStreetMap has 20 MB."""
+
+
+MOST_REDIRECTS = 10
+"""As many as GDAL follows."""
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -29,22 +35,35 @@ class BoundedAdapter(HTTPAdapter):
     redirect anew. Connecting has its own limit, the `timeout` of the request. What outlasts it is a time-out:
     `is_timeout` knows it. A body of more than `most_bytes` raises `PermanentFault` "endless_answer" where it is read.
 
+    A host that must not be asked raises `PermanentFault` "refused_link", whatever redirect leads there: by its URL, and
+    by the address about to be connected to. Behind a proxy it goes by the URL alone, and the proxy connects.
+
     Args:
         total_s: Most seconds that an answer may take.
+        reach: What may be asked.
         most_bytes: Of an answer, unpacked; 0 for `MOST_BYTES`.
     """
 
-    def __init__(self, total_s: float, most_bytes: int = 0) -> None:
+    def __init__(self, total_s: float, reach: Reach, most_bytes: int = 0) -> None:
         self._total_s = total_s
+        self._reach = reach
         self._most_bytes = most_bytes or MOST_BYTES
         super().__init__()
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Sends one request; each redirect is one."""
+        self._reach.require_host(request.url or "")
+        return super().send(request, *args, **kwargs)
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
         """Returns the pool of connections to the host, or to its proxy."""
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
         # A pool makes its connections when they are needed, and each connection its answers.
+        reach = None if select_proxy(request.url or "", proxies) else self._reach
         made_as_ever = type(pool).ConnectionCls
-        pool.ConnectionCls = functools.partial(_bounded_connection, made_as_ever, self._total_s)
+        pool.ConnectionCls = functools.partial(_bounded_connection, made_as_ever, self._total_s, reach)
         return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
@@ -53,17 +72,18 @@ class BoundedAdapter(HTTPAdapter):
         return super().build_response(req, bounded)
 
 
-def bounded_session(total_s: float) -> requests.Session:
-    """Returns a session whose every answer is whole within that many seconds, or a time-out; see `BoundedAdapter`."""
+def bounded_session(total_s: float, reach: Reach) -> requests.Session:
+    """Returns a session that asks what it may, and gets each answer in so many seconds; see `BoundedAdapter`."""
     session = requests.Session()
-    bound_session(session, total_s)
+    bound_session(session, total_s, reach)
     return session
 
 
-def bound_session(session: requests.Session, total_s: float, most_bytes: int = 0) -> None:
-    """Sets the most seconds that an answer to a session may take, and bounds the bodies; see `BoundedAdapter`."""
+def bound_session(session: requests.Session, total_s: float, reach: Reach, most_bytes: int = 0) -> None:
+    """Bounds the answers to a session, and what it asks; see `BoundedAdapter`."""
+    session.max_redirects = MOST_REDIRECTS
     for scheme in ("http://", "https://"):
-        session.mount(scheme, BoundedAdapter(total_s, most_bytes))
+        session.mount(scheme, BoundedAdapter(total_s, reach, most_bytes))
 
 
 def is_timeout(error: BaseException) -> bool:
@@ -96,11 +116,32 @@ class _BoundedBody:
         return getattr(self._answer, name)
 
 
-def _bounded_connection(make: Callable[..., Any], total_s: float, *args: Any, **kwargs: Any) -> Any:
-    """Makes a connection whose answers are read until the time is up."""
+def _bounded_connection(
+    make: Callable[..., Any], total_s: float, reach: Reach | None, *args: Any, **kwargs: Any
+) -> Any:
+    """Makes a connection whose answers are read until the time is up; without a reach, one to a proxy."""
     connection = make(*args, **kwargs)
     connection.response_class = functools.partial(_BoundedAnswer, total_s=total_s)
+    if reach is not None:
+        # What urllib3's own connections through SOCKS override too.
+        connection._new_conn = functools.partial(_connect, connection, reach)
     return connection
+
+
+def _connect(connection: Any, reach: Reach) -> socket.socket:
+    """Connects as urllib3 does, to what may be asked."""
+    host = connection.host
+    try:
+        connected = reach.connect(host.strip("[]"), connection.port, connection.timeout)
+    except socket.gaierror as error:
+        raise urllib3.exceptions.NameResolutionError(host, connection, error) from error
+    except TimeoutError as error:
+        raise urllib3.exceptions.ConnectTimeoutError(connection, f"{host} did not answer in time") from error
+    except OSError as error:
+        raise urllib3.exceptions.NewConnectionError(connection, f"{host}: {error}") from error
+    for option in connection.socket_options or ():
+        connected.setsockopt(*option)
+    return connected
 
 
 class _BoundedAnswer(http.client.HTTPResponse):

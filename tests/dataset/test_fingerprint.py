@@ -104,6 +104,8 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
             {"name": "b.osm.pbf", "bytes": 8, "timestamp": "2023"},
         ],
     )
+    opened = dataclasses.replace(settings, own_network=True, reads_in_flight=1)
+    assert Fingerprint.of_build(opened, "units", "https://example.org/v1", extracts) == fingerprint
     assert fingerprint.filters.settings() == settings.filters
     assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")
     asked = dataclasses.replace(settings, extracts=(), overpass_url="https://user:secret@host/api?key=1")

@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["beam_pipeline"]):
     from beam_pipeline.records.png import decode_png, encode_png
     from beam_pipeline.records.shards import frame, parse_shard
     from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+    from beam_pipeline.runtime.reach import Reach
     from tests.fuzz.test_decoders import CELLS, ITEM, PAYLOAD
     from tests.fuzz.test_inputs import ELEMENTS
 
@@ -37,7 +38,7 @@ Read = Callable[[bytes], object]
 def _item(content: bytes) -> None:
     item = json.loads(content)
     if isinstance(item, dict):
-        parse_item(item, "33TWN", "", "https://example.org/v1")
+        parse_item(item, "33TWN", "", Reach("https://example.org/v1"))
 
 
 def _small_png() -> bytes:

@@ -26,6 +26,7 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
 from beam_pipeline.runtime import http_session
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import damaged, values
 from tests.fuzz.test_decoders import damaged_bytes, outcome
@@ -35,6 +36,7 @@ from tests.labels.overpass_server import OverpassServer
 
 patient = settings(deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+OWN = Reach(own_network=True)
 CHIP = ChipWindow(32633, 500_000, 5_000_040)
 RING = [[14.0, 46.0], [14.1, 46.0], [14.1, 46.1], [14.0, 46.0]]
 REGION = {
@@ -213,7 +215,7 @@ def test_an_answer_without_end_is_cut_off(
         )
         server.faults += [Answer("/v1", 200, body, headers)]
         with pytest.raises(PermanentFault, match="endless_answer"):
-            RetryingStacIO(RetryPolicy(3)).read_json(server.url)
+            RetryingStacIO(RetryPolicy(3), OWN).read_json(server.url)
         assert len(server.requests) == 1
     overpass.refusals[:] = [(200, {}, text)]
     with pytest.raises(PermanentFault, match="endless_answer"):
@@ -233,7 +235,7 @@ def _send(handler, body: str, headers: dict[str, str]) -> None:
 def test_an_answer_is_what_requests_would_have_read() -> None:
     with StacServer([{"collection": "x"}]) as server:
         plain = requests.get(server.url, timeout=5)
-        with http_session.bounded_session(5.0) as session:
+        with http_session.bounded_session(5.0, OWN) as session:
             bounded = session.get(server.url, timeout=5)
         assert bounded.json() == plain.json()
 

@@ -9,6 +9,7 @@ import pytest
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 from tests.imagery.range_server import Injected, RangeServer
@@ -230,7 +231,9 @@ def test_troubles_that_stay_are_transient_faults() -> None:
 def test_an_answer_is_waited_for_within_limits(tmp_path: Path, fault: Injected) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"type": "Catalog", "id": "x" * 1000}))
     traffic = Traffic()
-    io = RetryingStacIO(RetryPolicy(attempts=2, base_s=0.0), answer_s=0.4, traffic=traffic)
+    io = RetryingStacIO(
+        RetryPolicy(attempts=2, base_s=0.0), Reach(own_network=True), answer_s=0.4, traffic=traffic
+    )
     with RangeServer(tmp_path) as server:
         server.inject("a.json", fault)
         started = time.monotonic()

@@ -15,6 +15,7 @@ from beam_pipeline.imagery.stac_item import (
     tile_of_item,
 )
 from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.reach import Reach
 from tests.fuzz.test_decoders import ITEM
 from tests.shared_data import shared
 
@@ -204,7 +205,10 @@ def test_relative_hrefs_start_from_the_item() -> None:
 
 def test_neighbours_of_an_api_are_welcome() -> None:
     item = {**ITEM, "assets": {**ITEM["assets"], "red": {"href": "http://10.0.0.7/B04.tif"}}}
-    assert parse_item(item, "33TWN", api_url="http://10.0.0.1/v1").assets["B04"] == "http://10.0.0.7/B04.tif"
+    assert (
+        parse_item(item, "33TWN", reach=Reach("http://10.0.0.1/v1")).assets["B04"]
+        == "http://10.0.0.7/B04.tif"
+    )
     with pytest.raises(PermanentFault, match="inner network"):
         parse_item(item, "33TWN")
 

@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from beam_pipeline.runtime import http_session
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.http_session import bounded_session, is_timeout
+from beam_pipeline.runtime.reach import Reach
 from tests.imagery.range_server import Injected, RangeServer
 
 CONTENT = bytes(range(256)) * 4096
 LIMIT_S = 0.6
+OWN = Reach(own_network=True)
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def served(
 ) -> Iterator[tuple[RangeServer, Get]]:
     """A server, and how its files are asked for within the limit, over one session."""
     (tmp_path / "a.bin").write_bytes(CONTENT)
-    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S) as session:
+    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S, OWN) as session:
         if request.param == "https":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -119,7 +121,7 @@ def test_other_failures_are_no_time_outs(served: tuple[RangeServer, Get]) -> Non
 
 def test_the_limit_holds_through_a_proxy(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(CONTENT)
-    with RangeServer(tmp_path) as proxy, bounded_session(LIMIT_S) as session:
+    with RangeServer(tmp_path) as proxy, bounded_session(LIMIT_S, OWN) as session:
         session.trust_env, session.proxies = False, {"http": proxy.url("")}
         assert session.get("http://elsewhere.example/a.bin", timeout=30).content == CONTENT
         proxy.inject("a.bin", Injected("trickle header", seconds=0.02))
@@ -136,7 +138,7 @@ def test_a_body_without_end_is_cut_off(
     monkeypatch.setattr(http_session, "MOST_BYTES", most)
     (tmp_path / "a.bin").write_bytes(CONTENT[: most + 1])
     (tmp_path / "b.bin").write_bytes(CONTENT[:most])
-    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S) as session:
+    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S, OWN) as session:
         if redirected:  # its own body is read before the one that it leads to
             server.inject("a.bin", Injected("page", 302, headers={"Location": server.url("b.bin")}))
         with pytest.raises(PermanentFault, match="endless_answer"):
@@ -147,7 +149,7 @@ def test_a_body_without_end_is_cut_off(
 
 def test_cookies_headers_and_redirects_are_as_ever(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(CONTENT)
-    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S) as session:
+    with RangeServer(tmp_path) as server, bounded_session(LIMIT_S, OWN) as session:
         leads = {"Location": server.url("a.bin"), "Set-Cookie": "a=1"}
         server.inject("old.bin", Injected("status", 302, headers=leads))
         answer = session.get(server.url("old.bin"), timeout=30)

@@ -15,15 +15,16 @@ from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_url
 from beam_pipeline.runtime.extras import require_package
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.progress import Progress
+from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
 
 def check_hosts(settings: BuildSettings, local: bool) -> str:
-    """Asks the catalogue and checks the Overpass API's URL.
+    """Asks the catalogue, and checks the Overpass API's URL and host.
 
     Args:
         settings: The settings.
@@ -43,10 +44,17 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
     if settings.overpass_url:
         require_package("osmnx", "--osm overpass")
         check_url(settings.overpass_url)
+        try:
+            Reach(settings.overpass_url, settings.own_network).require_resolved(settings.overpass_url)
+        except PermanentFault as fault:
+            raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
         with Progress(None, "asking the catalogue"):
-            return check_catalog(settings.stac_url, settings.collection, traffic=traffic).identity
+            catalogue = check_catalog(
+                settings.stac_url, settings.collection, traffic=traffic, own_network=settings.own_network
+            )
+            return catalogue.identity
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "

@@ -176,6 +176,7 @@ class _LabelsFromOverpass(_LabelStage):
                 self.settings.overpass_url,
                 self.settings.overpass_cache,
                 traffic=self.traffic,
+                own_network=self.settings.own_network,
             )
             label = self.label(cell_id, chip, ask)
             self.count_retried()

@@ -17,6 +17,7 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
+from beam_pipeline.runtime.reach import FLAG
 
 PROG = "python -m beam_pipeline.build_dataset"
 
@@ -40,6 +41,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     _add_cells(parser)
     _add_imagery(parser)
     _add_limits(parser)
+    _add_networks(parser)
     _add_labels(parser)
     _add_output(parser)
     return parser
@@ -115,6 +117,16 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
     )
     group.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("networks")
+    group.add_argument(
+        FLAG,
+        action="store_true",
+        help="ask hosts of inner networks too, of whatever name and wherever a redirect leads (off: only where "
+        "--stac_url, a catalogue on disk or --overpass_url plainly names one)",
+    )
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
@@ -230,6 +242,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         ontology_json=_ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
+        own_network=given.allow_own_network,
     )
 
 

@@ -148,7 +148,9 @@ class _FindScenes(Stage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
+        self._reader = SceneReader(
+            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.reach
+        )
 
     def teardown(self) -> None:
         self._reader.close()
@@ -193,6 +195,7 @@ class _FindScenes(Stage):
             seed=settings.seed,
             max_scene_cloud=settings.max_scene_cloud,
             traffic=self.traffic,
+            own_network=settings.own_network,
         )
         found = refuse_contradicted(found, self._reader)
         if not found.scenes:
@@ -236,7 +239,9 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(self.settings.reads_in_flight, traffic=self.traffic)
+        self._reader = SceneReader(
+            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.reach
+        )
 
     def teardown(self) -> None:
         self._reader.close()
@@ -275,7 +280,12 @@ class _ReadChips(_UnitStage):
             settings = self.settings
             bounds = tile_lonlat_bounds(found.tile)
             found = sign_scenes(
-                found, settings.stac_url, settings.collection, tile_bounds=bounds, traffic=self.traffic
+                found,
+                settings.stac_url,
+                settings.collection,
+                tile_bounds=bounds,
+                traffic=self.traffic,
+                own_network=settings.own_network,
             )
         except Exception as error:
             return YearScenes(ref.year, None, describe(error))
