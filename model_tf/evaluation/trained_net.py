@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.network.archive import SavedNet
+from model_tf.network.archive import SavedNet, explain_load_faults
 from model_tf.network.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, RunInfo
 
 _SLACK_BYTES = 1 << 16
+_ADVICE = "Give another --checkpoint"
 _NAMED = {"best": BEST_FILE, "last": LAST_FILE}
 
 
@@ -54,20 +55,11 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
         local = Path(temporary) / "net.keras"
         _copy(path, local, folder)
         digest = hashlib.sha256(local.read_bytes()).hexdigest()
-        try:
-            model = _load(local, path, run)
-        except InvalidInputError:
-            raise
-        except Exception as error:
-            # Of zipfile, h5py, numpy and Keras, none of which lists what it raises.
-            raise InvalidInputError(
-                f"{path} is damaged, or it was not written by this version of train.py "
-                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
-            ) from error
+        model = _load(local, path, run)
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise InvalidInputError(
             f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
-            "--checkpoint, or train again with a lower --peak_rate."
+            "--checkpoint, or train a new run, in another --output, with a lower --peak_rate."
         )
     return TrainedNet(model, path, digest)
 
@@ -78,15 +70,17 @@ def _load(local: Path, path: str, run: RunInfo) -> HRNetSegmenter:
     `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a
     stranger's, so of its description sizes are compared and nothing is built.
     """
-    with zipfile.ZipFile(local) as archive:
+    with explain_load_faults(path, _ADVICE), zipfile.ZipFile(local) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > local.stat().st_size + _SLACK_BYTES:  # Keras does not compress
             raise InvalidInputError(f"{path} would unpack to {unpacked} bytes, so train.py did not write it.")
         saved = SavedNet.of_archive(archive)
     _require_architecture(path, saved, run)
     dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
+    # What goes wrong here is no fault of the file.
     model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
-    model.load_weights(local)
+    with explain_load_faults(path, _ADVICE):
+        model.load_weights(local)
     return model
 
 

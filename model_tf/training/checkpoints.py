@@ -17,9 +17,11 @@ import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from beam_pipeline.runtime.parsing import MalformedError, parse_json
-from model_tf.network.archive import SavedNet
+from beam_pipeline.runtime.parsing import parse_json
+from model_tf.network.archive import SavedNet, explain_load_faults
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE, publish, write_text
+
+_ADVICE = "Give another --output, or delete the file to begin from the first step"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,28 +107,18 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
     with tempfile.TemporaryDirectory() as temporary:
         local = str(Path(temporary) / LAST_FILE)
         tf.io.gfile.copy(path, local)
-        try:
-            with zipfile.ZipFile(local) as archive:
-                saved = SavedNet.of_archive(archive)
-                state = parse_json(_STATE, archive.read(STATE_FILE))
-                broken = archive.testzip()
-            if broken:
+        with explain_load_faults(path, _ADVICE), zipfile.ZipFile(local) as archive:
+            saved = SavedNet.of_archive(archive)
+            state = parse_json(_STATE, archive.read(STATE_FILE))
+            if broken := archive.testzip():
                 raise zipfile.BadZipFile(f"{broken} has another checksum")
-        except (
-            zipfile.BadZipFile,
-            KeyError,
-            MalformedError,
-        ) as error:  # KeyError: a file that is not in the archive
-            raise InvalidInputError(
-                f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "
-                "--output, or delete the file to begin from the first step."
-            ) from error
         _require_same_architecture(path, saved, model)
-        model.load_weights(local)
+        with explain_load_faults(path, _ADVICE):
+            model.load_weights(local)
     if int(model.optimizer.iterations) != state.step:
         raise InvalidInputError(
             f"{path} is damaged: its optimizer has done {int(model.optimizer.iterations)} updates, its state says "
-            f"{state.step}. Give another --output, or delete the file to begin from the first step."
+            f"{state.step}. {_ADVICE}."
         )
     return state
 

@@ -286,7 +286,7 @@ def _advanced(began: TrainState, steps: int, loss: float, clock: _Clock) -> Trai
     if not math.isfinite(loss):
         raise InvalidInputError(
             f"The loss became {loss} in epoch {began.epochs + 1}: training diverged. Nothing of it was saved. "
-            "Begin a new run with a lower --peak_rate or a longer --warmup_epochs."
+            "Begin a new run in another --output, with a lower --peak_rate or a longer --warmup_epochs."
         )
     seconds, cpu_seconds = clock.read()
     return dataclasses.replace(

@@ -97,7 +97,7 @@ class RunInfo:
         """
         try:
             file = parse_json(_FILE, text)
-        except MalformedError as error:
+        except (MalformedError, InvalidInputError) as error:  # the latter of settings that cannot be
             raise InvalidInputError(
                 f"{source} is not what this version writes: {error}. Train again with another --output, or use the "
                 "version that trained it."
@@ -136,9 +136,14 @@ def read_run(folder: str) -> RunInfo:
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             content = file.read()
-    except tf.errors.NotFoundError as error:
+    # The latter of a file that is given for the folder.
+    except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
         raise InvalidInputError(
             f"There is no {path}. Give the folder that `python model_tf/train.py --output` wrote. Received: {folder}"
+        ) from error
+    except tf.errors.OpError as error:
+        raise InvalidInputError(
+            f"Cannot read {path}: {error.message}. See that it is a file and that you may read it. Received: {folder}"
         ) from error
     return RunInfo.from_json(content, path)
 
@@ -229,6 +234,11 @@ def _explained(folder: str) -> Iterator[None]:
         raise InvalidInputError(
             f"--output must be a folder that can be read and written: {error.message}. Received: {folder}. Give "
             "another --output, or see that you may write there."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"--output must hold no name that is no UTF-8, as {error.object!r} is. Received: {folder}. Rename it, or "
+            "give another --output."
         ) from error
 
 

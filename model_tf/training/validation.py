@@ -97,8 +97,8 @@ class Validation:
             logits = predict(x)
             if np.isnan(logits).any():
                 raise InvalidInputError(
-                    "The net's logits became NaN: training diverged. Begin a new run with a lower --peak_rate or a "
-                    "longer --warmup_epochs."
+                    "The net's logits became NaN: training diverged. Begin a new run in another --output, with a "
+                    "lower --peak_rate or a longer --warmup_epochs."
                 )
             histogram.update(logits, y)
             panel.offer(x, y, ids, logits)

@@ -5,7 +5,7 @@ import pytest
 
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_strings import check_strings, string_tables
+from beam_pipeline.labels.pbf_strings import breaks_off, check_strings, string_tables
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
 from tests.labels.raw_pbf import write_raw_pbf
@@ -108,8 +108,11 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
     for length in range(second + 1, len(whole)):
         path.write_bytes(whole[:length])
         assert refusal(path).reason == "truncated_extract"
-    path.write_bytes(whole[:second])  # cut between two blocks it is a whole file
-    check_strings(path)
+        assert breaks_off(path)
+    for length in (second, len(whole)):  # cut between two blocks it is a whole file
+        path.write_bytes(whole[:length])
+        check_strings(path)
+        assert not breaks_off(path)
 
 
 @pytest.mark.parametrize(
