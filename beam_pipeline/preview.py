@@ -19,8 +19,24 @@ from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
 from beam_pipeline.runtime.names import folder_name, path_name
 from beam_pipeline.runtime.progress import Progress
 
+PROG = "python -m beam_pipeline.preview"
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.preview") -> int:
+
+def build_parser(prog: str = PROG) -> FlagParser:
+    """Returns the parser of the flags.
+
+    Args:
+        prog: The command, as a person types it.
+    """
+    parser = FlagParser(prog, __doc__ or "")
+    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
+    parser.add_argument("--output", type=path_name, help="the PNG, a local file (DATASET/preview.png)")
+    parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
+    parser.add_argument("--split", choices=SPLITS, help="only of this split")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command line.
 
     Args:
@@ -30,26 +46,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     Returns:
         The exit code.
     """
-    parser = FlagParser(prog, __doc__ or "")
-    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote")
-    parser.add_argument(
-        "--output", type=lambda text: Path(path_name(text)), help="the PNG (DATASET/preview.png)"
-    )
-    parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
-    parser.add_argument("--split", choices=SPLITS, help="only of this split")
     with ending_at_interrupt("no picture was written"):
         try:
-            given = parser.parse_all(argv)
-            require_package("matplotlib", "preview")
+            given = build_parser(prog).parse_all(argv)
+            require_package("matplotlib", "preview", "plots")
             from beam_pipeline.report.preview import draw_preview  # imports matplotlib
 
             use_default_options()
             with Progress(None, "reading and drawing"):
                 path = draw_preview(
-                    DatasetFolder(BeamFiles(), given.dataset or "."),
+                    DatasetFolder(BeamFiles(), given.dataset),
                     rows=given.rows,
                     split=given.split,
-                    output=given.output,
+                    output=given.output and Path(given.output),
                 )
         except (InvalidInputError, Fault) as error:
             print(f"error: {error}", file=sys.stderr)

@@ -19,8 +19,21 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
 from beam_pipeline.runtime.names import folder_name
 
+PROG = "python -m beam_pipeline.verify"
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.verify") -> int:
+
+def build_parser(prog: str = PROG) -> FlagParser:
+    """Returns the parser of the flags.
+
+    Args:
+        prog: The command, as a person types it.
+    """
+    parser = FlagParser(prog, __doc__ or "")
+    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command line.
 
     Args:
@@ -30,13 +43,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     Returns:
         The exit code.
     """
-    parser = FlagParser(prog, __doc__ or "")
-    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
     with ending_at_interrupt("nothing was found out"):
         try:
-            given = parser.parse_all(argv).dataset
+            given = build_parser(prog).parse_all(argv).dataset
             use_default_options()
-            findings = verify_dataset(DatasetFolder(BeamFiles(), given or "."))
+            findings = verify_dataset(DatasetFolder(BeamFiles(), given))
         except InvalidInputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

@@ -4,9 +4,11 @@ import importlib.util
 import os
 import sys
 
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import InvalidInputError
 
-_INSTALL = {"tensorflow": "Install the extra train: pip install 'opensentinelmap[train]'"}
+TRAIN_PACKAGES = ("keras", "matplotlib", "tensorboard", "tensorflow")
+"""Of the extra train. TensorFlow reads the data and the folders, whatever the backend."""
 
 
 def choose_backend(backend: str, *, deterministic: bool = True) -> None:
@@ -17,12 +19,15 @@ def choose_backend(backend: str, *, deterministic: bool = True) -> None:
         deterministic: Whether every operation must give the same bits each time.
 
     Raises:
-        InvalidInputError: The backend is not installed, or Keras is imported already with another one.
+        InvalidInputError: The backend, or a package that all need, is not installed; or Keras is imported already
+            with another backend.
     """
+    for package in TRAIN_PACKAGES:
+        require_package(package, "The network", "train")
     if importlib.util.find_spec(backend) is None:
         raise InvalidInputError(
-            f"--backend {backend} needs the package {backend}, which is not installed. "
-            f"{_INSTALL.get(backend, 'Install it with pip')}, or give another --backend."
+            f"--backend {backend} needs the package {backend}, which is not installed. Install it with pip, or give "
+            "another --backend."
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if backend == "jax" and deterministic:

@@ -17,10 +17,10 @@ if __name__ == "__main__" and not __package__:
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.flags import ending_at_interrupt
 from model_tf.backend import choose_backend
-from model_tf.evaluation.flags import parse_evaluate_flags
+from model_tf.evaluation.flags import PROG, parse_evaluate_flags
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command line.
 
     Args:

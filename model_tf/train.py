@@ -17,11 +17,11 @@ if __name__ == "__main__" and not __package__:
 
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from model_tf.backend import choose_backend
-from model_tf.training.flags import parse_flags
+from model_tf.training.flags import PROG, parse_flags
 from model_tf.training.stopping import StopRequest
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs the command line.
 
     Args:

@@ -57,6 +57,11 @@ class Extract(_Stored):
     bytes: int
     timestamp: str
 
+    @classmethod
+    def of_info(cls, info: ExtractInfo) -> "Extract":
+        """Returns what counts of what an extract's header says."""
+        return cls(name=info.name, bytes=info.size, timestamp=info.timestamp)
+
 
 class Fingerprint(_Stored):
     """What decides the content of a dataset. Two builds of one fingerprint give the same bytes.
@@ -121,8 +126,7 @@ class Fingerprint(_Stored):
             allow_single=settings.allow_single,
             ontology_sha256=settings.ontology.sha256,
             none_labels=settings.none_labels,
-            osm=tuple(Extract(name=info.name, bytes=info.size, timestamp=info.timestamp) for info in by_name)
-            or without_secrets(settings.overpass_url),
+            osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
         )
 
     @classmethod

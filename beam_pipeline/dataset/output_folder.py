@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pydantic
 
 from beam_pipeline.dataset.commits import READS_AT_ONCE
-from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.fingerprint import Extract, Fingerprint
 from beam_pipeline.dataset.folder import FINGERPRINT_FILE, DatasetFolder, summary_name
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -63,6 +63,27 @@ def _check_regular(folder: DatasetFolder) -> None:
     for name, kind in irregular.items():
         more = f", and {len(irregular) - 1} more like it" if len(irregular) > 1 else ""
         raise InvalidInputError(f"{folder.at(name)} is {kind}{more}. {put_files_there(kind)}")
+
+
+def began_with(folder: DatasetFolder, extract: Extract) -> bool:
+    """Tells whether a dataset was begun with an extract, which then is what the folder is to be gone on with.
+
+    A folder with units and no readable fingerprint counts as one: `write_plan` says whose the units are.
+
+    Args:
+        folder: The dataset's folder; it may be missing.
+        extract: Name, size and timestamp.
+
+    Raises:
+        Fault: The storage failed.
+    """
+    try:
+        planned = _read_fingerprint(folder)
+    except InvalidInputError:
+        return True
+    if planned is None:
+        return bool(folder.summarised_units())
+    return not isinstance(planned.osm, str) and extract in planned.osm
 
 
 def check_same_dataset(planned: Fingerprint, given: Fingerprint, output: str) -> None:

@@ -18,6 +18,7 @@ from apache_beam.options.pipeline_options import (
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, RaisingParser, refuse_left_words
+from beam_pipeline.runtime.names import path_name
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
@@ -25,6 +26,12 @@ BEAM_FLAGS_HELP = (
     "--direct_running_mode=multi_processing --direct_num_workers=4: "
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
+
+SEEDS = (-(2**63), 2**63 - 1)
+"""The least and the most seed."""
+
+SEVERAL_FILES = "separated by commas; a pattern in quotes stands for all files that match"
+"""How a flag's help says that it takes several files."""
 
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
@@ -46,6 +53,37 @@ def job_parser(prog: str, description: str) -> FlagParser:
         description: What the program does.
     """
     return FlagParser(prog, description, BEAM_FLAGS_HELP)
+
+
+def add_area_flag(group: argparse._ActionsContainer, does: str) -> None:
+    """Adds the flag of an area.
+
+    Args:
+        group: A parser or a group of its flags.
+        does: What is done with the area, in words that go before it.
+    """
+    group.add_argument(
+        "--area",
+        type=path_name,
+        metavar="BBOX|GEOJSON",
+        help=f"{does} min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon",
+    )
+
+
+def check_ranges(given: argparse.Namespace, **ranges: tuple[float, float]) -> None:
+    """Refuses numbers beyond their least and most.
+
+    Args:
+        given: Our flags; one that was not given is None.
+        ranges: (least, most) by the flag's name.
+
+    Raises:
+        InvalidInputError: One lies beyond; the message names it.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(given, name)
+        if value is not None and not least <= value <= most:
+            raise InvalidInputError(f"--{name} must lie in {least} to {most}. Received: {value}")
 
 
 def parse_flags(

@@ -246,7 +246,7 @@ def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
         except Exception as error:
             raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
         if not found:
-            raise InvalidInputError(f"{flag} matches no file. Received: {pattern}")
+            raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
         folders = [path for path in found if _is_local(path) and os.path.isdir(path)]
         if folders:
             raise InvalidInputError(
@@ -276,7 +276,7 @@ def read_given_text(path: str, flag: str) -> str:
     except Exception as error:
         # More than faults: each cloud's client has classes of its own.
         raise InvalidInputError(
-            f"{flag} cannot be read: {error}. Give a UTF-8 text. Received: {path}"
+            f"{flag} cannot be read: {error}. Give a UTF-8 text that can be. Received: {path}"
         ) from error
 
 

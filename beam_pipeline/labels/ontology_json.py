@@ -353,8 +353,6 @@ def _parse(text: str) -> object:
             f"Ontology: this is no JSON, line {error.lineno} column {error.colno}: {error.msg}. "
             f"Received: {text[max(0, error.pos - 20) : error.pos + 20]!r}. Correct the file there."
         ) from error
-    except InvalidInputError:
-        raise
     except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
         raise InvalidInputError(
             f"Ontology: this JSON cannot be read ({error}). Received: {text[:20]!r}... Give an ontology."

@@ -71,6 +71,9 @@ ANSWER_S = 2.0 * TIMEOUT_S
 MOST_PARSED_BYTES = 512 << 20
 """Of an answer, parsed; the densest chip takes some 160 MB."""
 
+_LOCK = "lock"
+"""File of the cache that a process holds while it asks."""
+
 _STATUS_S = 10.0
 _STATUS_BYTES = 1 << 14  # read of a status, which has a few lines
 
@@ -97,6 +100,25 @@ def check_url(url: str) -> None:
             f"This is no address of an Overpass API. Received: {url}. Give one such as "
             "https://overpass-api.de/api, to which /interpreter can be added"
         )
+
+
+def check_cache(cache_dir: str | os.PathLike[str] = "") -> None:
+    """Makes the folder in which answers are kept, and looks whether it can be written to.
+
+    Args:
+        cache_dir: As for `features_of_chip`.
+
+    Raises:
+        InvalidInputError: It cannot.
+    """
+    cache = Path(cache_dir or _default_cache())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / _LOCK).touch()
+    except OSError as error:
+        raise InvalidInputError(
+            f"--overpass_cache cannot be written: {error}. Give a folder that can be. Received: {cache}"
+        ) from error
 
 
 def features_of_chip(
@@ -190,7 +212,7 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
     question = json.dumps([server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
     kept = server.cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
     server.cache.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time, (server.cache / "lock").open("a") as lock:
+    with _one_at_a_time, (server.cache / _LOCK).open("a") as lock:
         # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
         fcntl.flock(lock, fcntl.LOCK_EX)
         elements = _kept_elements(kept)

@@ -94,6 +94,29 @@ def string_tables(block: bytes) -> Iterator[bytes]:
             yield table
 
 
+def breaks_off(path: str | os.PathLike[str]) -> bool:
+    """Tells whether a file ends within a block; only the blocks' own headers are read.
+
+    Args:
+        path: A local `.osm.pbf` file whose header libosmium has read. A file that is garbled does not break off:
+            `check_blocks` finds it.
+    """
+    end = os.path.getsize(path)
+    with open(path, "rb") as file:
+        try:
+            while size := file.read(4):
+                blob_bytes = _blob_bytes(_read_header(file, size))
+                if not 0 < blob_bytes <= MOST_BLOB_BYTES:
+                    return False
+                if file.seek(blob_bytes, os.SEEK_CUR) > end:
+                    return True
+        except EOFError:
+            return True
+        except ValueError:
+            return False
+    return False
+
+
 def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
     """Returns whether the first blob of a file, its header, is packed with LZ4; the others then are too.
 
@@ -107,9 +130,18 @@ def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
 def _blobs(file: BinaryIO) -> Iterator[bytes]:
     """Yields the blobs of a file as they are, packed."""
     while size := file.read(4):
-        header = _read(file, int.from_bytes(size, "big") if len(size) == 4 else -1, MOST_HEADER_BYTES)
-        sizes = [value for field, value in fields(header) if field == 3 and isinstance(value, int)]
-        yield _read(file, sizes[-1] if sizes else 0, MOST_BLOB_BYTES)
+        yield _read(file, _blob_bytes(_read_header(file, size)), MOST_BLOB_BYTES)
+
+
+def _read_header(file: BinaryIO, size: bytes) -> bytes:
+    """Reads a blob's header behind its size, four bytes where the file does not break off in them."""
+    return _read(file, int.from_bytes(size, "big") if len(size) == 4 else -1, MOST_HEADER_BYTES)
+
+
+def _blob_bytes(header: bytes) -> int:
+    """Returns the size of a blob, from its header; 0 where that does not say."""
+    sizes = [value for field, value in fields(header) if field == 3 and isinstance(value, int)]
+    return sizes[-1] if sizes else 0
 
 
 def _read(file: BinaryIO, size: int, most: int) -> bytes:

@@ -31,14 +31,16 @@ def draw_preview(
         The PNG.
 
     Raises:
-        InvalidInputError: An argument is out of range, there is no dataset, or it has nothing to draw.
+        InvalidInputError: An argument is out of range, there is no dataset, it has nothing to draw, or the picture
+            cannot be written.
         Fault: A file cannot be read, or it is damaged.
     """
     if not 1 <= rows <= MOST_ROWS:
         raise InvalidInputError(f"--rows must be 1 to {MOST_ROWS}. Received: {rows}")
     if not folder.exists(DATASET_FILE):
         raise InvalidInputError(
-            f"There is no {DATASET_FILE}: no build finished there. Received: {folder.path}"
+            f"There is no {DATASET_FILE}: no build finished there. One that was stopped goes on with the same command. "
+            f"Received: {folder.path}"
         )
     if output is None and "://" in folder.path:
         raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
@@ -47,7 +49,14 @@ def draw_preview(
     if not examples:
         raise InvalidInputError(f"The dataset has no example to draw. Received: {folder.path}")
     path = output or Path(folder.path) / "preview.png"
-    save_sheet(contact_sheet(examples, description.ontology.channels), path)
+    sheet = contact_sheet(examples, description.ontology.channels)
+    try:
+        save_sheet(sheet, path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"--output cannot be written: {error}. Give the name of a PNG in a folder that can be written. "
+            f"Received: {path}"
+        ) from error
     return path
 
 

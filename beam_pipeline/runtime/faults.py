@@ -13,8 +13,10 @@ from beam_pipeline.runtime.foreign_text import shown
 _MOST_CHARS = 10_000
 
 
-class InvalidInputError(ValueError):
+class InvalidInputError(Exception):
     """Input of the user's that cannot be used: says what was wrong, what was given and what to do.
+
+    It is no ValueError: who catches those of a library must not take its sentence for one of them.
 
     Args:
         lines: The message, without secrets of URLs; what is meant as more than one line comes in parts.

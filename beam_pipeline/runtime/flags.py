@@ -28,6 +28,8 @@ class RaisingParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises `InvalidInputError`, which takes secrets out of what it quotes."""
+        if message.endswith("expected one argument"):
+            message += ". What begins with a dash is joined to its flag, e.g. --output=-x"
         raise InvalidInputError(f"{message}. See --help.")
 
 

@@ -2,6 +2,9 @@
 
 import argparse
 import os
+import re
+
+_ROOT_OF_URLS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://+")
 
 
 def path_name(text: str) -> str:
@@ -11,8 +14,12 @@ def path_name(text: str) -> str:
         text: A path or a URL. A folder that is itself called `~` is given as `./~`.
 
     Raises:
-        argparse.ArgumentTypeError: It is no UTF-8, which TensorFlow and JSON cannot hold, or no home is known.
+        argparse.ArgumentTypeError: It is empty or no UTF-8, which TensorFlow and JSON cannot hold, or no home is known.
     """
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "is empty. Is a variable empty? Give a name, or . for the current folder"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -36,7 +43,7 @@ def folder_name(text: str) -> str:
     """
     path = path_name(text)
     name = path.rstrip("/")
-    if (path and not name) or name.endswith(":"):
+    if not name or _ROOT_OF_URLS.fullmatch(path):
         raise argparse.ArgumentTypeError(
             f"names no folder but the root of all. Is a variable before the slash empty? Received: {text}"
         )
@@ -53,6 +60,7 @@ def path_names(text: str) -> tuple[str, ...]:
     while parts:
         ends = (end for end in range(len(parts), 1, -1) if os.path.isfile(path_name(",".join(parts[:end]))))
         end = next(ends, 1)
-        names.append(path_name(",".join(parts[:end])))
+        if name := ",".join(parts[:end]):
+            names.append(path_name(name))
         del parts[:end]
-    return tuple(name for name in names if name)
+    return tuple(names)

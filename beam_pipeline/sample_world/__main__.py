@@ -10,18 +10,17 @@ from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
+PROG = "python -m beam_pipeline.sample_world"
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Makes the world that the flags ask for and prints where its files are.
+
+def build_parser(prog: str = PROG) -> FlagParser:
+    """Returns the parser of the flags.
 
     Args:
-        argv: Command-line arguments; None takes the program's own.
-
-    Returns:
-        The exit code: 0, or 2 where the input cannot be used.
+        prog: The command, as a person types it.
     """
     parser = FlagParser(
-        "python -m beam_pipeline.sample_world",
+        prog,
         "Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC\n"
         "catalogue, an OpenStreetMap extract, night lights and land cover. Nothing in it exists.",
     )
@@ -35,9 +34,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="rasters of the true 10980 px, one date a year: for benchmarks",
     )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Makes the world that the flags ask for and prints where its files are.
+
+    Args:
+        argv: Command-line arguments; None takes the program's own.
+
+    Returns:
+        The exit code: 0, or 2 where the input cannot be used.
+    """
     started = time.monotonic()
     try:
-        flags = parser.parse_all(argv)
+        flags = build_parser().parse_all(argv)
         directory = (
             Path(flags.output)
             if flags.output
@@ -46,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     except InvalidInputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: --output cannot be written: {error}. Give a folder that can be", file=sys.stderr)
         return 2
     years = ",".join(map(str, world.years))
     print(

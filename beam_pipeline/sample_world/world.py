@@ -140,7 +140,7 @@ def make_sample_world(
 def _is_made(directory: Path, parameters: dict[str, Any]) -> bool:
     try:
         found = json.loads((directory / _MARKER).read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         found = None
     if found == parameters:
         return True

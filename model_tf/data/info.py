@@ -148,8 +148,8 @@ def load_info(folder: str) -> DatasetInfo:
     shards = description.shards
     if not shards:
         raise InvalidInputError(
-            f"{path}: shards must list the dataset's shards. Received: []. The build wrote none: see `rejections` "
-            "and `dead_letters` there, and build again."
+            f"{path}: shards must list the dataset's shards. Received: []. The build wrote none: see `dead_letters` "
+            "there, mend what failed, and go on with the same build command."
         )
     _require_files(folder, {shard.name: shard.num_bytes for shard in shards})
     by_split: dict[str, list[Shard]] = {split: [] for split in SPLITS}
@@ -197,6 +197,6 @@ def _read(path: str) -> bytes:
         if fault.reason != "not_found":
             raise InvalidInputError(f"{fault.detail}. Received: {path.rpartition('/')[0]}") from fault
         raise InvalidInputError(
-            f"There is no {path}. Give the folder that `python -m beam_pipeline.build_dataset --output` wrote. "
-            f"Received: {path.rpartition('/')[0]}"
+            f"There is no {path}. Give the folder that `python -m beam_pipeline.build_dataset --output` wrote; a build "
+            f"that was stopped goes on with the same command. Received: {path.rpartition('/')[0]}"
         ) from fault

@@ -4,10 +4,14 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
+from model_tf.training.flags import add_data_flag
 from model_tf.training.settings import STRATEGIES, Backend
+
+PROG = "evaluate.py"
 
 RESULTS_FOLDER = "evaluation"
 """In the run's folder, where no other is given."""
@@ -38,7 +42,7 @@ class EvaluateCommand:
     backend: Backend
 
 
-def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "evaluate.py") -> EvaluateCommand:
+def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = PROG) -> EvaluateCommand:
     """Reads and checks a command line.
 
     Args:
@@ -52,13 +56,24 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
     Raises:
         InvalidInputError: A flag is unknown or its value cannot be.
     """
+    given = build_parser(prog, description).parse_all(argv)
+    if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
+        raise InvalidInputError(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
+    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, RESULTS_FOLDER)})
+
+
+def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
+    """Returns the parser of the flags.
+
+    Args:
+        prog: The command, as a person types it.
+        description: What the program does.
+    """
     parser = FlagParser(prog, description)
     parser.add_argument(
         "--run", type=folder_name, required=True, help="folder that train.py wrote, local or gs://"
     )
-    parser.add_argument(
-        "--data", type=folder_name, required=True, help="folder of the dataset, local or gs://"
-    )
+    add_data_flag(parser)
     parser.add_argument(
         "--output", type=folder_name, help="folder of the results, local or gs:// (default: RUN/evaluation)"
     )
@@ -70,7 +85,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         type=_cells,
         default=(),
         metavar="ID,...",
-        help="cells on the panel (default: those with most categories)",
+        help="cells on the panel, separated by commas (default: those with most categories)",
     )
     parser.add_argument(
         "--checkpoint",
@@ -87,10 +102,7 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = "eva
         default="tensorflow",
         help="of Keras; any runs the nets of all (default: %(default)s)",
     )
-    given = parser.parse_all(argv)
-    if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
-        parser.error(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
-    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, RESULTS_FOLDER)})
+    return parser
 
 
 def _cells(text: str) -> tuple[int, ...]:

@@ -10,11 +10,12 @@ import tensorflow as tf
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.storage import opened
-from model_tf.network.archive import SavedNet, open_archive
+from model_tf.network.archive import SavedNet, explain_load_faults, open_archive
 from model_tf.network.hrnet import WIDTHS, HRNetSegmenter, build_hrnet
 from model_tf.network.saved_weights import fill_in_weights
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, RunInfo
 
+_ADVICE = "Give another --checkpoint"
 _NAMED = {"best": BEST_FILE, "last": LAST_FILE}
 
 
@@ -51,22 +52,13 @@ def load_net(folder: str, run: RunInfo, checkpoint: str = "best") -> TrainedNet:
     path = join(folder, _NAMED[checkpoint]) if checkpoint in _NAMED else checkpoint
     _require_file(path, folder)
     with opened(path) as file:
-        try:
-            model = _load(file, path, run)
-        except InvalidInputError:
-            raise
-        except Exception as error:
-            # Of zipfile, h5py, numpy and Keras, none of which lists what it raises.
-            raise InvalidInputError(
-                f"{path} is damaged, or it was not written by this version of train.py "
-                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}). Give another --checkpoint."
-            ) from error
+        model = _load(file, path, run)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise InvalidInputError(
             f"{path} must hold finite weights. Received: NaN or infinity, so its training diverged. Give another "
-            "--checkpoint, or train again with a lower --peak_rate."
+            "--checkpoint, or train a new run, in another --output, with a lower --peak_rate."
         )
     return TrainedNet(model, path, digest)
 
@@ -77,10 +69,14 @@ def _load(file: io.BufferedReader, path: str, run: RunInfo) -> HRNetSegmenter:
     `keras.saving.load_model` would build whatever the file describes, of whatever classes it names. The file may be a
     stranger's, so of its description sizes are compared and nothing is built.
     """
-    with open_archive(file) as archive:
-        _require_architecture(path, SavedNet.of_archive(archive), run)
-        dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
-        model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+    with explain_load_faults(path, _ADVICE):
+        archive = open_archive(file)
+        saved = SavedNet.of_archive(archive)
+    _require_architecture(path, saved, run)
+    dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
+    # What goes wrong here is no fault of the file.
+    model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+    with explain_load_faults(path, _ADVICE):
         fill_in_weights(archive, model)
     return model
 

@@ -1,14 +1,18 @@
 """What a `.keras` archive says of the net in it, read as data: no class that it names is looked for."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Self
 
 import keras
 import pydantic
+import tensorflow as tf
 
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import parse_json
 
 CONFIG_FILE = "config.json"
@@ -92,3 +96,37 @@ class SavedNet:
         arguments = backbone.get("config") if isinstance(backbone, dict) else None
         content |= arguments if isinstance(arguments, dict) else {}
         return {key: value for key, value in content.items() if key not in _NO_SIZES}
+
+
+@contextlib.contextmanager
+def explain_load_faults(path: str, advice: str) -> Iterator[None]:
+    """Runs what reads an archive, and tells one that is damaged from a machine that cannot read it.
+
+    Of zipfile, h5py, numpy and Keras none lists what it raises. What h5py says of a file's content is an OSError
+    without a number.
+
+    Args:
+        path: The archive, as a person gave it.
+        advice: What to do where it is damaged.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInputError: It cannot be loaded; the message says why.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        said = f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        of_machine = isinstance(error, ImportError | MemoryError | tf.errors.ResourceExhaustedError)
+        if of_machine or (isinstance(error, OSError) and error.errno is not None):
+            raise InvalidInputError(
+                f"{path} cannot be loaded on this machine {said}. It may be sound: mend that, and give the same "
+                "command again."
+            ) from error
+        raise InvalidInputError(
+            f"{path} is damaged, or train.py did not write it {said}. {advice}."
+        ) from error

@@ -54,6 +54,8 @@ def fill_in_weights(archive: zipfile.ZipFile, model: keras.Model) -> None:
                 _require_same_shapes(file, model, wanted)
             model.load_weights(path)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of this machine, not of the file
             # Of HDF5 and of Keras, neither of which lists what it raises.
             raise zipfile.BadZipFile(str(error).partition("\n")[0]) from error
 

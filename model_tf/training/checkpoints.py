@@ -16,11 +16,13 @@ import pydantic
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.parsing import parse_json
 from model_tf.data.storage import opened, publish, size, write_bytes
-from model_tf.network.archive import SavedNet, open_archive
+from model_tf.network.archive import SavedNet, explain_load_faults, open_archive
 from model_tf.network.saved_weights import fill_in_weights
 from model_tf.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE
+
+_ADVICE = "Give another --output, or delete the file to begin from the first step"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,21 +109,17 @@ def load_last(model: keras.Model, folder: str) -> TrainState | None:
     if size(path) is None:
         return None
     with opened(path) as file:
-        try:
-            with open_archive(file) as archive:
-                state = parse_json(_STATE, archive.read(STATE_FILE))
-                _require_same_architecture(path, SavedNet.of_archive(archive), model)
-                fill_in_weights(archive, model)
-        except (zipfile.BadZipFile, KeyError, MalformedError) as error:
-            # KeyError: a file that is not in the archive
-            raise InvalidInputError(
-                f"{path} is damaged, or train.py did not write it ({type(error).__name__}: {error}). Give another "
-                "--output, or delete the file to begin from the first step."
-            ) from error
+        with explain_load_faults(path, _ADVICE):
+            archive = open_archive(file)
+            state = parse_json(_STATE, archive.read(STATE_FILE))
+            saved = SavedNet.of_archive(archive)
+        _require_same_architecture(path, saved, model)
+        with explain_load_faults(path, _ADVICE):
+            fill_in_weights(archive, model)
     if int(model.optimizer.iterations) != state.step:
         raise InvalidInputError(
             f"{path} is damaged: its optimizer has done {int(model.optimizer.iterations)} updates, its state says "
-            f"{state.step}. Give another --output, or delete the file to begin from the first step."
+            f"{state.step}. {_ADVICE}."
         )
     return state
 

@@ -12,6 +12,8 @@ from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
 from model_tf.training.settings import PRESETS, TrainSettings, Weights
 
+PROG = "train.py"
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainCommand:
@@ -32,7 +34,7 @@ class TrainCommand:
     save_every: int = 500
 
 
-def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -> TrainCommand:
+def parse_flags(argv: Sequence[str], description: str, prog: str = PROG) -> TrainCommand:
     """Reads and checks a command line.
 
     Args:
@@ -46,7 +48,7 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     Raises:
         InvalidInputError: A flag is unknown or its value cannot be.
     """
-    given = vars(_parser(prog, description).parse_all(argv))
+    given = vars(build_parser(prog, description).parse_all(argv))
     settings = PRESETS[given["preset"]]()
     changes = {
         field.name: given[field.name]
@@ -66,12 +68,16 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = "train.py") -
     )
 
 
-def _parser(prog: str, description: str) -> FlagParser:
+def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
+    """Returns the parser of the flags.
+
+    Args:
+        prog: The command, as a person types it.
+        description: What the program does.
+    """
     presets = "\n\n".join(f"preset {name}: {inspect.getdoc(make)}" for name, make in PRESETS.items())
     parser = FlagParser(prog, description, presets)
-    parser.add_argument(
-        "--data", type=folder_name, required=True, help="folder of the dataset, local or gs://"
-    )
+    add_data_flag(parser)
     parser.add_argument(
         "--output",
         type=folder_name,
@@ -89,6 +95,13 @@ def _parser(prog: str, description: str) -> FlagParser:
         kind, text, *_ = typing.get_args(hints[field.name])
         group.add_argument(f"--{field.name}", default=None, help=text, **_argument(kind))
     return parser
+
+
+def add_data_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag by which every program that reads a dataset is given it."""
+    parser.add_argument(
+        "--data", type=folder_name, required=True, help="folder of the dataset, local or gs://"
+    )
 
 
 def _argument(kind: Any) -> dict[str, Any]:

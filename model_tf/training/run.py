@@ -233,8 +233,8 @@ class Run:
                 "Try --precision float32, another --seed or another --backend."
             )
         return InvalidInputError(
-            f"{said}: training diverged. Nothing of it was saved. Begin a new run with a lower --peak_rate or a "
-            "longer --warmup_epochs."
+            f"{said}: training diverged. Nothing of it was saved. Begin a new run in another --output, with a "
+            "lower --peak_rate or a longer --warmup_epochs."
         )
 
     def close_epoch(self) -> bool:

@@ -102,7 +102,7 @@ class RunInfo:
         """
         try:
             file = parse_json(_FILE, text)
-        except MalformedError as error:
+        except (MalformedError, InvalidInputError) as error:  # the latter of settings that cannot be
             raise InvalidInputError(
                 f"{source} is not what this version writes: {error}. Train again with another --output, or use the "
                 "version that trained it."
@@ -222,6 +222,11 @@ def _explained(folder: str) -> Iterator[None]:
         raise InvalidInputError(
             f"--output must be a folder that can be read and written: {said}. Received: {folder}. Give "
             "another --output, or see that you may write there."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"--output must hold no name that is no UTF-8, as {error.object!r} is. Received: {folder}. Rename it, or "
+            "give another --output."
         ) from error
 
 

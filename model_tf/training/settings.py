@@ -54,7 +54,9 @@ class TrainSettings:
     augment: Annotated[bool, "turn and mirror training pairs at random"] = True
     weight_decay: Annotated[float, "decay of kernels in a step: kernel -= rate * weight_decay * kernel"] = 0.0
     class_weights: Annotated[
-        Weights, "weights in the loss, e.g. road=2,building=1.5; others have 1", _FROM_JSON_OBJECT
+        Weights,
+        "weights in the loss, separated by commas, e.g. road=2,building=1.5; others have 1",
+        _FROM_JSON_OBJECT,
     ] = ()
     seed: Annotated[int, "of the first weights, the order of cells, their years and the augmentation"] = 0
     validation_pairs: Annotated[

@@ -20,7 +20,10 @@ _SPLIT = "validation"
 _SAMPLE = 0
 """The epoch whose order and years make the sample of `validation_pairs`: the same whenever it is drawn."""
 
-_DIVERGED = "Training diverged: begin a new run with a lower --peak_rate or a longer --warmup_epochs."
+_DIVERGED = (
+    "Training diverged. Begin a new run in another --output, with a lower --peak_rate or a longer "
+    "--warmup_epochs."
+)
 
 
 @dataclasses.dataclass(frozen=True)

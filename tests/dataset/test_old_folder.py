@@ -68,13 +68,30 @@ def test_an_old_folder_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_same_command_reads_nothing_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, times = contents(folder), written_at(folder)
     assert build_dataset(command(folder)) == 1, "its dead letters stay until they are retried"
-    assert "truncated_extract 4" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "truncated_extract 4" in said
+    assert "give another --output with it" in said
+    assert "--retry_dead_letters" not in said
     assert contents(folder) == before
     assert written_at(folder) == times
     stages = json.loads((folder / RUN).read_text())["stages"]
     assert stages.pop("plan") == {"units_committed_before": 2}
     # What was left out of the map that breaks off is not known, so that it is read once more for the closing.
     assert stages.keys() == {"read_extract"}
+
+
+def test_what_is_advised_about_its_truncated_extract_works(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Path(shutil.copy(OLD / "inputs" / "map.osm.pbf", tmp_path / "cut.osm.pbf"))
+    osm = ("--osm", f"{OLD / 'inputs' / 'map.osm.pbf'},{whole}")
+    assert build_dataset(command(folder, *osm)) == 2
+    assert "Choose another --output" in capsys.readouterr().err
+    assert build_dataset(command(tmp_path / "new", *osm)) == 0
+    # Cut elsewhere, it is another extract, and the folder was not begun with it.
+    whole.write_bytes(whole.read_bytes()[:-1])
+    assert build_dataset(command(folder, *osm)) == 2
+    assert "An OSM extract breaks off" in capsys.readouterr().err
 
 
 def test_a_lost_shard_is_made_anew(folder: Path) -> None:

@@ -351,3 +351,9 @@ def test_broken_files_are_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InvalidInputError, match=r"broken\.json"):
         check_catalog(str(path), V1)
+
+
+def test_a_folder_among_items_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(InvalidInputError, match=r"^A STAC file is a file of at most .* Received: .*a\.json"):
+        check_catalog(str(tmp_path), V1)

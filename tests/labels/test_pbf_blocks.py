@@ -5,7 +5,13 @@ import pytest
 
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_blocks import MOST_DECODED_BYTES, blocks, check_blocks, string_tables
+from beam_pipeline.labels.pbf_blocks import (
+    MOST_DECODED_BYTES,
+    blocks,
+    breaks_off,
+    check_blocks,
+    string_tables,
+)
 from beam_pipeline.labels.pbf_sizes import MOST_PARTS, decoded_bytes
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
@@ -94,8 +100,11 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
     for length in range(second + 1, len(whole)):
         path.write_bytes(whole[:length])
         assert refusal(path).reason == "truncated_extract"
-    path.write_bytes(whole[:second])  # cut between two blocks it is a whole file
-    check_blocks(path)
+        assert breaks_off(path)
+    for length in (second, len(whole)):  # cut between two blocks it is a whole file
+        path.write_bytes(whole[:length])
+        check_blocks(path)
+        assert not breaks_off(path)
 
 
 @pytest.mark.parametrize(

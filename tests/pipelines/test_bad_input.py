@@ -140,22 +140,25 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     assert untouched
 
 
-def test_a_truncated_extract_costs_its_cells_and_nothing_else(
-    world_copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_truncated_extract_is_refused_before_launch_and_the_advice_holds(
+    world_copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: float
 ) -> None:
     world = world_copy()
     content = world.osm_extract.read_bytes()
-    world.osm_extract.write_bytes(content[: len(content) // 2])
-    broken = build(world, tmp_path / "set")
-    assert broken.code == 1
-    table = capsys.readouterr().out
-    assert "NOT COMPLETE" in table
-    assert "truncated_extract" in table
-    letters = broken.dead_letters
-    num_cells = len(world.cells_csv.read_text().splitlines()) - 1
-    assert len(letters) == num_cells * len(world.years)
-    assert {letter["stage"] for letter in letters} == {"labels"}
-    assert broken.dataset["missing_units"] == broken.dataset["failed_units"] == []
+    few = tmp_path / "few.csv"
+    few.write_text("".join(world.cells_csv.read_text().splitlines(keepends=True)[:3]))
+    argv = [*flags(world, tmp_path / "set"), "--cells", str(few)]
+    world.osm_extract.write_bytes(content[: int(len(content) * kept)])
+    assert main(argv) == 2
+    assert "Download it again, then give the same command" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    world.osm_extract.write_bytes(content)
+    assert main(argv) == 0
+    # A folder that was begun with the whole file is not gone on with a part of it either.
+    world.osm_extract.write_bytes(content[: int(len(content) * kept)])
+    assert main(argv) == 2
+    assert "Download it again" in capsys.readouterr().err
 
 
 def test_an_unsorted_extract_costs_its_cells(world_copy: Copy, tmp_path: Path) -> None:

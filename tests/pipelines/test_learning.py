@@ -1,6 +1,7 @@
 """What is built can be trained on; the whole way, from the sample to scores, is opt-in: `pytest -m slow`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from beam_pipeline.build_dataset import main as build_dataset
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.imagery.image import BANDS_10
+from beam_pipeline.preview import main as preview
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.sample_world import SampleWorld
 from model_tf.data.batches import make_dataset
 from model_tf.data.info import load_info
 from model_tf.evaluate import main as evaluate
 from model_tf.train import main as train
-from tests.pipelines.conftest import Built
+from tests.pipelines.conftest import Built, build
 
 LEAST_AUC = {"wooded": 0.8, "water": 0.7}
 """Far above chance, which is 0.5. Seeds 0, 1 and 2 had 0.91 and more for wooded, 0.84 and more for water."""
@@ -44,6 +48,19 @@ def test_a_build_is_what_training_takes(built: Built, split: str) -> None:
             expected = (reflectance - mean) / np.sqrt(variance)
             np.testing.assert_allclose(x["gsd_10"][slot], expected, atol=1e-4)
     assert not examples
+
+
+def test_a_build_without_its_description_goes_on_as_advised(
+    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(built.folder, tmp_path / "set"))
+    (folder / "dataset.json").unlink()
+    assert preview([str(folder)]) == 2
+    assert "One that was stopped goes on with the same command" in capsys.readouterr().err
+    with pytest.raises(InvalidInputError, match="a build that was stopped goes on with the same command"):
+        load_info(str(folder))
+    assert build(world, folder).code == 0
+    assert load_info(str(folder)).fingerprint == load_info(str(built.folder)).fingerprint
 
 
 @pytest.fixture

@@ -473,7 +473,10 @@ def test_a_finished_set_that_is_read_only_is_an_error_of_input(
 ) -> None:
     folder = tmp_path / "set"
     argv = [*more, "--output", str(folder)] if more else flags(world, folder)
-    prepare_build(*parse_build_flags(argv))
+    given, options = parse_build_flags(argv)
+    before_flags = dict(vars(given))
+    prepare_build(given, options)
+    assert vars(given) == before_flags, "flags are what was typed, the sample's too"
     write = storage.write_whole
 
     def read_only(path: str, chunks: Iterable[bytes]) -> None:
@@ -486,22 +489,6 @@ def test_a_finished_set_that_is_read_only_is_an_error_of_input(
     assert main(argv) == 2
     assert "--output cannot be used: storage: cannot write" in capsys.readouterr().err
     assert contents(folder) == before
-
-
-def test_a_folder_may_be_called_like_a_pattern_and_holds_what_any_other_does(
-    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    beside = tmp_path / "v 1"
-    beside.mkdir()
-    (beside / "opensentinelmap-stray").touch()
-    there = build(world, tmp_path / "v [1]*?,~ü")
-    assert there.code == 0
-    assert there.shards == built.shards
-    assert list(beside.iterdir()) == [beside / "opensentinelmap-stray"]
-    (there.folder / "opensentinelmap-stray").touch()
-    capsys.readouterr()
-    assert verify([str(there.folder)]) == 1
-    assert "opensentinelmap-stray" in capsys.readouterr().out
 
 
 def test_a_url_that_is_a_pattern_is_refused(

@@ -59,9 +59,9 @@ def test_the_handler_of_before_comes_back_and_threads_need_none() -> None:
 
 
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_package("osmnx", "--osm overpass")
+    require_package("osmnx", "--osm overpass", "overpass")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(
         InvalidInputError, match=r"--osm overpass needs .* osmnx.*opensentinelmap\[overpass\]"
     ):
-        require_package("osmnx", "--osm overpass")
+        require_package("osmnx", "--osm overpass", "overpass")

@@ -25,7 +25,15 @@ def test_the_root_is_no_folder(text: str) -> None:
 
 
 def test_a_folder_ends_in_no_slash() -> None:
-    assert [folder_name(text) for text in ("a/", "gs://b/c//", "/a", "")] == ["a", "gs://b/c", "/a", ""]
+    given = ("a/", "gs://b/c//", "/a", "x:", "x:/")
+    assert [folder_name(text) for text in given] == ["a", "gs://b/c", "/a", "x:", "x:"]
+
+
+def test_an_empty_name_is_none() -> None:
+    for kind in (path_name, folder_name):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"is empty\. Is a variable empty"):
+            kind("")
+    assert path_names("") == path_names(",") == ()
 
 
 def test_bytes_that_are_no_utf_8_are_refused() -> None:

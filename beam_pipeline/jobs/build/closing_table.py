@@ -18,6 +18,12 @@ _COLUMNS = (
 )
 _MOST_LINES = 10
 
+_OTHER_FILE = {"truncated_extract", "unsorted_extract"}
+"""Reasons of dead letters that only an extract of another size or name mends."""
+
+_DAMAGED_FILE = "corrupt_extract"
+"""One that an extract of the same size and name may mend: a download that was not ended may have its full length."""
+
 
 class _TileYear(pydantic.BaseModel):
     tile: str
@@ -93,12 +99,26 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     if dataset.dead_letters.count:
         lines += _reasons("DEAD LETTERS", dataset.dead_letters.reasons)
         lines.append(f"  each with its reason: {folder.at(DEAD_LETTERS_FILE)}")
-        lines.append("  the same command with --retry_dead_letters does their shards again")
+        lines += [f"  {line}" for line in _advice(set(dataset.dead_letters.reasons))]
     lines += _some("UNITS WITHOUT A SHARD", [*dataset.failed_units, *dataset.missing_units])
     empty = not any(splits[split]["examples"] for split in SPLITS)
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), dataset.complete and not empty
+
+
+def _advice(reasons: set[str]) -> list[str]:
+    """Says what to do about dead letters."""
+    advice = []
+    if reasons - _OTHER_FILE:
+        advice.append("the same command with --retry_dead_letters does their shards again")
+    of_extracts = sorted(reasons & {*_OTHER_FILE, _DAMAGED_FILE})
+    if of_extracts:
+        advice += [
+            f"{', '.join(of_extracts)}: download or mend the extract. A file of another name, size or timestamp",
+            "makes another dataset: give another --output with it",
+        ]
+    return advice
 
 
 def _heading(column: str) -> str:

@@ -6,14 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beam_pipeline.cells.cell import Cell
-from beam_pipeline.cells.region import cells_in_region, is_bbox
+from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
+from beam_pipeline.dataset.fingerprint import Extract
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.storage import expand_globs, header_copy, read_given_text
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
-from beam_pipeline.labels.overpass import check_url
+from beam_pipeline.labels.overpass import check_cache, check_url
+from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.progress import Progress
@@ -24,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_hosts(settings: BuildSettings, local: bool) -> str:
-    """Asks the catalogue, and checks the Overpass API's URL and host.
+    """Asks the catalogue, and checks the Overpass API's URL, its host and the folder of its answers.
 
     Args:
         settings: The settings.
@@ -34,7 +39,7 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
         The identity of the catalogue.
 
     Raises:
-        InvalidInputError: One cannot be reached, or must not be asked.
+        InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
     """
     if settings.overpass_url and not local:
         raise InvalidInputError(
@@ -42,12 +47,13 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
             "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
         )
     if settings.overpass_url:
-        require_package("osmnx", "--osm overpass")
+        require_package("osmnx", "--osm overpass", "overpass")
         check_url(settings.overpass_url)
         try:
             Reach(settings.overpass_url, settings.own_network).require_resolved(settings.overpass_url)
         except PermanentFault as fault:
             raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
+        check_cache(settings.overpass_cache)
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
         with Progress(None, "asking the catalogue"):
@@ -111,8 +117,7 @@ def find_cells(given: Any, seed: int) -> list[Cell]:
         if given.max_cells is not None:
             raise InvalidInputError("--max_cells goes with --area: a --cells file is taken whole")
         return parse_cells_csv(read_given_text(given.cells, "--cells"), given.cells)
-    area = given.area if is_bbox(given.area) else read_given_text(given.area, "--area")
-    found = cells_in_region(area, given.max_cells, seed)
+    found = cells_in_region(read_area(given.area), given.max_cells, seed)
     if not found.cells:
         raise InvalidInputError(
             f"--area holds the centre of no cell that a Sentinel-2 tile covers "
@@ -190,6 +195,30 @@ def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
                 extracts.append(check_extract(local))
             progress.update()
     return extracts
+
+
+def require_whole(paths: Sequence[str], extracts: Sequence[ExtractInfo], folder: DatasetFolder) -> None:
+    """Refuses a local extract that breaks off, but where the folder was begun with it.
+
+    Found in the job, it would cost cells, and the whole file would be that of another dataset. A folder that was begun
+    with it is gone on with all the same: its other cells are sound. A remote file is not read before launch.
+
+    Args:
+        paths: The extracts.
+        extracts: What their headers say.
+        folder: The dataset's folder.
+
+    Raises:
+        InvalidInputError: One breaks off.
+        Fault: The folder cannot be read.
+    """
+    for path, info in zip(paths, extracts, strict=True):
+        if "://" in path or not breaks_off(path) or began_with(folder, Extract.of_info(info)):
+            continue
+        raise InvalidInputError(
+            f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, then "
+            "give the same command"
+        )
 
 
 @contextlib.contextmanager

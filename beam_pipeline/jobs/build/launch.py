@@ -21,20 +21,23 @@ from beam_pipeline.jobs.build.inputs import (
     find_cells,
     inspect_extracts,
     naming,
+    require_whole,
 )
 from beam_pipeline.jobs.build.options import build_settings
-from beam_pipeline.jobs.build.sample import use_sample
+from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.progress import Progress
+
+_WRITABLE = "Give a folder that can be written, local or gs://"
 
 
 def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks everything that can be checked before a job is launched, and writes the plan.
 
     Args:
-        given: Our flags, from `parse_build_flags`; with `--sample` its inputs are put in.
+        given: Our flags, from `parse_build_flags`.
         options: Beam's options.
 
     Returns:
@@ -45,7 +48,9 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         InvalidInputError: Something given cannot be used; nothing was launched or written.
     """
     local = runs_locally(options)
-    sample = use_sample(given, local) if given.sample else None
+    sample: SampleCells | None = None
+    if given.sample:
+        given, sample = use_sample(given, local)
     settings = build_settings(given, options)
     if not local:
         check_reach(settings, is_dataflow(options))
@@ -53,6 +58,9 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
     extracts = inspect_extracts(settings.extracts)
+    folder = DatasetFolder(BeamFiles(), settings.output)
+    with naming("--output", "used", settings.output, _WRITABLE):
+        require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
     catalogue = check_hosts(settings, local)
     units = units_text(make_units(cells, settings.cells_per_shard))
@@ -66,7 +74,6 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     }
     if sample:
         texts[SELECTION_FILE] = sample.described
-    advice = "Give a folder that can be written, local or gs://"
-    with Progress(None, "writing the plan"), naming("--output", "used", settings.output, advice):
-        write_plan(DatasetFolder(BeamFiles(), settings.output), fingerprint, texts)
+    with Progress(None, "writing the plan"), naming("--output", "used", settings.output, _WRITABLE):
+        write_plan(folder, fingerprint, texts)
     return dataclasses.replace(settings, fingerprint=fingerprint.sha256)

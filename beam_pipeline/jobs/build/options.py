@@ -10,7 +10,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
-from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
+from beam_pipeline.jobs.runners import (
+    SEEDS,
+    SEVERAL_FILES,
+    add_area_flag,
+    check_ranges,
+    job_parser,
+    output_folder,
+    parse_flags,
+)
 from beam_pipeline.jobs.storage import read_given_text
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
@@ -52,12 +60,7 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cells", type=path_name, metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
     )
-    group.add_argument(
-        "--area",
-        type=path_name,
-        metavar="BBOX|GEOJSON",
-        help="make cells in min_lon,min_lat,max_lon,max_lat or in a GeoJSON polygon",
-    )
+    add_area_flag(group, "make cells in")
     group.add_argument(
         "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
     )
@@ -79,7 +82,9 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
 
 def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("imagery")
-    group.add_argument("--years", help='e.g. "2017-2020" or "2019,2021" (2017-2020)')
+    group.add_argument(
+        "--years", help="years and ranges, separated by commas, e.g. 2017,2019-2021 (2017-2020)"
+    )
     group.add_argument(
         "--stac_url",
         type=path_name,
@@ -96,7 +101,10 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
         help="most unusable SCL pixels of a chip, 0 to 1 (0.25)",
     )
     group.add_argument(
-        "--bad_scl", default="1,3,8,9,10", help="SCL classes that make a pixel unusable (1,3,8,9,10)"
+        "--bad_scl",
+        default="1,3,8,9,10",
+        metavar="CLASS,...",
+        help="SCL classes that make a pixel unusable, separated by commas (1,3,8,9,10)",
     )
     group.add_argument(
         "--max_min_reflectance",
@@ -135,7 +143,7 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         "--osm",
         type=path_names,
         metavar="PBF[,PBF...]|overpass",
-        help="OpenStreetMap extracts (.osm.pbf; globs are expanded), or the word overpass",
+        help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the word overpass",
     )
     group.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
     group.add_argument(
@@ -207,17 +215,15 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
             "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
             "word overpass"
         )
-    for name, low, high in (
-        ("cells_per_shard", 1, MAX_CELLS_PER_SHARD),
-        ("reads_in_flight", 1, 64),
-        ("max_bad_fraction", 0, 1),
-        ("max_scene_cloud", 0, 100),
-        ("max_min_reflectance", 0, 10),
-        ("seed", -(2**63), 2**63 - 1),
-    ):
-        value = getattr(given, name)
-        if value is not None and not low <= value <= high:
-            raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
+    check_ranges(
+        given,
+        cells_per_shard=(1, MAX_CELLS_PER_SHARD),
+        reads_in_flight=(1, 64),
+        max_bad_fraction=(0, 1),
+        max_scene_cloud=(0, 100),
+        max_min_reflectance=(0, 10),
+        seed=SEEDS,
+    )
     overpass = given.osm == (OVERPASS,)
     return BuildSettings(
         output=output_folder(given.output),
@@ -300,5 +306,8 @@ def _ontology_text(path: str | None) -> str:
     if path is None:
         return DEFAULT_ONTOLOGY.read_text()
     text = read_given_text(path, "--ontology")
-    Ontology.load(text)
+    try:
+        Ontology.load(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"--ontology {path}: {error}") from error
     return text

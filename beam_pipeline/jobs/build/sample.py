@@ -1,9 +1,9 @@
 """The embedded sample: makes its world, points the flags to it and chooses its cells."""
 
+import argparse
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, read_cells_csv
@@ -27,8 +27,19 @@ class SampleCells:
     described: str
 
 
-def use_sample(given: Any, local: bool) -> SampleCells:
-    """Makes the sample world, points the flags to it and chooses its cells."""
+def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespace, SampleCells]:
+    """Makes the sample world and chooses its cells.
+
+    Args:
+        given: Our flags, from `parse_build_flags`.
+        local: Whether the job runs on this machine.
+
+    Returns:
+        The flags with the world's files as inputs, and the cells.
+
+    Raises:
+        InvalidInputError: A flag does not go with the sample, or the world cannot be written.
+    """
     if not local:
         raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
     clashing = [f"--{name}" for name in _INPUT_FLAGS if getattr(given, name) is not None]
@@ -46,10 +57,12 @@ def use_sample(given: Any, local: bool) -> SampleCells:
         raise InvalidInputError(
             f"--sample_dir cannot be written: {error}. Give a folder that can be. Received: {directory}"
         ) from error
-    given.stac_url = str(world.stac_catalog)
-    given.osm = (str(world.osm_extract),)
-    given.years = given.years or ",".join(map(str, world.years))
-    return _select_sample(world, given.seed)
+    inputs = {
+        "stac_url": str(world.stac_catalog),
+        "osm": (str(world.osm_extract),),
+        "years": given.years or ",".join(map(str, world.years)),
+    }
+    return argparse.Namespace(**{**vars(given), **inputs}), _select_sample(world, given.seed)
 
 
 def _select_sample(world: SampleWorld, seed: int) -> SampleCells:

@@ -8,12 +8,13 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells import grid
-from beam_pipeline.cells.region import bands_of, is_bbox, region_polygons
+from beam_pipeline.cells.region import bands_of, region_polygons
+from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
-from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy, read_given_text
+from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy
 from beam_pipeline.maps.activity import count_reached
 from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import (
@@ -51,8 +52,8 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
             "--plot draws when the job is done, which a launch on Dataflow does not wait for"
         )
     if given.plot:
-        require_package("matplotlib", "--plot")
-    region = _region(given.area)
+        require_package("matplotlib", "--plot", "plots")
+    region = None if given.area is None else read_area(given.area)
     output = output_folder(given.output)
     _require_writable(output)
     night_lights = _night_lights(given, runs_locally(options))
@@ -98,15 +99,6 @@ def rows_to_read(settings: SelectionSettings) -> list[range]:
     return [block for block, kept in zip(blocks, near.tolist(), strict=True) if kept]
 
 
-def _region(area: str | None) -> str | None:
-    if area is None:
-        return None
-    if not is_bbox(area):
-        area = read_given_text(area, "--area")
-    region_polygons(area)
-    return area
-
-
 def _require_writable(output: str) -> None:
     files = BeamFiles()
     probe = join(output, f".{uuid.uuid4().hex}")
@@ -115,7 +107,9 @@ def _require_writable(output: str) -> None:
         files.write_text(probe, "")
         files.delete(probe)
     except Exception as error:  # cloud clients raise classes of their own
-        raise InvalidInputError(f"--output cannot be written to: {error}. Received: {output}") from error
+        raise InvalidInputError(
+            f"--output cannot be written to: {error}. Give a folder that can be, local or gs://. Received: {output}"
+        ) from error
     if kind:
         raise InvalidInputError(f"{join(output, TEMPORARY_FOLDER)} is {kind}. {put_files_there(kind)}")
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.grid import NUM_CELLS
-from beam_pipeline.jobs.runners import job_parser, parse_flags
+from beam_pipeline.jobs.runners import (
+    SEEDS,
+    SEVERAL_FILES,
+    add_area_flag,
+    check_ranges,
+    job_parser,
+    parse_flags,
+)
 from beam_pipeline.maps.rasters import RasterFile
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
@@ -69,13 +76,13 @@ def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--night_lights",
         type=path_names,
         metavar="TIF[,TIF...]",
-        help="VIIRS annual composites (EOG VNL, average_masked), .tif or .tif.gz; globs are expanded; local or gs://",
+        help=f"VIIRS annual composites (EOG VNL, average_masked), .tif or .tif.gz, local or gs://, {SEVERAL_FILES}",
     )
     inputs.add_argument(
         "--land_cover",
         type=path_name,
         metavar="TIF|NC",
-        help="the CCI land-cover map, GeoTIFF or the original NetCDF",
+        help="the CCI land-cover map, one GeoTIFF or the original NetCDF",
     )
     inputs.add_argument(
         "--expanded_dir",
@@ -84,12 +91,7 @@ def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
         help="keep expanded .tif.gz here, 11.6 GB each (default: a cache; on a cluster a folder all workers see)",
     )
     which = parser.add_argument_group("which cells")
-    which.add_argument(
-        "--area",
-        type=path_name,
-        metavar="BBOX|GEOJSON",
-        help="only cells with their centre in min_lon,min_lat,max_lon,max_lat or a GeoJSON polygon",
-    )
+    add_area_flag(which, "only cells with their centre in")
     which.add_argument("--num_cells", type=int, help="draw so many (the paper: 137045)")
     which.add_argument("--fraction", type=float, help="draw each with this probability instead")
     which.add_argument(
@@ -138,15 +140,13 @@ def parse_selection_flags(
             raise InvalidInputError(f"--{name} is missing, e.g. --{name} {example}. See --help")
     if given.num_cells is not None and given.fraction is not None:
         raise InvalidInputError("Give one of --num_cells and --fraction, or none to take all cells")
-    for name, low, high in (
-        ("num_cells", 1, NUM_CELLS),
-        ("max_tiles", 1, NUM_CELLS),
-        ("rows_per_task", 1, _MOST_ROWS),
-        ("seed", -(2**63), 2**63 - 1),
-    ):
-        value = getattr(given, name)
-        if value is not None and not low <= value <= high:
-            raise InvalidInputError(f"--{name} must lie in {low} to {high}. Received: {value}")
+    check_ranges(
+        given,
+        num_cells=(1, NUM_CELLS),
+        max_tiles=(1, NUM_CELLS),
+        rows_per_task=(1, _MOST_ROWS),
+        seed=SEEDS,
+    )
     if given.fraction is not None and not 0 < given.fraction <= 1:
         raise InvalidInputError(f"--fraction must be above 0 and at most 1. Received: {given.fraction}")
     return given, options

@@ -1,6 +1,7 @@
 """The command line: what it writes, and what bad input gets."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image as PillowImage
 
+from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf import evaluate
 from model_tf.data.info import load_info
 from model_tf.evaluation import evaluate as evaluation
@@ -195,15 +198,30 @@ def test_other_split_cells_and_checkpoint(run_folder, dataset_folder, tmp_path, 
         np.testing.assert_array_equal(weights, its)
 
 
-def test_a_folder_that_is_no_run(tmp_path, dataset_folder, capsys):
-    message = failure(capsys, "--run", tmp_path, "--data", dataset_folder)
-    assert "settings.json" in message
-    assert "train.py" in message
+@pytest.mark.parametrize("kind", ["nothing", "folder", "checkpoint", "file"])
+def test_what_is_no_run(kind, run_folder, tmp_path, dataset_folder, capsys):
+    given = {
+        "nothing": tmp_path / "nothing",
+        "folder": tmp_path,
+        "checkpoint": run_folder / "best.keras",
+        "file": run_folder / "settings.json",
+    }[kind]
+    message = failure(capsys, "--run", given, "--data", dataset_folder)
+    assert f"There is no {given}/settings.json. Give the folder that `python model_tf/train.py" in message
+    assert message.endswith(f"Received: {given}\n")
 
 
-def test_a_folder_that_is_no_dataset(run_folder, tmp_path, capsys):
-    message = failure(capsys, "--run", run_folder, "--data", tmp_path)
-    assert "dataset.json" in message
+@pytest.mark.parametrize("kind", ["nothing", "folder", "file"])
+def test_what_is_no_dataset(kind, run_folder, dataset_folder, tmp_path, capsys):
+    given = {
+        "nothing": tmp_path / "nothing",
+        "folder": tmp_path,
+        "file": Path(dataset_folder) / "dataset.json",
+    }[kind]
+    message = failure(capsys, "--run", run_folder, "--data", given)
+    assert f"There is no {given}/dataset.json. Give the folder that `python -m beam_pipeline" in message
+    assert "JSON" not in message
+    assert message.endswith(f"Received: {given}\n")
 
 
 def test_a_run_without_the_checkpoint(run_folder, dataset_folder, capsys):
@@ -212,6 +230,8 @@ def test_a_run_without_the_checkpoint(run_folder, dataset_folder, capsys):
     assert "holds best.keras" in message
     message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", "nowhere")
     assert "Received: nowhere" in message
+    message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", run_folder)
+    assert f"the path of a .keras file that is there. Received: {run_folder}." in message
 
 
 def test_a_damaged_checkpoint(run_folder, dataset_folder, tmp_path, capsys):
@@ -221,6 +241,29 @@ def test_a_damaged_checkpoint(run_folder, dataset_folder, tmp_path, capsys):
         path.write_bytes(held)
         message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", path)
         assert f"{path} is damaged" in message
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError("out of memory"),
+        ImportError("libhdf5.so: cannot open shared object file"),
+        OSError(errno.EMFILE, "Too many open files"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
+    ],
+)
+def test_a_machine_that_fails_is_no_damage_of_the_checkpoint(fault, run_folder, monkeypatch):
+    run = read_run(str(run_folder))
+
+    def fail(*_, **__):
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HRNetSegmenter, "load_weights", fail)
+        with pytest.raises(InvalidInputError, match="cannot be loaded on this machine") as raised:
+            load_net(str(run_folder), run)
+    assert "damaged" not in str(raised.value)
+    load_net(str(run_folder), run)
 
 
 @pytest.mark.parametrize(("blocks", "categories"), [(1, 15), (2, 14)])

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -243,13 +244,20 @@ def test_a_damaged_checkpoint_is_refused(begun, dataset_folder, capsys) -> None:
     flipped[len(whole) // 2] ^= 1  # within the weights
     for held in (whole[:-1000], flipped):
         path.write_bytes(held)
-        assert "last.keras is damaged" in refusal(flags(dataset_folder, begun), capsys)
+        said = refusal(flags(dataset_folder, begun), capsys)
+        assert "last.keras is damaged" in said
+        assert "or delete the file to begin from the first step" in said
+    path.unlink()
+    assert main(flags(dataset_folder, begun)) == 0
+    assert [row["step"] for row in read_log(begun)] == ["6", "12"]
 
 
 def test_a_damaged_log_is_refused(begun, dataset_folder, capsys) -> None:
     (begun / "log.csv").write_text("epoch,loss\nfirst,0.5\n")
     said = refusal(flags(dataset_folder, begun), capsys)
     assert "log.csv must have the number of an epoch in every row. Received: 'first'. Something else" in said
+    (begun / "log.csv").unlink()  # as it says
+    assert main(flags(dataset_folder, begun)) == 0
 
 
 @pytest.mark.parametrize("output", ["/proc/run", __file__])
@@ -257,6 +265,14 @@ def test_an_output_that_cannot_be_written_is_refused(output, dataset_folder, cap
     said = refusal(flags(dataset_folder, Path(output)), capsys)
     assert "--output must be a folder that can be read and written: " in said
     assert f"Received: {output}. Give another --output" in said
+
+
+def test_a_name_that_is_no_utf_8_in_the_output_is_told(dataset_folder, tmp_path, capsys) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    Path(os.fsdecode(os.fsencode(output) + b"/\xff")).touch()
+    said = refusal(flags(dataset_folder, output), capsys)
+    assert r"hold no name that is no UTF-8, as b'\xff' is." in said
 
 
 def test_what_a_killed_attempt_left_aside_is_tidied(begun, dataset_folder, tmp_path) -> None:
@@ -366,7 +382,8 @@ def test_bfloat16_computes_so_and_keeps_weights_and_loss_in_float32(dataset_fold
 
 
 def test_a_backend_that_is_not_installed_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
     with pytest.raises(InvalidInputError, match="--backend torch needs the package torch, which is not inst"):
         choose_backend("torch")
 

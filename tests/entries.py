@@ -1,0 +1,59 @@
+"""Every program of ours: its parser, how its command line is read, and the code whose messages people see of it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from beam_pipeline import preview, verify
+from beam_pipeline.jobs.build import options as build
+from beam_pipeline.jobs.select import options as select
+from beam_pipeline.runtime.flags import FlagParser
+from beam_pipeline.sample_world import __main__ as sample_world
+from model_tf.evaluation import flags as evaluate
+from model_tf.training import flags as train
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A program.
+
+    Attributes:
+        module: What `python -m` takes, or the script.
+        parser: Of its flags.
+        parse: Reads a command line as its `main` does.
+        needed: The flags without which none is read.
+    """
+
+    module: str
+    parser: FlagParser
+    parse: Callable[[Sequence[str]], object]
+    needed: tuple[str, ...] = ()
+
+
+ENTRIES = {
+    "build": Entry("beam_pipeline.build_dataset", build.build_parser(), build.parse_build_flags),
+    "select": Entry(
+        "beam_pipeline.select_cells",
+        select.selection_parser(),
+        select.parse_selection_flags,
+        ("--night_lights=a.tif", "--land_cover=b.tif", "--output=out"),
+    ),
+    "verify": Entry("beam_pipeline.verify", verify.build_parser(), verify.build_parser().parse_all),
+    "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),
+    "sample_world": Entry(
+        "beam_pipeline.sample_world", sample_world.build_parser(), sample_world.build_parser().parse_all
+    ),
+    "train": Entry(
+        "model_tf/train.py", train.build_parser(), lambda argv: train.parse_flags(argv, ""), ("--data=out",)
+    ),
+    "evaluate": Entry(
+        "model_tf/evaluate.py",
+        evaluate.build_parser(),
+        lambda argv: evaluate.parse_evaluate_flags(argv, ""),
+        ("--run=run", "--data=out"),
+    ),
+}
+
+
+def flags_of(entry: str) -> set[str]:
+    """Returns the flags that a program knows, e.g. "--output"."""
+    return set(ENTRIES[entry].parser._option_string_actions)
