@@ -2,8 +2,8 @@
 
     python -m beam_pipeline.preview out/sample
 
-Rows are taken from all shards in turn, so that every split is seen. Exit codes: 0, the picture is written; 2, it
-cannot be; 130, stopped by Ctrl-C.
+Rows are taken from all shards in turn, so that every split is seen. Exit codes: 0, the picture is written; 1, the
+disk failed; 2, there is nothing to draw or no place for it; 130, stopped by Ctrl-C.
 """
 
 import sys
@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.extras import require_package
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
+from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
 
@@ -37,25 +35,26 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     )
     parser.add_argument("--rows", type=int, default=8, help="how many examples (8)")
     parser.add_argument("--split", choices=SPLITS, help="only of this split")
-    with ending_at_interrupt("no picture was written"):
-        try:
-            given = parser.parse_all(argv)
-            require_package("matplotlib", "preview")
-            from beam_pipeline.report.preview import draw_preview  # imports matplotlib
 
-            use_default_options()
-            with Progress(None, "reading and drawing"):
-                path = draw_preview(
-                    DatasetFolder(BeamFiles(), given.dataset or "."),
-                    rows=given.rows,
-                    split=given.split,
-                    output=given.output,
-                )
-        except (InvalidInputError, Fault) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    print(path)
-    return 0
+    def work() -> int:
+        given = parser.parse_all(argv)
+        require_package("matplotlib", "preview")
+        from beam_pipeline.dataset.folder import DatasetFolder
+        from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+        from beam_pipeline.report.preview import draw_preview
+
+        use_default_options()
+        with Progress(None, "reading and drawing"):
+            path = draw_preview(
+                DatasetFolder(BeamFiles(), given.dataset or "."),
+                rows=given.rows,
+                split=given.split,
+                output=given.output,
+            )
+        print(path)
+        return 0
+
+    return run_program(work, interrupted="no picture was written")
 
 
 if __name__ == "__main__":

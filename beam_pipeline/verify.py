@@ -12,12 +12,9 @@ stopped by Ctrl-C.
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.audit.dataset import verify_dataset
-from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
-from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
+from beam_pipeline.runtime.program import run_program
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.verify") -> int:
@@ -32,16 +29,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     """
     parser = FlagParser(prog, __doc__ or "")
     parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
-    with ending_at_interrupt("nothing was found out"):
-        try:
-            given = parser.parse_all(argv).dataset
-            use_default_options()
-            findings = verify_dataset(DatasetFolder(BeamFiles(), given or "."))
-        except InvalidInputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    print(findings.table())
-    return 1 if findings.kinds else 0
+
+    def work() -> int:
+        given = parser.parse_all(argv).dataset
+        from beam_pipeline.audit.dataset import verify_dataset
+        from beam_pipeline.dataset.folder import DatasetFolder
+        from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+
+        use_default_options()
+        findings = verify_dataset(DatasetFolder(BeamFiles(), given or "."))
+        print(findings.table())
+        return 1 if findings.kinds else 0
+
+    return run_program(work, interrupted="nothing was found out")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,12 @@ pyogrio has a GDAL of its own, which is left as it is.
 
 import logging
 
-import rasterio
-import rasterio.features
+from beam_pipeline.runtime.environment import settle_rasters
+
+settle_rasters()  # in workers too, which no command of ours started
+
+import rasterio  # noqa: E402
+import rasterio.features  # noqa: E402
 
 KEPT = frozenset({"COG", "GTiff", "HDF5Image", "MEM", "PNG", "netCDF"})
 """COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed, the others read.
