@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
 from beam_pipeline.runtime.program import run_program
+from beam_pipeline.runtime.progress import Progress
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.build_dataset") -> int:
@@ -30,8 +31,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     """
 
     def work() -> int:
-        from beam_pipeline.jobs.build.options import parse_build_flags
-        from beam_pipeline.jobs.build.run import build_dataset
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.jobs.build.options import parse_build_flags
+            from beam_pipeline.jobs.build.run import build_dataset
 
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
         hide_secrets_in_logs()

@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
     def work() -> int:
         given = parser.parse_all(argv)
         require_package("matplotlib", "preview")
-        from beam_pipeline.dataset.folder import DatasetFolder
-        from beam_pipeline.jobs.storage import BeamFiles, use_default_options
-        from beam_pipeline.report.preview import draw_preview
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.dataset.folder import DatasetFolder
+            from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+            from beam_pipeline.report.preview import draw_preview
 
         use_default_options()
         with Progress(None, "reading and drawing"):

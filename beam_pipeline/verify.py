@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
 from beam_pipeline.runtime.program import run_program
+from beam_pipeline.runtime.progress import Progress
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.verify") -> int:
@@ -32,9 +33,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
 
     def work() -> int:
         given = parser.parse_all(argv).dataset
-        from beam_pipeline.audit.dataset import verify_dataset
-        from beam_pipeline.dataset.folder import DatasetFolder
-        from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.audit.dataset import verify_dataset
+            from beam_pipeline.dataset.folder import DatasetFolder
+            from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 
         use_default_options()
         findings = verify_dataset(DatasetFolder(BeamFiles(), given or "."))

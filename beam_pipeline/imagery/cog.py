@@ -23,7 +23,7 @@ from beam_pipeline.imagery.chip_canvases import ChipCanvases, Pixels
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -147,7 +147,7 @@ class SceneReader:
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (
             self._traffic.slot(),
-            rasterio.Env(**self._options),
+            gdal_options(**self._options),
             AssetReader(opened, self._retry, self._traffic) as asset,
         ):
             yield asset

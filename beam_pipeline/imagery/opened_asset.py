@@ -8,7 +8,7 @@ from rasterio.errors import RasterioError
 from beam_pipeline.imagery.asset_grid import check_bounds
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.runtime.faults import PermanentFault
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -86,7 +86,7 @@ class OpenedAsset:
         if not self.asset.is_local and (self._fresh or not self._layer):
             self._traffic.turn(OPEN_REQUESTS)
         try:
-            with rasterio.Env(**options):
+            with gdal_options(**options):
                 self._dataset = rasterio.open(self.asset.gdal_path, driver="GTiff", **self._layer)
                 self._require_alone()
             check_bounds(self._dataset, self.band, self.name)

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
 
@@ -112,7 +112,7 @@ def is_netcdf(path: str) -> bool:
 
 
 def open_raster(path: str) -> Any:
-    """Opens a raster for `read_rows`, to be used within `rasterio.Env(**GDAL_OPTIONS)`."""
+    """Opens a raster for `read_rows`, to be used within `gdal_options(**GDAL_OPTIONS)`."""
     if not is_netcdf(path):
         # No other driver: a VRT in a .tif would have GDAL open whatever it names.
         return rasterio.open(path, driver="GTiff")
@@ -217,7 +217,7 @@ def require_water(file: RasterFile, rows: int) -> None:
 
 def _anywhere(file: RasterFile, rows: int, found: Callable[[Any, range], bool], flag: str) -> bool:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file.path) as dataset:
+        with gdal_options(**GDAL_OPTIONS), open_raster(file.path) as dataset:
             return any(found(dataset, block) for block in _spread(file.row_blocks(rows)))
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {file.path}") from error
@@ -232,7 +232,7 @@ def _spread(blocks: list[range]) -> Iterator[range]:
 
 def _inspect(path: str, flag: str, lattice: Lattice, dtype: str) -> RasterFile:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), _open_header(path) as dataset:
+        with gdal_options(**GDAL_OPTIONS), _open_header(path) as dataset:
             file = _checked(dataset, path, flag, lattice, dtype)
             if dataset.driver == "GTiff" and os.path.isfile(path):
                 _require_whole(dataset, path, flag)

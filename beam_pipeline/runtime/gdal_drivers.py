@@ -6,6 +6,7 @@ pyogrio has a GDAL of its own, which is left as it is.
 """
 
 import logging
+from typing import Any
 
 from beam_pipeline.runtime.environment import settle_rasters
 
@@ -13,6 +14,7 @@ settle_rasters()  # in workers too, which no command of ours started
 
 import rasterio  # noqa: E402
 import rasterio.features  # noqa: E402
+from rasterio.session import DummySession  # noqa: E402
 
 KEPT = frozenset({"COG", "GTiff", "HDF5Image", "MEM", "PNG", "netCDF"})
 """COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed, the others read.
@@ -35,10 +37,22 @@ SKIPPED = """
 _WITH_SPACE = {"ESRI_Shapefile": "ESRI Shapefile"}
 
 
+def gdal_options(**options: Any) -> rasterio.Env:
+    """Returns a context in which options of GDAL hold.
+
+    Where AWS keys are in the environment, rasterio's own would open a session of AWS each time, which nothing here
+    needs and which fails where `AWS_PROFILE` or ~/.aws/config is not as boto3 wants it.
+
+    Args:
+        options: By GDAL's names.
+    """
+    return rasterio.Env(session=DummySession(), **options)
+
+
 def _register() -> None:
     # Names are separated by commas where one has a space. Source: GDAL's documentation of GDAL_SKIP.
     skipped = ",".join(_WITH_SPACE.get(name, name) for name in SKIPPED.split())
-    with rasterio.Env(GDAL_SKIP=skipped) as env:
+    with gdal_options(GDAL_SKIP=skipped) as env:
         left = sorted(env.drivers().keys() - KEPT)
     if left:
         logging.getLogger(__name__).warning(
@@ -51,4 +65,4 @@ def _register() -> None:
 
 _register()
 
-__all__ = ["KEPT", "SKIPPED", "rasterio"]
+__all__ = ["KEPT", "SKIPPED", "gdal_options", "rasterio"]

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
+from beam_pipeline.runtime.program import run_program
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
 
@@ -18,8 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command-line arguments; None takes the program's own.
 
     Returns:
-        The exit code: 0, or 2 where the input cannot be used.
+        The exit code: 0; 1 where the disk failed; 2 where the input cannot be used; 130 after Ctrl-C.
     """
+    return run_program(lambda: _make(argv), interrupted="no world was made")
+
+
+def _make(argv: Sequence[str] | None) -> int:
     parser = FlagParser(
         "python -m beam_pipeline.sample_world",
         "Makes a small made-up place in the real formats: cells, Sentinel-2 scenes with a STAC\n"
@@ -36,17 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="rasters of the true 10980 px, one date a year: for benchmarks",
     )
     started = time.monotonic()
-    try:
-        flags = parser.parse_all(argv)
-        directory = (
-            Path(flags.output)
-            if flags.output
-            else default_directory(flags.cells, flags.seed, flags.full_tiles)
-        )
-        world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
-    except InvalidInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    flags = parser.parse_all(argv)
+    directory = (
+        Path(flags.output) if flags.output else default_directory(flags.cells, flags.seed, flags.full_tiles)
+    )
+    world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     years = ",".join(map(str, world.years))
     print(
         f"cells    {world.cells_csv}\nscenes   {world.stac_catalog} ({years})\nmap      {world.osm_extract}\n"
