@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -82,3 +84,45 @@ def test_no_folder_for_temporary_files_is_refused(
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null/none"])
     assert run_program(lambda: 0, interrupted="") == 2
     assert "TMPDIR" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import os, signal
+from beam_pipeline.runtime.program import run_program
+
+def work():
+    print("scored", end="")
+    os.kill(os.getpid(), signal.SIGINT)
+
+run_program(work, interrupted="given again, the same command scores anew")
+"""
+
+TWICE = """
+import os, signal
+from beam_pipeline.runtime.program import run_program
+from model_tf.training.stopping import StopRequest
+
+def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    assert request.is_made
+    os.kill(os.getpid(), signal.SIGINT)
+
+request = StopRequest()
+with request.listening():
+    run_program(work, interrupted=None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (INTERRUPTED, "the same command scores anew"),
+        (TWICE, "the same command goes on from the last checkpoint"),
+    ],
+)
+def test_ctrl_c_ends_at_once_and_loses_nothing_that_was_said(source: str, said: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ("scored" in ended.stdout) == (source is INTERRUPTED)
