@@ -70,7 +70,6 @@ def hostile_environment(folder: Path) -> dict[str, str]:
         "PROJ_LIB": "/none",
         "PROJ_DATA": "/none",
         "PROJ_NETWORK": "ON",
-        "AWS_PROFILE": "nobody",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "OMP_NUM_THREADS": "garbage",

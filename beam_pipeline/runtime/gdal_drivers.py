@@ -40,8 +40,7 @@ _WITH_SPACE = {"ESRI_Shapefile": "ESRI Shapefile"}
 def gdal_options(**options: Any) -> rasterio.Env:
     """Returns a context in which options of GDAL hold.
 
-    Where AWS keys are in the environment, rasterio's own would open a session of AWS each time, which nothing here
-    needs and which fails where `AWS_PROFILE` or ~/.aws/config is not as boto3 wants it.
+    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs.
 
     Args:
         options: By GDAL's names.
@@ -50,9 +49,10 @@ def gdal_options(**options: Any) -> rasterio.Env:
 
 
 def _register() -> None:
+    # rasterio's own context: AWS settings that boto3 refuses, on which drawing would fail later, fail here.
     # Names are separated by commas where one has a space. Source: GDAL's documentation of GDAL_SKIP.
     skipped = ",".join(_WITH_SPACE.get(name, name) for name in SKIPPED.split())
-    with gdal_options(GDAL_SKIP=skipped) as env:
+    with rasterio.Env(GDAL_SKIP=skipped) as env:
         left = sorted(env.drivers().keys() - KEPT)
     if left:
         logging.getLogger(__name__).warning(

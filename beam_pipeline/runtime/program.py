@@ -49,6 +49,12 @@ def run_program(
                     file=sys.stderr,
                 )
                 return STORAGE_FAILED
+            if type(error).__module__.startswith("botocore"):  # which rasterio asks where AWS keys are set
+                print(
+                    f"error: AWS settings cannot be used: {shown(str(error))}. Mend or unset them",
+                    file=sys.stderr,
+                )
+                return INVALID_INPUT
             if isinstance(error, Fault):
                 print(f"error: {error}", file=sys.stderr)
                 return INVALID_INPUT

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ProfileNotFound
 
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.program import run_program
@@ -60,6 +61,12 @@ def test_a_disk_that_fails_gets_a_sentence_and_the_advice(
 def test_bad_input_gets_a_sentence(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_program(failing(error), interrupted="") == 2
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_aws_settings_that_boto3_refuses_get_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rasterio asks boto3 where AWS keys are in the environment."""
+    assert run_program(failing(ProfileNotFound(profile="nobody")), interrupted="") == 2
+    assert "AWS settings cannot be used: The config profile (nobody)" in capsys.readouterr().err
 
 
 def test_a_fault_of_the_program_is_no_disk() -> None:
