@@ -6,22 +6,20 @@ r"""Builds a dataset: cells -> Sentinel-2 pairs and OpenStreetMap labels in shar
 
 A run that was stopped goes on where it was when the same command is given again. A local run ends with
 `beam_pipeline.verify`. Exit codes: 0, every cell-year is written or rejected; 1, some are dead letters, nothing at
-all was written, or what was written is not what it must be; 2, the input cannot be used: nothing was launched;
-130, stopped by Ctrl-C.
+all was written, what was written is not what it must be, or the storage failed; 2, the input cannot be used: nothing
+was launched; 130, stopped by Ctrl-C.
 """
 
 import logging
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.jobs.build.options import PROG, parse_build_flags
-from beam_pipeline.jobs.build.run import build_dataset
-from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.flags import ending_at_interrupt
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
+from beam_pipeline.runtime.program import run_program
+from beam_pipeline.runtime.progress import Progress
 
 
-def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.build_dataset") -> int:
     """Runs the command line.
 
     Args:
@@ -31,14 +29,17 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    hide_secrets_in_logs()
-    with ending_at_interrupt("given again, the same command goes on where this one was"):
-        try:
-            return build_dataset(*parse_build_flags(argv, prog, __doc__ or ""))
-        except InvalidInputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+
+    def work() -> int:
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.jobs.build.options import parse_build_flags
+            from beam_pipeline.jobs.build.run import build_dataset
+
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+        hide_secrets_in_logs()
+        return build_dataset(*parse_build_flags(argv, prog, __doc__ or ""))
+
+    return run_program(work, interrupted="given again, the same command goes on where this one was")
 
 
 if __name__ == "__main__":

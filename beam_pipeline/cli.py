@@ -42,11 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(command: str) -> Callable[..., int]:
-    """Imports the program of a subcommand; not before, because Beam and Keras take seconds, on a busy machine many."""
-    from beam_pipeline.runtime.progress import Progress
-
-    with Progress(None, "starting"):
-        run: Callable[..., int] = importlib.import_module(COMMANDS[command][0]).main
+    """Imports the program of a subcommand; not before, so that --help is quick."""
+    run: Callable[..., int] = importlib.import_module(COMMANDS[command][0]).main
     return run
 
 

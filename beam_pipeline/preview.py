@@ -2,8 +2,8 @@
 
     python -m beam_pipeline.preview out/sample
 
-Rows are taken from all shards in turn, so that every split is seen. Exit codes: 0, the picture is written; 2, it
-cannot be; 130, stopped by Ctrl-C.
+Rows are taken from all shards in turn, so that every split is seen. Exit codes: 0, the picture is written; 1, the
+disk failed; 2, there is nothing to draw or no place for it; 130, stopped by Ctrl-C.
 """
 
 import sys
@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.runtime.extras import require_package
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
+from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
 PROG = "python -m beam_pipeline.preview"
@@ -46,25 +44,27 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     Returns:
         The exit code.
     """
-    with ending_at_interrupt("no picture was written"):
-        try:
-            given = build_parser(prog).parse_all(argv)
-            require_package("matplotlib", "preview", "plots")
-            from beam_pipeline.report.preview import draw_preview  # imports matplotlib
 
-            use_default_options()
-            with Progress(None, "reading and drawing"):
-                path = draw_preview(
-                    DatasetFolder(BeamFiles(), given.dataset),
-                    rows=given.rows,
-                    split=given.split,
-                    output=given.output and Path(given.output),
-                )
-        except (InvalidInputError, Fault) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    print(path)
-    return 0
+    def work() -> int:
+        given = build_parser(prog).parse_all(argv)
+        require_package("matplotlib", "preview", "plots")
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.dataset.folder import DatasetFolder
+            from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+            from beam_pipeline.report.preview import draw_preview
+
+        use_default_options()
+        with Progress(None, "reading and drawing"):
+            path = draw_preview(
+                DatasetFolder(BeamFiles(), given.dataset),
+                rows=given.rows,
+                split=given.split,
+                output=given.output and Path(given.output),
+            )
+        print(path)
+        return 0
+
+    return run_program(work, interrupted="no picture was written")
 
 
 if __name__ == "__main__":

@@ -6,21 +6,19 @@ r"""Chooses cells over areas of human activity: night lights + land cover -> spa
 
 A cell is kept when it touches a pixel that is lit in any of the composites, and a land-cover pixel that is not
 water. Of those a uniform sample is drawn, and split by Sentinel-2 tile. Exit codes: 0, the list is written; 1, the
-job failed, e.g. at a block that cannot be decoded; 2, the input cannot be used, or too few cells are left. 130,
-stopped by Ctrl-C. With all but 0 no list is written.
+job failed, e.g. at a block that cannot be decoded or a full disk; 2, the input cannot be used, or too few cells are
+left; 130, stopped by Ctrl-C. With all but 0 no list is written, or no map of it.
 """
 
 import logging
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.jobs.select.options import PROG, parse_selection_flags
-from beam_pipeline.jobs.select.run import select_cells
-from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.flags import ending_at_interrupt
+from beam_pipeline.runtime.program import run_program
+from beam_pipeline.runtime.progress import Progress
 
 
-def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.select_cells") -> int:
     """Runs the command line.
 
     Args:
@@ -30,13 +28,16 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    with ending_at_interrupt("no list was written"):
-        try:
-            return select_cells(*parse_selection_flags(argv, prog, __doc__ or ""))
-        except InvalidInputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+
+    def work() -> int:
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.jobs.select.options import parse_selection_flags
+            from beam_pipeline.jobs.select.run import select_cells
+
+        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+        return select_cells(*parse_selection_flags(argv, prog, __doc__ or ""))
+
+    return run_program(work, interrupted="no list was written")
 
 
 if __name__ == "__main__":

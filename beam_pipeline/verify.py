@@ -12,12 +12,10 @@ stopped by Ctrl-C.
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.audit.dataset import verify_dataset
-from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
-from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.flags import FlagParser, ending_at_interrupt
+from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
+from beam_pipeline.runtime.program import run_program
+from beam_pipeline.runtime.progress import Progress
 
 PROG = "python -m beam_pipeline.verify"
 
@@ -43,16 +41,20 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     Returns:
         The exit code.
     """
-    with ending_at_interrupt("nothing was found out"):
-        try:
-            given = build_parser(prog).parse_all(argv).dataset
-            use_default_options()
-            findings = verify_dataset(DatasetFolder(BeamFiles(), given))
-        except InvalidInputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    print(findings.table())
-    return 1 if findings.kinds else 0
+
+    def work() -> int:
+        given = build_parser(prog).parse_all(argv).dataset
+        with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.audit.dataset import verify_dataset
+            from beam_pipeline.dataset.folder import DatasetFolder
+            from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+
+        use_default_options()
+        findings = verify_dataset(DatasetFolder(BeamFiles(), given))
+        print(findings.table())
+        return 1 if findings.kinds else 0
+
+    return run_program(work, interrupted="nothing was found out")
 
 
 if __name__ == "__main__":

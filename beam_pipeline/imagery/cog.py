@@ -24,7 +24,7 @@ from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
 from beam_pipeline.runtime.gate import Gate
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.reach import WEB, Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
@@ -156,7 +156,7 @@ class SceneReader:
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (
             self._traffic.slot(),
-            rasterio.Env(**self._options, **through),
+            gdal_options(**self._options, **through),
             AssetReader(opened, self._retry, self._traffic) as asset,
         ):
             yield asset

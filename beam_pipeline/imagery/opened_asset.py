@@ -9,7 +9,7 @@ from rasterio.errors import RasterioError
 from beam_pipeline.imagery.asset_grid import check_bounds
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -102,7 +102,7 @@ class OpenedAsset:
         if not self.asset.is_local and (self._fresh or not self._layer):
             self._traffic.turn(OPEN_REQUESTS)
         try:
-            with rasterio.Env(**options):
+            with gdal_options(**options):
                 self._open_alone()
             check_bounds(self._dataset, self.band, self.name)
             same = all(step(self._dataset) == answer for step, answer in self._held)

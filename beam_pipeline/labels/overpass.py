@@ -47,6 +47,7 @@ from beam_pipeline.labels.overpass_answer import (
     parse_answer,
     parse_elements,
 )
+from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
 from beam_pipeline.runtime.json_weight import parsed_bytes
@@ -111,7 +112,7 @@ def check_cache(cache_dir: str | os.PathLike[str] = "") -> None:
     Raises:
         InvalidInputError: It cannot.
     """
-    cache = Path(cache_dir or _default_cache())
+    cache = Path(cache_dir or cache_folder("overpass"))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         (cache / _LOCK).touch()
@@ -158,7 +159,7 @@ def features_of_chip(
         TransientFault: It was busy, slow or out of reach to the last try.
     """
     check_url(url)
-    cache = Path(cache_dir or _default_cache())
+    cache = Path(cache_dir or cache_folder("overpass"))
     server = _Server(url, cache, retry, answer_s, traffic or Traffic(), Reach(url, own_network))
     answers: list[Element] = []
     for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
@@ -192,11 +193,6 @@ class _Server:
         self.traffic.retried(fault)
 
 
-def _default_cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "opensentinelmap" / "overpass"
-
-
 def _query_boxes(chip: ChipWindow, margin_m: float) -> list[Bounds]:
     """Boxes in degrees that cover a chip and its margin; two where it crosses the antimeridian."""
     west, south, east, north = lonlat_boxes([chip], margin_m)[0].tolist()
@@ -212,7 +208,7 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
     question = json.dumps([server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
     kept = server.cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
     server.cache.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time, (server.cache / _LOCK).open("a") as lock:
+    with _one_at_a_time, (server.cache / _LOCK).open("ab") as lock:
         # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
         fcntl.flock(lock, fcntl.LOCK_EX)
         elements = _kept_elements(kept)

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from beam_pipeline.maps.netcdf import AscendingError, ElsewhereError, NetcdfMap, is_netcdf
 from beam_pipeline.maps.raster_grid import LAND_COVER, NIGHT_LIGHTS, Lattice, RasterWindow
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
 
@@ -110,7 +110,7 @@ def inspect_land_cover(path: str) -> RasterFile:
 def open_raster(file: RasterFile) -> Iterator[Any]:
     """Opens a raster for `read_rows`, and looks at it once more: it may lie where others change it.
 
-    To be used within `rasterio.Env(**GDAL_OPTIONS)`.
+    To be used within `gdal_options(**GDAL_OPTIONS)`.
 
     Args:
         file: What was found when it was looked at first.
@@ -227,7 +227,7 @@ def require_water(file: RasterFile, rows: int) -> None:
 
 def _anywhere(file: RasterFile, rows: int, found: Callable[[Any, range], bool], flag: str) -> bool:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file) as dataset:
+        with gdal_options(**GDAL_OPTIONS), open_raster(file) as dataset:
             return any(found(dataset, block) for block in _spread(file.row_blocks(rows)))
     except RasterioError as error:
         raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {file.path}") from error
@@ -243,7 +243,7 @@ def _spread(blocks: list[range]) -> Iterator[range]:
 def _inspect(path: str, lattice: Lattice) -> RasterFile:
     flag, _ = _FLAG_AND_DTYPE[lattice]
     try:
-        with rasterio.Env(**GDAL_OPTIONS), _opened(path) as dataset:
+        with gdal_options(**GDAL_OPTIONS), _opened(path) as dataset:
             file = _checked(dataset, path, lattice)
             if not is_netcdf(path) and os.path.isfile(path):
                 _require_whole(dataset, path, flag)

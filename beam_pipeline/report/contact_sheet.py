@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from beam_pipeline.imagery.image import Image
@@ -46,6 +47,7 @@ def palette(channels: Sequence[LabelChannel]) -> dict[str, tuple[int, tuple[int,
     return {name: (value, colour) for (value, name), colour in zip(labels, chosen, strict=True)}
 
 
+@style.context("default")  # whatever a matplotlibrc says
 def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]) -> Figure:
     """Draws a contact sheet.
 
@@ -86,6 +88,7 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]
     return sheet.figure
 
 
+@style.context("default")
 def save_sheet(sheet: Figure, path: Path) -> None:
     """Writes a contact sheet as a PNG, whole or not at all, and makes the folders it needs.
 

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import NoReturn
 
 from beam_pipeline import __version__
@@ -84,6 +85,23 @@ def refuse_left_words(words: Sequence[str]) -> None:
         raise InvalidInputError(f"No flag takes: {' '.join(words)}. {SEVERAL_VALUES}. See --help.")
 
 
+def stop_at_once(advice: str) -> Callable[[int, FrameType | None], None]:
+    """Returns a handler of signals that ends the process with exit code `INTERRUPTED`.
+
+    Args:
+        advice: What the person can do next.
+    """
+
+    def stop(*_: object) -> None:
+        # What was printed is not lost; where the signal came in the middle of printing, Python refuses to print.
+        with contextlib.suppress(RuntimeError, OSError):
+            print(f"\nstopped: {advice}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+    return stop
+
+
 @contextlib.contextmanager
 def ending_at_interrupt(advice: str) -> Iterator[None]:
     """Ends the process at once when a person presses Ctrl-C, with exit code `INTERRUPTED`.
@@ -93,15 +111,10 @@ def ending_at_interrupt(advice: str) -> Iterator[None]:
     Args:
         advice: What the person can do next.
     """
-
-    def stop(*_: object) -> None:
-        print(f"\nstopped: {advice}", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
-
     if threading.current_thread() is not threading.main_thread():  # where Python takes no handlers
         yield
         return
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, stop_at_once(advice))
     try:
         yield
     finally:

@@ -7,10 +7,16 @@ opened. pyogrio has a GDAL of its own, which is left as it is.
 
 import ctypes
 import logging
+from typing import Any
 
-import rasterio
-import rasterio._env
-import rasterio.features
+from beam_pipeline.runtime.environment import settle_rasters
+
+settle_rasters()  # in workers too, which no command of ours started
+
+import rasterio  # noqa: E402
+import rasterio._env  # noqa: E402
+import rasterio.features  # noqa: E402
+from rasterio.session import DummySession  # noqa: E402
 
 KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
 """GTiff reads, COG writes the sample world, MEM holds what is drawn, PNG is how a dataset's images are packed.
@@ -19,7 +25,19 @@ KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
 """
 
 
+def gdal_options(**options: Any) -> rasterio.Env:
+    """Returns a context in which options of GDAL hold.
+
+    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs.
+
+    Args:
+        options: By GDAL's names.
+    """
+    return rasterio.Env(session=DummySession(), **options)
+
+
 def _take_away_others() -> None:
+    # rasterio's own context: AWS settings that boto3 refuses, on which drawing would fail later, fail here.
     with rasterio.Env() as env:
         _deregister(env.drivers().keys() - KEPT)
         left = sorted(env.drivers().keys() - KEPT)
@@ -52,4 +70,4 @@ def _deregister(names: set[str]) -> None:
 
 _take_away_others()
 
-__all__ = ["KEPT", "rasterio"]
+__all__ = ["KEPT", "gdal_options", "rasterio"]

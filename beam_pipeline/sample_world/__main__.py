@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
+from beam_pipeline.runtime.program import run_program
 from beam_pipeline.sample_world.world import MAX_CELLS, default_directory, make_sample_world
 
 PROG = "python -m beam_pipeline.sample_world"
@@ -44,23 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command-line arguments; None takes the program's own.
 
     Returns:
-        The exit code: 0, or 2 where the input cannot be used.
+        The exit code: 0; 1 where the disk failed; 2 where the input cannot be used; 130 after Ctrl-C.
     """
+    return run_program(lambda: _make(argv), interrupted="no world was made")
+
+
+def _make(argv: Sequence[str] | None) -> int:
     started = time.monotonic()
-    try:
-        flags = build_parser().parse_all(argv)
-        directory = (
-            Path(flags.output)
-            if flags.output
-            else default_directory(flags.cells, flags.seed, flags.full_tiles)
-        )
-        world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
-    except InvalidInputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: --output cannot be written: {error}. Give a folder that can be", file=sys.stderr)
-        return 2
+    flags = build_parser().parse_all(argv)
+    directory = (
+        Path(flags.output) if flags.output else default_directory(flags.cells, flags.seed, flags.full_tiles)
+    )
+    world = make_sample_world(directory, flags.cells, flags.seed, flags.full_tiles)
     years = ",".join(map(str, world.years))
     print(
         f"cells    {world.cells_csv}\nscenes   {world.stac_catalog} ({years})\nmap      {world.osm_extract}\n"

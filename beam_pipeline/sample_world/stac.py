@@ -181,7 +181,7 @@ def write_catalog(folder: Path, items: Sequence[Mapping[str, Any]]) -> Path:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def _asset(frame: Frame, band: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.mgrs_tiles import find_tile
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
+from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.runtime.progress import Progress
@@ -67,7 +67,7 @@ class SampleWorld:
 
 
 def default_directory(cells: int = 50, seed: int = 0, full_tiles: bool = False) -> Path:
-    """Returns where a sample world is cached: a folder in $XDG_CACHE_HOME, else in ~/.cache.
+    """Returns where a sample world is kept: `cache_folder`.
 
     Args:
         cells: As in `make_sample_world`.
@@ -77,9 +77,8 @@ def default_directory(cells: int = 50, seed: int = 0, full_tiles: bool = False) 
     Returns:
         A folder whose name holds the parameters and the generator's version; it need not exist.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = f"sample-world-v{VERSION}-{cells}-cells-seed-{seed}{'-full-tiles' if full_tiles else ''}"
-    return Path(cache) / "opensentinelmap" / name
+    return cache_folder(name)
 
 
 def make_sample_world(
@@ -124,7 +123,7 @@ def make_sample_world(
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         _make(aside, world.region, passes, seed, full_tiles)
-        (aside / _MARKER).write_text(json.dumps(parameters, sort_keys=True) + "\n")
+        (aside / _MARKER).write_text(json.dumps(parameters, sort_keys=True) + "\n", "utf-8")
         aside.chmod(0o755)
         try:
             aside.replace(directory)
@@ -139,7 +138,7 @@ def make_sample_world(
 
 def _is_made(directory: Path, parameters: dict[str, Any]) -> bool:
     try:
-        found = json.loads((directory / _MARKER).read_text())
+        found = json.loads((directory / _MARKER).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         found = None
     if found == parameters:

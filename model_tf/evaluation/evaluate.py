@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
+
+import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
@@ -21,6 +24,10 @@ from model_tf.training.run_folder import RunInfo, read_run, tidy
 
 _PACKAGES = ("keras", "matplotlib", "numpy", "tensorflow")
 _BACKEND_PACKAGES = {"tensorflow": (), "jax": ("jax",), "torch": ("torch",)}
+
+_SCORES_FILE = "scores.json"
+_RESULTS = re.compile(rf"{re.escape(_SCORES_FILE)}|panel\.png|roc_curves\.json|roc_\w+\.png")
+"""What `write_results` names so. Nothing else in the folder is touched."""
 
 
 def evaluate(command: EvaluateCommand) -> None:
@@ -82,17 +89,30 @@ def evaluate(command: EvaluateCommand) -> None:
 def write_results(
     command: EvaluateCommand, report: ScoreReport, scored: SplitScores, content: Mapping[str, Any]
 ) -> None:
-    """Writes figures and numbers; scores.json comes last, so where it is all is there."""
+    """Writes figures and numbers: where there is a scores.json, all that lies beside it is of the same evaluation.
+
+    What an earlier one left is deleted first, its scores.json before all else, and the new scores.json is written
+    last. So a disk that fails in between leaves figures without scores, never the scores of one evaluation beside the
+    figures of another.
+    """
     files = {"panel.png": to_png(panel_figure(scored.predictions, scored.histogram.categories))}
     for group in report.groups:
         scores = [report.scores[name] for name in group.names]
         title = f"{group.title} ({command.split} split)"
         files[f"roc_{group.key}.png"] = to_png(roc_figure(scores, title))
     files["roc_curves.json"] = json.dumps(report.curves()).encode()
-    files["scores.json"] = (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    files[_SCORES_FILE] = (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    tf.io.gfile.makedirs(command.output)
+    _delete_results(command.output)
     for name, data in files.items():
         write_bytes(join(command.output, name), data)
         print(join(command.output, name))
+
+
+def _delete_results(folder: str) -> None:
+    names = [name for name in tf.io.gfile.listdir(folder) if _RESULTS.fullmatch(name)]
+    for name in sorted(names, key=lambda name: name != _SCORES_FILE):
+        tf.io.gfile.remove(join(folder, name))
 
 
 def require_same_categories(command: EvaluateCommand, run: RunInfo, info: DatasetInfo) -> None:

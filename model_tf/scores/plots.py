@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -85,6 +86,7 @@ def _drawn(name: str) -> str:
     return readable(name).replace("$", r"\$")
 
 
+@style.context("default")  # whatever a matplotlibrc says
 def roc_figure(scores: Sequence[ClassScore], title: str) -> Figure:
     """Draws ROC curves as in the paper's figures 7 and 8.
 
@@ -120,6 +122,7 @@ def roc_figure(scores: Sequence[ClassScore], title: str) -> Figure:
     return figure
 
 
+@style.context("default")
 def panel_figure(predictions: Sequence[Prediction], categories: CategoryTable) -> Figure:
     """Draws images, their labels and the probability of every category, as in the paper's figure 10.
 
@@ -141,6 +144,7 @@ def panel_figure(predictions: Sequence[Prediction], categories: CategoryTable) -
     return figure
 
 
+@style.context("default")
 def to_png(figure: Figure) -> bytes:
     """Returns a figure as a PNG file."""
     file = io.BytesIO()
@@ -148,6 +152,7 @@ def to_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+@style.context("default")
 def to_pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     """Returns a figure as (H, W, 3) uint8, e.g. for TensorBoard."""
     canvas = FigureCanvasAgg(figure)

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from beam_pipeline.runtime.flags import stop_at_once
+
 EXIT_STOPPED = 75
 """Exit code of a run that was stopped and can be gone on with. Source: EX_TEMPFAIL of BSD's sysexits."""
 
@@ -23,7 +25,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes SIGTERM and SIGINT (Ctrl-C) as a request; a second signal acts as it always does."""
+        """Takes SIGTERM and SIGINT (Ctrl-C) as a request; a second signal ends the process at once."""
         before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         try:
             yield
@@ -34,6 +36,8 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.is_made = True
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL if each is signal.SIGTERM else signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(
+            signal.SIGINT, stop_at_once("the same command goes on from the last checkpoint that was saved")
+        )
         print(f"\n{signal.Signals(number).name}: saving after this step, then stopping", flush=True)

@@ -447,7 +447,7 @@ def test_a_full_disk_ends_a_build_with_a_message(
     monkeypatch.setattr(storage, "write_whole", full)
     assert build(world, folder).code == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("error: the output cannot be used any more: storage: cannot write")
+    assert message.startswith("error: the storage cannot be used any more: storage: cannot write")
     assert "dead_letters.jsonl" in message  # which is of the closing step: nothing before it ended the job
     assert "No space left on device" in message
     monkeypatch.undo()

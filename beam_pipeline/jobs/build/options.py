@@ -304,7 +304,7 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
 
 def _ontology_text(path: str | None) -> str:
     if path is None:
-        return DEFAULT_ONTOLOGY.read_text()
+        return DEFAULT_ONTOLOGY.read_text("utf-8")
     text = read_given_text(path, "--ontology")
     try:
         Ontology.load(text)

@@ -26,7 +26,7 @@ def show_progress(output: str) -> Iterator[None]:
             yield
         return
     folder = Path(output)
-    total = len((folder / UNITS_FILE).read_text().splitlines())
+    total = len((folder / UNITS_FILE).read_text("utf-8").splitlines())
     stop = threading.Event()
     with Progress(total, "build", "shards", leave=True) as bar:
 

@@ -1,6 +1,5 @@
 """Runs a build, and says how it ended."""
 
-import re
 import sys
 from typing import Any
 
@@ -18,9 +17,6 @@ from beam_pipeline.jobs.build.progress import show_progress
 from beam_pipeline.jobs.runners import is_dataflow, make_pipeline, runs_locally
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
-
-_STORAGE_FAULT = re.compile(r"Fault: (storage: .*?)(?: \[while running .*)?$", re.MULTILINE)
-"""Runners pass on the text of what a stage raised, and not its class."""
 
 
 def build_dataset(given: Any, options: PipelineOptions) -> int:
@@ -40,17 +36,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     pipeline = make_pipeline(options)
     settings = prepare_build(given, options)
     build_graph(pipeline, settings)
-    try:
-        metrics = _run(pipeline, settings)
-    except Exception as error:
-        fault = _STORAGE_FAULT.search(str(error))
-        if fault is None:
-            raise
-        print(
-            f"error: the output cannot be used any more: {fault[1]}. When it can, the same command goes on",
-            file=sys.stderr,
-        )
-        return 1
+    metrics = _run(pipeline, settings)
     if metrics is None:
         return 0
     folder = DatasetFolder(BeamFiles(), settings.output)

@@ -79,5 +79,5 @@ def _select_sample(world: SampleWorld, seed: int) -> SampleCells:
             ]
         )
         run_selection(make_pipeline(options), prepare_selection(flags, options))
-        described = Path(folder, SELECTION_FILE).read_text()
+        described = Path(folder, SELECTION_FILE).read_text("utf-8")
         return SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)

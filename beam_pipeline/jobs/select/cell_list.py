@@ -106,6 +106,9 @@ def close_selection(
 ) -> None:
     """Puts the list together and writes what describes it; or, if cells are missing, only why.
 
+    JSON and map of an earlier list are deleted before the new list takes its place, and the new JSON is written last.
+    So a disk that fails in between leaves a list that nothing describes, never one that another's JSON describes.
+
     Args:
         files: The file system.
         settings: The settings of the job.
@@ -203,6 +206,8 @@ def _join_parts(files: Files, output: str, parts: Iterable[Part]) -> str:
 
     aside = aside_path(output)
     files.write_bytes(aside, hashed())
+    for name in (SELECTION_FILE, PLOT_FILE):
+        files.delete(join(output, name))
     files.rename(aside, join(output, CELLS_FILE))
     return digest.hexdigest()
 

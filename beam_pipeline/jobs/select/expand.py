@@ -4,10 +4,10 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from beam_pipeline.jobs.storage import BeamFiles, FileSystems, open_bytes
+from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.progress import Progress
@@ -21,9 +21,8 @@ _MIB = 1 << 20
 
 
 def default_folder() -> str:
-    """Returns where composites are expanded to: a folder in $XDG_CACHE_HOME, else in ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(cache) / "opensentinelmap" / "night-lights")
+    """Returns where composites are expanded to: `cache_folder`."""
+    return str(cache_folder("night-lights"))
 
 
 def expanded(path: str, folder: str) -> str:

@@ -2,9 +2,10 @@
 
 import io
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib import style
+from matplotlib.figure import Figure
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, SPLITS
 from beam_pipeline.cells.table import CELLS_FILE
@@ -45,6 +46,7 @@ def plot_selection(output: str) -> str:
     return path
 
 
+@style.context("default")  # whatever a matplotlibrc says
 def draw_map(points: dict[str, Floats]) -> bytes:
     """Draws cells on the world, or on the part of it where they are.
 
@@ -54,17 +56,12 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     Returns:
         The PNG.
     """
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     west, south, east, north = map_extent(np.concatenate(list(points.values())))
     middle = np.cos(np.radians((south + north) / 2))
     shape = (north - south) / ((east - west) * middle)
-    figure, axes = pyplot.subplots(
-        figsize=(_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 1.1, 4.0, 12.0))),
-        dpi=_DPI,
-        layout="constrained",
-    )
+    size = (_WIDTH_IN, float(np.clip(_WIDTH_IN * shape + 1.1, 4.0, 12.0)))
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
     for line in coastlines():
         # Where a country is cut at the antimeridian there is no coast.
         at_cut = np.abs(line[:, 0]) >= 180
@@ -75,13 +72,13 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     total = sum(map(len, points.values()))
     # Fewer cells are drawn larger, so that they are seen; none smaller than it is, but for a gap.
     cell = _CELL_DEGREES / max((east - west) * middle, north - south) * 72 * 0.65 * _WIDTH_IN
-    size = max(float(np.clip(_MARKS_POINTS2 / max(total, 1), _LEAST_POINTS2, _MOST_POINTS2)), cell**2)
+    mark = max(float(np.clip(_MARKS_POINTS2 / max(total, 1), _LEAST_POINTS2, _MOST_POINTS2)), cell**2)
     for order, split in enumerate(SPLITS):
         drawn = np.unique(np.floor(points[split] / step), axis=0) * step + step / 2
         axes.scatter(
             np.where(drawn[:, 0] < west, drawn[:, 0] + 360, drawn[:, 0]),
             drawn[:, 1],
-            s=size,
+            s=mark,
             marker="s",
             color=COLORS[split],
             linewidths=0,
@@ -95,11 +92,10 @@ def draw_map(points: dict[str, Floats]) -> bytes:
     axes.set_title(f"{total:,} cells by split")
     # Below the map, where it hides no cell.
     figure.legend(
-        loc="outside lower center", ncols=len(SPLITS), markerscale=float(np.sqrt(40 / size)), frameon=False
+        loc="outside lower center", ncols=len(SPLITS), markerscale=float(np.sqrt(40 / mark)), frameon=False
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    pyplot.close(figure)
     return buffer.getvalue()
 
 

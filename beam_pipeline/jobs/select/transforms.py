@@ -27,7 +27,7 @@ from beam_pipeline.maps.activity import cells_of_lit, count_reached
 from beam_pipeline.maps.land_cover import find_land, groups_of_bands
 from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import GDAL_OPTIONS, RasterFile, lit_pixels, open_raster
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 
 Ints = npt.NDArray[np.int64]
 Count = tuple[str, int]
@@ -167,7 +167,7 @@ class _ReadNightLights(_RasterStage):
 
     @staticmethod
     def _lit(file: RasterFile, rows: range) -> npt.NDArray[np.bool_]:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(file) as opened:
+        with gdal_options(**GDAL_OPTIONS), open_raster(file) as opened:
             return lit_pixels(opened, file, rows)
 
 
@@ -206,7 +206,7 @@ class _ReadLandCover(_RasterStage):
             yield from self._usable_cells(group, self._united(packed))
 
     def _usable_cells(self, group: int, ids: Ints) -> Iterator[Any]:
-        with rasterio.Env(**GDAL_OPTIONS), open_raster(self._land_cover) as opened:
+        with gdal_options(**GDAL_OPTIONS), open_raster(self._land_cover) as opened:
             found = find_land(ids, opened, self._land_cover, self._blocks[group])
         counts = {
             "lit": len(ids),

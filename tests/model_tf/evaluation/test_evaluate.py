@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -17,13 +18,21 @@ import tensorflow as tf
 from PIL import Image as PillowImage
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.storage_failures import storage_failure
 from model_tf import evaluate
 from model_tf.data.info import load_info
 from model_tf.evaluation import evaluate as evaluation
+from model_tf.evaluation.evaluate import write_results
+from model_tf.evaluation.flags import EvaluateCommand
+from model_tf.evaluation.scoring import SplitScores
 from model_tf.evaluation.trained_net import load_net
 from model_tf.network.hrnet import WIDTHS, HRNetBackbone, HRNetSegmenter, build_hrnet
+from model_tf.scores.histogram import ScoreHistogram
+from model_tf.scores.report import ScoreReport
 from model_tf.training.run_folder import RunInfo, read_run
 from model_tf.training.settings import TrainSettings
+from tests.failing_disk import no_file_above
+from tests.hostile_environment import hostile_environment
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, write_dataset
 from tests.model_tf.training.training_runs import draw_nothing
 
@@ -49,7 +58,7 @@ def run_folder(tmp_path_factory, dataset_folder) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(run_folder, dataset_folder, tmp_path_factory) -> tuple[Path, str]:
-    """The results and what was printed."""
+    """The results and what was printed, in an environment that must not matter."""
     output = tmp_path_factory.mktemp("results") / "some" / "folder"
     ran = subprocess.run(
         [
@@ -66,6 +75,7 @@ def evaluated(run_folder, dataset_folder, tmp_path_factory) -> tuple[Path, str]:
         text=True,
         check=True,
         cwd=Path(__file__).parents[3],
+        env=hostile_environment(tmp_path_factory.mktemp("hostile")),
     )
     return output, ran.stdout
 
@@ -349,3 +359,48 @@ def test_unknown_cells(run_folder, dataset_folder, capsys):
     assert evaluate.main(["--run", str(run_folder), "--data", dataset_folder, "--cells", "a,b"]) == 2
     assert "--cells: must be ids of cells, like 11,12. Received: a,b" in capsys.readouterr().err
     assert evaluate.main(["--run", "r", "--data", "d", "--pairs_per_batch", "0"]) == 2
+
+
+def test_a_disk_that_fails_leaves_no_scores_beside_figures_of_others(dataset_folder, tmp_path, monkeypatch):
+    """At each file in turn: a limit of its size less one."""
+    command = EvaluateCommand("run", "data", str(tmp_path), "testing", (), "best", None, "tensorflow")
+    drawn = itertools.count(1)
+    monkeypatch.setattr(evaluation, "panel_figure", draw_nothing)
+    monkeypatch.setattr(evaluation, "roc_figure", draw_nothing)
+    monkeypatch.setattr(evaluation, "to_png", lambda _: bytes(1000 * next(drawn)))
+    scored = SplitScores(ScoreHistogram(load_info(dataset_folder).categories), 0, ())
+
+    def write(mark):
+        write_results(command, ScoreReport(scored.histogram), scored, {"mark": mark})
+
+    write("first")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "roc_of_a_group_that_is_no_more.png").write_bytes(b"")
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    failed = 0
+    for limit in range(0, 10_000, 500):
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        error = None
+        try:
+            with no_file_above(limit):
+                write("second")
+        except Exception as caught:
+            error = caught
+        if error is not None:
+            assert storage_failure(error)
+            assert not (tmp_path / "scores.json").exists()
+            failed += 1
+    assert failed > 5
+    write("third")
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "notes.txt"}
+    assert json.loads((tmp_path / "scores.json").read_text()) == {"mark": "third"}
+
+
+def test_a_full_disk_gets_a_sentence(run_folder, dataset_folder, tmp_path, capsys):
+    flags = ["--run", str(run_folder), "--data", dataset_folder, "--output", str(tmp_path / "results")]
+    with no_file_above(10):
+        assert evaluate.main(flags) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "File too large" in line

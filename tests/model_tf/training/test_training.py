@@ -1,10 +1,13 @@
 """Runs of train.py: what they leave behind, that they go on bit for bit, and what they refuse."""
 
 import dataclasses
+import errno
 import importlib.util
+import itertools
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import keras
@@ -22,6 +25,7 @@ from model_tf.training.devices import Devices
 from model_tf.training.flags import parse_flags
 from model_tf.training.run_folder import RunInfo, read_run
 from model_tf.training.stopping import EXIT_STOPPED, StopRequest
+from tests.failing_disk import full_after, no_file_above
 from tests.model_tf.training.training_runs import (
     EPOCHS,
     STEPS,
@@ -164,6 +168,46 @@ def test_a_run_goes_on_bit_for_bit_wherever_it_ended(
     assert (state["step"], state["epochs"]) == (STEPS + 3, 1)
     assert training.train(command, StopRequest()) == 0
     assert_equal_runs(run, output)
+
+
+def fails_and_goes_on(rooms, run, dataset_folder, output, capsys, monkeypatch) -> None:
+    """Trains on a disk that has room for so many files, then for so many more, ..., and at last for all."""
+    monkeypatch.setattr(run_log, "panel_figure", draw_nothing)
+    argv = flags(dataset_folder, output)
+    for room in rooms:
+        with full_after(room, str(output), tempfile.gettempdir()):
+            code = main(argv)
+        said = capsys.readouterr().err
+        if code == 0:
+            break
+        assert said.count("error: ") == 1
+        assert os.strerror(errno.ENOSPC) in said
+        if (output / "settings.json").exists():
+            assert code == 1
+            assert said.endswith("the same command goes on from the last checkpoint that was saved\n")
+    assert main(argv) == 0
+    assert_equal_runs(run, output)
+
+
+def test_a_disk_that_fails_ends_a_run_that_goes_on(
+    run, dataset_folder, tmp_path, capsys, monkeypatch
+) -> None:
+    fails_and_goes_on((0, 3, 8), run, dataset_folder, tmp_path / "run", capsys, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fails_at_any_write_ends_a_run_that_goes_on(
+    run, dataset_folder, tmp_path, capsys, monkeypatch
+) -> None:
+    fails_and_goes_on(itertools.count(), run, dataset_folder, tmp_path / "run", capsys, monkeypatch)
+
+
+def test_no_file_of_a_run_is_too_large_for_a_sentence(run, dataset_folder, tmp_path, capsys) -> None:
+    """Whoever writes it: the limit is the kernel's."""
+    argv = flags(dataset_folder, tmp_path / "run")
+    with no_file_above((run / "last.keras").stat().st_size - 1):
+        assert main(argv) == 1
+    assert os.strerror(errno.EFBIG) in capsys.readouterr().err
 
 
 def test_a_request_within_validation_ends_it_before_its_end(run, dataset_folder, tmp_path) -> None:
