@@ -1,11 +1,15 @@
-"""Disks that fail: one that takes no file above a size, whoever writes it, and one that is full after some changes."""
+"""Disks that fail: a small real one, one that takes no file above a size, and one that is full after some changes."""
 
 import contextlib
 import errno
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 
 @contextlib.contextmanager
@@ -17,6 +21,38 @@ def no_file_above(num_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class SmallDisk:
+    """A tmpfs of its own, in memory: the kernel itself says when it is full.
+
+    Attributes:
+        folder: Where it is mounted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def remount(self, options: str) -> None:
+        """Changes how it is mounted, e.g. "ro" or "rw,size=50m"."""
+        subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
+    """Mounts a disk of a size such as "64k" on a folder, which is made; without the right to, the test is skipped."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount")
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs may be mounted: {mounted.stderr.strip()}")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 class _Disk:

@@ -23,7 +23,7 @@ from beam_pipeline.imagery.chip_canvases import ChipCanvases, Pixels
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
-from beam_pipeline.runtime.gate import Gate
+from beam_pipeline.runtime.gate import gate_options
 from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.reach import WEB, Reach
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -69,7 +69,7 @@ class SceneReader:
             "GDAL_HTTP_CONNECTTIMEOUT": f"{connect_timeout_s:g}",
         }
         self._reach = reach
-        self._gate = Gate(connect_timeout_s)
+        self._connect_timeout_s = connect_timeout_s
         self._pool = concurrent.futures.ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
 
     def read(
@@ -120,7 +120,6 @@ class SceneReader:
     def close(self) -> None:
         """Ends the threads; the reader cannot be used any more."""
         self._pool.shutdown(cancel_futures=True)
-        self._gate.close()
 
     def __enter__(self) -> "SceneReader":
         return self
@@ -152,7 +151,7 @@ class SceneReader:
             raise PermanentFault("missing_asset", f"the scene has no asset {band}")
         file = Asset.of_href(href, self._reach)
         opened = OpenedAsset(file, band, self._timeout_s, self._traffic)
-        through = self._gate.options(file.url, file.reach) if file.url else {}
+        through = gate_options(file.url, file.reach, self._connect_timeout_s) if file.url else {}
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (
             self._traffic.slot(),
@@ -183,7 +182,7 @@ def _read_coarse(asset: AssetReader, side: int) -> Pixels:
 
     overview, shape = asset.read(plan)
     asset.turn_to(overview)
-    extent = asset.settle(lambda dataset: extent_of_blocks(dataset, asset.name))
+    extent = asset.read(lambda dataset: extent_of_blocks(dataset, asset.name))
     pixels: Pixels = asset.read(lambda dataset: dataset.read(1, out_shape=shape), extent, requests=1)
     return pixels
 
@@ -192,7 +191,7 @@ def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels 
     """Reads the chips from one asset; a fault of the asset as a whole is raised."""
     grid = asset.settle(lambda dataset: checked_grid(dataset, asset.band, asset.name))
     canvases = ChipCanvases(grid, asset.band, chips, asset.name)
-    todo = list(asset.settle(lambda dataset: tuple(runs_of_blocks(dataset, canvases.blocks, asset.name))))
+    todo = asset.read(lambda dataset: runs_of_blocks(dataset, canvases.blocks, asset.name))
     while todo:
         run = todo.pop()  # the last in the file: descending order
         window = canvases.window(run)

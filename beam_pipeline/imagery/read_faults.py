@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import shown
-from beam_pipeline.runtime.gate import REFUSED, TIMED_OUT
+from beam_pipeline.runtime.gate_server import REFUSED, TIMED_OUT
 from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.http_session import bounded_session
 from beam_pipeline.runtime.reach import WEB, Reach, why_closed

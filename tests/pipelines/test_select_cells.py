@@ -25,6 +25,7 @@ from beam_pipeline.jobs.select.launch import prepare_selection
 from beam_pipeline.jobs.select.options import parse_selection_flags
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.select_cells import main
+from tests.failing_disk import small_disk
 from tests.maps.made_rasters import (
     LAND_COVER,
     NIGHT_LIGHTS,
@@ -36,6 +37,7 @@ from tests.maps.made_rasters import (
 )
 from tests.pipelines.conftest import CELLS
 from tests.pipelines.test_dataflow import DATAFLOW
+from tests.pipelines.test_resume import contents
 
 # Around the corner of four tiles of two zones: 6 E and 50 N.
 MIDDLE = 6.0, 49.5
@@ -496,3 +498,27 @@ def test_what_a_cluster_cannot_do_is_refused(
         == 2
     )
     assert "--expanded_dir is missing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["size=4k", "ro"])
+def test_a_small_disk_ends_a_selection_with_a_sentence(
+    options: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", "50m") as disk:
+        output = disk.folder / "out"
+        more = ("--num_cells", "150")
+        select(inputs, output, *more)
+        before = contents(output)
+        disk.remount(options)
+        capsys.readouterr()
+        code = main(flags(inputs, output, *more, "--seed", "1"))
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ")
+        # A folder that cannot be written to is found before anything is computed.
+        assert code == (2 if options == "ro" else 1)
+        if options == "ro":
+            assert contents(output) == before
+        disk.remount("rw,size=50m")
+        select(inputs, output, *more, "--seed", "1")
+        assert contents(output) != before

@@ -6,6 +6,9 @@ from typing import Any
 import osmnx  # noqa: F401 - it keeps the `getaddrinfo` that it finds when it is first imported
 import pytest
 
+from beam_pipeline.runtime import gate
+from beam_pipeline.runtime.gate_server import GateServer
+
 OUTSIDE = "93.184.216.34"
 """An address of the web; the connections to it come to servers on the loopback interface."""
 
@@ -27,6 +30,12 @@ class MadeWeb:
         self._getaddrinfo, self._create_connection = socket.getaddrinfo, socket.create_connection
         monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
         monkeypatch.setattr(socket, "create_connection", self.create_connection)
+        # The gate asks in this process, too.
+        server = GateServer("password")
+        monkeypatch.setattr(gate, "GATES", {})
+        monkeypatch.setattr(
+            gate, "open_gate", lambda: gate.Gate(server.port, "password", lambda: True, server.server_close)
+        )
         # OSMnx asks in this way before it sends anything.
         monkeypatch.setattr(socket, "gethostbyname", lambda name: self.getaddrinfo(name, 80)[0][4][0])
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):

@@ -1,9 +1,14 @@
 """What a redirect or a name leads to: whatever the hop, an inner host is asked for nothing."""
 
 import contextlib
+import ctypes
 import json
+import os
 import pickle
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +27,7 @@ from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
-from beam_pipeline.runtime.gate import Gate
+from beam_pipeline.runtime.gate import GATES, gate_options
 from beam_pipeline.runtime.http_session import bounded_session
 from beam_pipeline.runtime.reach import FLAG, Reach
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -39,6 +44,8 @@ __all__ = ["made_web"]  # a fixture
 CHIP = ChipWindow(EPSG, LEFT + 600, TOP - 3000)
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 ONCE = RetryPolicy(1)
+ROOT = Path(__file__).resolve().parents[2]
+
 API = Reach(f"https://{WEB}/v1")
 COLLECTION = "sentinel-2-l2a"
 
@@ -397,7 +404,7 @@ def test_no_proxy_is_no_way_round(
 def knock(options: dict[str, str], password: str, host: str, port: int) -> bytes:
     """Asks a gate by SOCKS, and returns all that it says."""
     gate = urlsplit(options["GDAL_HTTP_PROXY"])
-    user = b"inner"
+    user = b"inner-5"
     said = b""
     with socket.create_connection((str(gate.hostname), gate.port or 0), 5.0) as client:
         client.sendall(bytes((5, 1, 2)) + bytes((1, len(user))) + user)
@@ -408,19 +415,64 @@ def knock(options: dict[str, str], password: str, host: str, port: int) -> bytes
     return said
 
 
-def test_a_gate_serves_its_own_process_alone(made_web: MadeWeb, inner: Counting) -> None:
-    gate = Gate(5.0)
-    try:
-        options = dict(gate.options(f"http://{WEB}/a.tif", API))
-        password = options["GDAL_HTTP_PROXYUSERPWD"].partition(":")[2]
-        port = inner.server_address[1]
-        assert knock(options, password, "127.0.0.1", port)[:6] == bytes((5, 2, 1, 0, 5, 0))
-        for stranger in ("", "x", password[:-1]):
-            knocks = inner.knocks
-            with contextlib.suppress(ConnectionResetError):
-                assert knock(options, stranger, "127.0.0.1", port)[4:] == b""
-            assert inner.knocks == knocks
-    finally:
-        gate.close()
-    with pytest.raises(ConnectionError):
-        knock(options, password, "127.0.0.1", port)
+def test_a_gate_serves_its_own_process_alone(inner: Counting) -> None:
+    options = dict(gate_options("http://web.example/a.tif", API, 5.0))
+    password = options["GDAL_HTTP_PROXYUSERPWD"].partition(":")[2]
+    port = inner.server_address[1]
+    assert knock(options, password, "127.0.0.1", port)[:6] == bytes((5, 2, 1, 0, 5, 0))
+    for stranger in ("", "x", password[:-1]):
+        knocks = inner.knocks
+        with contextlib.suppress(ConnectionResetError):
+            assert knock(options, stranger, "127.0.0.1", port)[4:] == b""
+        assert inner.knocks == knocks
+    assert dict(gate_options("http://web.example/b.tif", API, 5.0)) == options, "one gate is enough"
+
+
+BEGIN_AND_DIE = """
+import os
+from beam_pipeline.runtime.gate import open_gate
+
+print(open_gate().port, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_gate_ends_with_its_process_whatever_ends_that() -> None:
+    command = [sys.executable, "-c", BEGIN_AND_DIE]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == -9
+    for _ in range(1000):
+        try:
+            socket.create_connection(("127.0.0.1", int(ran.stdout)), 5.0).close()
+        except ConnectionError:
+            return
+        time.sleep(0.1)
+    pytest.fail("it still listens")
+
+
+def test_a_gate_that_ended_is_replaced() -> None:
+    url = "http://web.example/a.tif"
+    first = dict(gate_options(url, API, 5.0))
+    gate = GATES[os.getpid()]
+    gate.end()
+    assert not gate.is_open()
+    second = dict(gate_options(url, API, 5.0))
+    assert second["GDAL_HTTP_PROXYUSERPWD"] != first["GDAL_HTTP_PROXYUSERPWD"]
+    assert GATES[os.getpid()].is_open()
+
+
+def test_the_gate_hands_on_while_the_lock_of_python_is_held(web: FolderServer) -> None:
+    """A program that holds it as rasterio does where it asks GDAL for a header."""
+    options = gate_options(web.url("secret.tif"), Reach(web.url("")), 5.0)
+    address = urlsplit(options["GDAL_HTTP_PROXY"])
+    user, _, password = options["GDAL_HTTP_PROXYUSERPWD"].partition(":")
+    libc = ctypes.PyDLL(None)  # which, unlike CDLL, holds the lock
+    with socket.create_connection(("127.0.0.1", address.port or 0), 5.0) as client:
+        greeting = (
+            bytes((5, 1, 2, 1, len(user))) + user.encode() + bytes((len(password),)) + password.encode()
+        )
+        client.settimeout(None)
+        client.sendall(greeting)
+        received = ctypes.create_string_buffer(4)
+        assert libc.recv(client.fileno(), received, 4, socket.MSG_WAITALL) == 4
+        assert received.raw == bytes((5, 2, 1, 0))

@@ -31,7 +31,7 @@ from model_tf.scores.histogram import ScoreHistogram
 from model_tf.scores.report import ScoreReport
 from model_tf.training.run_folder import RunInfo, read_run
 from model_tf.training.settings import TrainSettings
-from tests.failing_disk import no_file_above
+from tests.failing_disk import no_file_above, small_disk
 from tests.hostile_environment import hostile_environment
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, write_dataset
 from tests.model_tf.training.training_runs import draw_nothing
@@ -404,3 +404,26 @@ def test_a_full_disk_gets_a_sentence(run_folder, dataset_folder, tmp_path, capsy
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert "File too large" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["size=4k", "ro"])
+def test_a_small_disk_gets_a_sentence_and_no_scores(options, run_folder, dataset_folder, tmp_path, capsys):
+    with small_disk(tmp_path / "disk", "50m") as disk:
+        results = disk.folder / "results"
+        flags = ["--run", str(run_folder), "--data", dataset_folder, "--output", str(results)]
+        assert evaluate.main(flags) == 0
+        if options != "ro":  # what is there already takes more than the disk may have
+            for path in results.iterdir():
+                path.write_bytes(b"old")
+        disk.remount(options)
+        capsys.readouterr()
+        assert evaluate.main(flags) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ")
+        assert error.endswith("the same command goes on")
+        if options != "ro":
+            assert not (results / "scores.json").exists()
+        disk.remount("rw,size=50m")
+        assert evaluate.main(flags) == 0
+        assert {path.name for path in results.iterdir()} == FILES

@@ -25,7 +25,7 @@ from model_tf.training.devices import Devices
 from model_tf.training.flags import parse_flags
 from model_tf.training.run_folder import RunInfo, read_run
 from model_tf.training.stopping import EXIT_STOPPED, StopRequest
-from tests.failing_disk import full_after, no_file_above
+from tests.failing_disk import full_after, no_file_above, small_disk
 from tests.model_tf.training.training_runs import (
     EPOCHS,
     STEPS,
@@ -200,6 +200,29 @@ def test_a_disk_that_fails_at_any_write_ends_a_run_that_goes_on(
     run, dataset_folder, tmp_path, capsys, monkeypatch
 ) -> None:
     fails_and_goes_on(itertools.count(), run, dataset_folder, tmp_path / "run", capsys, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["output", "temporary files"])
+def test_a_run_goes_on_when_a_full_disk_has_room_again(
+    fails, run, dataset_folder, tmp_path, capsys, monkeypatch
+) -> None:
+    """On a real one, of the size of half a checkpoint."""
+    monkeypatch.setattr(run_log, "panel_figure", draw_nothing)
+    half = (run / "last.keras").stat().st_size // 2
+    with small_disk(tmp_path / "disk", str(half)) as disk:
+        output = (disk.folder if fails == "output" else tmp_path) / "run"
+        if fails == "temporary files":
+            monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+        argv = flags(dataset_folder, output)
+        assert main(argv) == 1
+        said = capsys.readouterr().err
+        assert said.count("error: ") == 1
+        assert os.strerror(errno.ENOSPC) in said
+        assert said.endswith("the same command goes on from the last checkpoint that was saved\n")
+        disk.remount("size=50m")
+        assert main(argv) == 0
+        assert_equal_runs(run, output)
 
 
 def test_no_file_of_a_run_is_too_large_for_a_sentence(run, dataset_folder, tmp_path, capsys) -> None:
