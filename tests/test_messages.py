@@ -59,6 +59,7 @@ OTHERS_FLAGS = {
     "--help",
     "--version",
     "--xla_gpu_deterministic_ops",  # of XLA, in the environment
+    "--config",  # of GDAL's programs
     *("--summary", "--num_categories"),  # of `python -m model_tf.network.hrnet`
 }
 
@@ -76,7 +77,6 @@ ADVICE = {
     "{} is damaged: {}. Delete it and give the command again": "test_a_damaged_fingerprint_is_named",
     "the same command with --retry_dead_letters": "test_a_retry_of_dead_letters_takes_nothing_away",
     "An OSM extract breaks off": "test_a_truncated_extract_is_refused_before_launch_and_the_advice_holds",
-    "error: the output cannot be used any more": "test_a_full_disk_ends_a_build_with_a_message",
     "There is no {}: no build finished there. One that": "test_a_build_without_its_description_goes_on_as_advised",
     "There is no {}. Give the folder that `python -m beam": "test_a_build_without_its_description_goes_on_as_advised",
     "{} needs the package {}, which is not installed": "test_each_extra_brings_what_is_missing",
@@ -86,6 +86,9 @@ ADVICE = {
     "There is no {}. Give the folder that `python model_tf": "test_scores_json_says_what_was_scored_and_how",
     "{} must have the number of an epoch in every row": "test_a_damaged_log_is_refused",
     "{} is not what this version writes": "test_a_run_leaves_settings_checkpoints_and_logs",
+    "the same command goes on": "test_a_disk_that_fails_ends_a_run_that_goes_on",
+    "given again, the same command scores anew": "test_a_small_disk_gets_a_sentence_and_no_scores",
+    "Its weights are too large: give another --checkpoint": "test_other_split_cells_and_checkpoint",
     "{} cannot be loaded on this machine": "test_a_machine_that_fails_is_no_damage_of_the_checkpoint",
 }
 """By how each begins, the advice that we can follow ourselves, and the test that follows it."""
@@ -96,6 +99,9 @@ NOT_OURS = (
         "--night_lights cannot be expanded",
         "{}: {} is cut short",
         "Copy it again",
+        "A regular file is wanted: copy",
+        "The current folder cannot be used",
+        "{}: way {} is in it twice",
         ". Shards and dataset.json",
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
@@ -107,6 +113,7 @@ NOT_OURS = (
         "An OSM extract is packed",
         "it is packed with",
     ),
+    "a block takes more than {} MiB of memory",
     *("An OSM extract holds the history", "An OSM extract has no readable header", "{}: {} has blocks of"),
     # To make other data.
     "label: channel {} ({}) must hold only",

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from beam_pipeline.runtime.faults import Fault
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NUMBERS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
+    *_FULL,
     *(errno.EROFS, errno.EACCES, errno.EPERM),  # not allowed
     *(errno.EIO, errno.ESTALE, errno.ENODEV),  # gone
     *(errno.EMFILE, errno.ENFILE),  # too many open files
@@ -18,6 +19,12 @@ _WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in _NUMBE
 
 _FAULT = re.compile(r"Fault: (storage: .*?)(?: \[while running .*)?$", re.MULTILINE)
 """How runners of Beam do, who keep the text of what a stage raised, and not its class."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Tells whether an error is of a disk that is full, as one that could be written to becomes."""
+    words = [os.strerror(number) for number in _FULL]
+    return any(word in str(each) for each in _chain(error) for word in words)
 
 
 def storage_failure(error: BaseException) -> str | None:

@@ -26,6 +26,7 @@ from beam_pipeline.records.description import BandMoments
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
+from beam_pipeline.runtime.storage_failures import is_full
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 from model_tf.data.categories import CategoryTable
 from model_tf.data.info import DatasetInfo
@@ -218,6 +219,8 @@ def _explained(folder: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, Fault) as error:
+        if is_full(error):
+            raise  # which is no matter of the folder that was given
         said = error.detail if isinstance(error, Fault) else error.message
         raise InvalidInputError(
             f"--output must be a folder that can be read and written: {said}. Received: {folder}. Give "

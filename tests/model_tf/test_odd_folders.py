@@ -27,6 +27,7 @@ def data(dataset_folder, tmp_path, monkeypatch) -> str:
     return f"{ODD}/{ODD}"
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_goes_on(data, monkeypatch) -> None:
     monkeypatch.setattr(training, "make_model", shared_nets.make_model)
     run = Path(ODD, f"{ODD} run")

@@ -83,8 +83,7 @@ class Watched(BeamFiles):
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     files = Watched()
-    for module in ("beam_pipeline.verify", "beam_pipeline.preview"):
-        monkeypatch.setattr(f"{module}.BeamFiles", lambda: files)
+    monkeypatch.setattr("beam_pipeline.jobs.storage.BeamFiles", lambda: files)
     return files
 
 

@@ -218,7 +218,7 @@ def test_what_is_no_run(kind, run_folder, tmp_path, dataset_folder, capsys):
     }[kind]
     message = failure(capsys, "--run", given, "--data", dataset_folder)
     assert f"There is no {given}/settings.json. Give the folder that `python model_tf/train.py" in message
-    assert message.endswith(f"Received: {given}\n")
+    assert message.endswith(f"Received: {given}")
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "file"])
@@ -231,7 +231,7 @@ def test_what_is_no_dataset(kind, run_folder, dataset_folder, tmp_path, capsys):
     message = failure(capsys, "--run", run_folder, "--data", given)
     assert f"There is no {given}/dataset.json. Give the folder that `python -m beam_pipeline" in message
     assert "JSON" not in message
-    assert message.endswith(f"Received: {given}\n")
+    assert message.endswith(f"Received: {given}")
 
 
 def test_a_run_without_the_checkpoint(run_folder, dataset_folder, capsys):

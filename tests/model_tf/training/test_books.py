@@ -70,7 +70,13 @@ def sums_of(logits: np.ndarray, label: np.ndarray, data: str, road: float) -> tu
     ("shares", "more", "road"),
     [
         ([0.0, 1.0, 0.0, 1.0], ("--pairs_per_batch", "1"), 1.0),  # half of the batches know nothing
-        ([0.1, 0.97, 0.5, 1.0], ("--pairs_per_batch", "3", "--class_weights", "road=3"), 3.0),  # and padding
+        pytest.param(
+            [0.1, 0.97, 0.5, 1.0],
+            ("--pairs_per_batch", "3", "--class_weights", "road=3"),
+            3.0,
+            marks=pytest.mark.slow,
+            id="padding",
+        ),
     ],
 )
 def test_the_loss_is_the_sum_over_the_sum_of_an_epoch(tmp_path, shares, more, road) -> None:
@@ -85,6 +91,7 @@ def test_the_loss_is_the_sum_over_the_sum_of_an_epoch(tmp_path, shares, more, ro
     assert logged != pytest.approx(np.mean(means), rel=1e-3)  # else any mean would do
 
 
+@pytest.mark.slow
 def test_the_books_go_on_where_a_run_was_stopped(tmp_path, monkeypatch) -> None:
     data, whole, pieces = (
         write_masked(tmp_path / "data", [0.0, 1.0, 0.9, 0.2]),
@@ -99,6 +106,7 @@ def test_the_books_go_on_where_a_run_was_stopped(tmp_path, monkeypatch) -> None:
     assert read_log(pieces)[0]["loss"] == read_log(whole)[0]["loss"]
 
 
+@pytest.mark.slow
 def test_an_epoch_that_an_earlier_version_began_goes_on(tmp_path, monkeypatch) -> None:
     """It kept a sum of means, which no sum over sum can be made of: the loss is that of the steps since."""
     data, output = write_masked(tmp_path / "data", [0.0, 0.0, 0.0]), tmp_path / "run"
@@ -160,6 +168,7 @@ def test_what_the_training_split_cannot_teach_is_named(tmp_path, capsys) -> None
     assert "warning: no pixel of the training split holds quarry: the net only learns where" in said
 
 
+@pytest.mark.slow
 def test_an_epoch_that_validates_on_nothing_leaves_the_loss_empty(tmp_path, capsys) -> None:
     """And goes on from that log."""
     training_split = made_cell_years([1, 2], [2020])
@@ -188,6 +197,7 @@ def test_statistics_that_standardise_to_infinity_are_refused(dataset_folder, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_no_update_preceded_is_not_laid_to_the_rate(
     dataset_folder, tmp_path, capsys, monkeypatch
 ) -> None:
