@@ -80,7 +80,7 @@ ADVICE = {
     "There is no {}: no build finished there. One that": "test_a_build_without_its_description_goes_on_as_advised",
     "There is no {}. Give the folder that `python -m beam": "test_a_build_without_its_description_goes_on_as_advised",
     "{} needs the package {}, which is not installed": "test_each_extra_brings_what_is_missing",
-    "Give another --output, or delete the file to begin": "test_a_damaged_checkpoint_is_refused",
+    "Give another --output, or delete the file to begin": "test_without_its_checkpoint_a_run_begins_anew",
     "stopped after {} steps; the same command goes on": "test_a_run_goes_on_bit_for_bit_wherever_it_ended",
     "To begin a new run give another --output; to go on": "test_a_run_goes_on_bit_for_bit_wherever_it_ended",
     "There is no {}. Give the folder that `python model_tf": "test_scores_json_says_what_was_scored_and_how",

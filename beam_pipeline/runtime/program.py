@@ -10,7 +10,7 @@ from beam_pipeline.runtime.environment import settle_environment
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.flags import ending_at_interrupt
 from beam_pipeline.runtime.foreign_text import shown
-from beam_pipeline.runtime.storage_failures import storage_failure
+from beam_pipeline.runtime.storage_failures import storage_failure, wrong_kind
 from beam_pipeline.runtime.streams import settle_streams
 
 INVALID_INPUT = 2
@@ -42,6 +42,9 @@ def run_program(
             print(f"error: {error}", file=sys.stderr)
             return INVALID_INPUT
         except Exception as error:
+            if wrong := wrong_kind(error):
+                print(f"error: {shown(wrong)}. Give the name of what it should be", file=sys.stderr)
+                return INVALID_INPUT
             if failure := storage_failure(error):
                 print(
                     f"error: the storage cannot be used any more: {shown(failure)}. When it can (temporary files lie "

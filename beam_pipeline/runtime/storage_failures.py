@@ -14,6 +14,7 @@ _NUMBERS = (
     *(errno.EIO, errno.ESTALE, errno.ENODEV),  # gone
     *(errno.EMFILE, errno.ENFILE),  # too many open files
 )
+_WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 _WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in _NUMBERS))
 """How TensorFlow and HDF5 pass an errno on, in errors of classes of their own."""
 
@@ -25,6 +26,20 @@ def is_full(error: BaseException) -> bool:
     """Tells whether an error is of a disk that is full, as one that could be written to becomes."""
     words = [os.strerror(number) for number in _FULL]
     return any(word in str(each) for each in _chain(error) for word in words)
+
+
+def wrong_kind(error: BaseException) -> str | None:
+    """Returns what an error says of a file in a folder's place, or the reverse.
+
+    Args:
+        error: As `storage_failure`.
+
+    Returns:
+        A line; None where the error is of another kind.
+    """
+    if any(isinstance(each, OSError) and each.errno in _WRONG_KIND for each in _chain(error)):
+        return str(error)
+    return None
 
 
 def storage_failure(error: BaseException) -> str | None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import parse_json
+from beam_pipeline.runtime.storage_failures import is_full
 
 CONFIG_FILE = "config.json"
 """Its name in the archive. Source: keras/src/saving/saving_lib.py."""
@@ -120,6 +121,8 @@ def explain_load_faults(path: str, advice: str) -> Iterator[None]:
     except InvalidInputError:
         raise
     except Exception as error:
+        if is_full(error):
+            raise  # the disk of temporary files; which is no matter of the archive
         said = f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         of_machine = isinstance(error, ImportError | MemoryError | tf.errors.ResourceExhaustedError)
         if of_machine or (isinstance(error, OSError) and error.errno is not None):

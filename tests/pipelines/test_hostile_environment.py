@@ -34,6 +34,7 @@ def run(folder: Path, *command: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_a_build_and_its_preview(world: SampleWorld, built: Built, tmp_path: Path) -> None:
     picture, expected = tmp_path / "preview.png", tmp_path / "expected.png"
     run(tmp_path, "-c", TWO, str(picture), *flags(world, tmp_path / "set"))

@@ -189,6 +189,7 @@ def fails_and_goes_on(rooms, run, dataset_folder, output, capsys, monkeypatch) -
     assert_equal_runs(run, output)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_ends_a_run_that_goes_on(
     run, dataset_folder, tmp_path, capsys, monkeypatch
 ) -> None:
@@ -314,7 +315,12 @@ def test_a_damaged_checkpoint_is_refused(begun, dataset_folder, capsys) -> None:
         said = refusal(flags(dataset_folder, begun), capsys)
         assert "last.keras is damaged" in said
         assert "or delete the file to begin from the first step" in said
-    path.unlink()
+
+
+@pytest.mark.slow
+def test_without_its_checkpoint_a_run_begins_anew(begun, dataset_folder) -> None:
+    """As the message about a damaged one says."""
+    (begun / "last.keras").unlink()
     assert main(flags(dataset_folder, begun)) == 0
     assert [row["step"] for row in read_log(begun)] == ["6", "12"]
 
