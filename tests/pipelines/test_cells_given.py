@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.table import PUBLISHED_COLUMNS
 from beam_pipeline.sample_world import SampleWorld
@@ -40,6 +42,7 @@ def test_a_geojson_file_is_a_region(world: SampleWorld, tmp_path: Path) -> None:
     assert len(lines) == 3
 
 
+@pytest.mark.slow
 def test_the_published_columns_are_enough(built: Built, world: SampleWorld, tmp_path: Path) -> None:
     published = tmp_path / "spatial_cell_info.csv"
     with world.cells_csv.open() as source, published.open("w", newline="") as target:

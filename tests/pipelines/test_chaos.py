@@ -79,6 +79,7 @@ def test_many_seeds(
             print(f"\n{report(seed, chaos, needed, said, stormy.dead_letters)}")
 
 
+@pytest.mark.slow
 def test_a_host_that_throttles_by_rate_costs_nothing_but_time(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_host_that_forbids_changes_no_date(
     assert len(refused.dead_letters) + sum(refused.dataset["rejections"].values()) == cells * len(world.years)
 
 
+@pytest.mark.slow
 def test_an_api_that_finds_nothing_is_asked_again(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +159,7 @@ def test_an_api_that_finds_nothing_is_asked_again(
     assert hosts.build(world, output).shards == built.shards
 
 
+@pytest.mark.slow
 def test_a_catalogue_that_goes_away_is_no_silent_gap(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:

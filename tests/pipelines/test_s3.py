@@ -60,6 +60,7 @@ def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
     check_files(f"s3://{BUCKET}/set")
 
 
+@pytest.mark.slow
 def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     files, folder = BeamFiles(), f"s3://{BUCKET}/set"
     texts = {"plan/units.jsonl": "{}\n"}

@@ -145,7 +145,10 @@ def test_the_netcdf_gives_the_same(
     [
         ["--rows_per_task", "1"],
         ["--rows_per_task", "37"],
-        ["--direct_running_mode=multi_processing", "--direct_num_workers=2", "--rows_per_task", "64"],
+        pytest.param(
+            ["--direct_running_mode=multi_processing", "--direct_num_workers=2", "--rows_per_task", "64"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["row by row", "37 rows", "two processes"],
 )

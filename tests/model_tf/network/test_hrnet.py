@@ -248,6 +248,7 @@ def test_flops_of_a_prediction_are_those_that_tensorflow_counts(width):
     assert profiled_flops(forward.graph) == round(cost.forward * 16**2)
 
 
+@pytest.mark.slow
 def test_flops_of_training_are_those_that_tensorflow_counts():
     # The profiler takes long; one of each unit is enough.
     net = build_small("tiny", 15, blocks=1, bottlenecks=1)

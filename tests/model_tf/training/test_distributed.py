@@ -71,6 +71,7 @@ def assert_close_runs(one: Path, other: Path) -> None:
             assert float(its_row[column]) == pytest.approx(float(row[column]), rel=1e-3), column
 
 
+@pytest.mark.slow
 def test_mirrored_replicas_train_as_one_device(alone, masked, tmp_path) -> None:
     output = tmp_path / "mirrored"
     process = start(flags(masked, output, *WHOLE, "--strategy", "mirrored"), cpus=2)
