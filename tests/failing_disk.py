@@ -37,6 +37,19 @@ class SmallDisk:
         """Changes how it is mounted, e.g. "ro" or "rw,size=50m"."""
         subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
 
+    def fill(self) -> None:
+        """Takes all room that is left."""
+        with contextlib.suppress(OSError), (self.folder / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+
+    def fail(self, how: str) -> None:
+        """Makes it "full" or "read-only"."""
+        if how == "full":
+            self.fill()
+        else:
+            self.remount("ro")
+
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:

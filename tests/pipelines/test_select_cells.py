@@ -504,23 +504,23 @@ def test_what_a_cluster_cannot_do_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["size=4k", "ro"])
+@pytest.mark.parametrize("how", ["full", "read-only"])
 def test_a_small_disk_ends_a_selection_with_a_sentence(
-    options: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    how: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with small_disk(tmp_path / "disk", "50m") as disk:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         output = disk.folder / "out"
         more = ("--num_cells", "150")
         select(inputs, output, *more)
         before = contents(output)
-        disk.remount(options)
+        disk.fail(how)
         capsys.readouterr()
         code = main(flags(inputs, output, *more, "--seed", "1"))
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("error: ")
         # A folder that cannot be written to is found before anything is computed.
-        assert code == (2 if options == "ro" else 1)
-        if options == "ro":
+        assert code == (2 if how == "read-only" else 1)
+        if how == "read-only":
             assert contents(output) == before
         disk.remount("rw,size=50m")
         select(inputs, output, *more, "--seed", "1")

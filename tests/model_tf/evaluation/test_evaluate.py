@@ -407,22 +407,22 @@ def test_a_full_disk_gets_a_sentence(run_folder, dataset_folder, tmp_path, capsy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["size=4k", "ro"])
-def test_a_small_disk_gets_a_sentence_and_no_scores(options, run_folder, dataset_folder, tmp_path, capsys):
-    with small_disk(tmp_path / "disk", "50m") as disk:
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_small_disk_gets_a_sentence_and_no_scores(how, run_folder, dataset_folder, tmp_path, capsys):
+    with small_disk(tmp_path / "disk", "5m") as disk:
         results = disk.folder / "results"
         flags = ["--run", str(run_folder), "--data", dataset_folder, "--output", str(results)]
         assert evaluate.main(flags) == 0
-        if options != "ro":  # what is there already takes more than the disk may have
-            for path in results.iterdir():
-                path.write_bytes(b"old")
-        disk.remount(options)
+        for path in results.iterdir():
+            path.write_bytes(b"old")  # so that deleting it makes little room
+        disk.fail(how)
         capsys.readouterr()
-        assert evaluate.main(flags) == 1
+        # A folder that cannot be written to is found before anything is computed.
+        assert evaluate.main(flags) == (1 if how == "full" else 2)
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("error: ")
-        assert error.endswith("the same command goes on")
-        if options != "ro":
+        assert error.endswith("the same command goes on") == (how == "full")
+        if how == "full":
             assert not (results / "scores.json").exists()
         disk.remount("rw,size=50m")
         assert evaluate.main(flags) == 0
