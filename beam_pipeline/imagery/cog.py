@@ -143,7 +143,7 @@ class SceneReader:
 
     def _read_whole(self, band: str, href: str | None, side: int) -> Pixels:
         with self._asset(band, href) as asset:
-            return asset.read_one_state(lambda: _read_coarse(asset, side))
+            return _read_coarse(asset, side)
 
     @contextlib.contextmanager
     def _asset(self, band: str, href: str | None) -> Iterator[AssetReader]:

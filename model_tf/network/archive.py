@@ -114,7 +114,7 @@ def explain_load_faults(path: str, advice: str) -> Iterator[None]:
         Nothing.
 
     Raises:
-        InvalidInputError: It cannot be loaded; the message says why.
+        InvalidInputError: It cannot be loaded; the message says why. A disk that is full is raised as it came.
     """
     try:
         yield

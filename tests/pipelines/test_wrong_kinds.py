@@ -18,7 +18,7 @@ Main = Callable[[Sequence[str]], int]
 
 @pytest.fixture
 def names(built: Built, tmp_path: Path) -> dict[str, str]:
-    """What may be given by mistake, by its kind."""
+    """Returns paths that may be given by mistake, by their kind."""
     (tmp_path / "text").write_text("no more than a text")
     (tmp_path / "folder.tif").mkdir()
     return {
