@@ -120,7 +120,7 @@ class Fingerprint(_Stored):
             seed=settings.seed,
             years=settings.years,
             catalogue=catalogue,
-            collection=settings.collection,
+            collection=settings.catalog.collection,
             max_scene_cloud=settings.max_scene_cloud,
             filters=Filters(**dataclasses.asdict(settings.filters)),
             allow_single=settings.allow_single,

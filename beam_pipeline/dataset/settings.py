@@ -3,9 +3,9 @@
 import dataclasses
 import functools
 
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.runtime.reach import Reach
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +17,7 @@ class BuildSettings:
         years: The years, ascending.
         seed: Of everything that is drawn.
         cells_per_shard: The most cells of a unit.
-        stac_url: A STAC API's URL or a path of a static catalogue.
-        collection: The catalogue's collection.
+        catalog: Which catalogue is asked for scenes, and how.
         max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
         filters: What makes a chip unusable.
         allow_single: Whether a cell-year with one clear date is kept.
@@ -30,7 +29,6 @@ class BuildSettings:
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
-        own_network: Whether hosts of inner networks may be asked; see `Reach`.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
@@ -38,8 +36,7 @@ class BuildSettings:
     years: tuple[int, ...]
     seed: int
     cells_per_shard: int
-    stac_url: str
-    collection: str
+    catalog: CatalogSettings
     max_scene_cloud: float | None
     filters: FilterSettings
     allow_single: bool
@@ -51,7 +48,6 @@ class BuildSettings:
     ontology_json: str
     none_labels: bool
     retry_dead_letters: bool
-    own_network: bool = False
     fingerprint: str = ""
 
     @functools.cached_property
@@ -60,6 +56,6 @@ class BuildSettings:
         return Ontology.load(self.ontology_json)
 
     @property
-    def reach(self) -> Reach:
-        """What may be asked for the catalogue's files."""
-        return Reach.of_catalogue(self.stac_url, self.own_network)
+    def own_network(self) -> bool:
+        """Whether hosts of inner networks may be asked; one choice for all hosts."""
+        return self.catalog.own_network

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
 from beam_pipeline.imagery.hrefs import local_path, readable_href
 from beam_pipeline.imagery.stac_item import links_of
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -25,6 +26,49 @@ _MOST_FACTOR = 16
 
 StaticItem = tuple[dict[str, Any], str]
 """An item and the path of the file that holds it."""
+
+
+class StaticCatalog:
+    """A catalogue on disk, which is small enough to be read whole.
+
+    Args:
+        settings: Of the catalogue.
+        path: Where it lies.
+    """
+
+    def __init__(self, settings: CatalogSettings, path: str) -> None:
+        self._settings = settings
+        self._path = path
+
+    def check(self) -> CatalogInfo:
+        """Looks at the catalogue before a run.
+
+        Raises:
+            InvalidInputError: As `read_static`, or it has no item of the collection.
+        """
+        collection = self._settings.collection
+        name, items = read_static(self._path)
+        chosen = self._of_collection(items)
+        if not chosen:
+            there = sorted({str(item.get("collection")) for item, _ in items})
+            raise InvalidInputError(
+                f"The catalogue {self._settings.url} has no item of that collection, but of: "
+                f"{', '.join(there) or 'none'}. Received: {collection}"
+            )
+        identity = f"static:{name}:{collection}:{digest_items(chosen, self._path)}"
+        return CatalogInfo("static", collection, identity)
+
+    def items(self, tile: str, year: int) -> Iterator[StaticItem]:
+        """Yields the items of the collection, whatever their tile and year.
+
+        Raises:
+            InvalidInputError: As `read_static`.
+        """
+        yield from self._of_collection(read_static(self._path)[1])
+
+    def _of_collection(self, items: Iterable[StaticItem]) -> list[StaticItem]:
+        """Keeps the items of the collection; one that names none belongs to all."""
+        return [found for found in items if found[0].get("collection") in (self._settings.collection, None)]
 
 
 def read_static(path: str) -> tuple[str, list[StaticItem]]:

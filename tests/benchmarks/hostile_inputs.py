@@ -264,9 +264,10 @@ def read(name: str, folder: Path, url: str) -> str:
 
         return str(features_of_chip(chip, ontology, f"{url}/api", folder / "cache", retry=once))
     from beam_pipeline.imagery.catalog import find_scenes
+    from beam_pipeline.imagery.catalog_settings import CatalogSettings
 
     where = url if name in SEARCHES else str(folder / "items.json")
-    found = find_scenes(where, "c", "33TWN", 2021, 0, retry=once, tile_bounds=(14.0, 45.0, 15.0, 46.0))
+    found = find_scenes(CatalogSettings(where, "c"), "33TWN", 2021, 0, retry=once)
     return f"{found.found} found, {len(found.scenes)} scenes"
 
 

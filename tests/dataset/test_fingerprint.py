@@ -8,6 +8,7 @@ import pytest
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.output_folder import check_same_dataset
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
@@ -79,8 +80,7 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
         years=(2019, 2020),
         seed=0,
         cells_per_shard=16,
-        stac_url="https://example.org/v1",
-        collection="sentinel-2-l2a",
+        catalog=CatalogSettings("https://example.org/v1", "sentinel-2-l2a"),
         max_scene_cloud=20.0,
         filters=FilterSettings(),
         allow_single=False,
@@ -104,7 +104,9 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
             {"name": "b.osm.pbf", "bytes": 8, "timestamp": "2023"},
         ],
     )
-    opened = dataclasses.replace(settings, own_network=True, reads_in_flight=1)
+    opened = dataclasses.replace(
+        settings, catalog=dataclasses.replace(settings.catalog, own_network=True), reads_in_flight=1
+    )
     assert Fingerprint.of_build(opened, "units", "https://example.org/v1", extracts) == fingerprint
     assert fingerprint.filters.settings() == settings.filters
     assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")

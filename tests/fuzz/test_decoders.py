@@ -21,6 +21,7 @@ from beam_pipeline.dataset.folder import DatasetFolder, description_json
 from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery import catalog
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.imagery.stac_io import RetryingStacIO
@@ -106,8 +107,8 @@ def test_a_stac_item_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory
     (folder / "a.json").write_text(json.dumps(item))
     (folder / "b.json").write_text(json.dumps(ITEM))
     try:
-        catalog.check_catalog(str(folder), "sentinel-2-l2a")
-        found = catalog.find_scenes(str(folder), "sentinel-2-l2a", "33TWN", 2020, seed=0)
+        catalog.check_catalog(CatalogSettings(str(folder), "sentinel-2-l2a"))
+        found = catalog.find_scenes(CatalogSettings(str(folder), "sentinel-2-l2a"), "33TWN", 2020, seed=0)
     except InvalidInputError:
         return
     assert SceneList.from_json(found.to_json()) == found.without_secrets()
@@ -159,7 +160,7 @@ def test_a_stac_api_is_understood_or_refused(
     monkeypatch.setattr(RetryingStacIO, "request", answer)
     try:
         found = catalog.find_scenes(
-            _API, "sentinel-2-l2a", "33TWN", 2020, 0, None, RetryPolicy(1), (14.9, 46.8, 16.5, 47.9)
+            CatalogSettings(_API, "sentinel-2-l2a"), "33TWN", 2020, 0, None, RetryPolicy(1)
         )
     except (InvalidInputError, Fault):
         return

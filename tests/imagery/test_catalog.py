@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.reach import Reach
@@ -18,7 +20,6 @@ from tests.shared_data import shared
 
 QUICK = RetryPolicy(attempts=3, base_s=0.0)
 V1 = "sentinel-2-l2a"
-BOUNDS_33TWN = (14.9, 46.8, 16.5, 47.9)
 
 
 def real(name: str) -> dict:
@@ -47,7 +48,7 @@ def many(count: int, year: int = 2020) -> list[dict]:
 @pytest.mark.parametrize("methods", [("GET", "POST"), ("GET",)])
 def test_every_kind_of_api_gives_the_tile_and_year(items, query, methods) -> None:
     with StacServer(items + many(30), query=query, methods=methods, page_size=7) as server:
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert found.found == 30  # the real one of 2020-02-02 is among the copies, by its id
     assert {scene.tile for scene in found.scenes} == {"33TWN"}
     assert {scene.date[:4] for scene in found.scenes} == {"2020"}
@@ -56,7 +57,7 @@ def test_every_kind_of_api_gives_the_tile_and_year(items, query, methods) -> Non
 
 def test_an_api_that_queries_is_asked_once(items) -> None:
     with StacServer(items) as server:
-        find_scenes(server.url, V1, "33TWN", 2022, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+        find_scenes(CatalogSettings(server.url, V1), "33TWN", 2022, 0, retry=QUICK)
         (search,) = server.searches
     assert search["query"] == {"grid:code": {"eq": "MGRS-33TWN"}}
     assert search["datetime"].startswith("2022-01-01")
@@ -68,14 +69,14 @@ def test_tile_names_lose_their_zero_at_earth_search() -> None:
     item["id"] = "S2A_5QKB_20200202_0_L2A"
     item["properties"]["grid:code"] = "MGRS-5QKB"
     with StacServer([item]) as server:
-        found = find_scenes(server.url, V1, "05QKB", 2020, 0, retry=QUICK)
+        found = find_scenes(CatalogSettings(server.url, V1), "05QKB", 2020, 0, retry=QUICK)
     assert [scene.tile for scene in found.scenes] == ["05QKB"]
 
 
 def test_v0_and_c1(items) -> None:
     with StacServer(items) as server:
-        v0 = find_scenes(server.url, "sentinel-s2-l2a-cogs", "20EPT", 2025, 0, retry=QUICK)
-        c1 = find_scenes(server.url, "sentinel-2-c1-l2a", "24MUA", 2025, 0, retry=QUICK)
+        v0 = find_scenes(CatalogSettings(server.url, "sentinel-s2-l2a-cogs"), "20EPT", 2025, 0, retry=QUICK)
+        c1 = find_scenes(CatalogSettings(server.url, "sentinel-2-c1-l2a"), "24MUA", 2025, 0, retry=QUICK)
     assert [scene.item_id for scene in v0.scenes] == ["S2B_20EPT_20250731_0_L2A"]
     assert [scene.boa_decision for scene in c1.scenes] == ["no_flag"]
 
@@ -91,15 +92,17 @@ def test_the_turn_of_the_year_is_utc() -> None:
     for number, (item, when) in enumerate(zip(made, edges, strict=True)):
         item["id"], item["properties"]["datetime"] = f"S2A_33TWN_x_{number}_L2A", when
     with StacServer(made) as server:
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert {scene.item_id for scene in found.scenes} == {"S2A_33TWN_x_1_L2A", "S2A_33TWN_x_2_L2A"}
 
 
 def test_bounds_across_the_antimeridian_are_asked_in_halves() -> None:
     with StacServer(many(1), query="absent") as server:
-        find_scenes(server.url, V1, "01CCV", 2020, 0, retry=QUICK, tile_bounds=(179.0, -73.0, -178.0, -72.0))
+        find_scenes(CatalogSettings(server.url, V1), "01CCV", 2020, 0, retry=QUICK)
         boxes = [search["bbox"] for search in server.searches]
-    assert boxes == [[179.0, -73.0, 180.0, -72.0], [-180.0, -73.0, -178.0, -72.0]]
+    west, south, east, north = tile_lonlat_bounds("01CCV")
+    assert west > east
+    assert boxes == [[west, south, 180.0, north], [-180.0, south, east, north]]
 
 
 def test_cloudy_and_broken_items_are_counted() -> None:
@@ -108,7 +111,9 @@ def test_cloudy_and_broken_items_are_counted() -> None:
         item["properties"]["eo:cloud_cover"] = cover
     del made[3]["assets"]["scl"]
     with StacServer(made) as server:
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, max_scene_cloud=60, retry=QUICK)
+        found = find_scenes(
+            CatalogSettings(server.url, V1), "33TWN", 2020, 0, max_scene_cloud=60, retry=QUICK
+        )
     assert (len(found.scenes), found.dropped_cloud, found.found) == (2, 1, 4)
     assert [(note.item_id, note.reason) for note in found.refused] == [(made[3]["id"], "no_scl")]
 
@@ -132,7 +137,7 @@ def test_cloudy_and_broken_items_are_counted() -> None:
 def test_passing_troubles_pass(fault: Fault) -> None:
     with StacServer(many(12), page_size=5) as server:
         server.faults += [copy.copy(fault), copy.copy(fault)]
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert len(found.scenes) == 12
 
 
@@ -143,8 +148,8 @@ def test_a_search_that_ends_too_early_is_begun_again(matched: str) -> None:
     traffic = Traffic()
     with StacServer(many(12), page_size=5) as server:
         server.faults.append(early)
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, traffic=traffic)
-        assert found == find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK, traffic=traffic)
+        assert found == find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert found.found == 12
     assert traffic.take_retried() == {"short_search": 1}
 
@@ -152,14 +157,14 @@ def test_a_search_that_ends_too_early_is_begun_again(matched: str) -> None:
 def test_an_empty_page_is_not_the_last() -> None:
     with StacServer(many(12), page_size=5) as server:
         server.empty_pages = True
-        assert find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK).found == 12
+        assert find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK).found == 12
 
 
 def test_a_page_that_comes_again_and_again_is_a_transient_fault() -> None:
     with StacServer(many(12), page_size=5) as server:
         server.repeat_pages = True
         with pytest.raises(TransientFault, match="the same page again") as caught:
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert caught.value.reason == "paging_loop"
 
 
@@ -175,7 +180,7 @@ def test_a_search_without_end_is_given_up(filled: bool) -> None:
     with StacServer(many(1)) as server:
         server.faults += [answer(server.url, number, {}, filled) for number in range(2000)]
         with pytest.raises(PermanentFault) as caught:
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
         assert len(server.searches) <= (1000 if filled else 20)
     assert caught.value.reason == "endless_search"
 
@@ -187,7 +192,7 @@ def test_a_next_page_is_asked_for_by_a_plain_search(link: dict) -> None:
     with StacServer(many(1)) as server:
         server.faults.append(answer(server.url, 0, link, filled=True))
         with pytest.raises(PermanentFault) as caught:
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
         assert len(server.searches) == 1
     assert caught.value.reason == "refused_link"
 
@@ -196,7 +201,7 @@ def test_a_redirect_that_loses_the_search_is_refused() -> None:
     with StacServer(many(1)) as server:
         server.faults.append(Fault("/search", 302, "", {"Location": server.url}))
         with pytest.raises(PermanentFault) as caught:
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert caught.value.reason == "redirected"
 
 
@@ -205,7 +210,7 @@ def test_a_search_that_always_ends_too_early_is_a_transient_fault() -> None:
     with StacServer(many(12), page_size=5) as server:
         server.faults += [early] * 50
         with pytest.raises(TransientFault, match="0 of 3 items") as caught:
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
     assert caught.value.reason == "short_search"
 
 
@@ -213,10 +218,10 @@ def test_troubles_that_stay_are_transient_faults() -> None:
     with StacServer(many(1)) as server:
         server.faults += [Fault("/search", 503)] * 50
         with pytest.raises(TransientFault):
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
         server.faults[:] = [Fault("/search", 400, '{"description": "no"}')] * 50
         with pytest.raises(PermanentFault):
-            find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK)
+            find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +262,7 @@ def test_every_request_has_its_turn_and_what_is_sent_again_is_counted() -> None:
     quick = RetryPolicy(attempts=4, base_s=0.0)
     with StacServer(many(30), page_size=7) as server:
         server.faults += [Fault("/search", 429), Fault("/search", 502), Fault("/v1", 503)]
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, None, quick, BOUNDS_33TWN, told)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, None, quick, told)
     assert found.found == 30
     assert told.turns == len(server.requests)
     assert told.take_retried() == {"throttled": 1, "server_error": 2}
@@ -265,33 +270,33 @@ def test_every_request_has_its_turn_and_what_is_sent_again_is_counted() -> None:
 
 def test_nothing_found_is_an_empty_list() -> None:
     with StacServer(many(3)) as server:
-        found = find_scenes(server.url, V1, "33TWN", 2018, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2018, 0, retry=QUICK)
     assert (found.scenes, found.found, found.refused) == ((), 0, ())
 
 
 def test_check_says_what_is_wrong_with_an_api() -> None:
     with StacServer(many(1)) as server:
-        info = check_catalog(server.url + "/", V1, QUICK)
+        info = check_catalog(CatalogSettings(server.url + "/", V1), QUICK)
         assert info.kind == "api"
         assert info.identity == f"{server.url} {V1}"
         with pytest.raises(InvalidInputError, match="no such collection"):
-            check_catalog(server.url, "landsat", QUICK)
+            check_catalog(CatalogSettings(server.url, "landsat"), QUICK)
         server.faults += [Fault("/search", 401)]
         with pytest.raises(InvalidInputError, match="cannot be searched: refused"):
-            check_catalog(server.url, V1, QUICK)
+            check_catalog(CatalogSettings(server.url, V1), QUICK)
         server.faults += [Fault("/v1", 200, '{"hello": "world"}')] * 10
         with pytest.raises(InvalidInputError, match="no STAC API"):
-            check_catalog(server.url, V1, QUICK)
+            check_catalog(CatalogSettings(server.url, V1), QUICK)
     with pytest.raises(TransientFault):
-        check_catalog("http://127.0.0.1:9/v1", V1, QUICK)
+        check_catalog(CatalogSettings("http://127.0.0.1:9/v1", V1), QUICK)
 
 
 def test_an_api_that_finds_nothing_ever_is_found_out(items) -> None:
     with StacServer(many(1), query="empty") as server:
-        check_catalog(server.url, V1, QUICK)  # the launch does not ask by query
+        check_catalog(CatalogSettings(server.url, V1), QUICK)  # the launch does not ask by query
         server.faults += [Fault("/search", 200, '{"type": "FeatureCollection", "features": []}')]
         with pytest.raises(InvalidInputError, match="finds no item of that collection"):
-            check_catalog(server.url, V1, QUICK)
+            check_catalog(CatalogSettings(server.url, V1), QUICK)
 
 
 @pytest.mark.parametrize("query", ["absent", "ignored"])
@@ -302,9 +307,10 @@ def test_items_of_other_tiles_and_footprints_of_the_whole_world(query) -> None:
         item["properties"]["grid:code"] = "MGRS-1CCV"
         item["bbox"] = [-180.0, -90.0, 180.0, 90.0]
     with StacServer([*others, *mine], query=query, page_size=5) as server:
-        found = find_scenes(server.url, V1, "33TWN", 2020, 0, retry=QUICK, tile_bounds=BOUNDS_33TWN)
-        across = (179.0, -73.0, -178.0, -72.0)  # each half finds them all
-        antarctic = find_scenes(server.url, V1, "01CCV", 2020, 0, retry=QUICK, tile_bounds=across)
+        found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK)
+        antarctic = find_scenes(
+            CatalogSettings(server.url, V1), "01CCV", 2020, 0, retry=QUICK
+        )  # both halves find all
     assert {scene.item_id for scene in found.scenes} == {item["id"] for item in mine}
     assert sorted(scene.item_id for scene in antarctic.scenes) == sorted(item["id"] for item in others)
     assert (found.found, antarctic.found, found.refused) == (12, 12, ())
@@ -313,7 +319,7 @@ def test_items_of_other_tiles_and_footprints_of_the_whole_world(query) -> None:
 @pytest.mark.parametrize("url", ["http://", "ftp://host/stac", "no/such/folder", ""])
 def test_malformed_urls(url: str) -> None:
     with pytest.raises(InvalidInputError, match="Received"):
-        check_catalog(url, V1, QUICK)
+        check_catalog(CatalogSettings(url, V1), QUICK)
 
 
 def test_static_catalogues_of_every_shape(tmp_path: Path) -> None:
@@ -328,21 +334,24 @@ def test_static_catalogues_of_every_shape(tmp_path: Path) -> None:
     links = [{"rel": "item", "href": f"./deep/{item['id']}.json"} for item in made]
     content = {"type": "Catalog", "id": "mine", "stac_version": "1.0.0", "description": "", "links": links}
     catalogue.write_text(json.dumps(content))
-    answers = [find_scenes(str(path), V1, "33TWN", 2020, 0) for path in (folder, collection, catalogue)]
+    answers = [
+        find_scenes(CatalogSettings(str(path), V1), "33TWN", 2020, 0)
+        for path in (folder, collection, catalogue)
+    ]
     assert len(answers[0].scenes) == 5
     assert answers[0] == answers[1] == answers[2]
-    single = find_scenes(str(folder / f"{made[0]['id']}.json"), V1, "33TWN", 2020, 0)
+    single = find_scenes(CatalogSettings(str(folder / f"{made[0]['id']}.json"), V1), "33TWN", 2020, 0)
     assert [scene.item_id for scene in single.scenes] == [made[0]["id"]]
 
-    info = check_catalog(str(catalogue), V1)
+    info = check_catalog(CatalogSettings(str(catalogue), V1))
     assert info.identity.startswith(f"static:mine:{V1}:")
     shutil.copytree(tmp_path / "items", tmp_path / "elsewhere")
-    assert check_catalog(str(tmp_path / "elsewhere" / "root.json"), V1) == info
+    assert check_catalog(CatalogSettings(str(tmp_path / "elsewhere" / "root.json"), V1)) == info
     path = folder / f"{made[0]['id']}.json"
     path.write_text(path.read_text().replace("02.13", "02.14"))
-    assert check_catalog(str(catalogue), V1) != info
+    assert check_catalog(CatalogSettings(str(catalogue), V1)) != info
     with pytest.raises(InvalidInputError, match="of that collection"):
-        check_catalog(str(catalogue), "landsat")
+        check_catalog(CatalogSettings(str(catalogue), "landsat"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"type": "Polygon"}', '{"type": "FeatureCollection"}'])
@@ -350,10 +359,10 @@ def test_broken_files_are_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.json"
     path.write_text(text)
     with pytest.raises(InvalidInputError, match=r"broken\.json"):
-        check_catalog(str(path), V1)
+        check_catalog(CatalogSettings(str(path), V1))
 
 
 def test_a_folder_among_items_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     with pytest.raises(InvalidInputError, match=r"^A STAC file is a file of at most .* Received: .*a\.json"):
-        check_catalog(str(tmp_path), V1)
+        check_catalog(CatalogSettings(str(tmp_path), V1))

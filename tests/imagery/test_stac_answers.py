@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from beam_pipeline.imagery.catalog import find_scenes
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.stac_answers import check_landing_page, parse_next_link, parse_search_page
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parsing import MalformedError
@@ -59,7 +60,7 @@ def test_a_landing_page_that_is_none_names_its_field(
             return page
 
     with Answering([ITEM]) as server, pytest.raises(PermanentFault, match=f"(?s)no STAC.*{field}") as caught:
-        find_scenes(server.url, "sentinel-2-l2a", "33TWN", 2020, 0, retry=RetryPolicy(1))
+        find_scenes(CatalogSettings(server.url, "sentinel-2-l2a"), "33TWN", 2020, 0, retry=RetryPolicy(1))
     assert caught.value.reason == "not_stac"
 
 

@@ -14,6 +14,7 @@ import requests
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.api_access import ApiAccess
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.stac_io import RetryingStacIO
@@ -185,7 +186,9 @@ def test_an_api_does_not_lead_to_files(links: dict[str, str]) -> None:
             return page
 
     with Misleading([ITEM]) as server, pytest.raises(PermanentFault):
-        catalog.find_scenes(server.url, "sentinel-2-l2a", "33TWN", 2020, 0, retry=RetryPolicy(1))
+        catalog.find_scenes(
+            CatalogSettings(server.url, "sentinel-2-l2a"), "33TWN", 2020, 0, retry=RetryPolicy(1)
+        )
     for source in ("/etc/hostname", "file:///etc/hostname", "../x"):
         with pytest.raises(PermanentFault, match="refused_link"):
             RetryingStacIO(RetryPolicy(1), WEB).read_json(source)
@@ -237,7 +240,9 @@ def catalogue(folder: Path, links: list[dict[str, str]]) -> str:
 )
 def test_a_catalogue_on_disk_links_to_files(tmp_path: Path, href: str) -> None:
     with pytest.raises(InvalidInputError):
-        catalog.check_catalog(catalogue(tmp_path, [{"rel": "item", "href": href}]), "sentinel-2-l2a")
+        catalog.check_catalog(
+            CatalogSettings(catalogue(tmp_path, [{"rel": "item", "href": href}]), "sentinel-2-l2a")
+        )
 
 
 def test_a_catalogue_may_be_deep_and_may_turn_back_on_itself(tmp_path: Path) -> None:
@@ -246,5 +251,7 @@ def test_a_catalogue_may_be_deep_and_may_turn_back_on_itself(tmp_path: Path) -> 
         link = [{"rel": "child", "href": f"{number + 1}.json"}, {"rel": "child", "href": "catalog.json"}]
         os.replace(catalogue(tmp_path, link), tmp_path / f"{number}.json")
     (tmp_path / f"{depth}.json").write_text(json.dumps(ITEM))
-    info = catalog.check_catalog(catalogue(tmp_path, [{"rel": "child", "href": "0.json"}]), "sentinel-2-l2a")
+    info = catalog.check_catalog(
+        CatalogSettings(catalogue(tmp_path, [{"rel": "child", "href": "0.json"}]), "sentinel-2-l2a")
+    )
     assert info.kind == "static"

@@ -13,6 +13,7 @@ import shapely
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery import stac_io
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.labels.area_relations import MOST_MEMBERS
 from beam_pipeline.labels.extract import MOST_WAY_NODES, read_features
 from beam_pipeline.labels.feature import Feature, Found
@@ -31,7 +32,6 @@ ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 CHIP = ChipWindow(32632, 539_460, 5_220_060)
 LON, LAT = 9.5327, 47.1413  # the middle of CHIP
 ONCE = RetryPolicy(attempts=1)
-BOUNDS = (14.9, 46.8, 16.5, 47.9)
 
 
 def read(path: Path) -> Found[Feature]:
@@ -151,10 +151,10 @@ def test_an_answer_that_takes_much_memory_is_refused_unparsed(tmp_path: Path) ->
     with StacServer([]) as server:
         server.faults.append(Fault("/search", 200, text))
         with pytest.raises(PermanentFault, match=r"heavy_answer.* 256 MiB"):
-            find_scenes(server.url, "c", "33TWN", 2020, 0, retry=ONCE, tile_bounds=BOUNDS)
+            find_scenes(CatalogSettings(server.url, "c"), "33TWN", 2020, 0, retry=ONCE)
         server.faults.append(Fault("/v1", 200, text))
         with pytest.raises(InvalidInputError, match="256 MiB"):
-            check_catalog(server.url, "c", ONCE)
+            check_catalog(CatalogSettings(server.url, "c"), ONCE)
     with OverpassServer(OsmFile().write(tmp_path / "a.osm.pbf")) as overpass:
         overpass.refusals.append((200, {}, heavy_items(1, 1_800_000)))
         with pytest.raises(PermanentFault, match=r"heavy_answer.* 512 MiB"):
@@ -162,7 +162,7 @@ def test_an_answer_that_takes_much_memory_is_refused_unparsed(tmp_path: Path) ->
     path = tmp_path / "items.json"
     path.write_text(text)
     with pytest.raises(InvalidInputError, match="many small values") as caught:
-        check_catalog(str(path), "c")
+        check_catalog(CatalogSettings(str(path), "c"))
     assert "no JSON" not in str(caught.value)
 
 
@@ -191,10 +191,10 @@ def test_a_search_of_more_items_or_bytes_than_a_tile_has_is_given_up(monkeypatch
             server.faults += pages(server.url, 10)
             patch.setattr(stac_io, bound, most)
             with pytest.raises(PermanentFault, match="endless_search"):
-                find_scenes(server.url, "c", "33TWN", 2020, 0, retry=ONCE, tile_bounds=BOUNDS)
+                find_scenes(CatalogSettings(server.url, "c"), "33TWN", 2020, 0, retry=ONCE)
     with StacServer([]) as server:
         server.faults += pages(server.url, 10)
-        found = find_scenes(server.url, "c", "33TWN", 2020, 0, retry=ONCE, tile_bounds=BOUNDS)
+        found = find_scenes(CatalogSettings(server.url, "c"), "33TWN", 2020, 0, retry=ONCE)
     assert found.found == 100
 
 
@@ -213,5 +213,5 @@ def test_a_search_holds_no_more_than_two_pages_of_items() -> None:
     traffic = _Watched()
     with StacServer([]) as server:
         server.faults += pages(server.url, 12, ballast=1)
-        find_scenes(server.url, "c", "33TWN", 2020, 0, retry=ONCE, tile_bounds=BOUNDS, traffic=traffic)
+        find_scenes(CatalogSettings(server.url, "c"), "33TWN", 2020, 0, retry=ONCE, traffic=traffic)
     assert 10 <= traffic.most <= 40  # of 120; a page is held as it came, and as it was checked

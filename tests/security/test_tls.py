@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
@@ -82,10 +83,10 @@ def test_a_catalogue(trusted: bool, certificate: Path) -> None:
         wrapped(server.http_server, certificate)
         server.url = server.url.replace("http:", "https:")
         if trusted:
-            assert check_catalog(server.url, "sentinel-2-l2a", RETRY).kind == "api"
+            assert check_catalog(CatalogSettings(server.url, "sentinel-2-l2a"), RETRY).kind == "api"
             return
         with pytest.raises(InvalidInputError, match=r"untrusted.*certificate"):
-            check_catalog(server.url, "sentinel-2-l2a", RETRY)
+            check_catalog(CatalogSettings(server.url, "sentinel-2-l2a"), RETRY)
         assert server.requests == []
 
 

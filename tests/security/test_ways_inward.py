@@ -20,6 +20,7 @@ import requests
 from beam_pipeline import build_dataset
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.jobs.build.inputs import check_hosts
@@ -231,10 +232,10 @@ def test_an_api_that_leads_inward_is_refused_before_launch(
     leads = {"Location": inner.url("secret.tif")}
     with StacServer([ITEM]) as server:
         url = api_of_web(server)
-        assert check_catalog(url, COLLECTION, ONCE).kind == "api"
+        assert check_catalog(CatalogSettings(url, COLLECTION), ONCE).kind == "api"
         server.faults = [Answer(path, 307, headers=leads)]
         with pytest.raises(InvalidInputError, match=rf"refused_link.*{FLAG}"):
-            check_catalog(url, COLLECTION, ONCE)
+            check_catalog(CatalogSettings(url, COLLECTION), ONCE)
     assert inner.knocks == 0
 
 
@@ -246,7 +247,7 @@ def test_a_next_page_that_leads_inward(made_web: MadeWeb, inner: Counting, metho
         leads = {"Location": inner.url("secret.tif")}
         server.faults = [Answer("/search", 302, headers=leads, passing=1)]
         with pytest.raises(PermanentFault, match="refused_link"):
-            find_scenes(url, COLLECTION, "33TWN", 2020, 0, retry=ONCE)
+            find_scenes(CatalogSettings(url, COLLECTION), "33TWN", 2020, 0, retry=ONCE)
         assert len(server.searches) == 2
     assert inner.knocks == 0
 
@@ -256,10 +257,15 @@ def test_an_api_whose_name_resolves_inward_needs_the_flag(made_web: MadeWeb) -> 
     with StacServer([ITEM]) as server:
         server.url = url = of_web(server.url, "stac.example")
         with pytest.raises(InvalidInputError, match=f"refused_link.*{FLAG}"):
-            check_catalog(url, COLLECTION, ONCE)
+            check_catalog(CatalogSettings(url, COLLECTION), ONCE)
         assert server.requests == []
-        assert check_catalog(url, COLLECTION, ONCE, own_network=True).kind == "api"
-        assert find_scenes(url, COLLECTION, "33TWN", 2020, 0, retry=ONCE, own_network=True).found == 1
+        assert check_catalog(CatalogSettings(url, COLLECTION, own_network=True), ONCE).kind == "api"
+        assert (
+            find_scenes(
+                CatalogSettings(url, COLLECTION, own_network=True), "33TWN", 2020, 0, retry=ONCE
+            ).found
+            == 1
+        )
 
 
 @pytest.mark.parametrize("host", ["inside.example", "127.0.0.1"])
@@ -297,9 +303,9 @@ def test_the_flag_reaches_workers(tmp_path: Path) -> None:
     url = f"https://{WEB}/v1"
     given = parse_build_flags(flags(tmp_path, "--stac_url", url, FLAG))
     settings = pickle.loads(pickle.dumps(build_settings(*given)))
-    assert settings.reach == Reach(url, own_network=True)
+    assert settings.catalog.reach == Reach(url, own_network=True)
     without = build_settings(*parse_build_flags(flags(tmp_path, "--stac_url", str(tmp_path))))
-    assert without.reach == Reach("", own_network=False)
+    assert without.catalog.reach == Reach("", own_network=False)
 
 
 def test_a_catalogue_on_disk_names_no_metadata_service(

@@ -57,14 +57,11 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
         with Progress(None, "asking the catalogue"):
-            catalogue = check_catalog(
-                settings.stac_url, settings.collection, traffic=traffic, own_network=settings.own_network
-            )
-            return catalogue.identity
+            return check_catalog(settings.catalog, traffic=traffic).identity
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
-            f"Received: {settings.stac_url}"
+            f"Received: {settings.catalog.url}"
         ) from fault
 
 
@@ -82,7 +79,7 @@ def check_reach(settings: BuildSettings, dataflow: bool) -> None:
     for flag, paths, advice in (
         ("--output", [settings.output], "a gs:// folder"),
         ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
-        ("--stac_url", [settings.stac_url], "the https:// URL of a STAC API"),
+        ("--stac_url", [settings.catalog.url], "the https:// URL of a STAC API"),
     ):
         here = [path for path in paths if "://" not in path or path.startswith("file://")]
         if here and dataflow:

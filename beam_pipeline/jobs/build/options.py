@@ -9,6 +9,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.runners import (
     SEEDS,
@@ -230,8 +231,9 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         years=parse_years(given.years or "2017-2020"),
         seed=given.seed,
         cells_per_shard=given.cells_per_shard,
-        stac_url=given.stac_url or EARTH_SEARCH_URL,
-        collection=given.collection or "sentinel-2-l2a",
+        catalog=CatalogSettings(
+            given.stac_url or EARTH_SEARCH_URL, given.collection or "sentinel-2-l2a", given.allow_own_network
+        ),
         max_scene_cloud=given.max_scene_cloud,
         filters=FilterSettings(
             max_bad_fraction=given.max_bad_fraction,
@@ -248,7 +250,6 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         ontology_json=_ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
-        own_network=given.allow_own_network,
     )
 
 

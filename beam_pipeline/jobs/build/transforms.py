@@ -19,7 +19,6 @@ import apache_beam as beam
 from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
-from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
 from beam_pipeline.dataset.assemble import YearScenes, assemble_unit
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
@@ -149,7 +148,7 @@ class _FindScenes(Stage):
     def setup(self) -> None:
         super().setup()
         self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.reach
+            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
         )
 
     def teardown(self) -> None:
@@ -187,15 +186,12 @@ class _FindScenes(Stage):
     def _search(self, tile: str, year: int) -> SceneList:
         settings = self.settings
         found = find_scenes(
-            settings.stac_url,
-            settings.collection,
+            settings.catalog,
             tile,
             year,
-            tile_bounds=tile_lonlat_bounds(tile),
             seed=settings.seed,
             max_scene_cloud=settings.max_scene_cloud,
             traffic=self.traffic,
-            own_network=settings.own_network,
         )
         found = refuse_contradicted(found, self._reader)
         if not found.scenes:
@@ -240,7 +236,7 @@ class _ReadChips(_UnitStage):
     def setup(self) -> None:
         super().setup()
         self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.reach
+            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
         )
 
     def teardown(self) -> None:
@@ -277,16 +273,7 @@ class _ReadChips(_UnitStage):
             return YearScenes(ref.year, None, ref.failure)
         found = SceneList.from_json(self.folder.read_text(ref.file))
         try:
-            settings = self.settings
-            bounds = tile_lonlat_bounds(found.tile)
-            found = sign_scenes(
-                found,
-                settings.stac_url,
-                settings.collection,
-                tile_bounds=bounds,
-                traffic=self.traffic,
-                own_network=settings.own_network,
-            )
+            found = sign_scenes(found, self.settings.catalog, traffic=self.traffic)
         except Exception as error:
             return YearScenes(ref.year, None, describe(error))
         return YearScenes(ref.year, found)

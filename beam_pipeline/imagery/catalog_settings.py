@@ -1,0 +1,72 @@
+"""Which catalogue the user chose, and how it may be asked."""
+
+import dataclasses
+import os
+import urllib.parse
+import urllib.request
+from typing import Literal
+
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.reach import Reach
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogSettings:
+    """Which catalogue the user chose, and how it may be asked; small and picklable.
+
+    Attributes:
+        url: URL of a STAC API, or path of a catalogue, folder of items, item collection or item on disk.
+        collection: Its collection of Sentinel-2 L2A.
+        own_network: Whether hosts of inner networks may be asked; see `Reach`.
+    """
+
+    url: str
+    collection: str
+    own_network: bool = False
+
+    @property
+    def reach(self) -> Reach:
+        """What may be asked for the catalogue's answers and files."""
+        return Reach.of_catalogue(self.url, self.own_network)
+
+    @property
+    def local_path(self) -> str | None:
+        """The path of a catalogue on disk, None for the URL of an API.
+
+        Raises:
+            InvalidInputError: It is neither, or there is nothing at the path.
+        """
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+        except ValueError as error:
+            raise InvalidInputError(f"This is no URL: {error}. Received: {self.url}") from error
+        if parts.scheme in ("http", "https"):
+            if not parts.hostname:
+                raise InvalidInputError(f"The URL of a STAC API needs a host. Received: {self.url}")
+            return None
+        if parts.scheme not in ("", "file"):
+            raise InvalidInputError(
+                f"A catalogue is the http(s) URL of a STAC API or a path on disk. Received: {self.url}"
+            )
+        path = urllib.request.url2pathname(parts.path) if parts.scheme else self.url
+        if not path or not os.path.exists(path):
+            raise InvalidInputError(
+                f"There is no such file or folder; the URL of a STAC API begins with https://. Received: {self.url!r}"
+            )
+        return path
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogInfo:
+    """A catalogue that was looked at and can be used.
+
+    Attributes:
+        kind: "api" or "static".
+        collection: The collection's id.
+        identity: Names the catalogue in a dataset's fingerprint. Of an API: URL and collection. Of a static
+            catalogue: "static:", its name, the collection and a hash of its items, the same wherever it lies.
+    """
+
+    kind: Literal["api", "static"]
+    collection: str
+    identity: str
