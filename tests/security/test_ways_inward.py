@@ -66,11 +66,25 @@ METADATA = [
 class Counting(FolderServer):
     """Counts whoever connects, whatever is asked."""
 
-    knocks = 0
+    def __init__(self, folder: Path) -> None:
+        self._callers: list[int] = []
+        self._own: set[int] = set()
+        super().__init__(folder)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        self.knocks += 1
-        return super().get_request()
+        accepted, caller = super().get_request()
+        self._callers.append(caller[1])
+        return accepted, caller
+
+    @property
+    def knocks(self) -> int:
+        """How many connected until now: connections are accepted in turn, so a call of ours comes after theirs."""
+        with socket.create_connection(("127.0.0.1", self.server_address[1])) as call:
+            port = call.getsockname()[1]
+            self._own.add(port)
+            while port not in self._callers:
+                time.sleep(0.001)
+        return sum(caller not in self._own for caller in self._callers)
 
 
 @pytest.fixture
