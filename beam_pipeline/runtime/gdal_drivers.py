@@ -26,9 +26,10 @@ KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
 
 
 def gdal_options(**options: Any) -> rasterio.Env:
-    """Returns a context in which options of GDAL hold.
+    """Returns a context in which options of GDAL hold; whatever asks GDAL for anything is done in one.
 
-    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs.
+    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs and
+    which fails where `AWS_PROFILE` or ~/.aws/config is not as boto3 wants it.
 
     Args:
         options: By GDAL's names.
@@ -37,8 +38,7 @@ def gdal_options(**options: Any) -> rasterio.Env:
 
 
 def _take_away_others() -> None:
-    # rasterio's own context: AWS settings that boto3 refuses, on which drawing would fail later, fail here.
-    with rasterio.Env() as env:
+    with gdal_options() as env:
         _deregister(env.drivers().keys() - KEPT)
         left = sorted(env.drivers().keys() - KEPT)
     if left:
