@@ -6,9 +6,6 @@ from pathlib import Path
 
 _GONE = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 
-NO_AWS = {"AWS_PROFILE": "nobody", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-"""Settings of AWS that boto3 refuses, and keys by which rasterio, left to itself, would ask it."""
-
 _UNKNOWN_USER = """
 import pwd
 
@@ -73,6 +70,7 @@ def hostile_environment(folder: Path) -> dict[str, str]:
         "PROJ_LIB": "/none",
         "PROJ_DATA": "/none",
         "PROJ_NETWORK": "ON",
-        **NO_AWS,
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
         "OMP_NUM_THREADS": "garbage",
     }

@@ -20,7 +20,7 @@ from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import shown
 from beam_pipeline.runtime.gate_server import REFUSED, TIMED_OUT
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.http_session import bounded_session
 from beam_pipeline.runtime.reach import WEB, Reach, why_closed
 from beam_pipeline.runtime.retries import RetryAfterFault, retry_after_s
@@ -314,7 +314,7 @@ def _is_sound_header(header: bytes, size: int | None) -> bool:
     if not header:
         return False  # an empty MemoryFile is one to be written
     try:
-        with gdal_options(), rasterio.MemoryFile(header) as memory, memory.open(driver="GTiff"):
+        with rasterio.MemoryFile(header) as memory, memory.open(driver="GTiff"):
             return True
     except RasterioError:
         return False

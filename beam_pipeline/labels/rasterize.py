@@ -24,7 +24,7 @@ from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLA
 from beam_pipeline.labels.ontology import Layer, NoneRule, Ontology
 from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import rasterio
 
 Mask = npt.NDArray[np.bool_]
 
@@ -180,14 +180,13 @@ def _burn(parts_of: Mapping[Kind, Sequence[Geometries]], chip: ChipWindow, layer
     side = SIZE + 2 * pad
     raster = np.zeros((side, side), dtype=np.uint8)
     transform = Affine(PIXEL_M, 0, chip.left - pad * PIXEL_M, 0, -PIXEL_M, chip.top + pad * PIXEL_M)
-    with gdal_options():
-        for kind, parts in parts_of.items():
-            rasterio.features.rasterize(
-                [({"type": _MULTI[kind], "coordinates": _coordinates(np.concatenate(parts))}, 1)],
-                out=raster,
-                transform=transform,
-                all_touched=layer.all_touched or kind == "line",
-            )
+    for kind, parts in parts_of.items():
+        rasterio.features.rasterize(
+            [({"type": _MULTI[kind], "coordinates": _coordinates(np.concatenate(parts))}, 1)],
+            out=raster,
+            transform=transform,
+            all_touched=layer.all_touched or kind == "line",
+        )
     lit: Mask = raster.view(np.bool_)
     if layer.dilation_m:
         lit = dilate(lit, layer.dilation_m)

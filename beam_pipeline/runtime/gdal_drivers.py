@@ -26,7 +26,7 @@ KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
 
 
 def gdal_options(**options: Any) -> rasterio.Env:
-    """Returns a context in which options of GDAL hold; whatever asks GDAL for anything is done in one.
+    """Returns a context in which options of GDAL hold.
 
     Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs and
     which fails where `AWS_PROFILE` or ~/.aws/config is not as boto3 wants it.
@@ -35,6 +35,16 @@ def gdal_options(**options: Any) -> rasterio.Env:
         options: By GDAL's names.
     """
     return rasterio.Env(session=DummySession(), **options)
+
+
+def require_drawing() -> None:
+    """Fails where drawing would: rasterio opens a session of AWS for it, whatever context it is drawn in.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: AWS keys are set, and boto3 refuses `AWS_PROFILE` or another setting.
+    """
+    with rasterio.Env():
+        pass
 
 
 def _take_away_others() -> None:
@@ -70,4 +80,4 @@ def _deregister(names: set[str]) -> None:
 
 _take_away_others()
 
-__all__ = ["KEPT", "gdal_options", "rasterio"]
+__all__ = ["KEPT", "gdal_options", "rasterio", "require_drawing"]

@@ -64,7 +64,7 @@ def test_bad_input_gets_a_sentence(error: Exception, capsys: pytest.CaptureFixtu
 
 
 def test_aws_settings_that_boto3_refuses_get_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """Beam asks boto3 for s3://."""
+    """Rasterio asks boto3 where AWS keys are in the environment."""
     assert run_program(failing(ProfileNotFound(profile="nobody")), interrupted="") == 2
     assert "AWS settings cannot be used: The config profile (nobody)" in capsys.readouterr().err
 

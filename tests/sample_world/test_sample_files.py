@@ -21,7 +21,6 @@ from beam_pipeline.sample_world.__main__ import main
 from beam_pipeline.sample_world.scenes import GSD
 from beam_pipeline.sample_world.stac import ASSET_KEYS
 from beam_pipeline.sample_world.weather import PASSES
-from tests.hostile_environment import NO_AWS
 from tests.shared_data import shared
 
 CELLS = 4
@@ -29,10 +28,7 @@ CELLS = 4
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> SampleWorld:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in NO_AWS.items():  # which it has no use for
-            patch.setenv(name, value)
-        return make_sample_world(tmp_path_factory.mktemp("sample") / "world", cells=CELLS)
+    return make_sample_world(tmp_path_factory.mktemp("sample") / "world", cells=CELLS)
 
 
 @pytest.fixture(scope="module")
