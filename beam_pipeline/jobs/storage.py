@@ -16,7 +16,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.local_files import delete_path, matching_files, named_files
-from beam_pipeline.runtime.regular_files import irregular_files, open_regular, read_regular, size_of
+from beam_pipeline.runtime.regular_files import (
+    MOST_BYTES,
+    irregular_files,
+    open_regular,
+    read_regular,
+    size_of,
+)
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
 
@@ -267,11 +273,13 @@ def read_given_text(path: str, flag: str) -> str:
         flag: The flag that it was given by, for messages.
 
     Raises:
-        InvalidInputError: It cannot be read.
+        InvalidInputError: It cannot be read, or has more than `MOST_BYTES`.
     """
     try:
         with open_bytes(path) as file:  # whatever it is: a person may give a link or a pipe
-            content: bytes = file.read()
+            content: bytes = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise InvalidInputError(f"it has more than {MOST_BYTES >> 20} MiB")
         return content.decode("utf-8-sig")
     except Exception as error:
         # More than faults: each cloud's client has classes of its own.

@@ -197,12 +197,23 @@ def _require_layout(classes: h5py.Dataset, latitudes: h5py.Dataset, longitudes: 
             raise RasterioIOError("lat and lon must be lists of floating-point numbers")
         if not 2 <= coordinate.size <= _MOST_VALUES:
             raise RasterioIOError(f"lat and lon must have 2 to {_MOST_VALUES} values")
+        if not _is_in_degrees(coordinate):
+            raise RasterioIOError("lat and lon must be in degrees, without scale and offset")
     if classes.chunks is None:
         raise RasterioIOError(f"{CLASSES} must be stored in chunks, as ESA ships it")
     for variable in (classes, latitudes, longitudes):
         size = int(np.prod(variable.chunks or (0,), dtype=float)) * variable.dtype.itemsize
         if size > _MOST_CHUNK_BYTES:
             raise RasterioIOError(f"a chunk must have at most {_MOST_CHUNK_BYTES >> 20} MiB")
+
+
+def _is_in_degrees(coordinate: h5py.Dataset) -> bool:
+    unit = coordinate.attrs.get("units")
+    return (
+        _number(coordinate, "scale_factor", 1) == 1
+        and _number(coordinate, "add_offset", 0) == 0
+        and (unit is None or _text(unit).startswith("degree"))
+    )
 
 
 def _is_of_dimension(coordinate: h5py.Dataset, classes: h5py.Dataset, axis: int) -> bool:
@@ -239,6 +250,8 @@ def _transform(latitudes: npt.NDArray[np.float64], longitudes: npt.NDArray[np.fl
 
 def _number(variable: h5py.Dataset, attribute: str, default: float | None) -> float | None:
     value = variable.attrs.get(attribute)
+    if np.iscomplexobj(value):
+        raise RasterioIOError(f"{attribute} must be a real number")
     return default if value is None else float(np.asarray(value).reshape(-1)[0])
 
 

@@ -5,6 +5,7 @@
 | `OF_RASTERS`, `OF_PROGRAMS` | our value, whatever was there |
 | `REMOVED`; what begins as in `REMOVED_PREFIXES` but not as in `KEPT_PREFIXES` | nothing: the default holds |
 | `DATA_FOLDERS` | nothing where rasterio brings its own data, as its wheels do |
+| `THREADS` | nothing where it is no number |
 | `no_grpc_proxy` | this machine's own addresses are reached without a proxy |
 
 All else is the user's: proxies, certificates, credentials, devices, threads, memory, logging, where temporary files and
@@ -42,6 +43,9 @@ REMOVED = frozenset(
         # Other arithmetic than that of the same command without them.
         "TF_ENABLE_ONEDNN_OPTS",
         "TF_XLA_FLAGS",
+        "TF_DETERMINISTIC_OPS",
+        "TF_CUDNN_DETERMINISTIC",
+        "TF_ENABLE_AUTO_MIXED_PRECISION",
         "NVIDIA_TF32_OVERRIDE",
         "JAX_ENABLE_X64",
         "JAX_DEFAULT_DTYPE_BITS",
@@ -62,6 +66,9 @@ REMOVED = frozenset(
         "PYTHONWARNINGS",
     }
 )
+
+THREADS = frozenset({"TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"})
+"""Numbers; TensorFlow ends the process at one that is less than 0."""
 
 REMOVED_PREFIXES = (
     "GDAL_",
@@ -102,8 +109,9 @@ def settle_environment(environment: MutableMapping[str, str] = os.environ) -> No
     """
     if "error" in environment.get("PYTHONWARNINGS", ""):
         warnings.simplefilter("default")  # shows them still
-    for name in REMOVED & environment.keys():
-        del environment[name]
+    for name in (REMOVED | THREADS) & environment.keys():
+        if name in REMOVED or not environment[name].isdecimal():
+            del environment[name]
     environment.update(OF_PROGRAMS)
     # Beam's workers on this machine and their launcher talk by gRPC, which would ask a proxy for them.
     given = next((environment[name] for name in _NO_PROXY if environment.get(name)), "")

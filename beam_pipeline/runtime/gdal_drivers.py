@@ -28,7 +28,8 @@ KEPT = frozenset({"COG", "GTiff", "MEM", "PNG"})
 def gdal_options(**options: Any) -> rasterio.Env:
     """Returns a context in which options of GDAL hold.
 
-    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs.
+    Where AWS keys are in the environment, rasterio's own opens a session of AWS each time, which no file here needs and
+    which fails where `AWS_PROFILE` or ~/.aws/config is not as boto3 wants it.
 
     Args:
         options: By GDAL's names.
@@ -36,9 +37,18 @@ def gdal_options(**options: Any) -> rasterio.Env:
     return rasterio.Env(session=DummySession(), **options)
 
 
+def require_drawing() -> None:
+    """Fails where drawing would: rasterio opens a session of AWS for it, whatever context it is drawn in.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: AWS keys are set, and boto3 refuses `AWS_PROFILE` or another setting.
+    """
+    with rasterio.Env():
+        pass
+
+
 def _take_away_others() -> None:
-    # rasterio's own context: AWS settings that boto3 refuses, on which drawing would fail later, fail here.
-    with rasterio.Env() as env:
+    with gdal_options() as env:
         _deregister(env.drivers().keys() - KEPT)
         left = sorted(env.drivers().keys() - KEPT)
     if left:
@@ -70,4 +80,4 @@ def _deregister(names: set[str]) -> None:
 
 _take_away_others()
 
-__all__ = ["KEPT", "gdal_options", "rasterio"]
+__all__ = ["KEPT", "gdal_options", "rasterio", "require_drawing"]

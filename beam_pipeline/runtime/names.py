@@ -8,10 +8,11 @@ _ROOT_OF_URLS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://+")
 
 
 def path_name(text: str) -> str:
-    """Returns a path, with `~` written out where the shell left it.
+    """Returns a path, with `~` and `~user` written out where the shell left them.
 
     Args:
-        text: A path or a URL. A folder that is itself called `~` is given as `./~`.
+        text: A path or a URL. A folder that is itself called `~` is given as `./~`. Where nobody is called so, `~user`
+            is a name, as to the shell.
 
     Raises:
         argparse.ArgumentTypeError: It is empty or no UTF-8, which TensorFlow and JSON cannot hold, or no home is known.
@@ -26,10 +27,8 @@ def path_name(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"holds bytes that are no UTF-8. Rename the file or folder. Received: {text}"
         ) from error
-    if text != "~" and not text.startswith("~/"):
-        return text
     expanded = os.path.expanduser(text)
-    if expanded == text:
+    if expanded == text and (text == "~" or text.startswith("~/")):
         raise argparse.ArgumentTypeError(f"begins with ~, and no home folder is known. Received: {text}")
     return expanded
 

@@ -52,7 +52,9 @@ def run_program(
                     file=sys.stderr,
                 )
                 return STORAGE_FAILED
-            if type(error).__module__.startswith("botocore"):  # which rasterio asks where AWS keys are set
+            if type(error).__module__.startswith(
+                "botocore"
+            ):  # which rasterio asks where AWS keys are set, and Beam
                 print(
                     f"error: AWS settings cannot be used: {shown(str(error))}. Mend or unset them",
                     file=sys.stderr,

@@ -39,6 +39,9 @@ _EMBEDDING = (
 )
 """Networks whose addresses hold an IPv4 address, and how many bits follow it. Source: RFC 4291, 2765, 6052, 3056."""
 
+_IPV6_WEB = ipaddress.IPv6Network("2000::/3")
+"""All addresses of IPv6 that are given out for the web; site-local ones and the like lie beyond. Source: RFC 4291."""
+
 _METADATA = tuple(
     ipaddress.ip_address(address)
     for address in (
@@ -223,6 +226,8 @@ def _network_of_address(address: _Address) -> Network:
             address = ipaddress.IPv4Address(int(address) >> bits_after & 0xFFFF_FFFF)
     if address.is_link_local or address in _METADATA:
         return "never"
+    if address.version == 6 and address not in _IPV6_WEB:
+        return "inner"
     return "web" if address.is_global and not address.is_multicast else "inner"
 
 

@@ -68,4 +68,4 @@ def write_whole(path: str, chunks: Iterable[bytes]) -> None:
 def _require_file(path: str) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         code = errno.EISDIR if os.path.isdir(path) else errno.EEXIST
-        raise OSError(code, "Not a regular file. Give the name of a file", path)
+        raise OSError(code, "Not a regular file", path)

@@ -17,6 +17,7 @@ from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import write_cells_csv
 from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.gdal_drivers import require_drawing
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.sample_world.extract import write_extract
@@ -119,6 +120,7 @@ def make_sample_world(
     parameters = {"version": VERSION, "cells": cells, "seed": seed, "full_tiles": full_tiles}
     if _is_made(directory, parameters):
         return world
+    require_drawing()
     directory.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:

@@ -82,10 +82,12 @@ def _load(file: io.BufferedReader, path: str, run: RunInfo) -> HRNetSegmenter:
 
 
 def _require_file(path: str, folder: str) -> None:
-    if not path.endswith(".keras") or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+    is_folder = tf.io.gfile.isdir(path)
+    if is_folder or not path.endswith(".keras") or not tf.io.gfile.exists(path):
         found = sorted(name for name in tf.io.gfile.listdir(folder) if name.endswith(".keras"))
         raise InvalidInputError(
-            f"--checkpoint must be best, last or the path of a .keras file that is there. Received: {path}. "
+            f"--checkpoint must be best, last or the path of a .keras file that is there. Received: {path}"
+            f"{', which is a folder' if is_folder else ''}. "
             f"{folder} holds {', '.join(found) or 'no checkpoint yet: train it first'}."
         )
 

@@ -135,6 +135,7 @@ def test_names_and_scales_of_dimensions_lead_nowhere(tmp_path: Path) -> None:
     [
         ({"scale_factor": 2.0}, "another scale or offset"),
         ({"add_offset": np.int16(1)}, "another scale or offset"),
+        ({"add_offset": 1j}, "add_offset must be a real number"),
         ({"_FillValue": np.uint8(210)}, "another value of no data"),
         ({"missing_value": np.uint8(210), "_FillValue": None}, "another value of no data"),
         ({"valid_max": np.int32(209)}, "another mask"),
@@ -152,6 +153,20 @@ def test_what_changes_or_hides_classes_is_refused(
             else:
                 file["lccs_class"].attrs[name] = value
     with pytest.raises(InvalidInputError, match=says):
+        inspect_land_cover(str(path))
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "attribute", "value"),
+    [("lat", "scale_factor", 2.0), ("lon", "add_offset", 1.0), ("lon", "units", "radians")],
+)
+def test_what_moves_the_map_is_refused(
+    tmp_path: Path, coordinate: str, attribute: str, value: float | str
+) -> None:
+    path = write_like_esa(tmp_path / "map.nc")
+    with h5py.File(path, "r+") as file:
+        file[coordinate].attrs[attribute] = value
+    with pytest.raises(InvalidInputError, match="must be in degrees, without scale and offset"):
         inspect_land_cover(str(path))
 
 

@@ -28,6 +28,11 @@ HOSTILE = {
     "GDAL_DRIVER_PATH": "/opt/plugins",
     "OSR_DEFAULT_AXIS_MAPPING_STRATEGY": "AUTHORITY_COMPLIANT",
     "CPL_VSIL_CURL_USE_HEAD": "NO",
+    "TF_DETERMINISTIC_OPS": "x",
+    "TF_CUDNN_DETERMINISTIC": "1",
+    "TF_ENABLE_AUTO_MIXED_PRECISION": "1",
+    "TF_NUM_INTEROP_THREADS": "many",
+    "TF_NUM_INTRAOP_THREADS": "-5",
 }
 
 THE_USERS = {
@@ -74,6 +79,12 @@ def test_a_program_of_others_keeps_what_rasters_do_not_need() -> None:
     )
     assert {name: environment[name] for name in others} == {name: HOSTILE[name] for name in others}
     assert "GTIFF_POINT_GEO_IGNORE" not in environment
+
+
+def test_a_number_of_threads_is_the_users() -> None:
+    environment = {"TF_NUM_INTRAOP_THREADS": "2"}
+    settle_environment(environment)
+    assert environment["TF_NUM_INTRAOP_THREADS"] == "2"
 
 
 def test_what_a_user_reaches_directly_stays_so() -> None:

@@ -1,10 +1,13 @@
 """Names of files as people type them."""
 
 import argparse
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
+from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles, expand_globs, read_given_text
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
@@ -16,6 +19,8 @@ def test_home_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder_name("~") == "/home/of/mine"
     assert path_names("~/a,b~,~/c*") == ("/home/of/mine/a", "b~", "/home/of/mine/c*")
     assert path_name("./~") == "./~"
+    assert path_name("~root/a") == os.path.join(pwd.getpwnam("root").pw_dir, "a")
+    assert path_name("~nobody-is-called-so/a") == "~nobody-is-called-so/a"
 
 
 @pytest.mark.parametrize("text", ["/", "//", "gs://", "gs:///"])
@@ -76,3 +81,9 @@ def test_a_mark_before_a_text_is_passed_over(tmp_path: Path) -> None:
     path.write_bytes("{}".encode("utf-16"))
     with pytest.raises(InvalidInputError, match=r"--area cannot be read: .* Give a UTF-8 text"):
         read_given_text(str(path), "--area")
+
+
+def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "MOST_BYTES", 1 << 20)
+    with pytest.raises(InvalidInputError, match=r"--cells cannot be read: it has more than 1 MiB"):
+        read_given_text("/dev/zero", "--cells")

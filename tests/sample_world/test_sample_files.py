@@ -21,6 +21,7 @@ from beam_pipeline.sample_world.__main__ import main
 from beam_pipeline.sample_world.scenes import GSD
 from beam_pipeline.sample_world.stac import ASSET_KEYS
 from beam_pipeline.sample_world.weather import PASSES
+from tests.failing_disk import no_file_above
 from tests.shared_data import shared
 
 CELLS = 4
@@ -308,3 +309,10 @@ def test_surveys_are_windows_of_the_real_products(tiny: SampleWorld, tmp_path: P
     assert east > max(c.max_lon for c in cells) + 0.02
     assert south < min(c.min_lat for c in cells) - 0.02
     assert north > max(c.max_lat for c in cells) + 0.02
+
+
+def test_a_disk_that_is_full_gets_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with no_file_above(40_000):  # as some rasters are, and the extract is not
+        assert main(["--cells=1", f"--output={tmp_path}/world"]) == 1
+    assert "error: the storage cannot be used any more: [Errno 27] File too large" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from beam_pipeline.jobs.build.progress import show_progress
 from beam_pipeline.jobs.runners import is_dataflow, make_pipeline, runs_locally
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.gdal_drivers import require_drawing
 
 
 def build_dataset(given: Any, options: PipelineOptions) -> int:
@@ -33,6 +34,8 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
+    if runs_locally(options):
+        require_drawing()
     pipeline = make_pipeline(options)
     settings = prepare_build(given, options)
     build_graph(pipeline, settings)

@@ -241,7 +241,15 @@ def test_a_run_without_the_checkpoint(run_folder, dataset_folder, capsys):
     message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", "nowhere")
     assert "Received: nowhere" in message
     message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", run_folder)
-    assert f"the path of a .keras file that is there. Received: {run_folder}." in message
+    assert f"the path of a .keras file that is there. Received: {run_folder}, which is a folder." in message
+
+
+def test_a_folder_in_the_place_of_a_checkpoint(run_folder, dataset_folder, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    (folder / "best.keras").unlink()
+    (folder / "best.keras").mkdir()
+    assert "best.keras, which is a folder." in failure(capsys, "--run", folder, "--data", dataset_folder)
 
 
 def test_a_damaged_checkpoint(run_folder, dataset_folder, tmp_path, capsys):
