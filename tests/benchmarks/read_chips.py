@@ -293,7 +293,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a bound is missed")
-    parser.add_argument("--repeats", type=int, default=3, help="passes of each of our ways")
+    parser.add_argument("--repeats", type=int, default=7, help="passes of each of our ways")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "read_chips_scene")
     args = parser.parse_args()
     make_scene(args.cache)
