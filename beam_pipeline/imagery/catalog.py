@@ -13,7 +13,14 @@ from pystac_client import Client, Modifiable
 from pystac_client.errors import ClientTypeError
 
 from beam_pipeline.imagery.api_access import ApiAccess
-from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote, deduplicate, order_scenes
+from beam_pipeline.imagery.scenes import (
+    Scene,
+    SceneList,
+    SceneNote,
+    deduplicate,
+    order_scenes,
+    without_cloudy,
+)
 from beam_pipeline.imagery.stac_answers import check_landing_page
 from beam_pipeline.imagery.stac_io import RetryingStacIO
 from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, sensing_time, tile_of_item
@@ -209,7 +216,9 @@ def sign_scenes(
             signed.setdefault(scene.item_id, scene.assets)
 
     def sign(stored: Scene) -> Scene:
-        scene = dataclasses.replace(stored, assets=signed.get(stored.item_id, {}))
+        scene = dataclasses.replace(
+            stored, assets=signed.get(stored.item_id, {}), earlier=tuple(map(sign, stored.earlier))
+        )
         if scene.without_secrets() != stored:
             raise TransientFault(
                 "unsigned",
@@ -268,22 +277,16 @@ def _scene_list(
             parsed.append(parse_item(item, tile, base_href, reach))
         except PermanentFault as fault:
             refused.append(SceneNote.of(item_id, fault))
-    latest, duplicates = deduplicate(parsed)
-    clear = [scene for scene in latest if not _too_cloudy(scene, max_scene_cloud)]
+    latest = deduplicate(parsed)
+    clear = without_cloudy(latest, max_scene_cloud)
     return SceneList(
         tile=tile,
         year=year,
         scenes=tuple(order_scenes(clear, seed, tile, year)),
         refused=tuple(sorted(refused)),
         found=len(seen),
-        duplicates=len(duplicates),
+        duplicates=len(parsed) - len(latest),
         dropped_cloud=len(latest) - len(clear),
-    )
-
-
-def _too_cloudy(scene: Scene, max_scene_cloud: float | None) -> bool:
-    return (
-        max_scene_cloud is not None and scene.cloud_cover is not None and scene.cloud_cover > max_scene_cloud
     )
 
 
