@@ -1,6 +1,5 @@
 """What the numbers of an asset mean: which of them are no data, and that the others are DN."""
 
-import dataclasses
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,69 +22,75 @@ Source: the files of Earth Search's collections, and those of hosts that copy ES
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class NoData:
-    """How a file marks pixels that are no data, besides by 0.
+def check_scale(dataset: Any, band: str, name: str) -> None:
+    """Checks that the numbers of an asset are what they are taken for.
 
-    Attributes:
-        value: The number that stands for no data; None for none but 0.
-        has_mask: Whether the file holds a mask.
+    Args:
+        dataset: The asset, open.
+        band: One of `BANDS`, or "SCL".
+        name: Of the asset, for messages.
+
+    Raises:
+        PermanentFault: "wrong_scale".
+    """
+    known = (PLAIN,) if band == SCL else DN_SCALES
+    found = dataset.scales[0], dataset.offsets[0]
+    # They are texts in the file.
+    if not any(np.allclose(found, one, rtol=1e-6, atol=1e-12) for one in known):
+        raise PermanentFault(
+            "wrong_scale",
+            f"{name} must hold {'classes' if band == SCL else f'DN of 1/{REFLECTANCE_SCALE}'}. "
+            f"Received: scale {found[0]:g}, offset {found[1]:g}",
+        )
+
+
+def nodata_value(dataset: Any) -> int | None:
+    """Returns the number, other than 0, by which an open file of unsigned integers says that a pixel is no data."""
+    value = dataset.nodata
+    # It may be one that no pixel can have, such as -9999 or NaN.
+    is_pixel = value is not None and value in range(1, np.iinfo(dataset.dtypes[0]).max + 1)
+    return int(value) if is_pixel else None
+
+
+class PixelReader:
+    """Reads pixels of one file, with 0 for those that the file marks as no data.
+
+    Whether it holds a mask is found out once, after pixels have been read: a header that did not come whole seems to
+    have none. To ask has GDAL look at every directory of the file, after which it must not be asked where a block
+    lies: of one that it cannot find it then says that it is not stored.
+
+    Args:
+        nodata: As `nodata_value` gives it.
     """
 
-    value: int | None = None
-    has_mask: bool = False
+    def __init__(self, nodata: int | None) -> None:
+        self._nodata = nodata
+        self._has_mask: bool | None = None
 
     @property
     def requests(self) -> int:
-        """How many requests a host gets for each reading: of the pixels, and of the mask where there is one."""
-        return 2 if self.has_mask else 1
+        """How many requests a host gets for a reading: of the pixels, and of the mask where there is one."""
+        return 2 if self._has_mask else 1
 
     def read(self, dataset: Any, **where: Any) -> Pixels:
-        """Reads pixels, with 0 for those that are no data.
+        """Reads a part of the file.
 
         Args:
             dataset: The file, or an overview of it, open.
             where: `window` or `out_shape`, as rasterio has them.
 
         Returns:
-            (H, W), masked where the file marks pixels; a plain array where none of these is.
+            (H, W), masked where the file marks pixels; a plain array where it marks none of these.
         """
         pixels: Pixels = dataset.read(1, **where)
+        if self._has_mask is None:
+            self._has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
         marked = np.zeros(pixels.shape, np.bool_)
-        if self.value is not None:
-            marked |= pixels == self.value
-        if self.has_mask:
+        if self._nodata is not None:
+            marked |= pixels == self._nodata
+        if self._has_mask:
             marked |= dataset.read_masks(1, **where) == 0
         if not marked.any():
             return pixels
         pixels[marked] = 0
         return np.ma.MaskedArray(pixels, marked)
-
-
-def no_data_of(dataset: Any, band: str, name: str) -> NoData:
-    """Finds how a file marks pixels that are no data; reads no pixel and no mask.
-
-    It may ask a host where the header is scattered over the file, so it is not for every opening.
-
-    Args:
-        dataset: The file, just opened.
-        band: Key of `PIXEL_SIZE_M`.
-        name: Of the asset, for messages.
-
-    Raises:
-        PermanentFault: "wrong_scale": its numbers are no DN.
-    """
-    known = (PLAIN,) if band == SCL else DN_SCALES
-    found = dataset.scales[0], dataset.offsets[0]
-    # A text in the file becomes a float.
-    if not any(np.allclose(found, scale_and_offset, rtol=1e-6, atol=1e-12) for scale_and_offset in known):
-        raise PermanentFault(
-            "wrong_scale",
-            f"{name} must hold {'classes' if band == SCL else f'DN of 1/{REFLECTANCE_SCALE}'}. "
-            f"Received: scale {found[0]:g}, offset {found[1]:g}",
-        )
-    value = dataset.nodata
-    # Such as -9999 or NaN, which no pixel of an unsigned file is.
-    is_pixel = value is not None and value in range(np.iinfo(dataset.dtypes[0]).max + 1)
-    has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-    return NoData(int(value) if is_pixel and value else None, has_mask)

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.asset_grid import Block, checked_grid, extent_of_blocks, runs_of_blocks
 from beam_pipeline.imagery.asset_retries import AssetReader
-from beam_pipeline.imagery.asset_values import NoData, Pixels, no_data_of
+from beam_pipeline.imagery.asset_values import PixelReader, Pixels
 from beam_pipeline.imagery.chip_canvases import ChipCanvases
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
@@ -174,27 +174,26 @@ def _join(bands: Sequence[str], answers: Sequence[Pixels | Fault]) -> ChipBands 
 def _read_coarse(asset: AssetReader, side: int) -> Pixels:
     """Reads one asset from its coarsest overview that has as many pixels as are asked for, or from itself."""
 
-    def plan(dataset: Any) -> tuple[int | None, tuple[int, ...]]:
-        pixel_m = checked_grid(dataset, asset.band, asset.name).pixel_m
+    def plan(dataset: Any) -> tuple[int | None, tuple[int, ...], int | None]:
+        grid = checked_grid(dataset, asset.band, asset.name)
+        pixel_m = grid.pixel_m
         step = max(1, -(-max(dataset.shape) * pixel_m // (_COARSE_M * side)))
         shape = tuple(max(1, length * pixel_m // (_COARSE_M * step)) for length in dataset.shape)
         most = min(length / coarse for length, coarse in zip(dataset.shape, shape, strict=True))
         factors = [(factor, level) for level, factor in enumerate(dataset.overviews(1)) if factor <= most]
-        return max(factors)[1] if factors else None, shape
+        return max(factors)[1] if factors else None, shape, grid.nodata
 
-    overview, shape = asset.read(plan)
-    no_data = asset.read(lambda dataset: no_data_of(dataset, asset.band, asset.name))
+    overview, shape, nodata = asset.read(plan)
+    reader = PixelReader(nodata)
     asset.turn_to(overview)
     extent = asset.read(lambda dataset: extent_of_blocks(dataset, asset.name))
-    return asset.read(
-        lambda dataset: no_data.read(dataset, out_shape=shape), extent, requests=no_data.requests
-    )
+    return asset.read(lambda dataset: reader.read(dataset, out_shape=shape), extent, requests=reader.requests)
 
 
 def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:
     """Reads the chips from one asset; a fault of the asset as a whole is raised."""
     grid = asset.settle(lambda dataset: checked_grid(dataset, asset.band, asset.name))
-    no_data = asset.read(lambda dataset: no_data_of(dataset, asset.band, asset.name))
+    reader = PixelReader(grid.nodata)
     canvases = ChipCanvases(grid, asset.band, chips, asset.name)
     todo = asset.read(lambda dataset: runs_of_blocks(dataset, canvases.blocks, asset.name))
     while todo:
@@ -203,7 +202,7 @@ def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels 
         if window is None:
             continue
         try:
-            pixels = _read_run(asset, run, window, no_data)
+            pixels = _read_run(asset, run, window, reader)
         except PermanentFault as fault:
             if len(run) > 1:
                 todo += [(block,) for block in run]
@@ -214,6 +213,6 @@ def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels 
     return canvases.answers
 
 
-def _read_run(asset: AssetReader, run: tuple[Block, ...], window: Window, no_data: NoData) -> Pixels:
+def _read_run(asset: AssetReader, run: tuple[Block, ...], window: Window, reader: PixelReader) -> Pixels:
     extent = min(block.offset for block in run), max(block.offset + block.size for block in run)
-    return asset.read(lambda dataset: no_data.read(dataset, window=window), extent, requests=no_data.requests)
+    return asset.read(lambda dataset: reader.read(dataset, window=window), extent, requests=reader.requests)
