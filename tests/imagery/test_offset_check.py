@@ -47,25 +47,29 @@ def make_scene(folder: Path, item_id: str, forest_rows: int, added: int, decisio
     return Scene(item_id, "33TUJ", sensed, "", "sentinel-2a", "04.00", "", None, assets, -1000, decision)
 
 
-def test_a_scene_is_refused_as_a_whole(tmp_path: Path, reader: SceneReader) -> None:
-    check = OffsetCheck(reader)
-    note = check.refusal(make_scene(tmp_path, "wrong", SIDE_10 // 5, 0, "not_applied"))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return make_scene(tmp_path_factory.mktemp("made"), "a", SIDE_10 // 5, 1000, "not_applied")
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """One whose 1000 were taken off."""
+    return make_scene(tmp_path_factory.mktemp("wrong"), "wrong", SIDE_10 // 5, 0, "not_applied")
+
+
+@pytest.mark.parametrize("decision", ["not_applied", "no_flag"])
+def test_a_scene_is_refused_as_a_whole(made: Scene, wrong: Scene, reader: SceneReader, decision: str) -> None:
+    note = OffsetCheck(reader).refusal(dataclasses.replace(wrong, boa_decision=decision))
     assert note is not None
     assert (note.item_id, note.reason) == ("wrong", "offset_contradicted")
     # A fifth of the scene is forest, a quarter is cloud: 0.2 / 0.75 of what is clear.
     assert "27%" in note.detail
-    assert check.refusal(make_scene(tmp_path, "right", SIDE_10 // 5, 1000, "not_applied")) is None
-    assert check.refusal(make_scene(tmp_path, "bare", 0, 0, "not_applied")) is None
+    assert OffsetCheck(reader).refusal(dataclasses.replace(made, boa_decision=decision)) is None
 
 
-def test_a_host_without_a_flag_may_have_applied_it_too(
-    made: Scene, reader: SceneReader, tmp_path: Path
-) -> None:
-    assert OffsetCheck(reader).refusal(dataclasses.replace(made, boa_decision="no_flag")) is None
-    wrong = make_scene(tmp_path, "wrong", SIDE_10 // 5, 0, "no_flag")
-    note = OffsetCheck(reader).refusal(wrong)
-    assert note is not None
-    assert note.reason == "offset_contradicted"
+def test_bare_soil_contradicts_nothing(tmp_path: Path, reader: SceneReader) -> None:
+    assert OffsetCheck(reader).refusal(make_scene(tmp_path, "bare", 0, 0, "not_applied")) is None
 
 
 @pytest.mark.parametrize("decision", ["host_applied", "baseline_before_0400"])
@@ -74,15 +78,13 @@ def test_no_pixels_of_other_scenes_are_read(reader: SceneReader, decision: str) 
     assert OffsetCheck(reader).refusal(scene) is None
 
 
-def test_what_is_marked_as_no_data_is_no_evidence(tmp_path: Path, reader: SceneReader) -> None:
-    """Its DN under the mask would be dark, and in the band beside are."""
-    scene = make_scene(tmp_path, "a", SIDE_10 // 5, 0, "no_flag")
+def test_what_is_marked_as_no_data_is_no_evidence(wrong: Scene, tmp_path: Path, reader: SceneReader) -> None:
+    """Here it is all that is dark."""
     dn = np.full((SIDE_10, SIDE_10), FOREST)
-    there = np.arange(SIDE_10)[:, None] >= SIDE_10 // 5
-    write_cog(
-        Path(scene.assets["B03"]), side_m=SIDE_M, pixels=dn, block=512, mask=np.broadcast_to(there, dn.shape)
-    )
-    assert OffsetCheck(reader).refusal(scene) is None
+    there = np.broadcast_to(np.arange(SIDE_10)[:, None] >= SIDE_10 // 5, dn.shape)
+    write_cog(tmp_path / "marked.tif", side_m=SIDE_M, pixels=dn, block=512, mask=there)
+    marked = dataclasses.replace(wrong, assets={**wrong.assets, "B03": str(tmp_path / "marked.tif")})
+    assert OffsetCheck(reader).refusal(marked) is None
 
 
 def test_a_verdict_is_on_an_item_and_its_files(made: Scene) -> None:
@@ -100,11 +102,6 @@ def test_a_verdict_is_on_an_item_and_its_files(made: Scene) -> None:
 def test_what_is_no_verdict_says_so(text: str) -> None:
     with pytest.raises(MalformedError):
         Verdict.from_json(text)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    return make_scene(tmp_path_factory.mktemp("made"), "a", SIDE_10 // 5, 1000, "not_applied")
 
 
 @pytest.fixture
