@@ -1,5 +1,6 @@
 """What the numbers of an asset mean: which of them are no data, and that the others are DN."""
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,8 +36,10 @@ def check_scale(dataset: Any, band: str, name: str) -> None:
     """
     known = (PLAIN,) if band == SCL else DN_SCALES
     found = dataset.scales[0], dataset.offsets[0]
-    # They are texts in the file.
-    if not any(np.allclose(found, one, rtol=1e-6, atol=1e-12) for one in known):
+    # Some writers keep them as float32.
+    if not any(
+        all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(found, one, strict=True)) for one in known
+    ):
         raise PermanentFault(
             "wrong_scale",
             f"{name} must hold {'classes' if band == SCL else f'DN of 1/{REFLECTANCE_SCALE}'}. "
@@ -85,9 +88,9 @@ class PixelReader:
         pixels: Pixels = dataset.read(1, **where)
         if self._has_mask is None:
             self._has_mask = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-        marked = np.zeros(pixels.shape, np.bool_)
-        if self._nodata is not None:
-            marked |= pixels == self._nodata
+        if self._nodata is None and not self._has_mask:
+            return pixels
+        marked = np.zeros(pixels.shape, np.bool_) if self._nodata is None else pixels == self._nodata
         if self._has_mask:
             marked |= dataset.read_masks(1, **where) == 0
         if not marked.any():

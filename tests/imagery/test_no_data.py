@@ -128,6 +128,7 @@ def test_a_file_without_a_mask_costs_no_more(tmp_path: Path, reader: SceneReader
         ("B02", {"scale": (1.0, 0.0)}, None),
         ("B02", {"scale": (0.0001, 0.0)}, None),
         ("B02", {"scale": (0.0001, -0.1)}, None),
+        ("B02", {"scale": (float(np.float32(0.0001)), float(np.float32(-0.1)))}, None),
     ],
 )
 def test_numbers_that_are_no_dn_are_refused(
