@@ -32,7 +32,7 @@ class FolderVerdicts(Verdicts):
         try:
             verdict = Verdict.from_json(self._folder.read_bytes(name))
         except MalformedError as error:
-            _log.warning("%s is damaged, and the scene looked at again: %s", self._folder.at(name), error)
+            _log.warning("%s is damaged and made anew: %s", self._folder.at(name), error)
             return None
         return verdict if verdict.item_id == scene.item_id else None
 
