@@ -262,6 +262,14 @@ def test_lists_round_trip() -> None:
     assert SceneList.from_json(scene_list.to_json()).to_json() == scene_list.to_json()
 
 
+def test_a_stored_list_holds_no_secret_of_what_stands_in() -> None:
+    signed = {band: f"https://example.org/{band}.tif?sig=SECRET" for band in (*BANDS, SCL)}
+    scene_list = SceneList("33TWN", 2020, (scene("b", earlier=(scene("a", assets=signed),)),), (), 2, 1, 0)
+    assert "https://example.org/B02.tif" in scene_list.to_json()
+    assert "SECRET" not in scene_list.to_json()
+    assert not SceneList.from_json(scene_list.to_json()).is_signed
+
+
 def test_a_list_is_stored_a_value_a_line() -> None:
     """People compare two runs' lists with diff."""
     lines = SceneList("33TWN", 2020, (scene("b"),), (), 3, 1, 1).to_json().splitlines()
