@@ -9,6 +9,7 @@ from beam_pipeline.dataset.outcomes import AssembledUnit, CellYearId, DeadLetter
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.chips import ChipImages, FilterSettings, select_images
 from beam_pipeline.imagery.cog import SceneReader
+from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.scenes import SceneList, SceneNote
 from beam_pipeline.labels.label_image import CellLabel
 from beam_pipeline.records.example import CellYear
@@ -37,6 +38,7 @@ def assemble_unit(
     reader: SceneReader,
     filters: FilterSettings,
     allow_single: bool,
+    offsets: OffsetCheck | None = None,
 ) -> AssembledUnit:
     """Reads a unit's images and joins them to its labels, year by year.
 
@@ -47,12 +49,14 @@ def assemble_unit(
         reader: Reads chips from scenes.
         filters: What makes a chip unusable.
         allow_single: Whether a cell-year with one clear date is kept.
+        offsets: As `select_images`.
 
     Returns:
         Every cell-year of the unit exactly once: written, rejected or a dead letter.
 
     Raises:
         ValueError: A cell has no label, or more than one: the runner lost or doubled records.
+        Fault: As `select_images`.
     """
     by_cell = {label.cell_id: label for label in labels}
     if len(labels) != len(unit.cells) or by_cell.keys() != {cell.cell_id for cell in unit.cells}:
@@ -63,7 +67,8 @@ def assemble_unit(
         if of_year.scenes is None:
             continue
         assembly.note_year(of_year.year, of_year.scenes)
-        chosen = select_images(reader, of_year.scenes.scenes, [cell.chip for cell in labelled], filters)
+        chips = [cell.chip for cell in labelled]
+        chosen = select_images(reader, of_year.scenes.scenes, chips, filters, offsets)
         for cell, chip in zip(labelled, chosen, strict=True):
             assembly.add(cell, of_year.year, of_year.scenes, chip)
     return assembly.finished(len(years))

@@ -30,17 +30,27 @@ class _Stored(pydantic.BaseModel):
 
 
 class Filters(_Stored):
-    """The filters as the fingerprint holds them; see `imagery.chips.FilterSettings`."""
+    """The filters as the fingerprint holds them; see `imagery.chips.FilterSettings`.
+
+    A fingerprint that lacks one with a default is of a version that did so.
+    """
 
     max_bad_fraction: Number
     bad_scl: tuple[SclClass, ...]
     max_min_reflectance: Number
+    min_reflectance_percentile: Annotated[Number, Field(ge=0, le=100)] = 0
     allow_nodata: bool
+    checked_decisions: tuple[str, ...] = ("not_applied",)
 
     def settings(self) -> FilterSettings:
         """Returns them as those who filter take them."""
         return FilterSettings(
-            self.max_bad_fraction, self.bad_scl, self.max_min_reflectance, self.allow_nodata
+            max_bad_fraction=self.max_bad_fraction,
+            bad_scl=self.bad_scl,
+            max_min_reflectance=self.max_min_reflectance,
+            min_reflectance_percentile=self.min_reflectance_percentile,
+            allow_nodata=self.allow_nodata,
+            checked_decisions=self.checked_decisions,
         )
 
 
@@ -144,8 +154,8 @@ class Fingerprint(_Stored):
 
     @property
     def content(self) -> dict[str, Any]:
-        """The fingerprint as plain JSON values."""
-        content: dict[str, Any] = self.model_dump(mode="json")
+        """The fingerprint as plain JSON values; what an older one does not have is left out, as its hash is of that."""
+        content: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
         return content
 
     @property

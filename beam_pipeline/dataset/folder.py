@@ -23,7 +23,7 @@ EXTRACTS_FOLDER = "extracts"
 """For each extract, what was left out of it on reading."""
 
 SCENES_FOLDER = "scenes"
-"""For each tile and year, the scenes in the order in which they are walked."""
+"""For each tile and year, the scenes in the order in which they are walked; and what came of looking at some."""
 
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
 RUN_FILE = "run.json"

@@ -8,6 +8,7 @@ import numpy as np
 from rasterio.errors import CRSError
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow, false_northing
+from beam_pipeline.imagery.asset_values import check_scale, nodata_value
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, SCL
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.tiff_blocks import extent_of_block, places_of_blocks
@@ -41,7 +42,11 @@ _PACKED_SLACK_BYTES = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where an asset's pixels and blocks lie: `left`, `top` and `pixel_m` in metres, the rest in pixels."""
+    """Where an asset's pixels and blocks lie: `left`, `top` and `pixel_m` in metres, the rest in pixels.
+
+    Attributes:
+        nodata: The number, other than 0, that stands for no data; None for none.
+    """
 
     epsg: int | None
     left: int
@@ -51,6 +56,7 @@ class Grid:
     pixel_m: int
     block_width: int
     block_height: int
+    nodata: int | None
 
     def window(self, chip: ChipWindow, name: str) -> tuple[int, int]:
         """Returns (row, column) of the chip's upper left pixel.
@@ -126,8 +132,9 @@ def checked_grid(dataset: Any, band: str, name: str) -> Grid:
         name: Of the asset, for messages.
 
     Raises:
-        PermanentFault: "misaligned".
+        PermanentFault: "misaligned" or "wrong_scale".
     """
+    check_scale(dataset, band, name)
     pixel_m = PIXEL_SIZE_M[band]
     try:
         epsg = dataset.crs.to_epsg() if dataset.crs else None
@@ -144,7 +151,17 @@ def checked_grid(dataset: Any, band: str, name: str) -> Grid:
             f"Received: pixels {width_m:g} x {height_m:g} m, origin ({left:.10g}, {top:.10g})",
         )
     block_height, block_width = dataset.block_shapes[0]
-    return Grid(epsg, int(left), int(top), dataset.width, dataset.height, pixel_m, block_width, block_height)
+    return Grid(
+        epsg=epsg,
+        left=int(left),
+        top=int(top),
+        width=dataset.width,
+        height=dataset.height,
+        pixel_m=pixel_m,
+        block_width=block_width,
+        block_height=block_height,
+        nodata=nodata_value(dataset),
+    )
 
 
 def runs_of_blocks(dataset: Any, places: Iterable[tuple[int, int]], name: str) -> list[tuple[Block, ...]]:

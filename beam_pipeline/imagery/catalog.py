@@ -7,7 +7,14 @@ from typing import Protocol
 
 from beam_pipeline.imagery.api_catalog import ApiCatalog
 from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
-from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote, deduplicate, order_scenes
+from beam_pipeline.imagery.scenes import (
+    Scene,
+    SceneList,
+    SceneNote,
+    deduplicate,
+    order_scenes,
+    without_cloudy,
+)
 from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, sensing_time, tile_of_item
 from beam_pipeline.imagery.static_catalog import StaticCatalog, StaticItem
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
@@ -138,7 +145,9 @@ def sign_scenes(
             signed.setdefault(scene.item_id, scene.assets)
 
     def sign(stored: Scene) -> Scene:
-        scene = dataclasses.replace(stored, assets=signed.get(stored.item_id, {}))
+        scene = dataclasses.replace(
+            stored, assets=signed.get(stored.item_id, {}), earlier=tuple(map(sign, stored.earlier))
+        )
         if scene.without_secrets() != stored:
             raise TransientFault(
                 "unsigned",
@@ -173,20 +182,14 @@ def _scene_list(
             parsed.append(parse_item(item, tile, base_href, reach))
         except PermanentFault as fault:
             refused.append(SceneNote.of(item_id, fault))
-    latest, duplicates = deduplicate(parsed)
-    clear = [scene for scene in latest if not _too_cloudy(scene, max_scene_cloud)]
+    latest = deduplicate(parsed)
+    clear = without_cloudy(latest, max_scene_cloud)
     return SceneList(
         tile=tile,
         year=year,
         scenes=tuple(order_scenes(clear, seed, tile, year)),
         refused=tuple(sorted(refused)),
         found=len(seen),
-        duplicates=len(duplicates),
+        duplicates=len(parsed) - len(latest),
         dropped_cloud=len(latest) - len(clear),
-    )
-
-
-def _too_cloudy(scene: Scene, max_scene_cloud: float | None) -> bool:
-    return (
-        max_scene_cloud is not None and scene.cloud_cover is not None and scene.cloud_cover > max_scene_cloud
     )

@@ -1,18 +1,15 @@
 """Where the pixels of many chips lie in an asset's blocks: what must be read, and which chips it is for."""
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.windows import Window
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.imagery.asset_grid import Block, Grid
+from beam_pipeline.imagery.asset_values import Pixels
 from beam_pipeline.imagery.image import SCL
 from beam_pipeline.runtime.faults import Fault, PermanentFault
-
-Pixels: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 
 _Box = tuple[int, int, int, int]
 """(top, bottom, left, right) in pixels of the asset; bottom and right are one past the last."""
@@ -70,14 +67,17 @@ class ChipCanvases:
         Args:
             run: The blocks.
             window: As `window` gave it for them.
-            pixels: (height, width) of the window.
+            pixels: (height, width) of the window, masked where pixels are marked as no data.
         """
         for index in self._needing(run):
             box = self._boxes[index]
-            part = _common(self._box(run), box)
-            self.answers[index][_within(part, box[0], box[2])] = pixels[  # type: ignore[index]
-                _within(part, window.row_off, window.col_off)
-            ]
+            common = _common(self._box(run), box)
+            part = pixels[_within(common, window.row_off, window.col_off)]
+            if np.ma.is_masked(part) and not np.ma.isMaskedArray(self.answers[index]):
+                self.answers[index] = np.ma.MaskedArray(
+                    self.answers[index], np.zeros((self._side,) * 2, np.bool_)
+                )
+            self.answers[index][_within(common, box[0], box[2])] = part  # type: ignore[index]
 
     def refuse(self, block: Block, fault: PermanentFault) -> None:
         """Gives a fault to the chips that need the very block: what a chip gets must not depend on its neighbours."""

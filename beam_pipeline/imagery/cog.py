@@ -19,7 +19,8 @@ from rasterio.windows import Window
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.asset_grid import Block, checked_grid, extent_of_blocks, runs_of_blocks
 from beam_pipeline.imagery.asset_retries import AssetReader
-from beam_pipeline.imagery.chip_canvases import ChipCanvases, Pixels
+from beam_pipeline.imagery.asset_values import PixelReader, Pixels
+from beam_pipeline.imagery.chip_canvases import ChipCanvases
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
@@ -84,10 +85,11 @@ class SceneReader:
 
         Returns:
             For each chip, in the order given, its bands in the order given: (192, 192), (96, 96) or (32, 32)
-            by pixel size, uint16 DN or uint8 SCL classes, 0 = no data. Where a band could not be read the
-            chip gets a fault instead: a `PermanentFault` of the first band that has one ("not_found",
-            "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
-            "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
+            by pixel size, uint16 DN or uint8 SCL classes, 0 = no data. A band of which the file marks pixels of
+            the chip as no data, by another number than 0 or by a mask, is a masked array with 0 there. Where a
+            band could not be read the chip gets a fault instead: a `PermanentFault` of the first band that has one
+            ("not_found", "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
+            "wrong_scale", "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
             `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
             "connection", "truncated", "untrusted", "refused_link", "changed").
         """
@@ -107,8 +109,8 @@ class SceneReader:
             side: Most rows and columns of an answer.
 
         Returns:
-            Each band, (H, W); bands of one scene have one shape whatever their pixel size. Pixels are the nearest of
-            the overview that is read; how that was made is its maker's choice.
+            Each band, (H, W), masked as those of `read`; bands of one scene have one shape whatever their pixel size.
+            Pixels are the nearest of the overview that is read; how that was made is its maker's choice.
 
         Raises:
             Fault: As `read` gives.
@@ -172,24 +174,26 @@ def _join(bands: Sequence[str], answers: Sequence[Pixels | Fault]) -> ChipBands 
 def _read_coarse(asset: AssetReader, side: int) -> Pixels:
     """Reads one asset from its coarsest overview that has as many pixels as are asked for, or from itself."""
 
-    def plan(dataset: Any) -> tuple[int | None, tuple[int, ...]]:
-        pixel_m = checked_grid(dataset, asset.band, asset.name).pixel_m
+    def plan(dataset: Any) -> tuple[int | None, tuple[int, ...], int | None]:
+        grid = checked_grid(dataset, asset.band, asset.name)
+        pixel_m = grid.pixel_m
         step = max(1, -(-max(dataset.shape) * pixel_m // (_COARSE_M * side)))
         shape = tuple(max(1, length * pixel_m // (_COARSE_M * step)) for length in dataset.shape)
         most = min(length / coarse for length, coarse in zip(dataset.shape, shape, strict=True))
         factors = [(factor, level) for level, factor in enumerate(dataset.overviews(1)) if factor <= most]
-        return max(factors)[1] if factors else None, shape
+        return max(factors)[1] if factors else None, shape, grid.nodata
 
-    overview, shape = asset.read(plan)
+    overview, shape, nodata = asset.read(plan)
+    reader = PixelReader(nodata)
     asset.turn_to(overview)
     extent = asset.read(lambda dataset: extent_of_blocks(dataset, asset.name))
-    pixels: Pixels = asset.read(lambda dataset: dataset.read(1, out_shape=shape), extent, requests=1)
-    return pixels
+    return asset.read(lambda dataset: reader.read(dataset, out_shape=shape), extent, requests=reader.requests)
 
 
 def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels | Fault]:
     """Reads the chips from one asset; a fault of the asset as a whole is raised."""
     grid = asset.settle(lambda dataset: checked_grid(dataset, asset.band, asset.name))
+    reader = PixelReader(grid.nodata)
     canvases = ChipCanvases(grid, asset.band, chips, asset.name)
     todo = asset.read(lambda dataset: runs_of_blocks(dataset, canvases.blocks, asset.name))
     while todo:
@@ -198,7 +202,7 @@ def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels 
         if window is None:
             continue
         try:
-            pixels = _read_run(asset, run, window)
+            pixels = _read_run(asset, run, window, reader)
         except PermanentFault as fault:
             if len(run) > 1:
                 todo += [(block,) for block in run]
@@ -209,7 +213,6 @@ def _read_chips(asset: AssetReader, chips: Sequence[ChipWindow]) -> list[Pixels 
     return canvases.answers
 
 
-def _read_run(asset: AssetReader, run: tuple[Block, ...], window: Window) -> Pixels:
+def _read_run(asset: AssetReader, run: tuple[Block, ...], window: Window, reader: PixelReader) -> Pixels:
     extent = min(block.offset for block in run), max(block.offset + block.size for block in run)
-    pixels: Pixels = asset.read(lambda dataset: dataset.read(1, window=window), extent, requests=1)
-    return pixels
+    return asset.read(lambda dataset: reader.read(dataset, window=window), extent, requests=reader.requests)

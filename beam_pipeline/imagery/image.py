@@ -21,11 +21,18 @@ REFLECTANCE_SCALE = 10_000
 """DN + boa_add_offset of reflectance 1. Source: QUANTIFICATION_VALUE of the Sentinel-2 L2A products."""
 
 
+MAX_NODATA_DN = 1
+"""Largest DN that is no data where no band has more: at a swath's edge some files have 1 where SCL says data.
+
+Source: https://github.com/digitalearthafrica/deafrica-sandbox-notebooks/issues/403.
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Image:
     """One Sentinel-2 L2A image of one chip: the asset's DN, untouched, and where they come from.
 
-    Surface reflectance is (DN + boa_add_offset) / 10000.
+    Surface reflectance is (DN + boa_add_offset) / 10000. What is no data is 0 in all bands.
 
     Attributes:
         item_id: Id of the STAC item.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.imagery.image import REFLECTANCE_SCALE
+from beam_pipeline.imagery.image import MAX_NODATA_DN, REFLECTANCE_SCALE
 from beam_pipeline.runtime.faults import PermanentFault
 
 BOA_ADD_OFFSET = -1000
@@ -22,8 +22,9 @@ Products Specification Document, BOA_ADD_OFFSET of every band."""
 DECISIONS = ("baseline_before_0400", "host_applied", "not_applied", "no_flag")
 """How an offset was decided, see `decide_offset`."""
 
-CHECKED_DECISION = "not_applied"
-"""The one decision that rests on a flag known to be wrong for some items, see `offset_contradicted`."""
+CHECKED_DECISIONS = ("no_flag", "not_applied")
+"""The decisions for -1000, which the pixels may contradict: the flag is known to be wrong for some items, and a host
+without a flag may have taken the 1000 off. See `offset_contradicted`."""
 
 MAX_NEGATIVE_FRACTION = 0.05
 """Largest share of an image's clear pixels that may be negative in B02, B03 and B04 at once.
@@ -79,7 +80,7 @@ def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int
         (0 or -1000, decision). "host_applied": the host's flag says that the 1000 is off already.
         "baseline_before_0400": there never was an offset. "not_applied": baseline 04.00 or later, and the
         flag says that the 1000 is still there. "no_flag": baseline 04.00 or later from a host without a flag,
-        whose DN are ESA's.
+        whose DN are ESA's until the pixels say otherwise.
 
     Raises:
         PermanentFault: "unknown_baseline" where nothing settles it, "bad_offset_flag" where the flag is no
@@ -102,10 +103,8 @@ def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int
     return BOA_ADD_OFFSET, "no_flag" if flag is None else "not_applied"
 
 
-def offset_contradicted(
-    gsd_10: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8], boa_decision: str
-) -> bool:
-    """Tells whether the pixels contradict an item that says its 1000 were not taken off.
+def offset_contradicted(gsd_10: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]) -> bool:
+    """Tells whether the pixels contradict an item whose 1000 are said to be in them.
 
     A clear pixel of vegetation, soil or water whose B02, B03 and B04 would all be negative after taking 1000
     off is hardly seen in real data, while in data without the 1000 it is the rule over vegetation, water and
@@ -115,13 +114,10 @@ def offset_contradicted(
     Args:
         gsd_10: (2H, 2W, 4) DN of B02, B03, B04, B08; 0 = no data.
         scl: (H, W) scene classification at 20 m.
-        boa_decision: The item's decision; only "not_applied" is ever contradicted.
 
     Returns:
         True where the item must not be used for this image.
     """
-    if boa_decision != CHECKED_DECISION:
-        return False
     share = dark_share(gsd_10[..., :3], scl.repeat(2, axis=0).repeat(2, axis=1))
     return share is not None and share > MAX_NEGATIVE_FRACTION
 
@@ -130,13 +126,13 @@ def dark_share(visible: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]) -> f
     """Returns the share of clear pixels that would be negative in all visible bands after taking 1000 off.
 
     Args:
-        visible: (H, W, 3) DN of B02, B03 and B04; 0 = no data.
+        visible: (H, W, 3) DN of B02, B03 and B04; `MAX_NODATA_DN` or less in all three = no data.
         scl: (H, W) scene classification of the same pixels.
 
     Returns:
         0 to 1; None where no pixel is clear.
     """
-    clear = np.isin(scl, _CLEAR_SCL) & (visible > 0).any(axis=-1)
+    clear = np.isin(scl, _CLEAR_SCL) & (visible > MAX_NODATA_DN).any(axis=-1)
     if not clear.any():
         return None
     return float((visible[clear].max(axis=1) < -BOA_ADD_OFFSET).mean())

@@ -13,10 +13,13 @@ from beam_pipeline.runtime.foreign_text import one_line, without_secrets
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.runtime.parsing import parse_json
 
-_STORED = pydantic.ConfigDict(strict=True, extra="forbid")
-"""A stored list is read back as it was written, or refused."""
+STORED = pydantic.ConfigDict(strict=True, extra="forbid")
+"""What is stored of scenes is read back as it was written, or refused."""
 
 _NOTE_CHARS = 500
+
+_LAST_WITH_OWN_TIME = "02.08"
+"""Last baseline of which a datastrip's id may hold the sensing time. Source: real items of 33TWN, 2016 to 2018."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Scene:
         item_id: Id of the STAC item.
         tile: MGRS tile name, five characters.
         datetime: Sensing time of the tile, ISO 8601 in UTC with microseconds and "Z".
-        datastrip_start: Sensing start of the datastrip, as `datetime`; "" where the item does not say. The
-            two halves of a tile that is cut by a datastrip's end differ in it.
+        datastrip_start: Sensing start of the datastrip, as `datetime`; "" where the item does not say. It tells
+            granules apart: the two halves of a tile that is cut by a datastrip's end differ in it, whereas a
+            reprocessing keeps it, even where it gives another `datetime`.
         platform: E.g. "sentinel-2a".
         baseline: Processing baseline, e.g. "05.11"; "" where the item does not say.
         generated: When the product was made, as `datetime`; "" where the item does not say.
@@ -36,9 +40,11 @@ class Scene:
         assets: Absolute URL or path of each of `BANDS` and of "SCL".
         boa_add_offset: 0 or -1000, to be added to a DN.
         boa_decision: One of `radiometry.DECISIONS`.
+        earlier: Earlier processings of the same granule, the last of them first. They stand in where this one
+            cannot be used, and have no `earlier` of their own.
     """
 
-    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STORED
 
     item_id: str
     tile: str
@@ -51,6 +57,7 @@ class Scene:
     assets: Mapping[str, str]
     boa_add_offset: int
     boa_decision: str
+    earlier: tuple["Scene", ...] = ()
 
     @property
     def date(self) -> str:
@@ -60,7 +67,9 @@ class Scene:
     def without_secrets(self) -> "Scene":
         """Returns the scene as files may hold it: its hrefs without user, password and query."""
         return dataclasses.replace(
-            self, assets={band: without_secrets(href) for band, href in self.assets.items()}
+            self,
+            assets={band: without_secrets(href) for band, href in self.assets.items()},
+            earlier=tuple(scene.without_secrets() for scene in self.earlier),
         )
 
 
@@ -74,7 +83,7 @@ class SceneNote:
         detail: What was wrong, for people.
     """
 
-    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STORED
 
     item_id: str
     reason: str
@@ -98,13 +107,14 @@ class SceneList:
         scenes: In walking order.
         refused: Items that cannot be used, and why, sorted by item id.
         found: Number of items of the tile and year that the catalogue has.
-        duplicates: Number of scenes left out because a later processing of the same sensing is there.
+        duplicates: Number of scenes that are an earlier processing of another; they are in its `earlier`, but for
+            those of too much cloud.
         dropped_cloud: Number of scenes left out because of their cloud cover.
         is_signed: Whether the hrefs are whole; if not, what is secret in them was left out when the list was stored,
             and `catalog.sign_scenes` gets it anew.
     """
 
-    __pydantic_config__: ClassVar[pydantic.ConfigDict] = _STORED
+    __pydantic_config__: ClassVar[pydantic.ConfigDict] = STORED
 
     tile: str
     year: int
@@ -137,40 +147,57 @@ class SceneList:
 _LIST = pydantic.TypeAdapter(SceneList)
 
 
-def deduplicate(scenes: Iterable[Scene]) -> tuple[list[Scene], list[Scene]]:
-    """Keeps one scene of each sensing: highest baseline, then latest generation time, then greatest id.
+def deduplicate(scenes: Iterable[Scene]) -> list[Scene]:
+    """Keeps one scene of each granule: highest baseline, then latest generation time, then greatest id.
 
-    A reprocessed scene shares tile, platform and datastrip start; where an item does not say when its
-    datastrip starts, the sensing time to the second. Different datastrips of one date are two scenes.
+    A reprocessing has the tile, platform and datastrip start of what it replaces. A scene that does not tell its
+    datastrip's start has that of the one granule which was sensed in the same second; where there is none, or several,
+    what it has stands for it.
 
     Args:
-        scenes: In any order.
+        scenes: In any order, without earlier processings.
 
     Returns:
-        (kept, dropped), each sorted by sensing time and id.
+        The scenes kept, with the others as their `earlier`, sorted by sensing time and id.
     """
     scenes = list(scenes)
-    starts = {
-        (scene.tile, scene.platform, scene.datetime[:19]): scene.datastrip_start
-        for scene in sorted(scenes, key=_by_time)
-        if scene.datastrip_start
-    }
+    starts: dict[tuple[str, str, str], set[str]] = {}
+    for scene in scenes:
+        if _tells_start(scene):
+            starts.setdefault(_second(scene), set()).add(scene.datastrip_start)
 
-    def sensing(scene: Scene) -> tuple[str, str, str]:
-        second = scene.datetime[:19]
-        start = scene.datastrip_start or starts.get((scene.tile, scene.platform, second), second)
-        return scene.tile, scene.platform, start
+    def granule(scene: Scene) -> tuple[str, str, str]:
+        tile, platform, second = _second(scene)
+        told = () if _tells_start(scene) else starts.get((tile, platform, second), ())
+        start = next(iter(told)) if len(told) == 1 else scene.datastrip_start[:19] or second
+        return tile, platform, start[:19]
 
     def rank(scene: Scene) -> tuple[str, str, str]:
         return scene.baseline, scene.generated, scene.item_id
 
-    kept: list[Scene] = []
-    dropped: list[Scene] = []
-    for _, group in itertools.groupby(sorted(scenes, key=sensing), key=sensing):
-        *others, best = sorted(group, key=rank)
-        kept.append(best)
-        dropped += others
-    return sorted(kept, key=_by_time), sorted(dropped, key=_by_time)
+    kept = []
+    for _, group in itertools.groupby(sorted(scenes, key=granule), key=granule):
+        newest, *earlier = sorted(group, key=rank, reverse=True)
+        kept.append(dataclasses.replace(newest, earlier=tuple(earlier)))
+    return sorted(kept, key=lambda scene: (scene.datetime, scene.item_id))
+
+
+def without_cloudy(scenes: Iterable[Scene], max_scene_cloud: float | None) -> list[Scene]:
+    """Drops scenes of more cloud cover than a limit, and such earlier processings of those that stay.
+
+    Args:
+        scenes: The scenes.
+        max_scene_cloud: The limit in percent; None keeps all, as it does those whose cover is not known.
+    """
+
+    def is_clear(scene: Scene) -> bool:
+        return max_scene_cloud is None or scene.cloud_cover is None or scene.cloud_cover <= max_scene_cloud
+
+    return [
+        dataclasses.replace(scene, earlier=tuple(filter(is_clear, scene.earlier)))
+        for scene in scenes
+        if is_clear(scene)
+    ]
 
 
 def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> list[Scene]:
@@ -204,5 +231,11 @@ def order_scenes(scenes: Iterable[Scene], seed: int, tile: str, year: int) -> li
     return [scene for in_turn in rounds for scene in in_turn if scene is not None]
 
 
-def _by_time(scene: Scene) -> tuple[str, str]:
-    return scene.datetime, scene.item_id
+def _tells_start(scene: Scene) -> bool:
+    """Tells whether the datastrip's start is known for sure: the id of an old one may hold the tile's own time."""
+    is_own_time = scene.baseline <= _LAST_WITH_OWN_TIME and scene.datastrip_start[:19] == scene.datetime[:19]
+    return bool(scene.datastrip_start) and not is_own_time
+
+
+def _second(scene: Scene) -> tuple[str, str, str]:
+    return scene.tile, scene.platform, scene.datetime[:19]

@@ -45,6 +45,9 @@ _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
 _MOST_CHARS = 500
 _DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
+_GRANULE_START = re.compile(r"(?:L2A_T\d{2}[A-Z]{3}_A\d{6}|S2[A-Z]_T\d{2}[A-Z]{3})_(\d{8}T\d{6})(?:_|\Z)")
+"""In "L2A_T33TWN_A008256_20181005T095720" and Collection 1's "S2B_T24MUA_20250731T130245_L2A". The long form of a
+granule's id, "S2B_OPER_MSI_L2A_TL_...", holds when it was made."""
 
 
 def _printable(text: str) -> str:
@@ -158,7 +161,7 @@ def parse_item(
         item_id=read.id,
         tile=tile,
         datetime=sensed,
-        datastrip_start=_datastrip_start(properties, sensed),
+        datastrip_start=_datastrip_start(properties, read.id),
         platform=read.platform.lower(),
         baseline=find_baseline(properties, read.id),
         generated=next(
@@ -188,11 +191,14 @@ def _utc(value: object) -> str:
         return ""
 
 
-def _datastrip_start(properties: Mapping[str, Any], sensed: str) -> str:
-    match = _DATASTRIP_START.search(str(properties.get("s2:datastrip_id", "")))
-    start = _utc(match[1]) if match else ""
-    # Up to about baseline 02.08 the id holds the tile's own sensing time: it says nothing of the datastrip.
-    return "" if start[:19] == sensed[:19] else start
+def _datastrip_start(properties: Mapping[str, Any], item_id: str) -> str:
+    """Returns when the datastrip of an item's granule starts, by the id of either; "" where none says it."""
+    names = (properties.get("s2:granule_id"), properties.get("s2:tile_id"), item_id)
+    found = (
+        _DATASTRIP_START.search(str(properties.get("s2:datastrip_id", ""))),
+        *(_GRANULE_START.search(str(name)) for name in names),
+    )
+    return next((start for match in found if match and (start := _utc(match[1]))), "")
 
 
 def _cloud_cover(properties: Mapping[str, Any]) -> float | None:

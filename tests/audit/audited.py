@@ -28,6 +28,7 @@ from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import ShardContent, summarise
 from beam_pipeline.dataset.units import make_units, parse_units, units_text
+from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.example import CellYear, decode, encode
@@ -67,7 +68,7 @@ BAD_SCL = (3, 8, 9)
 FINGERPRINT = make_fingerprint(
     cells_per_shard=2,
     years=YEARS,
-    filters=Filters(max_bad_fraction=0.25, bad_scl=BAD_SCL, max_min_reflectance=0.2, allow_nodata=False),
+    filters=Filters(**dataclasses.asdict(FilterSettings(bad_scl=BAD_SCL))),
     ontology_sha256=Ontology.load(json.dumps(ONTOLOGY)).sha256,
     osm=(Extract(name="a.osm.pbf", bytes=1, timestamp=""),),
 )
@@ -82,13 +83,14 @@ def cell_year(cell, year: int) -> CellYear:
         bad = sum(int((scl == value).sum()) for value in BAD_SCL) / 9216
         time = f"{year}-0{month}-19T11:34:25.405000Z"
         item = f"S2A_{cell.tile}_{year}0{month}19_0_L2A"
-        # Its offset rests on no flag, which random pixels would contradict.
+        # Its offset is one that random pixels cannot contradict.
         changes = {
             "item_id": item,
             "datetime": time,
             "scl": scl,
             "bad_percent": bad,
-            "boa_decision": "no_flag",
+            "boa_decision": "host_applied",
+            "boa_add_offset": 0,
         }
         images.append(dataclasses.replace(image, **changes))
     values = [[*channel["labels"].values(), 254, 255] for channel in LABELS]

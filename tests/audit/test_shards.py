@@ -143,6 +143,13 @@ def replace_image(slot, **changes):
     return change
 
 
+def bright_but_for_a_corner():
+    """The darkest pixel would let it pass."""
+    pixels = np.full((192, 192, 4), 9000, np.uint16)
+    pixels[:20, :20] = 500
+    return pixels
+
+
 def wrong_label(example):
     label = example.label.copy()
     label[100, 50, 1] = 14  # a value of another channel
@@ -271,6 +278,25 @@ MUTATIONS = {
     "all bright": (
         lambda folder: forge(
             folder, FIRST, each(replace_image(1, gsd_10=np.full((192, 192, 4), 9000, np.uint16)))
+        ),
+        {"filter"},
+    ),
+    "bright but for a corner": (
+        lambda folder: forge(folder, FIRST, each(replace_image(1, gsd_10=bright_but_for_a_corner()))),
+        {"filter"},
+    ),
+    "an offset that the pixels contradict": (
+        lambda folder: forge(
+            folder,
+            FIRST,
+            each(
+                replace_image(
+                    1,
+                    gsd_10=np.full((192, 192, 4), 900, np.uint16),
+                    boa_decision="no_flag",
+                    boa_add_offset=-1000,
+                )
+            ),
         ),
         {"filter"},
     ),

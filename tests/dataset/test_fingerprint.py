@@ -29,7 +29,9 @@ STORED = {
         "max_bad_fraction": 0.25,
         "bad_scl": [1, 3, 8, 9, 10],
         "max_min_reflectance": 0.2,
+        "min_reflectance_percentile": 5.0,
         "allow_nodata": False,
+        "checked_decisions": ["no_flag", "not_applied"],
     },
     "allow_single": False,
     "ontology_sha256": "cd",
@@ -37,9 +39,13 @@ STORED = {
     "osm": [{"name": "a.osm.pbf", "bytes": 7, "timestamp": ""}],
 }
 
+NEW_FILTERS = ("min_reflectance_percentile", "checked_decisions")
+OLDER_FILTERS = {key: value for key, value in STORED["filters"].items() if key not in NEW_FILTERS}
+"""As versions wrote them that took the darkest pixel, and checked no offset of a host without a flag."""
+
 
 def text(**changes) -> str:
-    """The file as the programs before this class wrote it."""
+    """The file as it lies in a folder."""
     return json.dumps({**STORED, **changes}, indent=1, sort_keys=True) + "\n"
 
 
@@ -60,6 +66,8 @@ def stored(**changes) -> Fingerprint:
         {"osm": "https://overpass.example.org/api"},
         {"schema_version": "1.7.0", "added": {"later": [1, 1.0, None]}},
         {"filters": {**STORED["filters"], "added": 1.0}},
+        {"filters": OLDER_FILTERS},
+        {"filters": {**OLDER_FILTERS, "added": 1.0}},
     ],
 )
 def test_bytes_and_hash_are_those_of_the_file(changes) -> None:
@@ -70,7 +78,22 @@ def test_bytes_and_hash_are_those_of_the_file(changes) -> None:
 
 
 def test_the_hash_of_an_older_build_is_pinned() -> None:
-    assert stored().sha256 == "3b640f9e5d1ad6f6c3fa521f8279495c097af0cc586b877f78a5d56b76b339ff"
+    assert (
+        stored(filters=OLDER_FILTERS).sha256
+        == "3b640f9e5d1ad6f6c3fa521f8279495c097af0cc586b877f78a5d56b76b339ff"
+    )
+
+
+def test_an_older_fingerprint_filters_as_it_was_filtered() -> None:
+    older = stored(filters=OLDER_FILTERS)
+    expected = FilterSettings(min_reflectance_percentile=0, checked_decisions=("not_applied",))
+    assert older.filters.settings() == expected
+    assert older.differences(stored()) == {
+        "filters.min_reflectance_percentile": (None, 5.0),
+        "filters.checked_decisions": (None, ["no_flag", "not_applied"]),
+    }
+    with pytest.raises(InvalidInputError, match=r"filters.min_reflectance_percentile: None there, 5.0 now"):
+        check_same_dataset(older, stored(), "out")
 
 
 def test_of_build_gives_what_builds_wrote_before() -> None:
@@ -131,6 +154,11 @@ def test_it_travels_between_processes() -> None:
         ({"cells_per_shard": 0}, "cells_per_shard"),
         ({"filters": {**STORED["filters"], "bad_scl": [256]}}, "filters.bad_scl[0]"),
         ({"filters": {**STORED["filters"], "max_bad_fraction": float("nan")}}, "filters.max_bad_fraction"),
+        (
+            {"filters": {**STORED["filters"], "min_reflectance_percentile": 101}},
+            "filters.min_reflectance_percentile",
+        ),
+        ({"filters": {**STORED["filters"], "checked_decisions": "no_flag"}}, "filters.checked_decisions"),
         ({"osm": [{"name": "a"}]}, "osm"),
         ({"allow_single": 0}, "allow_single"),
     ],

@@ -1,21 +1,29 @@
-"""A folder that an earlier version built still verifies and resumes: its bytes and hashes are kept for good.
+"""A folder that an earlier version built is still read, and not gone on with: its bytes and hashes are kept for good.
 
 `old_folder/set` was built by the version before pydantic, of the inputs beside it, with the flags of `command`. It
 holds what a run can end in: examples, cell-years rejected for each of four reasons, dead letters, scenes that are
-unusable, a year without items, and an element that was left out of the map.
+unusable, a year without items, and an element that was left out of the map. Its filters are those of then: of a chip
+the darkest pixel counted, and the offset of a host without a flag was not checked.
 """
 
+import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.build_dataset import main as build_dataset
-from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.folder import DatasetFolder, description_json, plan_json
+from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.preview import main as preview
+from beam_pipeline.records.description import read_description
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.shards import read_shard
 from beam_pipeline.verify import main as verify
@@ -28,9 +36,31 @@ FINGERPRINT, DATASET, RUN = "plan/fingerprint.json", "dataset.json", "run.json"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def old(tmp_path: Path) -> Path:
     """A copy of the old folder, to be changed."""
-    return Path(shutil.copytree(OLD / "set", tmp_path / "set"))
+    return Path(shutil.copytree(OLD / "set", tmp_path / "old"))
+
+
+@pytest.fixture
+def folder(old: Path) -> Path:
+    """The same, as if it had been begun with the filters of now: it is of an extract that breaks off."""
+    filters = json.loads(json.dumps(dataclasses.asdict(FilterSettings())))
+    rebind(old, lambda text: plan_json({**json.loads(text), "filters": filters}))
+    return old
+
+
+def rebind(folder: Path, change: Callable[[str], str]) -> str:
+    """Changes the fingerprint wherever it lies; returns its hash, which the summaries name."""
+    path = folder / FINGERPRINT
+    before = Fingerprint.from_json(path.read_text()).sha256
+    path.write_text(change(path.read_text()))
+    fields = json.loads(path.read_text())
+    hashed = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    for summary in summaries(folder):
+        summary.write_text(summary.read_text().replace(before, hashed))
+    described = json.loads((folder / DATASET).read_text())
+    (folder / DATASET).write_text(description_json({**described, "fingerprint": fields}))
+    return hashed
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -63,6 +93,23 @@ def test_an_old_folder_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert verify([str(OLD / "set")]) == 0
     said = capsys.readouterr().out
     assert [line.split() for line in said.splitlines() if "records" in line] == [["records", "2"]]
+
+
+def test_an_old_folder_is_shown_and_described(old: Path) -> None:
+    assert preview([str(old)]) == 0
+    assert (old / "preview.png").stat().st_size
+    assert read_description(BeamFiles(), str(old)).schema_version == "1.0.0"
+
+
+def test_an_old_folder_is_not_gone_on_with(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(old)
+    assert build_dataset(command(old)) == 2
+    said = [line.strip() for line in capsys.readouterr().err.splitlines() if " there, " in line]
+    assert said == [
+        "filters.checked_decisions: None there, ['no_flag', 'not_applied'] now",
+        "filters.min_reflectance_percentile: None there, 5.0 now",
+    ]
+    assert contents(old) == before
 
 
 def test_the_same_command_reads_nothing_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +152,13 @@ def test_a_lost_shard_is_made_anew(folder: Path) -> None:
     assert verify([str(folder)]) == 0
     for path in (folder / "scenes").iterdir():
         there = (OLD / "set" / "scenes" / path.name).read_text()
-        assert path.read_text() == there.replace("/data/example/inputs", str(OLD / "inputs"))
+        before = SceneList.from_json(there.replace("/data/example/inputs", str(OLD / "inputs")))
+        # Where an id holds its own sensing time, that is the start of its datastrip now.
+        again = SceneList.from_json(path.read_text())
+        assert [dataclasses.replace(scene, datastrip_start="") for scene in again.scenes] == list(
+            before.scenes
+        )
+        assert dataclasses.replace(again, scenes=before.scenes) == before
 
 
 def test_other_settings_are_still_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,16 +169,22 @@ def test_other_settings_are_still_refused(folder: Path, capsys: pytest.CaptureFi
     assert contents(folder) == before
 
 
-def test_the_fingerprint_has_the_bytes_and_the_hash_that_it_had(folder: Path) -> None:
-    text = (folder / FINGERPRINT).read_text()
+def test_the_fingerprint_has_the_bytes_and_the_hash_that_it_had(old: Path) -> None:
+    text = (old / FINGERPRINT).read_text()
     assert '"max_scene_cloud": 20.0,' in text
     hashed = hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
     assert hashed == FINGERPRINT_SHA256
+    read = Fingerprint.from_json(text)
+    assert (read.to_json(), read.sha256) == (text, FINGERPRINT_SHA256)
+    assert {json.loads(path.read_text())["fingerprint"] for path in summaries(old)} == {hashed}
+
+
+def test_a_launch_without_a_fingerprint_writes_it_anew(folder: Path) -> None:
+    """Of the flags, where the summaries name its hash."""
+    text = (folder / FINGERPRINT).read_text()
     (folder / FINGERPRINT).unlink()
-    # A launch without it writes it anew, of the flags, where the summaries name that hash.
     assert build_dataset(command(folder)) == 1
     assert (folder / FINGERPRINT).read_text() == text
-    assert {json.loads(path.read_text())["fingerprint"] for path in summaries(folder)} == {hashed}
 
 
 def summaries(folder: Path) -> list[Path]:
@@ -133,19 +192,11 @@ def summaries(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", ["20", "20.0", "20.5", "null"])
-def test_whole_numbers_and_fractions_keep_their_form(folder: Path, number: str) -> None:
+def test_whole_numbers_and_fractions_keep_their_form(old: Path, number: str) -> None:
     """The hash is of the text: 20 and 20.0 are two datasets."""
-    path = folder / FINGERPRINT
-    path.write_text(path.read_text().replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
-    fields = json.loads(path.read_text())
-    hashed = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    hashed = rebind(old, lambda text: text.replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
     assert (hashed == FINGERPRINT_SHA256) == (number == "20.0")
-    for summary in summaries(folder):
-        summary.write_text(summary.read_text().replace(FINGERPRINT_SHA256, hashed))
-    described = folder / DATASET
-    old = described.read_text()
-    described.write_text(old.replace('"max_scene_cloud": 20.0', f'"max_scene_cloud": {number}'))
-    assert verify_dataset(DatasetFolder(BeamFiles(), str(folder))).kinds == {}
+    assert verify_dataset(DatasetFolder(BeamFiles(), str(old))).kinds == {}
     # And it is looked at: with the other hash, nothing of the folder belongs to its plan.
-    summaries(folder)[0].write_text(summaries(folder)[0].read_text().replace(hashed, "0" * 64))
-    assert verify_dataset(DatasetFolder(BeamFiles(), str(folder))).kinds != {}
+    summaries(old)[0].write_text(summaries(old)[0].read_text().replace(hashed, "0" * 64))
+    assert verify_dataset(DatasetFolder(BeamFiles(), str(old))).kinds != {}

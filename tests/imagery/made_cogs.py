@@ -45,8 +45,14 @@ def write_cog(
     count: int = 1,
     block: int = 128,
     pixels: np.ndarray | None = None,
+    nodata: float | None = None,
+    mask: np.ndarray | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """Writes a COG, textured unless its pixels are given, and returns its pixels."""
+    """Writes a COG, textured unless its pixels are given, and returns its pixels.
+
+    Where a mask is given, it is false where there is no data. A scale is (scale, offset).
+    """
     pixel_m = pixel_m or PIXEL_SIZE_M[band]
     side = int(side_m / pixel_m)
     rng = np.random.default_rng([*band.encode(), side])
@@ -66,9 +72,14 @@ def write_cog(
         compress="deflate",
         predictor=2,
         blocksize=block,
+        nodata=nodata,
     ) as dataset:
         for index in range(count):
             dataset.write(pixels, index + 1)
+        if mask is not None:
+            dataset.write_mask(mask)
+        if scale is not None:
+            dataset.scales, dataset.offsets = (scale[0],) * count, (scale[1],) * count
     return pixels
 
 

@@ -13,6 +13,7 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.chips import SNOW, ChipImages, FilterSettings, image_rejection, select_images
 from beam_pipeline.imagery.cog import ChipBands, SceneReader
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, SCL, Image
+from beam_pipeline.imagery.radiometry import CHECKED_DECISIONS, DECISIONS
 from beam_pipeline.imagery.scenes import Scene
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
@@ -154,6 +155,8 @@ def test_no_data_is_a_zero_in_every_band(tmp_path: Path, reader: SceneReader) ->
 
 def test_bright_chips_are_cloud_that_scl_missed_or_snow(tmp_path: Path, reader: SceneReader) -> None:
     bright = {band: pixels_of(band, 2, 2001, 6000) for band in ("B02", "B03", "B04")}
+    for pixels in bright.values():
+        pixels[::100, ::7] = 50  # here and there something dark, which does not make it clear
     at_limit = {band: np.maximum(pixels, 2000) for band, pixels in bright.items()}
     at_limit["B03"][:] = 2000
     scenes = [
@@ -164,6 +167,8 @@ def test_bright_chips_are_cloud_that_scl_missed_or_snow(tmp_path: Path, reader: 
     answer = select_images(reader, scenes, CHIPS[:1], FILTERS)[0]
     assert ids(answer) == ["limit"]
     assert answer.rejections == {"bright_snow": 1, "too_bright": 1}
+    minimum = dataclasses.replace(FILTERS, min_reflectance_percentile=0)
+    assert ids(select_images(reader, scenes, CHIPS[:1], minimum)[0]) == ["cloud", "snow"]
 
 
 def image_of(gsd_10: int | np.ndarray, scl: int | np.ndarray = 4, others: int = 3000) -> Image:
@@ -198,9 +203,58 @@ def test_a_quarter_of_snow_is_much(snowy: int, reason: str) -> None:
     assert image_rejection(image_of(2001, scl.reshape(96, 96)), FILTERS) == reason
 
 
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_what_the_pixels_may_contradict(decision: str) -> None:
+    image = dataclasses.replace(image_of(999), boa_decision=decision)
+    contradicted = "offset_contradicted" if decision in ("no_flag", "not_applied") else None
+    assert image_rejection(image, FILTERS) == contradicted
+    # A dataset of an older version holds images whose host has no flag as they are.
+    older = dataclasses.replace(FILTERS, checked_decisions=("not_applied",))
+    assert image_rejection(image, older) == (contradicted if decision == "not_applied" else None)
+    assert FILTERS.checked_decisions == CHECKED_DECISIONS
+
+
+PIXELS = 192 * 192
+
+
+@pytest.mark.parametrize(
+    ("percentile", "dark", "passes"),
+    [
+        (0, 1, True),
+        (0, 0, False),
+        # 5 % are 1843.2 pixels: the value at that rank is that of the 1844th.
+        (5, 1844, True),
+        (5, 1843, False),
+        (50, PIXELS // 2, True),
+        (50, PIXELS // 2 - 1, False),
+        (100, PIXELS, True),
+        (100, PIXELS - 1, False),
+    ],
+)
+def test_brightness_is_the_value_at_a_rank(percentile: float, dark: int, passes: bool) -> None:
+    pixels = np.full(PIXELS, 2001)
+    pixels[np.random.default_rng(0).permutation(PIXELS)[:dark]] = 2000
+    image = image_of(pixels.reshape(192, 192))
+    filters = dataclasses.replace(FILTERS, min_reflectance_percentile=percentile)
+    assert image_rejection(image, filters) == (None if passes else "too_bright")
+
+
+def test_of_a_pixel_the_darkest_visible_band_counts() -> None:
+    image = image_of(5000)
+    for index in range(3):
+        image.gsd_10[index::3, :, index] = 1500
+    assert image_rejection(image, FILTERS) is None
+    image.gsd_10[:] = 5000
+    image.gsd_10[..., 3] = 100  # near infrared is not looked at
+    assert image_rejection(image, FILTERS) == "too_bright"
+    assert image_rejection(dataclasses.replace(image, boa_add_offset=-1000), FILTERS) == "too_bright"
+    image.gsd_10[..., 0] = 3000
+    assert image_rejection(dataclasses.replace(image, boa_add_offset=-1000), FILTERS) is None
+
+
 @pytest.mark.parametrize("without", ["any band", "a class"])
 def test_how_bright_a_chip_is_its_pixels_with_data_say(without: str) -> None:
-    """What has no data has DN 0, or whatever lies beyond the swath, and would pass for a dark pixel."""
+    """What has no data has DN 0, or whatever lies beyond the swath, and would pass for dark pixels."""
     lenient = dataclasses.replace(FILTERS, allow_nodata=True)
     bright = image_of(2001)
     assert image_rejection(bright, lenient) == "too_bright"
@@ -208,26 +262,36 @@ def test_how_bright_a_chip_is_its_pixels_with_data_say(without: str) -> None:
         part = dataclasses.replace(
             bright, **{it: getattr(bright, it).copy() for it in ("gsd_10", "gsd_20", "gsd_60")}
         )
-        part.gsd_10[:6, :6] = part.gsd_20[:3, :3] = part.gsd_60[:1, :1] = 0
+        part.gsd_10[:96] = part.gsd_20[:48] = part.gsd_60[:16] = 0
     else:
-        part = image_of(np.where(np.arange(192 * 192).reshape(192, 192, 1) < 2 * 192, 100, 2001))
-        part.scl[0] = 0
+        part = image_of(np.where(np.arange(PIXELS).reshape(192, 192, 1) < PIXELS // 2, 100, 2001))
+        part.scl[:48] = 0
     assert image_rejection(part, lenient) == "too_bright"
-    part.gsd_10[100, 100] = 2000  # one dark pixel with data is enough
+    part.gsd_10[96:101] = 2000  # 5 of 96 rows with data are enough
     assert image_rejection(part, lenient) is None
 
 
 def test_a_contradicted_offset_rejects(tmp_path: Path, reader: SceneReader) -> None:
+    claims = {"boa_add_offset": -1000, "boa_decision": "no_flag"}
     shifted = {band: pixels_of(band, 3, 1050, 3000) for band in BANDS}
-    claims = {"boa_add_offset": -1000, "boa_decision": "not_applied"}
     true = dataclasses.replace(make_scene(tmp_path, "true", "2020-01-01", **shifted), **claims)
     dark = {band: pixels_of(band, 3, 50, 900) for band in BANDS}
     false = dataclasses.replace(make_scene(tmp_path, "false", "2020-02-01", **dark), **claims)
-    answer = select_images(reader, [true, false], CHIPS[:1], FILTERS)[0]
-    assert ids(answer) == ["true"]
-    assert answer.images[0].boa_add_offset == -1000
-    assert answer.rejections == {"offset_contradicted": 1}
-    assert image_rejection(answer.images[0], FILTERS) is None
+    # Dark in the first chip alone, which is too little of the scene.
+    part = {band: pixels.copy() for band, pixels in shifted.items()}
+    for band, pixels in part.items():
+        side = len(pixels) // 2
+        pixels[side : side + side // 3, : side // 3] = dark[band][: side // 3, : side // 3]
+    partly = dataclasses.replace(make_scene(tmp_path, "partly", "2020-03-01", **part), **claims)
+    first, second, *_ = select_images(reader, [true, false, partly], CHIPS, FILTERS)
+    assert ids(first) == ["true"]
+    assert ids(second) == ["true", "partly"]
+    assert first.images[0].boa_add_offset == -1000
+    assert first.rejections == {"offset_contradicted": 1}
+    assert second.rejections == {}
+    for answer in (first, second):
+        assert [(note.item_id, note.reason) for note in answer.notes] == [("false", "offset_contradicted")]
+        assert all(image_rejection(image, FILTERS) is None for image in answer.images)
 
 
 def test_what_a_chip_gets_does_not_depend_on_its_company(tmp_path: Path, reader: SceneReader) -> None:

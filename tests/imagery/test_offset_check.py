@@ -11,9 +11,10 @@ import rasterio
 
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.image import SCL
-from beam_pipeline.imagery.offset_check import VISIBLE, refuse_contradicted
-from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote
+from beam_pipeline.imagery.offset_check import VISIBLE, OffsetCheck, Verdict, digest_of_look
+from beam_pipeline.imagery.scenes import Scene, SceneNote
 from beam_pipeline.runtime.faults import TransientFault
+from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.made_cogs import FolderServer, write_cog, write_sparse
 from tests.imagery.range_server import Injected
@@ -46,32 +47,61 @@ def make_scene(folder: Path, item_id: str, forest_rows: int, added: int, decisio
     return Scene(item_id, "33TUJ", sensed, "", "sentinel-2a", "04.00", "", None, assets, -1000, decision)
 
 
-def listed(*scenes: Scene) -> SceneList:
-    return SceneList("33TUJ", 2022, scenes, (), len(scenes), 0, 0)
-
-
-def test_a_scene_is_refused_as_a_whole(tmp_path: Path, reader: SceneReader) -> None:
-    wrong = make_scene(tmp_path, "wrong", SIDE_10 // 5, 0, "not_applied")
-    right = make_scene(tmp_path, "right", SIDE_10 // 5, 1000, "not_applied")
-    unchecked = make_scene(tmp_path, "unchecked", SIDE_10 // 5, 0, "no_flag")
-    bare = make_scene(tmp_path, "bare", 0, 0, "not_applied")
-    found = refuse_contradicted(listed(wrong, right, unchecked, bare), reader)
-    assert [scene.item_id for scene in found.scenes] == ["right", "unchecked", "bare"]
-    (note,) = found.refused
-    assert (note.item_id, note.reason) == ("wrong", "offset_contradicted")
-    # A fifth of the scene is forest, a quarter is cloud: 0.2 / 0.75 of what is clear.
-    assert "27%" in note.detail
-    assert found.found == 4
-
-
-def test_no_pixels_of_other_scenes_are_read(tmp_path: Path, reader: SceneReader) -> None:
-    scene = dataclasses.replace(make_scene(tmp_path, "a", 100, 0, "host_applied"), assets={})
-    assert refuse_contradicted(listed(scene), reader).scenes == (scene,)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return make_scene(tmp_path_factory.mktemp("made"), "a", SIDE_10 // 5, 1000, "not_applied")
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """One whose 1000 were taken off."""
+    return make_scene(tmp_path_factory.mktemp("wrong"), "wrong", SIDE_10 // 5, 0, "not_applied")
+
+
+@pytest.mark.parametrize("decision", ["not_applied", "no_flag"])
+def test_a_scene_is_refused_as_a_whole(made: Scene, wrong: Scene, reader: SceneReader, decision: str) -> None:
+    note = OffsetCheck(reader).refusal(dataclasses.replace(wrong, boa_decision=decision))
+    assert note is not None
+    assert (note.item_id, note.reason) == ("wrong", "offset_contradicted")
+    # A fifth of the scene is forest, a quarter is cloud: 0.2 / 0.75 of what is clear.
+    assert "27%" in note.detail
+    assert OffsetCheck(reader).refusal(dataclasses.replace(made, boa_decision=decision)) is None
+
+
+def test_bare_soil_contradicts_nothing(tmp_path: Path, reader: SceneReader) -> None:
+    assert OffsetCheck(reader).refusal(make_scene(tmp_path, "bare", 0, 0, "not_applied")) is None
+
+
+@pytest.mark.parametrize("decision", ["host_applied", "baseline_before_0400"])
+def test_no_pixels_of_other_scenes_are_read(reader: SceneReader, decision: str) -> None:
+    scene = Scene("a", "33TUJ", "2022-06-01T10:00:00.000000Z", "", "", "04.00", "", None, {}, 0, decision)
+    assert OffsetCheck(reader).refusal(scene) is None
+
+
+def test_what_is_marked_as_no_data_is_no_evidence(wrong: Scene, tmp_path: Path, reader: SceneReader) -> None:
+    """Here it is all that is dark."""
+    dn = np.full((SIDE_10, SIDE_10), FOREST)
+    there = np.broadcast_to(np.arange(SIDE_10)[:, None] >= SIDE_10 // 5, dn.shape)
+    write_cog(tmp_path / "marked.tif", side_m=SIDE_M, pixels=dn, block=512, mask=there)
+    marked = dataclasses.replace(wrong, assets={**wrong.assets, "B03": str(tmp_path / "marked.tif")})
+    assert OffsetCheck(reader).refusal(marked) is None
+
+
+def test_a_verdict_is_on_an_item_and_its_files(made: Scene) -> None:
+    def digest(**changes: object) -> str:
+        return digest_of_look(dataclasses.replace(made, **changes))  # type: ignore[arg-type]
+
+    assert digest() == digest(boa_decision="no_flag", generated="2023-01-01T00:00:00.000000Z")
+    secret = {band: f"{href}?sig=secret" for band, href in made.assets.items()}
+    assert digest() == digest(assets=secret)
+    assert digest() != digest(item_id="b")
+    assert digest() != digest(assets={**made.assets, "B03": "/other/B03.tif"})
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"item_id": "a"}', '{"item_id": "a", "refusal": "bad"}', "[1]"])
+def test_what_is_no_verdict_says_so(text: str) -> None:
+    with pytest.raises(MalformedError):
+        Verdict.from_json(text)
 
 
 @pytest.fixture
@@ -94,11 +124,8 @@ def served(scene: Scene, server: FolderServer) -> Scene:
 
 
 def only_note(scene: Scene, reader: SceneReader) -> SceneNote:
-    """The note of a scene that is refused beside one that stays."""
-    other = dataclasses.replace(scene, item_id="other", boa_decision="no_flag")
-    found = refuse_contradicted(listed(scene, other), reader)
-    assert found.scenes == (other,)
-    (note,) = found.refused
+    note = OffsetCheck(reader).refusal(scene)
+    assert note is not None
     assert note.item_id == scene.item_id
     return note
 
@@ -133,7 +160,7 @@ def test_a_file_cut_short_costs_its_scene(
             assert note.reason == "corrupt"
             assert f"{end} bytes or more. Received: {keep}" in note.detail
     path.write_bytes(whole[:end])
-    assert refuse_contradicted(listed(scene), reader).scenes == (scene,), "all that is looked at is there"
+    assert OffsetCheck(reader).refusal(scene) is None, "all that is looked at is there"
 
 
 def test_an_answer_cut_short_costs_no_scene(scene: Scene, server: FolderServer, reader: SceneReader) -> None:
@@ -142,9 +169,9 @@ def test_an_answer_cut_short_costs_no_scene(scene: Scene, server: FolderServer, 
     end = end_of_overview(path, 2)
     server.inject("a/B03.tif", Injected("status", 500, overlaps=(end - 1, end)))
     with pytest.raises(TransientFault, match="truncated"):
-        refuse_contradicted(listed(served(scene, server)), reader)
+        OffsetCheck(reader).refusal(served(scene, server))
     server.heal()
-    assert len(refuse_contradicted(listed(served(scene, server)), reader).scenes) == 1
+    assert OffsetCheck(reader).refusal(served(scene, server)) is None
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden")])
@@ -165,7 +192,7 @@ def test_what_cannot_be_reached_is_no_reason_to_go_on_without(
 ) -> None:
     server.inject("a/B03.tif", Injected("status", status))
     with pytest.raises(TransientFault, match=reason):
-        refuse_contradicted(listed(served(scene, server)), reader)
+        OffsetCheck(reader).refusal(served(scene, server))
 
 
 def test_what_is_off_the_grid_cannot_be_judged(scene: Scene, tmp_path: Path, reader: SceneReader) -> None:

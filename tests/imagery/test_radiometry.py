@@ -134,16 +134,16 @@ def test_real_pixels_contradict_a_wrong_flag_only(date: str) -> None:
             if not np.isin(classes, (4, 5, 6)).any():
                 continue
             # Its DN hold no offset: "not applied" would be wrong, and right with 1000 added.
-            assert offset_contradicted(chip, classes, "not_applied")
-            assert not offset_contradicted(chip + np.uint16(1000), classes, "not_applied")
-            for other in set(DECISIONS) - {"not_applied"}:
-                assert not offset_contradicted(chip, classes, other)
+            assert offset_contradicted(chip, classes)
+            assert not offset_contradicted(chip + np.uint16(1000), classes)
 
 
 @pytest.mark.parametrize(
     ("visible", "scl", "share"),
     [
-        ([[1, 1, 1]], [4], 1.0),  # the darkest that there is
+        ([[2, 2, 2]], [4], 1.0),  # the darkest that there is
+        ([[1, 1, 1]], [4], None),  # no data
+        ([[0, 1, 2]], [4], 1.0),
         ([[999, 999, 999], [999, 999, 1000]], [5, 6], 0.5),
         ([[999, 999, 999], [0, 0, 0]], [4, 4], 1.0),  # nothing is known of the second
         ([[0, 999, 0], [2000, 2000, 2000]], [4, 4], 0.5),
@@ -161,15 +161,15 @@ def test_one_dark_pixel_in_twenty_contradicts_nothing() -> None:
     dn[:, 0] = 999
     dn[..., 3] = 1  # near infrared is not looked at
     scl = np.full((10, 10), 5, np.uint8)
-    assert not offset_contradicted(dn, scl, "not_applied")
+    assert not offset_contradicted(dn, scl)
     dn[0, 1, :3] = 999
-    assert offset_contradicted(dn, scl, "not_applied")
+    assert offset_contradicted(dn, scl)
 
 
 def test_nothing_clear_contradicts_nothing() -> None:
     dn = np.full((192, 192, 4), 10, np.uint16)
-    assert not offset_contradicted(dn, np.full((96, 96), 9, np.uint8), "not_applied")
-    assert not offset_contradicted(np.zeros_like(dn), np.full((96, 96), 4, np.uint8), "not_applied")
+    assert not offset_contradicted(dn, np.full((96, 96), 9, np.uint8))
+    assert not offset_contradicted(np.zeros_like(dn), np.full((96, 96), 4, np.uint8))
 
 
 @given(st.integers(0, 65535), st.sampled_from([0, -1000]))

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import random
 
 import pytest
@@ -7,9 +8,18 @@ from hypothesis import strategies as st
 
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
-from beam_pipeline.imagery.scenes import Scene, SceneList, SceneNote, deduplicate, order_scenes
+from beam_pipeline.imagery.scenes import (
+    Scene,
+    SceneList,
+    SceneNote,
+    deduplicate,
+    order_scenes,
+    without_cloudy,
+)
+from beam_pipeline.imagery.stac_item import parse_item, tile_of_item
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parsing import MalformedError
+from tests.shared_data import shared
 
 
 def scene(item_id: str, when: str = "2020-06-01T10:00:00.000000Z", **changes) -> Scene:
@@ -89,13 +99,24 @@ def test_no_host_or_port(place: str, base: str) -> None:
     assert "SIG" not in str(caught.value)
 
 
+def kept(*scenes: Scene) -> dict[str, list[str]]:
+    """Ids of the scenes kept, each with those of its earlier processings; the same in whatever order they come."""
+    found = deduplicate(scenes)
+    assert deduplicate(scenes[::-1]) == found
+    assert found == sorted(found, key=lambda one: (one.datetime, one.item_id))
+    assert all(not earlier.earlier for one in found for earlier in one.earlier)
+    return {one.item_id: [earlier.item_id for earlier in one.earlier] for one in found}
+
+
 def test_of_reprocessed_scenes_the_last_is_kept() -> None:
     old = scene("S2A_33TWN_20200601_0_L2A", baseline="02.14")
     new = scene("S2A_33TWN_20200601_1_L2A", baseline="05.00", generated="2019-01-01T00:00:00.000000Z")
     newest = scene("S2A_33TWN_20200601_2_L2A", baseline="05.00", generated="2023-01-01T00:00:00.000000Z")
     same = dataclasses.replace(newest, item_id="S2A_33TWN_20200601_3_L2A")
-    assert deduplicate([newest, old, new]) == ([newest], sorted([old, new], key=lambda s: s.item_id))
-    assert deduplicate([same, newest])[0] == [same]
+    assert kept(newest, old, new) == {newest.item_id: [new.item_id, old.item_id]}
+    assert kept(same, newest) == {same.item_id: [newest.item_id]}
+    (found,) = deduplicate([newest, old])
+    assert found.earlier == (old,)
 
 
 def test_other_platforms_and_datastrips_are_other_scenes() -> None:
@@ -103,9 +124,77 @@ def test_other_platforms_and_datastrips_are_other_scenes() -> None:
     half = scene("b", "2020-06-01T10:00:14.000000Z", datastrip_start="2020-06-01T10:00:50.000000Z")
     twin = scene("c", platform="sentinel-2b")
     again = scene("d", datastrip_start="2020-06-01T10:00:31.000000Z", baseline="05.00")
-    kept, dropped = deduplicate([one, half, twin, again])
-    assert {s.item_id for s in kept} == {"b", "c", "d"}
-    assert dropped == [one]
+    assert kept(one, half, twin, again) == {"b": [], "c": [], "d": ["a"]}
+
+
+def test_granules_of_one_datatake_are_scenes_though_they_have_its_datetime() -> None:
+    """As on Planetary Computer: 50HMH of 2019-11-23, both at 02:13:51, with what is in the swath in each."""
+    when = "2019-11-23T02:13:51.000000Z"
+    halves = [
+        scene(name, when, datastrip_start=f"2019-11-23T{start}.000000Z", baseline="02.12")
+        for name, start in (("a", "02:26:59"), ("b", "02:21:34"))
+    ]
+    assert kept(*halves) == {"a": [], "b": []}
+    again = [dataclasses.replace(one, item_id=f"{one.item_id}2", baseline="05.00") for one in halves]
+    assert kept(*halves, *again) == {"a2": ["a"], "b2": ["b"]}
+    # Of what half a scene is that does not say it, nobody knows.
+    assert kept(*halves, scene("c", when)) == {"a": [], "b": [], "c": []}
+
+
+def test_a_reprocessing_may_have_another_datetime() -> None:
+    """As of Collection 1: 50HMH of 2019-03-23, four minutes apart."""
+    start = "2019-03-23T02:24:44.000000Z"
+    old = scene("old", "2019-03-23T02:31:32.000000Z", datastrip_start=start, baseline="02.11")
+    new = scene("new", "2019-03-23T02:27:06.000000Z", datastrip_start=start, baseline="05.00")
+    assert kept(old, new) == {"new": ["old"]}
+    # Up to baseline 02.08 an item's datetime is what its datastrip's id says, or the other way round.
+    older = scene("older", start[:19] + ".357000Z", datastrip_start=start, baseline="02.08")
+    assert kept(older, new) == {"new": ["older"]}
+    other = scene("other", start, datastrip_start="2019-03-23T02:19:00.000000Z", baseline="05.00")
+    assert kept(older, other) == {"other": ["older"]}
+    assert kept(dataclasses.replace(older, baseline="02.09"), other) == {"older": [], "other": []}
+
+
+def test_what_does_not_say_its_datastrip_is_told_by_its_second() -> None:
+    bare = scene("bare", "2020-06-01T10:00:00.900000Z")
+    told = scene("told", datastrip_start="2020-06-01T09:58:00.000000Z", baseline="05.00")
+    assert kept(bare, told) == {"told": ["bare"]}
+    assert kept(bare, scene("later", "2020-06-01T10:00:01.000000Z")) == {"bare": [], "later": []}
+
+
+def granule_of(name: str) -> Scene:
+    item = json.loads(shared("stac", f"{name}.json").read_text())
+    return parse_item(item, str(tile_of_item(item)))
+
+
+def test_a_real_date_of_two_collections_is_one_scene() -> None:
+    one, other = granule_of("S2B_24MUA_20250731_0_L2A"), granule_of("S2B_T24MUA_20250731T130245_L2A")
+    (found,) = deduplicate([one, other])
+    assert {found.item_id, found.earlier[0].item_id} == {one.item_id, other.item_id}
+
+
+def test_real_dates_are_scenes_each() -> None:
+    paths = shared("stac").glob("*_33TWN_*.json")
+    scenes = [granule_of(path.stem) for path in paths]
+    assert len(deduplicate(scenes)) == len(scenes) == 8
+    # The same pixels, processed anew: the datastrip stays, whatever the item's datetime becomes.
+    again = [
+        dataclasses.replace(
+            one, item_id=f"{one.item_id}-again", baseline="05.10", datetime=f"{one.date}T10:09:40.0Z"
+        )
+        for one in scenes
+    ]
+    assert all(len(one.earlier) == 1 for one in deduplicate([*scenes, *again]))
+
+
+def test_the_limit_of_cloud_holds_for_what_stands_in_too() -> None:
+    covers = {"clear": 10.0, "limit": 20.0, "unknown": None, "cloudy": 20.5}
+    earlier = tuple(scene(f"{name} before", cloud_cover=cover) for name, cover in covers.items())
+    scenes = [scene(name, cloud_cover=cover, earlier=earlier) for name, cover in covers.items()]
+    left = without_cloudy(scenes, 20.0)
+    assert [one.item_id for one in left] == ["clear", "limit", "unknown"]
+    assert all(one.earlier == earlier[:3] for one in left)
+    assert without_cloudy(scenes, None) == scenes
 
 
 dates = st.lists(st.integers(0, 365), min_size=0, max_size=40)
@@ -167,9 +256,18 @@ def test_no_month_is_favoured() -> None:
 
 def test_lists_round_trip() -> None:
     notes = (SceneNote("x", "no_scl", "é"),)
-    scene_list = SceneList("33TWN", 2020, (scene("b"), scene("a")), notes, 5, 1, 1)
+    scenes = (scene("b", earlier=(scene("b2"), scene("b1"))), scene("a"))
+    scene_list = SceneList("33TWN", 2020, scenes, notes, 5, 1, 1)
     assert SceneList.from_json(scene_list.to_json()) == scene_list
     assert SceneList.from_json(scene_list.to_json()).to_json() == scene_list.to_json()
+
+
+def test_a_stored_list_holds_no_secret_of_what_stands_in() -> None:
+    signed = {band: f"https://example.org/{band}.tif?sig=SECRET" for band in (*BANDS, SCL)}
+    scene_list = SceneList("33TWN", 2020, (scene("b", earlier=(scene("a", assets=signed),)),), (), 2, 1, 0)
+    assert "https://example.org/B02.tif" in scene_list.to_json()
+    assert "SECRET" not in scene_list.to_json()
+    assert not SceneList.from_json(scene_list.to_json()).is_signed
 
 
 def test_a_list_is_stored_a_value_a_line() -> None:

@@ -167,10 +167,33 @@ def test_when_a_product_was_made_is_said_by_one_of_four_keys() -> None:
     assert parse_item(changed(**times), "33TWN").generated == ""
 
 
-def test_an_old_datastrip_says_nothing_of_its_start() -> None:
-    """Up to baseline 02.08 its id holds the sensing time of the tile, here 10:00:31."""
-    old = changed(s2__datastrip_id="S2B_OPER_MSI_L2A_DS_MTI__20200601T120000_S20200601T100031_N02.08")
-    assert parse_item(old, "33TWN").datastrip_start == ""
+@pytest.mark.parametrize(
+    ("said", "item_id", "start"),
+    [
+        (
+            {"s2__datastrip_id": "S2B_OPER_MSI_L2A_DS_S2RP_20230624T053545_S20200401T175716_N05.00"},
+            "a",
+            "17:57:16",
+        ),
+        ({"s2__granule_id": "L2A_T13SDV_A016040_20200401T175716"}, "a", "17:57:16"),
+        ({"s2__tile_id": "L2A_T13SDV_A016040_20200401T175716"}, "a", "17:57:16"),
+        ({}, "S2B_T13SDV_20200401T175716_L2A", "17:57:16"),
+        # The datastrip comes first; these other times are of processing, of the datatake, or of none.
+        (
+            {"s2__datastrip_id": "S2B_OPER_MSI_L2A_DS_EPAE_20200401T220155_S20200401T175716_N02.14"},
+            "S2B_T13SDV_20200401T180000_L2A",
+            "17:57:16",
+        ),
+        ({"s2__granule_id": "S2B_OPER_MSI_L2A_TL_S2RP_20230624T053545_A016040_T13SDV_N05.00"}, "a", ""),
+        ({}, "S2B_MSIL2A_20200401T174909_N0500_R141_T13SDV_20230624T053545", ""),
+        ({"s2__datastrip_id": "S2B_OPER_MSI_L2A_DS_EPAE_20200401T220155_S20209901T175716_N02.14"}, "a", ""),
+        ({"s2__datastrip_id": 7, "s2__granule_id": None}, "a", ""),
+    ],
+)
+def test_the_start_of_a_datastrip_is_told_by_ids(said: dict[str, Any], item_id: str, start: str) -> None:
+    item = {**changed(**{"s2__datastrip_id": None, **said}), "id": item_id}
+    expected = f"2020-04-01T{start}.000000Z" if start else ""
+    assert parse_item(item, "33TWN").datastrip_start == expected
 
 
 @pytest.mark.parametrize(

@@ -121,12 +121,13 @@ def window_of(path: Path, chip: ChipWindow) -> np.ndarray:
 
 
 def is_clear(catalogue: Catalogue, item_id: str, chip: ChipWindow, offset: int) -> bool:
-    """The filters in plain words: no pixel without data, a quarter bad at most, and something dark."""
+    """The filters in plain words: no pixel without data, a quarter bad at most, and a twentieth of it dark."""
     scl = window_of(catalogue.raster(item_id, "SCL"), chip)
     if (scl == 0).any() or np.isin(scl, (1, 3, 8, 9, 10)).mean() > 0.25:
         return False
-    darkest = min(window_of(catalogue.raster(item_id, band), chip).min() for band in ("B02", "B03", "B04"))
-    return bool((int(darkest) + offset) / 10_000 <= 0.2)
+    visible = [window_of(catalogue.raster(item_id, band), chip) for band in ("B02", "B03", "B04")]
+    dark = (np.min(visible, axis=0).astype(int) + offset) / 10_000 <= 0.2
+    return bool(dark.mean() >= 0.05)
 
 
 def expected_dates(
@@ -145,10 +146,16 @@ def expected_dates(
     scenes = json.loads((folder / "scenes" / f"{cell.tile}_{year}.json").read_text())["scenes"]
     taken: dict[str, str] = {}
     for scene in scenes:
-        item_id, date = scene["item_id"], scene["datetime"][:10]
-        if date in taken or (item_id in unusable and unusable[item_id](cell.chip)):
+        date = scene["datetime"][:10]
+        usable = [
+            one
+            for one in (scene, *scene["earlier"])
+            if one["item_id"] not in unusable or not unusable[one["item_id"]](cell.chip)
+        ]
+        if date in taken or not usable:
             continue
-        if is_clear(clean, origin.get(item_id, item_id), cell.chip, scene["boa_add_offset"]):
+        item_id = usable[0]["item_id"]
+        if is_clear(clean, origin.get(item_id, item_id), cell.chip, usable[0]["boa_add_offset"]):
             taken[date] = item_id
         if len(taken) == 2:
             break

@@ -117,10 +117,8 @@ def test_unusable_scenes_give_way_to_the_next_date(built: Built, world_copy: Cop
     assert broken.code == 0
     assert broken.dead_letters == []
     noted = {note["item_id"]: note["reason"] for note in broken.dataset["unusable_scenes"]}
-    contradicted = {note["item_id"] for note in built.dataset["unusable_scenes"]}
-    assert {item: noted.pop(item) for item in contradicted} == dict.fromkeys(
-        contradicted, "offset_contradicted"
-    )
+    contradicted = {item for item in noted if "_20221107_" in item}
+    assert {noted.pop(item) for item in contradicted} == {"offset_contradicted"}
     assert noted == {
         missing: "not_found",
         corrupt: "corrupt",

@@ -10,6 +10,7 @@ from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.dataset.fingerprint import Filters, Fingerprint
 from beam_pipeline.dataset.outcomes import AssembledUnit
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import SCHEMA_VERSION
@@ -78,9 +79,7 @@ def make_fingerprint(**changes: Any) -> Fingerprint:
         "catalogue": "static:made-up",
         "collection": "sentinel-2-l2a",
         "max_scene_cloud": None,
-        "filters": Filters(
-            max_bad_fraction=0.25, bad_scl=(1, 3, 8, 9, 10), max_min_reflectance=0.2, allow_nodata=False
-        ),
+        "filters": Filters(**dataclasses.asdict(FilterSettings())),
         "allow_single": False,
         "ontology_sha256": "0" * 64,
         "none_labels": True,

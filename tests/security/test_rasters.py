@@ -198,16 +198,29 @@ def test_other_metadata_leads_nowhere_and_changes_nothing(
         assert not inner.take_requests()
 
 
-def test_the_mask_of_an_image_changes_nothing(plain: Path, tmp_path: Path) -> None:
-    """No data of a band is 0, as ESA says, and nothing else."""
+def test_the_mask_of_an_image_is_its_own(plain: Path, tmp_path: Path) -> None:
+    """What lies beside it says nothing of its pixels."""
     path = Path(shutil.copy(plain, tmp_path / "a.tif"))
     before = read(str(path))
     with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path) as source,
+        rasterio.open(f"{path}.msk", "w", **{**source.profile, "dtype": "uint8"}),
+    ):
+        pass  # of zeros
+    with noted_openings(tmp_path) as opened:
+        alone = read(str(path))
+    assert opened == {"a.tif"}
+    assert not np.ma.isMaskedArray(alone)
+    np.testing.assert_array_equal(alone, before)
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
         rasterio.open(path, "r+", driver="GTiff", IGNORE_COG_LAYOUT_BREAK="YES") as file,
     ):
         file.write_mask(np.zeros(file.shape, bool))
-    np.testing.assert_array_equal(read(str(path)), before)
+    within = read(str(path))
+    assert isinstance(within, np.ma.MaskedArray)
+    assert within.mask.all()
+    assert not within.data.any()
 
 
 @pytest.mark.parametrize("kind", INSPECT)

@@ -111,7 +111,14 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
         "--max_min_reflectance",
         type=float,
         default=0.2,
-        help="a chip whose darkest B02, B03, B04 pixel is brighter is cloud that SCL missed (0.2; 10 is off)",
+        help="a chip that is brighter in B02, B03 and B04 is cloud that SCL missed (0.2; 10 is off)",
+    )
+    group.add_argument(
+        "--min_reflectance_percentile",
+        type=float,
+        default=5.0,
+        metavar="P",
+        help="percentile of the pixels of which the brightness is taken (5; 0 is the darkest pixel)",
     )
     group.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
     group.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
@@ -223,6 +230,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         max_bad_fraction=(0, 1),
         max_scene_cloud=(0, 100),
         max_min_reflectance=(0, 10),
+        min_reflectance_percentile=(0, 100),
         seed=SEEDS,
     )
     overpass = given.osm == (OVERPASS,)
@@ -239,6 +247,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
             max_bad_fraction=given.max_bad_fraction,
             bad_scl=parse_scl_classes(given.bad_scl),
             max_min_reflectance=given.max_min_reflectance,
+            min_reflectance_percentile=given.min_reflectance_percentile,
             allow_nodata=given.allow_nodata,
         ),
         allow_single=given.allow_single,

@@ -27,9 +27,10 @@ from beam_pipeline.dataset.outcomes import AssembledUnit, DeadLetter
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.dataset.verdicts import FolderVerdicts
 from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
 from beam_pipeline.imagery.cog import SceneReader
-from beam_pipeline.imagery.offset_check import refuse_contradicted
+from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles, with_retries
@@ -145,15 +146,6 @@ class FindScenes(beam.PTransform):
 class _FindScenes(Stage):
     stage = "find_scenes"
 
-    def setup(self) -> None:
-        super().setup()
-        self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
-        )
-
-    def teardown(self) -> None:
-        self._reader.close()
-
     def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
         (tile, year), names = element
         file = f"{SCENES_FOLDER}/{tile}_{year}.json"
@@ -193,7 +185,6 @@ class _FindScenes(Stage):
             max_scene_cloud=settings.max_scene_cloud,
             traffic=self.traffic,
         )
-        found = refuse_contradicted(found, self._reader)
         if not found.scenes:
             Metrics.counter(self.stage, "tile_years_without_items").inc()
             _log.warning("no usable item of tile %s in %d", tile, year)
@@ -258,6 +249,7 @@ class _ReadChips(_UnitStage):
             self._reader,
             self.settings.filters,
             self.settings.allow_single,
+            OffsetCheck(self._reader, FolderVerdicts(self.folder)),
         )
         Metrics.counter(self.stage, "examples").inc(len(done.cell_years))
         Metrics.counter(self.stage, "images").inc(sum(len(example.images) for example in done.cell_years))

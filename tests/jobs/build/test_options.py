@@ -3,6 +3,7 @@ import datetime
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
 
+from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.options import (
     build_parser,
     build_settings,
@@ -206,6 +207,14 @@ def test_unknown_flags_and_lossy_modes_are_refused() -> None:
         ([*NEEDED, "--max_bad_fraction", "25"], "--max_bad_fraction"),
         ([*NEEDED, "--max_scene_cloud", "-1"], "--max_scene_cloud"),
         ([*NEEDED, "--max_min_reflectance", "-0.1"], "--max_min_reflectance must lie in 0 to 10"),
+        (
+            [*NEEDED, "--min_reflectance_percentile", "100.5"],
+            "--min_reflectance_percentile must lie in 0 to 100",
+        ),
+        (
+            [*NEEDED, "--min_reflectance_percentile", "nan"],
+            "--min_reflectance_percentile must lie in 0 to 100",
+        ),
         ([*NEEDED, f"--seed={2**63}"], "--seed must lie in"),
         ([*NEEDED, "--ontology", "no/such.json"], "--ontology cannot be read"),
     ],
@@ -229,7 +238,7 @@ def test_settings_are_frozen_flags() -> None:
     assert settings.extracts == ("a.osm.pbf", "b.osm.pbf")
     assert settings.max_scene_cloud == 60
     assert not settings.none_labels
-    assert settings.filters.bad_scl == (1, 3, 8, 9, 10)
+    assert settings.filters == FilterSettings()
     overpass = build_settings(*parse_build_flags(["--output", "out", "--osm", "overpass"]))
     assert overpass.extracts == ()
     assert overpass.overpass_url.startswith("https://")
