@@ -23,6 +23,10 @@ _MOST_SAMPLES = 6
 """Pages that are looked at before a run, of as many years; further years are passed over evenly."""
 
 
+_TRIED = 10
+"""Items that a query is tried with: an API that does not heed it shows other tiles among them."""
+
+
 class ApiSearches:
     """The searches of one collection of an API.
 
@@ -147,7 +151,7 @@ def _finds(searches: ApiSearches, query: Query, item: Mapping[str, Any]) -> bool
         TransientFault: As `ApiSearches.first_page`.
     """
     try:
-        features, _ = searches.first_page(limit=1, query=query)
+        features, _ = searches.first_page(limit=_TRIED, query=query)
     except PermanentFault:
         return False
     return bool(features) and all(tile_of_item(found) == tile_of_item(item) for found in features)

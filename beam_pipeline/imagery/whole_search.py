@@ -33,6 +33,9 @@ _MOST_PAGES = 1000
 _MOST_EMPTY_PAGES = 10
 """One after the other. Some APIs filter behind the paging, so that one without items need not be the last."""
 
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+"""To which an API is asked for times."""
+
 _NEXT_HEADERS = {"accept", "content-type"}
 """What a link to the next page may want in the request, in lower case."""
 
@@ -55,24 +58,24 @@ class Window:
         """Returns a year with the first moment of the next one, which some APIs leave out."""
         return cls(*(datetime.datetime(it, 1, 1, tzinfo=datetime.UTC) for it in (year, year + 1)))
 
-    def halves(self, times: Iterator[str]) -> "tuple[Window, Window] | None":
+    def parted(self, moments: Sequence[datetime.datetime]) -> "list[Window]":
         """Parts the window so that half of the known items lie in each part.
 
         Args:
-            times: Their sensing times, as `sensing_time` gives them; one that is not known is "".
+            moments: The sensing times that are known, each once, ascending, in whole milliseconds.
 
         Returns:
-            Two windows with one moment in common, or None where the window is too short to be parted.
+            Two windows with one moment in common; or what is before and behind the one moment that is known.
         """
-        moments = sorted({datetime.datetime.fromisoformat(time) for time in times if time})
-        inside = [moment for moment in moments if self.start <= moment <= self.end]
-        middle = len(inside) // 2
-        low, high = inside[middle - 1 : middle + 1] if len(inside) > 1 else (self.start, self.end)
-        # To the millisecond, which is what an API is asked with.
-        parted = low + datetime.timedelta(milliseconds=(high - low) // datetime.timedelta(milliseconds=2))
-        if not self.start < parted < self.end:
-            return None
-        return Window(self.start, parted), Window(parted, self.end)
+        if len(moments) == 1:
+            before, behind = moments[0] - _MILLISECOND, moments[0] + _MILLISECOND
+            return [
+                Window(*ends) for ends in ((self.start, before), (behind, self.end)) if ends[0] <= ends[1]
+            ]
+        middle = len(moments) // 2
+        low, high = moments[middle - 1 : middle + 1] if moments else (self.start, self.end)
+        between = low + (high - low) // (2 * _MILLISECOND) * _MILLISECOND
+        return [Window(self.start, between), Window(between, self.end)]
 
     def __str__(self) -> str:
         return "/".join(_rfc3339(moment) for moment in (self.start, self.end))
@@ -146,7 +149,7 @@ class WholeSearch:
     def _attempt(self) -> Iterator[Features]:
         """Reads the window, and its halves where it does not prove its own end."""
         whole = yield from self._read(self._window, _Budget(self._io, self._where))
-        if whole.is_proved(self._largest):
+        if whole.is_met or (whole.is_ended(self._largest) and not whole.is_short):
             return
         if whole.is_short and (not whole.times or self._short != whole.ids):
             self._short = whole.ids
@@ -157,21 +160,23 @@ class WholeSearch:
         yield from self._part(self._window, whole)
 
     def _part(self, window: Window, whole: "_Shown") -> Iterator[Features]:
-        """Reads the halves of a window, their halves and so on, until each has proved its end."""
+        """Reads the halves of a window, their halves and so on, until each has proved its end.
+
+        The count of the whole was wrong, if it had one: those of the halves prove nothing.
+        """
         budget = _Budget(self._io, self._where)
+        is_capped = False
         ahead = [(window, whole)]
         while ahead:
             window, whole = ahead.pop()
-            halves = window.halves(iter(whole.times.values()))
-            if halves is None:
-                raise PermanentFault(
-                    "capped_search",
-                    f"{self._where} shows {len(whole.times)} items of {window} and may have more: it gives neither a "
-                    "link to the next page nor a count",
-                )
-            earlier = yield from self._read(halves[0], budget)
-            later = yield from self._read(halves[1], budget)
-            together = earlier.ids | later.ids
+            moments = whole.moments
+            halves = window.parted(moments)
+            shown = []
+            for half in halves:
+                of_half = yield from self._read(half, budget)
+                shown.append(of_half)
+            # Where only one moment is known, nothing but what lies around it was asked for.
+            together = set().union(*(it.ids for it in shown), whole.ids if len(moments) == 1 else ())
             if whole.count == len(whole.ids | together):
                 continue
             if not whole.ids <= together:
@@ -180,9 +185,16 @@ class WholeSearch:
                     f"{self._where} gave {len(whole.ids)} items of {window}, and its halves lack "
                     f"{len(whole.ids - together)} of them",
                 )
-            if whole.ids != together:
-                shown = zip(halves, (earlier, later), strict=True)
-                ahead += [(half, it) for half, it in shown if not it.is_proved(self._largest)]
+            is_capped |= together != whole.ids
+            if is_capped and len(moments) == 1:
+                raise PermanentFault(
+                    "capped_search",
+                    f"{self._where} shows {len(whole.ids)} items of {_rfc3339(moments[0])} and may have more: it gives "
+                    "neither a link to the next page nor a count",
+                )
+            if together != whole.ids:
+                pairs = zip(halves, shown, strict=True)
+                ahead += [(half, it) for half, it in pairs if not it.is_ended(self._largest)]
 
     def _read(self, window: Window, budget: "_Budget") -> Generator[Features, None, "_Shown"]:
         """Yields the pages of one window; returns what they showed."""
@@ -258,6 +270,12 @@ class _Shown:
         return set(self.times)
 
     @property
+    def moments(self) -> list[datetime.datetime]:
+        """The sensing times that are known, each once, ascending, in whole milliseconds."""
+        times = {datetime.datetime.fromisoformat(time) for time in self.times.values() if time}
+        return sorted({time.replace(microsecond=time.microsecond // 1000 * 1000) for time in times})
+
+    @property
     def is_short(self) -> bool:
         """Whether there should be more items."""
         return self.count is not None and self.count > len(self.times)
@@ -267,11 +285,9 @@ class _Shown:
         """Whether the distinct items are as many as the API says."""
         return self.count == len(self.times)
 
-    def is_proved(self, largest: int) -> bool:
-        """Tells whether the pages prove that they are all; `largest` is the size of the largest page seen so far."""
-        if self.is_met:
-            return True
-        return not self.is_short and not self._repeated and self._last < largest
+    def is_ended(self, largest: int) -> bool:
+        """Whether the last page is smaller than the largest one seen so far, and no page shifted."""
+        return self._last < largest and not self._repeated
 
     def add(self, page: SearchPage) -> bool:
         """Counts a page in; tells whether it has an item that was not seen before."""
