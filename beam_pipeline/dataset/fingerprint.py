@@ -12,6 +12,7 @@ from pydantic import Field
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.records.schema import SCHEMA_VERSION
@@ -81,6 +82,8 @@ class Fingerprint(_Stored):
         ontology_sha256: SHA-256 of the ontology, in hexadecimal.
         none_labels: Whether 254 is written.
         osm: The extracts, sorted by name, or the URL of the Overpass API.
+        catalogue_profile: `imagery.catalog.CATALOGUE_PROFILE`, 1 where a fingerprint does not say it. How an API is
+            asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
     """
 
     schema_version: str
@@ -97,6 +100,7 @@ class Fingerprint(_Stored):
     ontology_sha256: str
     none_labels: bool
     osm: tuple[Extract, ...] | str
+    catalogue_profile: int = 1
 
     @classmethod
     def of_build(
@@ -127,6 +131,7 @@ class Fingerprint(_Stored):
             ontology_sha256=settings.ontology.sha256,
             none_labels=settings.none_labels,
             osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
+            catalogue_profile=CATALOGUE_PROFILE,
         )
 
     @classmethod
@@ -144,8 +149,8 @@ class Fingerprint(_Stored):
 
     @property
     def content(self) -> dict[str, Any]:
-        """The fingerprint as plain JSON values."""
-        content: dict[str, Any] = self.model_dump(mode="json")
+        """The fingerprint as plain JSON values; what an older one does not have is left out, as its hash is of that."""
+        content: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
         return content
 
     @property

@@ -15,6 +15,9 @@ from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
+CATALOGUE_PROFILE = 2
+"""Of the rules by which scenes are found, read and told apart; a dataset is of one. Datasets of 1 may lack scenes."""
+
 
 class Catalog(Protocol):
     """What every kind of catalogue does."""
