@@ -119,8 +119,9 @@ class StacServer:
 
     @property
     def searches(self) -> list[dict[str, Any]]:
-        """The parameters of every search for a year."""
-        return [it for _, path, it in self.requests if path == "/v1/search" and "datetime" in it]
+        """The parameters of every search for a tile and year; a launch looks at samples of years alone."""
+        of_year = [it for _, path, it in self.requests if path == "/v1/search" and "datetime" in it]
+        return [parameters for parameters in of_year if parameters.keys() & {"query", "bbox"}]
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         url = urllib.parse.urlsplit(handler.path)
