@@ -163,8 +163,8 @@ def test_an_api_that_finds_nothing_is_asked_again(
 def test_a_catalogue_that_goes_away_is_no_silent_gap(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    # The first search is that of the launch.
-    hosts.api.faults += [Fault("/search", 503, passing=1), *([Fault("/search", 503)] * 1000)]
+    # The first three searches are those of the launch.
+    hosts.api.faults += [Fault("/search", 503, passing=3), *([Fault("/search", 503)] * 1000)]
     output = tmp_path / "set"
     gone = hosts.build(world, output)
     assert gone.code == 1
