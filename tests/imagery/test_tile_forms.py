@@ -109,7 +109,8 @@ def test_as_few_forms_as_find_all_are_asked_for() -> None:
     assert choose_forms([]) == ((), False)
 
 
-PAIRS = [*itertools.combinations(FORMS, 2), *((form, form) for form in FORMS)]
+PAIRS = [*itertools.pairwise(FORMS), *((form, "none") for form in FORMS)]
+"""Each form beside another one, and beside items that have none."""
 
 
 @pytest.mark.parametrize("operators", ["in", "in refused", "in passed over", "none"])
