@@ -85,6 +85,7 @@ class _Assembly:
         self._rejections: dict[str, list[CellYearId]] = {}
         self._scene_rejections: collections.Counter[str] = collections.Counter()
         self._years_without_items: list[int] = []
+        self._scenes_by_year: dict[int, int] = {}
         self._notes: set[SceneNote] = set()
         self._dead_letters: list[DeadLetter] = []
 
@@ -105,6 +106,7 @@ class _Assembly:
 
     def note_year(self, year: int, scenes: SceneList) -> None:
         """Notes what holds for a whole year."""
+        self._scenes_by_year[year] = len(scenes.scenes)
         if not scenes.found:
             self._years_without_items.append(year)
         self._notes.update(scenes.refused)
@@ -138,6 +140,7 @@ class _Assembly:
             years_without_items=tuple(self._years_without_items),
             notes=tuple(sorted(self._notes)),
             dead_letters=tuple(self._dead_letters),
+            scenes_by_year=self._scenes_by_year,
         )
 
     def _bury(self, cell: Cell, year: int, stage: str, failure: Failure) -> None:

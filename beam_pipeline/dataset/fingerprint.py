@@ -12,6 +12,7 @@ from pydantic import Field
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.records.schema import SCHEMA_VERSION
@@ -91,6 +92,8 @@ class Fingerprint(_Stored):
         ontology_sha256: SHA-256 of the ontology, in hexadecimal.
         none_labels: Whether 254 is written.
         osm: The extracts, sorted by name, or the URL of the Overpass API.
+        catalogue_profile: `imagery.catalog.CATALOGUE_PROFILE`, 1 where a fingerprint does not say it. How an API is
+            asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
     """
 
     schema_version: str
@@ -107,6 +110,7 @@ class Fingerprint(_Stored):
     ontology_sha256: str
     none_labels: bool
     osm: tuple[Extract, ...] | str
+    catalogue_profile: int = 1
 
     @classmethod
     def of_build(
@@ -137,6 +141,7 @@ class Fingerprint(_Stored):
             ontology_sha256=settings.ontology.sha256,
             none_labels=settings.none_labels,
             osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
+            catalogue_profile=CATALOGUE_PROFILE,
         )
 
     @classmethod

@@ -101,6 +101,7 @@ def dataset_json(
             {"tile": tile, "year": year}
             for tile, year in sorted({(it.tile, year) for it in done for year in it.years_without_items})
         ],
+        **_scenes_per_tile(units, by_name),
         "dead_letters": {
             "count": len(letters),
             "reasons": _add({letter.reason: 1} for letter in letters),
@@ -232,6 +233,20 @@ def _label_statistics(ontology: Mapping[str, Any], written: Sequence[UnitSummary
             }
         )
     return statistics
+
+
+def _scenes_per_tile(
+    units: Sequence[Unit], done: Mapping[str, UnitSummary]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Gives the usable scenes by tile and year; nothing where no summary counts them, as in older datasets."""
+    tiles: dict[str, dict[str, int]] = {}
+    for unit in sorted(units, key=lambda unit: unit.tile):
+        counted = done[unit.name].scenes_by_year if unit.name in done else None
+        if counted is not None:
+            # Units of one tile walk the same lists; but an empty one is searched for again.
+            of_tile = tiles.setdefault(unit.tile, {})
+            of_tile |= {str(year): max(count, of_tile.get(str(year), 0)) for year, count in counted.items()}
+    return {"scenes_per_tile": tiles} if tiles else {}
 
 
 def _notes(done: Iterable[UnitSummary]) -> list[dict[str, str]]:

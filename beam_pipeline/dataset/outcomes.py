@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pydantic
 
@@ -58,6 +58,7 @@ class AssembledUnit:
         years_without_items: Years in which the catalogue has no item of the tile.
         notes: Scenes that are unusable for good, each once.
         dead_letters: Cell-years that failed.
+        scenes_by_year: Number of usable scenes of the tile in each year for which there is a list.
     """
 
     unit: Unit
@@ -69,6 +70,7 @@ class AssembledUnit:
     years_without_items: tuple[int, ...]
     notes: tuple[SceneNote, ...]
     dead_letters: tuple[DeadLetter, ...]
+    scenes_by_year: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 def sorted_letters(letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:

@@ -75,6 +75,8 @@ class UnitSummary:
         years_without_items: Years in which the catalogue has no item at all of the tile.
         notes: Scenes that are unusable for good, each once, sorted.
         dead_letters: Unexpected failures.
+        scenes_by_year: Number of usable scenes of the tile in each year for which there is a list; None of a unit
+            that failed, and in summaries of versions that did not count them.
         fingerprint: SHA-256 of the dataset's fingerprint that the unit is of.
     """
 
@@ -102,6 +104,7 @@ class UnitSummary:
     years_without_items: tuple[int, ...] = ()
     notes: tuple[SceneNote, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    scenes_by_year: Mapping[int, int] | None = None
     fingerprint: str = dataclasses.field(kw_only=True)
 
     @property
@@ -116,7 +119,10 @@ class UnitSummary:
 
     def to_json(self) -> str:
         """Returns JSON; equal summaries give equal text."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=1) + "\n"
+        content = dataclasses.asdict(self)
+        if self.scenes_by_year is None:
+            del content["scenes_by_year"]
+        return json.dumps(content, sort_keys=True, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "UnitSummary":
@@ -202,6 +208,7 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
         years_without_items=tuple(sorted(set(assembled.years_without_items))),
         notes=tuple(sorted(set(assembled.notes))),
         dead_letters=sorted_letters(assembled.dead_letters),
+        scenes_by_year={year: assembled.scenes_by_year[year] for year in sorted(assembled.scenes_by_year)},
         fingerprint=fingerprint,
         **content.counts(),
     )

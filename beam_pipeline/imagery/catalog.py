@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from beam_pipeline.imagery.api_catalog import ApiCatalog
@@ -22,12 +22,15 @@ from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
+CATALOGUE_PROFILE = 2
+"""Of the rules by which scenes are found, read and told apart; a dataset is of one. Datasets of 1 may lack scenes."""
+
 
 class Catalog(Protocol):
     """What every kind of catalogue does."""
 
-    def check(self) -> CatalogInfo:
-        """Looks at the catalogue before a run; InvalidInputError where it cannot be used."""
+    def check(self, years: Sequence[int] = ()) -> CatalogInfo:
+        """Looks at the catalogue before a run for some years; InvalidInputError where it cannot be used."""
 
     def items(self, tile: str, year: int) -> Iterator[StaticItem]:
         """Yields the items of a tile and year, and maybe others, with the paths of those that lie on disk.
@@ -56,7 +59,10 @@ def open_catalog(
 
 
 def check_catalog(
-    settings: CatalogSettings, retry: RetryPolicy | None = None, traffic: Traffic | None = None
+    settings: CatalogSettings,
+    retry: RetryPolicy | None = None,
+    traffic: Traffic | None = None,
+    years: Sequence[int] = (),
 ) -> CatalogInfo:
     """Looks at a catalogue before a run.
 
@@ -64,16 +70,17 @@ def check_catalog(
         settings: As `open_catalog`, like all that follows.
         retry: How often an API is asked.
         traffic: Paces the requests.
+        years: Those that will be asked for; empty for any.
 
     Returns:
-        What the run must know of it.
+        What the run must know of it. Searches want its profile in their settings.
 
     Raises:
         InvalidInputError: The URL is malformed or is no STAC API with item search, the path is missing or
             holds no STAC, or it has no such collection or no item in it.
         TransientFault: The API cannot be reached, or is out of order.
     """
-    return open_catalog(settings, retry, traffic).check()
+    return open_catalog(settings, retry, traffic).check(years)
 
 
 def find_scenes(

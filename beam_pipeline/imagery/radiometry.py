@@ -33,7 +33,16 @@ Source: measured on the two real dates of Manila, whose DN hold no offset (tests
 in their chips 14 % to 81 % of the clear pixels would be negative with 1000 taken off; with 1000 added, none.
 """
 
-_BASELINE_KEYS = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+_BASELINE_KEYS = ("s2:processing_baseline", "sentinel:processing_baseline")
+_VERSION_KEY = "processing:version"
+"""Some hosts give the baseline here, others the version of a processor of their own."""
+
+_UNOFFICIAL = "99."
+"""Baselines of tests and of what users make with Sen2Cor, which say nothing of the offset.
+
+Source: https://github.com/senbox-org/sen2like/issues/23.
+"""
+
 _PRODUCT_KEYS = (
     "s2:product_uri",
     "sentinel:product_id",
@@ -43,6 +52,7 @@ _PRODUCT_KEYS = (
 )
 _FLAG_KEYS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 _NUMBER = re.compile(r"N?(\d{1,2})\.?(\d{2})\Z")
+_VERSION = re.compile(r"N?(\d{2})(?:\.|(?<=N\d\d))(\d{2})\Z")  # "05.11" or "N0511", and no "2.11"
 _IN_PRODUCT_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?:_|\.|\Z)")
 _CLEAR_SCL = (4, 5, 6)  # vegetation, not vegetated, water
 
@@ -63,7 +73,8 @@ def find_baseline(properties: Mapping[str, Any], item_id: str = "") -> str:
     for text in (*(str(properties.get(key, "")) for key in _PRODUCT_KEYS), item_id):
         if match := _IN_PRODUCT_NAME.search(text):
             return f"{match[1]}.{match[2]}"
-    return ""
+    match = _VERSION.match(str(properties.get(_VERSION_KEY, "")))
+    return f"{match[1]}.{match[2]}" if match else ""
 
 
 def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int, str]:
@@ -83,9 +94,15 @@ def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int
         whose DN are ESA's until the pixels say otherwise.
 
     Raises:
-        PermanentFault: "unknown_baseline" where nothing settles it, "bad_offset_flag" where the flag is no
-            boolean.
+        PermanentFault: "unknown_baseline" where nothing settles it, "unofficial_baseline" of a product that is none of
+            ESA's, "bad_offset_flag" where the flag is no boolean.
     """
+    baseline = find_baseline(properties, item_id)
+    if baseline.startswith(_UNOFFICIAL):
+        raise PermanentFault(
+            "unofficial_baseline",
+            f"the processing baseline {baseline} stands for tests and for what users made themselves",
+        )
     flag = next((properties[key] for key in _FLAG_KEYS if properties.get(key) is not None), None)
     if flag is not None and not isinstance(flag, bool):
         raise PermanentFault(
@@ -93,10 +110,13 @@ def decide_offset(properties: Mapping[str, Any], item_id: str = "") -> tuple[int
         )
     if flag:
         return 0, "host_applied"
-    baseline = find_baseline(properties, item_id)
     if not baseline:
+        keys = (*_BASELINE_KEYS, _VERSION_KEY)
+        said = [f"{key} {properties[key]!r}" for key in keys if properties.get(key) is not None]
         raise PermanentFault(
-            "unknown_baseline", "no property and no product name gives the processing baseline"
+            "unknown_baseline",
+            "no property and no product name gives the processing baseline as ESA writes it, e.g. 05.11. Received: "
+            + (", ".join(said) or "none"),
         )
     if baseline < "04.00":
         return 0, "baseline_before_0400"

@@ -1,9 +1,10 @@
 """What is read of a STAC API's answers: its landing page, and the pages of a search."""
 
 import urllib.parse
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 import pydantic
+from pystac_client.conformance import ConformanceClasses
 
 from beam_pipeline.runtime.parsing import parse_object
 
@@ -28,34 +29,61 @@ class _Answer(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
 
 
-class _ApiLink(_Answer):
-    """A link of a landing page: pystac follows none, but makes an address of each, save that of the page itself."""
-
-    rel: Any
-    href: Any = None
-    method: Any = None
-
-    @pydantic.model_validator(mode="after")
-    def _leads_somewhere(self) -> Self:
-        if self.rel != "self" and not isinstance(_url(self.href), str):
-            raise ValueError("a link needs an href")
-        if self.rel in ("root", "search") and not self.href:
-            raise ValueError("it leads nowhere")
-        if self.rel == "search" and not isinstance(self.method, str | None):
-            raise ValueError("a method is text")
-        return self
+def _method(value: object) -> str:
+    return value.upper() if isinstance(value, str) else "GET"
 
 
-class _LandingPage(_Answer):
-    """What pystac needs of a landing page; without it, it fails in many ways that it does not document."""
+def _link_dicts(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("must be a list of links")
+    return _dicts(value)
 
-    type: Literal["Catalog"]
-    id: str
-    description: Any
-    stac_version: str
-    links: list[_ApiLink]
-    conforms_to: list[str] = pydantic.Field([], alias="conformsTo")
-    stac_extensions: list[Any] | None = None
+
+class LandingPage(_Answer):
+    """What is needed of a STAC API's landing page; the rest of it may be anything.
+
+    Attributes:
+        links: Those links that are links.
+        conforms_to: What the API says that it offers. Earth Search v0 and others of its age say nothing.
+    """
+
+    links: Annotated[list[_Anything], pydantic.BeforeValidator(_link_dicts)]
+    conforms_to: list[Any] | None = pydantic.Field(None, alias="conformsTo")
+
+    def offers(self, kind: ConformanceClasses) -> bool:
+        """Tells whether the API has something, as far as it says; one that says nothing may have everything."""
+        said = [uri for uri in self.conforms_to or () if isinstance(uri, str)]
+        return not said or any(kind.pattern.match(uri) for uri in said)
+
+    def search_link(self) -> "SearchLink | None":
+        """Returns how searches are sent, by POST where the API takes both; None where there is no such link.
+
+        Raises:
+            MalformedError: The link cannot be followed.
+        """
+        found = [
+            parse_object(_SEARCH_LINK, link)
+            for link in self.links
+            if link.get("rel") == "search" and "json" in str(link.get("type") or "json")
+        ]
+        return next((link for link in found if link.method == "POST"), found[0] if found else None)
+
+    def collections_href(self) -> str | None:
+        """Returns where the collections are listed, None where the page does not say."""
+        hrefs = [link.get("href") for link in self.links if link.get("rel") == "data"]
+        return next((href for href in hrefs if isinstance(href, str)), None)
+
+
+class SearchLink(_Answer):
+    """Where and how searches are sent.
+
+    Attributes:
+        href: Maybe relative to the landing page.
+        method: "GET" where the link does not say.
+    """
+
+    href: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_url)]
+    method: Annotated[str, pydantic.BeforeValidator(_method)] = "GET"
 
 
 class NextLink(_Answer):
@@ -95,12 +123,12 @@ class SearchPage(_Answer):
         return {str(feature.get("id")) for feature in self.features}
 
     @property
-    def matched(self) -> int:
-        """The number of items that the API says there are, 0 where it does not say."""
+    def matched(self) -> int | None:
+        """The number of items that the API says there are, None where it does not say."""
         said = self.number_matched
         if "number_matched" not in self.model_fields_set and isinstance(self.context, dict):
             said = self.context.get("matched")
-        return said if isinstance(said, int) else 0
+        return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else None
 
     @property
     def next_link(self) -> _Anything | None:
@@ -111,18 +139,19 @@ class SearchPage(_Answer):
         return None
 
 
-_LANDING_PAGE = pydantic.TypeAdapter(_LandingPage)
+_LANDING_PAGE = pydantic.TypeAdapter(LandingPage)
+_SEARCH_LINK = pydantic.TypeAdapter(SearchLink)
 _SEARCH_PAGE = pydantic.TypeAdapter(SearchPage)
 _NEXT_LINK = pydantic.TypeAdapter(NextLink)
 
 
-def check_landing_page(answer: object) -> None:
-    """Checks that pystac can make a catalogue of an answer.
+def parse_landing_page(answer: object) -> LandingPage:
+    """Reads a landing page.
 
     Raises:
-        MalformedError: It cannot; the message names the field.
+        MalformedError: It is none; the message names the field.
     """
-    parse_object(_LANDING_PAGE, answer)
+    return parse_object(_LANDING_PAGE, answer)
 
 
 def parse_search_page(answer: object) -> SearchPage:

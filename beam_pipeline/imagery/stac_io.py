@@ -1,23 +1,16 @@
 """How a STAC API is asked: every request retried by our own policy, every failure told apart."""
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pystac
 import requests
 from pystac_client.stac_api_io import StacApiIO
 
-from beam_pipeline.imagery.stac_answers import (
-    SearchPage,
-    parse_next_link,
-    parse_search_page,
-)
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.http_session import bound_session, is_timeout
 from beam_pipeline.runtime.json_weight import parsed_bytes
-from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
@@ -34,23 +27,8 @@ MOST_PAGE_BYTES = 32 << 20
 MOST_PARSED_BYTES = 256 << 20
 """Of an answer, parsed; a page of 100 items takes 25 MB."""
 
-MOST_SEARCH_BYTES = 256 << 20
-"""Of all pages of a search: 10,000 items."""
-
-MOST_SEARCH_ITEMS = 20_000
-"""Of a search; how many a tile has see `_MOST_PAGES`."""
-
-_MOST_PAGES = 1000
-"""Of a search: a tile and its neighbours have about 3,000 items a year, and small pages 10 of them."""
-
-_MOST_EMPTY_PAGES = 10
-"""One after the other. Some APIs filter behind the paging, so that one without items need not be the last."""
-
 _STAC_KEYS = {"collections", "features", "links", "stac_version", "type"}
 """Each answer that is asked for has one of these."""
-
-_NEXT_HEADERS = {"accept", "content-type"}
-"""What a link to the next page may want in the request, in lower case."""
 
 _SHOWN_CHARS = 200
 _LOOKED_AT_BYTES = 4096  # of the body of an error
@@ -59,12 +37,13 @@ _LOOKED_AT_BYTES = 4096  # of the body of an error
 class RetryingStacIO(StacApiIO):
     """The transport of pystac-client with `RetryPolicy` around each request.
 
-    pystac-client's own integer retries skip POST, know no 403 that means "too many requests", and take an
-    empty page for the last one.
+    pystac-client's own integer retries skip POST, and know no 403 that means "too many requests". Its paging takes an
+    empty page for the last one: see `WholeSearch`.
 
     Attributes:
         retry: The policy; every request has its own tries.
         traffic: Paces and counts the requests.
+        received_bytes: What all answers so far took, unpacked.
     """
 
     def __init__(
@@ -77,7 +56,7 @@ class RetryingStacIO(StacApiIO):
     ) -> None:
         super().__init__(max_retries=None, timeout=timeout)
         bound_session(self.session, answer_s, reach, MOST_PAGE_BYTES)
-        self._received_bytes = 0
+        self.received_bytes = 0
         self.retry = retry
         self.traffic = traffic or Traffic()
 
@@ -95,13 +74,13 @@ class RetryingStacIO(StacApiIO):
             try:
                 answer = super(RetryingStacIO, self).read_json(source, *args, **kwargs)
             except (json.JSONDecodeError, RecursionError) as error:
-                raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON: {error}") from error
+                raise TransientFault("bad_answer", f"{shown_source(source)} gave no JSON: {error}") from error
             if not isinstance(answer, dict):
-                raise TransientFault("bad_answer", f"{_shown(source)} gave no JSON object")
+                raise TransientFault("bad_answer", f"{shown_source(source)} gave no JSON object")
             if not _STAC_KEYS & answer.keys():
                 # A gateway's {"message": "Internal server error"}, sent with 200.
                 raise TransientFault(
-                    "bad_answer", f"{_shown(source)} gave no STAC: {str(answer)[:_SHOWN_CHARS]}"
+                    "bad_answer", f"{shown_source(source)} gave no STAC: {str(answer)[:_SHOWN_CHARS]}"
                 )
             return answer
 
@@ -128,7 +107,7 @@ class RetryingStacIO(StacApiIO):
         """Sends one request, once; see `read_json` for what is raised."""
         method = (method or "GET").upper()
         payload: dict[str, Any] = {"json" if method == "POST" else "params": parameters}
-        where = f"{method} {_shown(href)}"
+        where = f"{method} {shown_source(href)}"
         try:
             with self.traffic.slot():
                 self.traffic.turn()
@@ -151,109 +130,16 @@ class RetryingStacIO(StacApiIO):
         if answer.ok and answer.request.method != method:
             # A redirect turns POST into GET and loses the search: everything would be found.
             raise PermanentFault(
-                "redirected", f"{where} leads to {_shown(answer.url)}: give the URL that it leads to"
+                "redirected", f"{where} leads to {shown_source(answer.url)}: give the URL that it leads to"
             )
         _raise_for_status(answer, where)
-        self._received_bytes += len(answer.content)
+        self.received_bytes += len(answer.content)
         if parsed_bytes(answer.content) > MOST_PARSED_BYTES:
             raise PermanentFault(
                 "heavy_answer",
                 f"{where} gave JSON that takes more than {MOST_PARSED_BYTES >> 20} MiB of memory",
             )
         return answer.content.decode("utf-8", errors="replace")
-
-    def get_pages(
-        self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Yields the pages of a search that hold items, up to the last one.
-
-        A search that ends too early is begun again; pages then hold what is new.
-
-        Raises:
-            TransientFault: As `read_json`; "bad_answer" for an answer without items, "paging_loop" for a page
-                that brings nothing but what was seen, "short_search" for fewer items than the API says there are.
-            PermanentFault: As `read_json`; "endless_search" where there is always one page more, or more items
-                or bytes than a search may have, "refused_link" where the next one is to be asked for in an odd way.
-        """
-        passed: set[str] = set()
-        pages = self._pages(url, method, parameters)
-
-        def next_new() -> list[Any] | TransientFault | None:
-            nonlocal pages
-            try:
-                for page in pages:
-                    new = [feature for feature in page.features if str(feature.get("id")) not in passed]
-                    passed.update(page.ids)
-                    if new:
-                        return new
-                return None
-            except TransientFault as fault:
-                if fault.reason not in ("paging_loop", "short_search"):
-                    return fault  # of a request, which has had its tries
-                pages = self._pages(url, method, parameters)
-                raise
-
-        while (new := self.retry.call(next_new, on_retry=self.traffic.retried)) is not None:
-            if isinstance(new, TransientFault):
-                raise new
-            yield {"features": new}
-
-    def _pages(self, url: str, method: str | None, parameters: dict[str, Any] | None) -> Iterator[SearchPage]:
-        where = _shown(url)
-        before = self._received_bytes
-        page = _page(self.read_json(url, method=method, parameters=parameters), where)
-        matched = page.matched
-        seen: set[str] = set()
-        received = empty = 0
-        for _ in range(_MOST_PAGES):
-            if page.ids and page.ids <= seen:
-                raise TransientFault("paging_loop", f"{where} gives the same page again")
-            seen |= page.ids
-            received += len(page.features)
-            if received > MOST_SEARCH_ITEMS or self._received_bytes - before > MOST_SEARCH_BYTES:
-                raise PermanentFault(
-                    "endless_search",
-                    f"{where} gave {received} items and {(self._received_bytes - before) >> 20} MiB; a search may have "
-                    f"{MOST_SEARCH_ITEMS} and {MOST_SEARCH_BYTES >> 20}",
-                )
-            empty = 0 if page.ids else empty + 1
-            if empty > _MOST_EMPTY_PAGES:
-                raise PermanentFault("endless_search", f"{where} gives one empty page after the other")
-            if page.ids:
-                yield page
-            following = page.next_link
-            if following is None:
-                if received < matched:
-                    # As when a node of the API fails: its part is missing, and the answer says 200.
-                    raise TransientFault("short_search", f"{where} gave {received} of {matched} items")
-                return
-            _require_plain(following, where)
-            page = _page(self.read_json(pystac.Link.from_dict(following), parameters=parameters), where)
-        raise PermanentFault("endless_search", f"{where} has more than {_MOST_PAGES} pages")
-
-
-def _page(answer: dict[str, Any], where: str) -> SearchPage:
-    try:
-        return parse_search_page(answer)
-    except MalformedError as error:
-        raise TransientFault("bad_answer", f"{where} gave no list of features: {error}") from error
-
-
-def _require_plain(following: Mapping[str, Any], where: str) -> None:
-    """Refuses a link to the next page that would have us send anything but a search."""
-    try:
-        link = parse_next_link(following)
-    except MalformedError as error:
-        raise PermanentFault(
-            "refused_link", f"{where} wants its next page asked for oddly: {error}"
-        ) from error
-    if link.href is None:
-        raise TransientFault("bad_answer", f"{where} gave a next page without an href")
-    if link.method.upper() not in ("GET", "POST"):
-        raise PermanentFault("refused_link", f"{where} wants its next page asked for by {link.method}")
-    odd = [name for name in link.headers or () if str(name).lower() not in _NEXT_HEADERS]
-    if odd:
-        raise PermanentFault("refused_link", f"{where} wants the header {odd[0]} sent for its next page")
 
 
 def _raise_for_status(answer: requests.Response, where: str) -> None:
@@ -274,6 +160,6 @@ def _raise_for_status(answer: requests.Response, where: str) -> None:
     raise PermanentFault("refused" if status in (401, 403) else "bad_request", detail)
 
 
-def _shown(source: object) -> str:
+def shown_source(source: object) -> str:
     """Returns an address without what may be a key."""
     return without_secrets(str(source.href if isinstance(source, pystac.Link) else source))

@@ -43,6 +43,7 @@ EARTH_SEARCH_V0_KEYS = {band: band for band in (*BANDS, SCL)}
 
 _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
+_PLATFORM_IN_NAME = re.compile(r"S2([A-D])_")
 _MOST_CHARS = 500
 _DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|\Z)")
 _GRANULE_START = re.compile(r"(?:L2A_T\d{2}[A-Z]{3}_A\d{6}|S2[A-Z]_T\d{2}[A-Z]{3})_(\d{8}T\d{6})(?:_|\Z)")
@@ -68,7 +69,9 @@ class _Item(pydantic.BaseModel):
     id: _Shown
     properties: dict[Any, Any]
     assets: dict[Any, Any]
-    platform: _Shown = pydantic.Field("", validation_alias=pydantic.AliasPath("properties", "platform"))
+    platform: _Shown | None = pydantic.Field(
+        None, validation_alias=pydantic.AliasPath("properties", "platform")
+    )
 
 
 class _Asset(pydantic.BaseModel):
@@ -121,7 +124,7 @@ def tile_of_item(item: Mapping[str, Any]) -> str | None:
 def sensing_time(item: Mapping[str, Any]) -> str:
     """Returns the sensing time of a STAC item, ISO 8601 in UTC with microseconds; "" where it has none."""
     properties = _properties(item)
-    return _utc(properties.get("datetime") or properties.get("start_datetime"))
+    return _utc(properties.get("datetime")) or _utc(properties.get("start_datetime"))
 
 
 def parse_item(
@@ -141,7 +144,7 @@ def parse_item(
 
     Raises:
         PermanentFault: The item cannot be used: "other_tile", "no_datetime", "no_scl", "missing_asset",
-            "unreadable_href", "unknown_baseline", "bad_offset_flag" or "bad_item".
+            "unreadable_href", "unknown_baseline", "unofficial_baseline", "bad_offset_flag" or "bad_item".
     """
     if isinstance(item, pystac.Item):
         item = item.to_dict(transform_hrefs=False)
@@ -162,7 +165,7 @@ def parse_item(
         tile=tile,
         datetime=sensed,
         datastrip_start=_datastrip_start(properties, read.id),
-        platform=read.platform.lower(),
+        platform=(read.platform or _platform_in_name(properties, read.id)).lower(),
         baseline=find_baseline(properties, read.id),
         generated=next(
             (
@@ -181,8 +184,11 @@ def parse_item(
 
 def _utc(value: object) -> str:
     """Returns ISO 8601 in UTC with microseconds, or "" for what is no time."""
+    if not isinstance(value, str):
+        return ""
     try:
-        when = datetime.datetime.fromisoformat(str(value))
+        # RFC 3339 has "z" for "Z", and "t" for "T".
+        when = datetime.datetime.fromisoformat(value.strip().upper())
         if when.tzinfo is None:  # STAC demands a zone; where it is missing UTC is what is meant
             when = when.replace(tzinfo=datetime.UTC)
         # Not strftime, which writes the year 999 with three digits.
@@ -199,6 +205,13 @@ def _datastrip_start(properties: Mapping[str, Any], item_id: str) -> str:
         *(_GRANULE_START.search(str(name)) for name in names),
     )
     return next((start for match in found if match and (start := _utc(match[1]))), "")
+
+
+def _platform_in_name(properties: Mapping[str, Any], item_id: str) -> str:
+    """Returns the platform that ESA's name of the product, or an id like it, begins with; "" for any other."""
+    names = (properties.get("s2:product_uri"), properties.get("sentinel:product_id"), item_id)
+    found = (_PLATFORM_IN_NAME.match(str(name)) for name in names)
+    return next((f"sentinel-2{match[1]}" for match in found if match), "")
 
 
 def _cloud_cover(properties: Mapping[str, Any]) -> float | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ class StaticCatalog:
         self._settings = settings
         self._path = path
 
-    def check(self) -> CatalogInfo:
-        """Looks at the catalogue before a run.
+    def check(self, years: Sequence[int] = ()) -> CatalogInfo:
+        """Looks at the catalogue before a run; all of it, whatever the years.
 
         Raises:
             InvalidInputError: As `read_static`, or it has no item of the collection.

@@ -143,6 +143,7 @@ def test_the_order_of_years_and_labels_changes_nothing() -> None:
     assert letters(one) == letters(other) != []
     assert one.rejections == other.rejections != {}
     assert one.years_without_items == other.years_without_items == (2022,)
+    assert one.scenes_by_year == other.scenes_by_year == {2020: 2, 2021: 1, 2022: 0, 2023: 2}
 
 
 def test_rejections_are_told_by_reason() -> None:

@@ -8,8 +8,10 @@ import pytest
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.output_folder import check_same_dataset
 from beam_pipeline.dataset.settings import BuildSettings
-from beam_pipeline.imagery.catalog_settings import CatalogSettings
+from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
+from beam_pipeline.imagery.catalog_settings import ApiProfile, CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.imagery.tile_forms import EARTH_SEARCH_V1_FORM
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -119,6 +121,7 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
     extracts = [ExtractInfo("b.osm.pbf", 8, "2023", None), ExtractInfo("a.osm.pbf", 7, "", None)]
     fingerprint = Fingerprint.of_build(settings, "units", "https://example.org/v1", extracts)
     assert fingerprint.to_json() == text(
+        catalogue_profile=CATALOGUE_PROFILE,
         cells_sha256=hashlib.sha256(b"units").hexdigest(),
         max_scene_cloud=20.0,
         ontology_sha256=settings.ontology.sha256,
@@ -127,9 +130,10 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
             {"name": "b.osm.pbf", "bytes": 8, "timestamp": "2023"},
         ],
     )
-    opened = dataclasses.replace(
-        settings, catalog=dataclasses.replace(settings.catalog, own_network=True), reads_in_flight=1
-    )
+    # How it is asked decides how many requests that takes, and nothing else.
+    profile = ApiProfile("https://example.org/v1/search", "POST", True, True, (EARTH_SEARCH_V1_FORM,))
+    catalog = dataclasses.replace(settings.catalog, own_network=True, profile=profile)
+    opened = dataclasses.replace(settings, catalog=catalog, reads_in_flight=1)
     assert Fingerprint.of_build(opened, "units", "https://example.org/v1", extracts) == fingerprint
     assert fingerprint.filters.settings() == settings.filters
     assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")
@@ -175,6 +179,12 @@ def test_another_dataset_is_refused_by_field() -> None:
     with pytest.raises(InvalidInputError, match=r"seed: 0 there, 1 now") as caught:
         check_same_dataset(stored(), stored(seed=1), "out")
     assert "years" not in str(caught.value)
+
+
+def test_a_dataset_of_an_earlier_catalogue_profile_is_another_one() -> None:
+    assert stored().catalogue_profile == 1
+    with pytest.raises(InvalidInputError, match=r"catalogue_profile: None there, 2 now"):
+        check_same_dataset(stored(), stored(catalogue_profile=2), "out")
 
 
 def test_a_difference_within_a_group_is_named_alone() -> None:

@@ -54,6 +54,7 @@ ASSEMBLED = {
         rejections={"one_clear_date": [(1, 2019), (2, 2019)]},
         notes=(NOTE,),
         years_without_items=(2019,),
+        scenes_by_year={2019: 0, 2020: 12},
     ),
     TESTING: make_assembled(
         UNITS[3],
@@ -62,6 +63,7 @@ ASSEMBLED = {
         rejections={"one_clear_date": [(5, 2019)]},
         notes=(NOTE,),
         years_without_items=(2019,),
+        scenes_by_year={2020: 12, 2019: 3},
         dead_letters=(CELL_LETTER,),
     ),
 }
@@ -107,6 +109,9 @@ def test_counts():
     assert dataset["rejections"] == {"one_clear_date": 3}
     assert dataset["unusable_scenes"] == [dataclasses.asdict(NOTE)]
     assert dataset["tile_years_without_items"] == [{"tile": "56HLH", "year": 2019}]
+    assert dataset["scenes_per_tile"] == {"56HLH": {"2019": 3, "2020": 12}}
+    of_an_older_version = [dataclasses.replace(summary, scenes_by_year=None) for summary in SUMMARIES]
+    assert "scenes_per_tile" not in describe(of_an_older_version)
     assert dataset["dead_letters"] == {
         "count": 2,
         "reasons": {"throttled": 2},

@@ -2,8 +2,8 @@
 
 `old_folder/set` was built by the version before pydantic, of the inputs beside it, with the flags of `command`. It
 holds what a run can end in: examples, cell-years rejected for each of four reasons, dead letters, scenes that are
-unusable, a year without items, and an element that was left out of the map. Its filters are those of then: of a chip
-the darkest pixel counted, and the offset of a host without a flag was not checked.
+unusable, a year without items, and an element that was left out of the map. Its searches and filters are those of then: of
+a chip the darkest pixel counted, and the offset of a host without a flag was not checked.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from beam_pipeline.audit.dataset import verify_dataset
 from beam_pipeline.build_dataset import main as build_dataset
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import DatasetFolder, description_json, plan_json
+from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.storage import BeamFiles
@@ -43,9 +44,10 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(old: Path) -> Path:
-    """The same, as if it had been begun with the filters of now: it is of an extract that breaks off."""
+    """The same, as if it had been begun with the searches and filters of now: it is of an extract that breaks off."""
     filters = json.loads(json.dumps(dataclasses.asdict(FilterSettings())))
-    rebind(old, lambda text: plan_json({**json.loads(text), "filters": filters}))
+    of_now = {"filters": filters, "catalogue_profile": CATALOGUE_PROFILE}
+    rebind(old, lambda text: plan_json({**json.loads(text), **of_now}))
     return old
 
 
@@ -106,6 +108,7 @@ def test_an_old_folder_is_not_gone_on_with(old: Path, capsys: pytest.CaptureFixt
     assert build_dataset(command(old)) == 2
     said = [line.strip() for line in capsys.readouterr().err.splitlines() if " there, " in line]
     assert said == [
+        f"catalogue_profile: None there, {CATALOGUE_PROFILE} now",
         "filters.checked_decisions: None there, ['no_flag', 'not_applied'] now",
         "filters.min_reflectance_percentile: None there, 5.0 now",
     ]

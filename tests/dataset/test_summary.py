@@ -26,6 +26,7 @@ ASSEMBLED = make_assembled(
     scene_rejections={"clouds": 7},
     dropped_geometries={"invalid": 2},
     years_without_items=(2020, 2018, 2020),
+    scenes_by_year={2020: 0, 2019: 7, 2018: 0},
     notes=(SceneNote("b", "not_found", "404"), SceneNote("a", "no_scl", ""), SceneNote("a", "no_scl", "")),
     dead_letters=(
         DeadLetter(NAME, 3, 2020, "read", "throttled", "503"),
@@ -94,6 +95,11 @@ def test_counts():
     assert summary.rejections == {"no_clear_date": ((1, 2020),), "one_clear_date": ((3, 2019),)}
     assert summary.rejection_counts == {"no_clear_date": 1, "one_clear_date": 1}
     assert summary.years_without_items == (2018, 2020)
+    assert summary.scenes_by_year == {2018: 0, 2019: 7, 2020: 0}
+    assert UnitSummary.from_json(summary.to_json()) == summary
+    older = dataclasses.replace(summary, scenes_by_year=None)
+    assert "scenes_by_year" not in older.to_json()
+    assert UnitSummary.from_json(older.to_json()) == older
     assert [note.item_id for note in summary.notes] == ["a", "b"]
     assert [letter.stage for letter in summary.dead_letters] == ["labels", "read"]
     assert summary.bands["B05"].count == 5 * 96 * 96

@@ -1,16 +1,17 @@
-"""A small local STAC API: paging, bbox, datetime and query, a request log and injected faults.
+"""A small local STAC API: paging, bbox, datetime and query, a request log, bad manners and injected faults.
 
 In a test: `with StacServer(items) as server: ... server.url ... server.requests`.
 """
 
 import contextlib
 import dataclasses
+import datetime
 import http.server
 import json
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 Item = dict[str, Any]
@@ -41,6 +42,11 @@ class Fault:
     passing: int = 0
 
 
+def exact(found: int, _: int) -> int:
+    """The count that a well-behaved API gives, of what it found, on whatever page."""
+    return found
+
+
 class StacServer:
     """A STAC API on a free local port.
 
@@ -50,6 +56,14 @@ class StacServer:
             advertises it and finds nothing, "ignored" advertises it and finds everything.
         methods: How a search may be asked.
         page_size: Items a page at most.
+        count: Gives `numberMatched` of how many items match and of the place of a page's first item; None leaves
+            it out.
+        next_links: Which pages have one. "more": those that are not the last, as it should be; "full": those of as
+            many items as a page may have; "filled": those with any item, as older stac-servers; "always"; "never".
+        overlap: How many items of a page come again on the next one.
+        swaps: Whether each page but the first has, in place of its first item, the last one of the page before.
+        operators: What the query extension takes.
+        refuses_others: Whether other operators are refused, as pgstac does, or passed over, as stac-server does.
         faults: Taken one by one.
         requests: (method, path, search parameters) of every request.
         http_server: What listens, while the context lasts.
@@ -66,6 +80,12 @@ class StacServer:
         self.query = query
         self.methods = methods
         self.page_size = page_size
+        self.count: Callable[[int, int], int | None] = exact
+        self.next_links: Literal["more", "full", "filled", "always", "never"] = "more"
+        self.overlap = 0
+        self.swaps = False
+        self.operators = {"eq", "in"}
+        self.refuses_others = False
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.empty_pages = False
@@ -99,8 +119,9 @@ class StacServer:
 
     @property
     def searches(self) -> list[dict[str, Any]]:
-        """The parameters of every search for a year."""
-        return [it for _, path, it in self.requests if path == "/v1/search" and "datetime" in it]
+        """The parameters of every search for a tile and year; a launch looks at samples of years alone."""
+        of_year = [it for _, path, it in self.requests if path == "/v1/search" and "datetime" in it]
+        return [parameters for parameters in of_year if parameters.keys() & {"query", "bbox"}]
 
     def _answer(self, handler: http.server.BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         url = urllib.parse.urlsplit(handler.path)
@@ -118,10 +139,12 @@ class StacServer:
         path = url.path.removeprefix("/v1").rstrip("/")
         if path == "":
             self._send(handler, 200, json.dumps(self.landing_page()))
+        elif path == "/search" and self.refuses_others and self._unknown_operators(parameters):
+            self._send(handler, 400, '{"code":"RequestValidationError"}')
         elif path == "/search":
-            self._send(handler, 200, json.dumps(self._search(handler.command, parameters)))
+            self._send(handler, 200, json.dumps(self.search(handler.command, parameters)))
         elif path.startswith("/collections/") and path.split("/")[2] in self._collections():
-            self._send(handler, 200, json.dumps(_collection(path.split("/")[2])))
+            self._send(handler, 200, json.dumps(self.collection(path.split("/")[2])))
         else:
             self._send(handler, 404, '{"code":404,"description":"Collection not found"}')
 
@@ -145,6 +168,21 @@ class StacServer:
     def _collections(self) -> set[str]:
         return {item["collection"] for item in self.items}
 
+    def collection(self, name: str) -> dict[str, Any]:
+        """Returns a collection's document; a test may give another."""
+        return {
+            "type": "Collection",
+            "stac_version": "1.0.0",
+            "id": name,
+            "description": name,
+            "license": "proprietary",
+            "extent": {
+                "spatial": {"bbox": [[-180, -90, 180, 90]]},
+                "temporal": {"interval": [[None, None]]},
+            },
+            "links": [],
+        }
+
     def landing_page(self) -> dict[str, Any]:
         """Returns what the API says of itself; a test may say otherwise."""
         search = [
@@ -165,31 +203,48 @@ class StacServer:
             ],
         }
 
-    def _search(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def search(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Returns a page of a search."""
         found = list(self._matching(parameters))
         start = int(parameters.get("token", 0))
-        stop = start + min(int(parameters.get("limit", 10)), self.page_size)
+        size = min(int(parameters.get("limit", 10)), self.page_size)
+        stop = start + size
+        page = found[start:stop]
+        if self.swaps and start and page:
+            page[0] = found[start - 1]
+        leads_on = {
+            "more": stop < len(found),
+            "full": len(page) == size,
+            "filled": bool(page),
+            "always": True,
+            "never": False,
+        }
         links = []
-        if stop < len(found):
-            following = {**parameters, "token": start if self.repeat_pages else stop}
+        if leads_on[self.next_links]:
+            following = {**parameters, "token": start if self.repeat_pages else stop - self.overlap}
             link: dict[str, Any] = {"rel": "next", "href": f"{self.url}/search", "method": method}
             if method == "POST":
                 link["body"] = following
             else:
                 link["href"] += "?" + urllib.parse.urlencode(_to_query_string(following))
             links.append(link)
-        page = found[start:stop]
         if self.empty_pages and links and not parameters.get("passed"):
             links[0]["body"] = {**parameters, "passed": True}
             page = []
-        return {"type": "FeatureCollection", "features": page, "links": links, "numberMatched": len(found)}
+        answer = {"type": "FeatureCollection", "features": page, "links": links}
+        count = self.count(len(found), start)
+        return answer if count is None else {**answer, "numberMatched": count}
+
+    def _unknown_operators(self, parameters: dict[str, Any]) -> bool:
+        return any(test.keys() - self.operators for test in parameters.get("query", {}).values())
 
     def _matching(self, parameters: dict[str, Any]) -> Iterator[Item]:
-        first, last = parameters.get("datetime", "0/9").split("/")
+        window = parameters.get("datetime", "0001-01-01T00:00:00Z/9999-12-31T00:00:00Z")
+        first, last = map(datetime.datetime.fromisoformat, window.split("/"))
         for item in self.items:
             if item["collection"] not in parameters["collections"]:
                 continue
-            if not first <= item["properties"]["datetime"] <= last:
+            if not first <= datetime.datetime.fromisoformat(item["properties"]["datetime"]) <= last:
                 continue
             if "bbox" in parameters and not _overlap(item["bbox"], parameters["bbox"]):
                 continue
@@ -197,10 +252,17 @@ class StacServer:
                 if self.query != "honoured":
                     continue
                 if not all(
-                    item["properties"].get(key) == test["eq"] for key, test in parameters["query"].items()
+                    _passes(item["properties"].get(key), operator, operand)
+                    for key, test in parameters["query"].items()
+                    for operator, operand in test.items()
+                    if operator in self.operators
                 ):
                     continue
             yield item
+
+
+def _passes(value: Any, operator: str, operand: Any) -> bool:
+    return bool(value in operand if operator == "in" else value == operand)
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -227,15 +289,3 @@ def _from_query_string(text: str) -> dict[str, Any]:
     if "query" in parameters:
         parameters["query"] = json.loads(parameters["query"])
     return parameters
-
-
-def _collection(name: str) -> dict[str, Any]:
-    return {
-        "type": "Collection",
-        "stac_version": "1.0.0",
-        "id": name,
-        "description": name,
-        "license": "proprietary",
-        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}},
-        "links": [],
-    }

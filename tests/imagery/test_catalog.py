@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 import shutil
 import time
@@ -10,6 +11,7 @@ from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.stac_io import RetryingStacIO
+from beam_pipeline.imagery.tile_forms import TileForm
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -289,6 +291,103 @@ def test_check_says_what_is_wrong_with_an_api() -> None:
             check_catalog(CatalogSettings(server.url, V1), QUICK)
     with pytest.raises(TransientFault):
         check_catalog(CatalogSettings("http://127.0.0.1:9/v1", V1), QUICK)
+
+
+class Old(StacServer):
+    """Answers as Earth Search v0: its landing page says nothing of what it offers, and is no catalogue by type."""
+
+    def landing_page(self) -> dict:
+        links = [
+            {"rel": "child", "href": f"{self.url}/collections/sentinel-s2-l2a-cogs"},
+            {"rel": "conformance", "type": "application/json", "href": f"{self.url}/conformance"},
+            {"rel": "self", "type": "application/json", "href": f"{self.url}/"},
+            {"rel": "search", "type": "application/json", "href": f"{self.url}/search"},
+        ]
+        of_its_age = {"stac_version": "1.0.0-beta.2", "stac_api_version": "0.9.0"}
+        return {**of_its_age, "id": "earth-search", "title": "x", "description": "x", "links": links}
+
+    def collection(self, name: str) -> dict:
+        return {
+            "id": name,
+            "stac_version": "1.0.0-beta.2",
+            "description": "x",
+            "stac_extensions": ["item-assets"],
+        }
+
+
+@pytest.mark.parametrize("takes", [{"eq", "in"}, set()])
+def test_an_api_that_says_nothing_of_what_it_offers_is_tried(items, takes: set[str]) -> None:
+    v0 = "sentinel-s2-l2a-cogs"
+    with Old(items) as server:
+        server.operators = takes
+        settings = CatalogSettings(f"{server.url}/", v0)
+        info = check_catalog(settings, QUICK, years=(2025,))
+        for profile in (None, info.profile):
+            known = dataclasses.replace(settings, profile=profile)
+            found = find_scenes(known, "20EPT", 2025, 0, retry=QUICK)
+            assert [scene.item_id for scene in found.scenes] == ["S2B_20EPT_20250731_0_L2A"]
+        assert {method for method, path, _ in server.requests} == {"GET"}
+    assert info.profile is not None
+    assert info.profile.forms == (TileForm("sentinel", is_number=True),)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extent": None},
+        {"extent": ...},
+        {"extent": {"spatial": {"bbox": [None]}, "temporal": {"interval": [["yesterday", 7]]}}},
+        {"extent": {"spatial": {}, "temporal": {"interval": None}}},
+        {"license": ...},
+        {"description": ...},
+        {"links": ...},
+        {"links": [None]},
+        {"type": "Feature"},
+        {"type": ...},
+        {"stac_version": 7},
+        {"id": "another"},
+    ],
+    ids=str,
+)
+def test_an_invalid_document_of_a_collection_is_used(change: dict) -> None:
+    class Odd(StacServer):
+        def collection(self, name: str) -> dict:
+            changed = {**super().collection(name), **change}
+            return {key: value for key, value in changed.items() if value is not ...}
+
+    with Odd(many(1)) as server:
+        assert check_catalog(CatalogSettings(server.url, V1), QUICK).kind == "api"
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", "<html>", '{"id": 1e999}'])
+def test_an_answer_that_is_no_collection_is_passed_over(text: str) -> None:
+    with StacServer(many(1)) as server:
+        server.faults += [Fault(f"/collections/{V1}", 200, text)] * 3
+        assert check_catalog(CatalogSettings(server.url, V1), QUICK).kind == "api"
+
+
+def test_an_api_without_pages_of_collections_is_used_and_one_that_refuses_them_is_not() -> None:
+    with StacServer(many(1)) as server:
+        server.faults += [Fault(f"/collections/{V1}", 404)]
+        assert check_catalog(CatalogSettings(server.url, V1), QUICK).kind == "api"
+        server.faults += [Fault(f"/collections/{V1}", 401)]
+        with pytest.raises(InvalidInputError, match="cannot be asked for: refused"):
+            check_catalog(CatalogSettings(server.url, V1), QUICK)
+        # As stac-fastapi may say it of a search.
+        server.faults += [Fault("/search", 404)]
+        with pytest.raises(InvalidInputError, match=r"no such collection\. Received: 'landsat'"):
+            check_catalog(CatalogSettings(server.url, "landsat"), QUICK)
+        with pytest.raises(InvalidInputError, match=r"no such collection\. Received: ''"):
+            check_catalog(CatalogSettings(server.url, ""), QUICK)
+
+
+@pytest.mark.parametrize("count", [12, 13])
+@pytest.mark.parametrize("query", ["honoured", "absent"])
+def test_counts_that_are_estimates(count: int, query: str) -> None:
+    for estimate in (3 * count, count // 3, 1):
+        with StacServer(many(count), query=query, page_size=5) as server:
+            server.count = lambda found, start, estimate=estimate: estimate
+            assert find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, retry=QUICK).found == count
 
 
 def test_an_api_that_finds_nothing_ever_is_found_out(items) -> None:

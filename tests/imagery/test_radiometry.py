@@ -95,6 +95,22 @@ def test_the_table(baseline: str, flag: bool | None, expected: tuple[int, str]) 
         ({"s2:datatake_id": "GS2A_20161202T100402_007560_N00.01"}, "", "00.01"),
         ({}, "S2B_MSIL2A_20250731T130249_N0511_R095_T24MUA_20250731T132745", "05.11"),
         ({"processing:version": "latest"}, "S2B_33TWN_20220226_0_L2A", ""),
+        ({"processing:version": "05.11"}, "", "05.11"),
+        ({"processing:version": "N05.11"}, "", "05.11"),
+        # Versions of other processors, alone and beside the product's name.
+        *(
+            ({"processing:version": version}, "", "")
+            for version in ("2.11", "3.05", "0211", "v04.00", 2.11, 511)
+        ),
+        (
+            {"processing:version": "02.11"},
+            "S2B_MSIL2A_20250731T130249_N0511_R095_T24MUA_20250731T132745",
+            "05.11",
+        ),
+        # Numbers that have lost their zeros: 5.1 may be 05.01 and 05.10.
+        ({"s2:processing_baseline": 5.11}, "", "05.11"),
+        *(({"s2:processing_baseline": said}, "", "") for said in (5.1, "5.1", 5, None, True, [], "05.1", "")),
+        ({"s2:processing_baseline": 5.1, "s2:datastrip_id": "S2B_OPER_MSI_L2A_DS_X_N05.10"}, "", "05.10"),
     ],
 )
 def test_the_baseline_is_found_wherever_it_is(properties, item_id, baseline) -> None:
@@ -108,10 +124,21 @@ def test_the_flag_of_older_items_counts_too() -> None:
 
 
 def test_what_nothing_settles_is_refused() -> None:
-    with pytest.raises(PermanentFault, match="unknown_baseline"):
+    with pytest.raises(PermanentFault, match=r"unknown_baseline: .*Received: none$"):
         decide_offset({"platform": "sentinel-2a"}, "S2A_29RKH_20200219_0_L2A")
+    with pytest.raises(PermanentFault, match=r"unknown_baseline: .*Received: s2:processing_baseline 5\.1$"):
+        decide_offset({"s2:processing_baseline": 5.1})
     with pytest.raises(PermanentFault, match="bad_offset_flag"):
         decide_offset({"s2:processing_baseline": "05.11", "earthsearch:boa_offset_applied": "true"})
+
+
+@pytest.mark.parametrize("baseline", ["99.99", "99.33", 99.99])
+@pytest.mark.parametrize("flag", [None, False, True])
+def test_what_is_no_product_of_esa_is_refused_as_such(baseline: object, flag: bool | None) -> None:
+    """It would have the highest baseline of all."""
+    said = {"s2:processing_baseline": baseline, "earthsearch:boa_offset_applied": flag}
+    with pytest.raises(PermanentFault, match=r"unofficial_baseline: the processing baseline 99\."):
+        decide_offset(said, "S2A_MSIL2A_20210908T100031_N9999_R122_T33TWN_20210909T000000")
 
 
 def manila(date: str) -> tuple[np.ndarray, np.ndarray]:

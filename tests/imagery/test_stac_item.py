@@ -59,6 +59,12 @@ def test_real_items_of_every_profile_are_read() -> None:
         (lambda item: item["assets"]["red"].update(href="ftp://host/B04.tif"), "unreadable_href"),
         (lambda item: item["properties"].update(datetime=None), "no_datetime"),
         (lambda item: item["properties"].update({"grid:code": "MGRS-34TWN"}), "other_tile"),
+        (lambda item: item["properties"].update({"s2:processing_baseline": "99.99"}), "unofficial_baseline"),
+        (lambda item: item["properties"].update({"earthsearch:boa_offset_applied": 1}), "bad_offset_flag"),
+        (lambda item: item.update(properties=None), "bad_item"),
+        (lambda item: item.update(assets=None), "bad_item"),
+        (lambda item: item.update(id=None), "bad_item"),
+        (lambda item: item["properties"].update(platform=2), "bad_item"),
         (lambda item: item.update(assets=[]), "bad_item"),
     ],
 )
@@ -119,6 +125,12 @@ def test_what_says_nothing_has_no_tile() -> None:
         ({"datetime": "0999-06-01T10:00:31Z"}, "0999-06-01T10:00:31.000000Z"),
         ({"datetime": "0001-01-01T00:00:00+01:00"}, ""),
         ({"datetime": "yesterday"}, ""),
+        ({"datetime": "2020-06-01t10:00:31.5z"}, "2020-06-01T10:00:31.500000Z"),
+        ({"datetime": " 2020-06-01 10:00:31Z\n"}, "2020-06-01T10:00:31.000000Z"),
+        ({"datetime": "2020-06-01T10:00:31.1234567Z"}, "2020-06-01T10:00:31.123456Z"),
+        ({"datetime": "unknown", "start_datetime": "2020-06-01T10:00:31Z"}, "2020-06-01T10:00:31.000000Z"),
+        ({"datetime": 20200601}, ""),
+        ({"datetime": None, "start_datetime": None}, ""),
     ],
 )
 def test_times_are_in_utc(properties: dict[str, Any], time: str) -> None:
@@ -148,7 +160,56 @@ def test_what_an_item_does_not_say_is_empty() -> None:
         **dict.fromkeys(("platform", "s2__generation_time", "s2__datastrip_id", "eo__cloud_cover"))
     )
     scene = parse_item(bare, "33TWN")
-    assert (scene.platform, scene.generated, scene.datastrip_start, scene.cloud_cover) == ("", "", "", None)
+    assert (scene.platform, scene.generated, scene.datastrip_start, scene.cloud_cover) == (
+        "sentinel-2b",
+        "",
+        "",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "platform",
+        "eo__cloud_cover",
+        "s2__datastrip_id",
+        "s2__generation_time",
+        "earthsearch__boa_offset_applied",
+    ],
+)
+def test_null_is_as_good_as_nothing(said: str) -> None:
+    missing = changed(**{said: None})
+    null = {**missing, "properties": {**missing["properties"], said.replace("__", ":"): None}}
+    assert parse_item(null, "33TWN") == parse_item(missing, "33TWN")
+
+
+@pytest.mark.parametrize(
+    ("properties", "item_id", "platform"),
+    [
+        ({}, "S2B_33TWN_20200601_0_L2A", "sentinel-2b"),
+        ({}, "33TWN_20200601_S2B_0_L2A", ""),
+        (
+            {"s2:product_uri": "S2C_MSIL2A_20250731T130249_N0511_R095_T33TWN_20250731T132745.SAFE"},
+            "a_33TWN_b",
+            "sentinel-2c",
+        ),
+        (
+            {"sentinel:product_id": "S2A_MSIL2A_20190524T100031_N0212_R122"},
+            "S2B_33TWN_20200601_0_L2A",
+            "sentinel-2a",
+        ),
+    ],
+)
+def test_a_platform_that_no_property_gives_is_that_of_the_name(
+    properties: dict[str, Any], item_id: str, platform: str
+) -> None:
+    """Two processings of one sensing are told by it."""
+    item = {
+        **changed(platform=None, **{key.replace(":", "__"): it for key, it in properties.items()}),
+        "id": item_id,
+    }
+    assert parse_item(item, "33TWN").platform == platform
 
 
 def test_the_baseline_may_stand_in_the_id_alone() -> None:

@@ -37,8 +37,8 @@ def hosts(world: SampleWorld) -> Iterator[Hosts]:
 def test_the_same_bytes_come_over_http(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    # A few hiccups of every kind on the way, each of which another try saves.
-    hosts.api.faults += [Fault("/search", 500, passing=1), Fault("/search", 403, '{"message": "Forbidden"}')]
+    # A few hiccups of every kind on the way, each of which another try saves. A launch searches three times.
+    hosts.api.faults += [Fault("/search", 500, passing=4), Fault("/search", 403, '{"message": "Forbidden"}')]
     for number, (_, path) in enumerate(sorted(hosts.paths.items())[::40]):
         kinds = [Injected("status", 503, times=1), Injected("truncate", times=1), Injected("reset", times=1)]
         hosts.files.inject(path, kinds[number % 3])
@@ -163,8 +163,8 @@ def test_an_api_that_finds_nothing_is_asked_again(
 def test_a_catalogue_that_goes_away_is_no_silent_gap(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    # The first search is that of the launch.
-    hosts.api.faults += [Fault("/search", 503, passing=1), *([Fault("/search", 503)] * 1000)]
+    # The first three searches are those of the launch.
+    hosts.api.faults += [Fault("/search", 503, passing=3), *([Fault("/search", 503)] * 1000)]
     output = tmp_path / "set"
     gone = hosts.build(world, output)
     assert gone.code == 1

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from beam_pipeline.build_dataset import main
-from beam_pipeline.imagery import api_catalog
+from beam_pipeline.imagery import api_probe
 from beam_pipeline.sample_world import SampleWorld
 from tests.imagery.range_server import RangeServer
 from tests.imagery.stac_server import Item
@@ -69,7 +69,7 @@ def test_rustac_has_no_query_and_gives_the_same(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked by bounds, page by page; half of what it finds are items of another tile."""
-    monkeypatch.setattr(api_catalog, "PAGE_SIZE", 7)
+    monkeypatch.setattr(api_probe, "PAGE_SIZE", 7)
     with RangeServer(world.stac_catalog.parent) as files, rustac(listed(world, files), tmp_path) as url:
         tile = {"collections": ["sentinel-2-l2a"], "query": {"grid:code": {"eq": "MGRS-24STJ"}}}
         answer = requests.post(f"{url}/search", json=tile, timeout=10)
@@ -95,7 +95,7 @@ def test_pgstac_and_nginx_give_the_same(
     built: Built, world: SampleWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked by query, page by page; nginx sends the ranges."""
-    monkeypatch.setattr(api_catalog, "PAGE_SIZE", 7)
+    monkeypatch.setattr(api_probe, "PAGE_SIZE", 7)
     root = world.stac_catalog.parent
     collection = json.loads((root / "sentinel-2-l2a" / "collection.json").read_text()) | {"links": []}
     with nginx(root, tmp_path) as files, pgstac(items_of(world, files), collection, tmp_path) as url:

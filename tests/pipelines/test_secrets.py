@@ -69,11 +69,11 @@ class SignedApi(StacServer):
         else:
             super()._answer(handler, body)
 
-    def _search(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    def search(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self.answers += 1
         signature = f"{SIGNATURE}-{self.answers}"
         self.valid.add(signature)
-        page = copy.deepcopy(super()._search(method, parameters))
+        page = copy.deepcopy(super().search(method, parameters))
         for item in page["features"]:
             for asset in item["assets"].values():
                 href = asset["href"].replace("://", f"://reader:{ASSET_PASSWORD}@")

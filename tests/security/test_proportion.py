@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.imagery import stac_io
+from beam_pipeline.imagery import whole_search
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.labels.area_relations import MOST_MEMBERS
@@ -180,7 +180,17 @@ def pages(url: str, count: int, ballast: int = 0) -> list[Fault]:
 
     following = {"rel": "next", "href": f"{url}/search", "method": "POST", "body": {}}
     return [
-        Fault("/search", 200, json.dumps({"features": list(page(n)), "links": [following] * (n + 1 < count)}))
+        Fault(
+            "/search",
+            200,
+            json.dumps(
+                {
+                    "features": list(page(n)),
+                    "links": [following] * (n + 1 < count),
+                    "numberMatched": 10 * count,
+                }
+            ),
+        )
         for n in range(count)
     ]
 
@@ -189,7 +199,7 @@ def test_a_search_of_more_items_or_bytes_than_a_tile_has_is_given_up(monkeypatch
     for bound, most in (("MOST_SEARCH_ITEMS", 99), ("MOST_SEARCH_BYTES", 15_000)):
         with StacServer([]) as server, monkeypatch.context() as patch:
             server.faults += pages(server.url, 10)
-            patch.setattr(stac_io, bound, most)
+            patch.setattr(whole_search, bound, most)
             with pytest.raises(PermanentFault, match="endless_search"):
                 find_scenes(CatalogSettings(server.url, "c"), "33TWN", 2020, 0, retry=ONCE)
     with StacServer([]) as server:

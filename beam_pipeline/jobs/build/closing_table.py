@@ -1,5 +1,6 @@
 """What a person sees of a build when it is done: what was written, rejected and lost."""
 
+import statistics
 from collections.abc import Mapping
 
 import pydantic
@@ -17,6 +18,10 @@ _COLUMNS = (
     *("cell_years_planned", "examples", "rejected_cell_years", "failed_cell_years", "missing_cell_years"),
 )
 _MOST_LINES = 10
+
+_FEW = 3
+"""A tile-year has a gap where it has this many times fewer scenes than the median: where orbits overlap, tiles are seen
+twice as often as elsewhere, and near the poles oftener."""
 
 _OTHER_FILE = {"truncated_extract", "unsorted_extract"}
 """Reasons of dead letters that only an extract of another size or name mends."""
@@ -47,6 +52,7 @@ class _Description(pydantic.BaseModel):
     cells_beyond_extracts: int | None
     unusable_scenes: list[SceneNote]
     tile_years_without_items: list[_TileYear]
+    scenes_per_tile: dict[str, dict[int, int]] = {}
     dead_letters: _DeadLetters
     failed_units: list[str]
     missing_units: list[str]
@@ -77,6 +83,7 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
         )
         for row in ((_heading(name) for name in row) for row in rows)
     ]
+    lines += _scenes_by_year(dataset.scenes_per_tile)
     lines += _reasons("rejected cell-years", dataset.rejections)
     lines += _reasons("scenes passed over, a chip each", dataset.scene_rejections)
     lines += _reasons("requests tried again", read_run(folder).retried)
@@ -105,6 +112,19 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), dataset.complete and not empty
+
+
+def _scenes_by_year(scenes_per_tile: Mapping[str, Mapping[int, int]]) -> list[str]:
+    """Says how many scenes the tiles have, a line a year, and which have far fewer than the others: a gap."""
+    lines, few = [], []
+    for year in sorted({year for of_tile in scenes_per_tile.values() for year in of_tile}):
+        counts = {tile: of_tile[year] for tile, of_tile in scenes_per_tile.items() if year in of_tile}
+        usual = statistics.median(counts.values())
+        spread = f"{min(counts.values())} to {max(counts.values())}, median {usual:g}"
+        lines.append(f"usable scenes of {year}: {spread}, in {len(counts)} tiles")
+        gaps = sorted((count, tile) for tile, count in counts.items() if count * _FEW < usual)
+        few += [f"{tile} {year}: {count}" for count, tile in gaps]
+    return lines + _some("TILE-YEARS OF LESS THAN A THIRD OF THE YEAR'S MEDIAN", few)
 
 
 def _advice(reasons: set[str]) -> list[str]:
