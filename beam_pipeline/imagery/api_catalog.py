@@ -114,7 +114,7 @@ class ApiCatalog:
     def _open(self) -> Client:
         with _no_stac_is_a_fault():
             io = RetryingStacIO(self._retry, self._settings.reach, traffic=self._traffic)
-            io.session.auth = access = ApiAccess(self._settings.url)
+            io.session.auth = access = ApiAccess(self._settings.url, self._settings.bearer_of)
             client = _CheckedClient.open(access.url, stac_io=io, timeout=io.timeout)
             searchable = client.conforms_to("ITEM_SEARCH") and client.get_search_link() is not None
         if not searchable:

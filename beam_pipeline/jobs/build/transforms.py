@@ -147,8 +147,8 @@ class _FindScenes(Stage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
+        self._reader = SceneReader.of_catalog(
+            self.settings.catalog, self.settings.reads_in_flight, self.traffic
         )
 
     def teardown(self) -> None:
@@ -235,8 +235,8 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
+        self._reader = SceneReader.of_catalog(
+            self.settings.catalog, self.settings.reads_in_flight, self.traffic
         )
 
     def teardown(self) -> None:
