@@ -247,6 +247,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     peeked = asset.peek(0, HEADER_BYTES, timeout_s, traffic)
     if peeked is not None and peeked.throttled:
         return _throttled(asset, peeked.status, peeked.retry_after_s)
+    if peeked is not None and asset.key and peeked.status in _REFUSALS:
+        return _fault_of_status(asset, peeked.status)
     if peeked is None or not peeked.is_of_the_file or _is_sound_header(peeked.body, peeked.size):
         return TransientFault("connection", f"{asset.shown}: the header could not be read: {message}")
     return Undecodable("corrupt", f"{asset.shown}: {message}")
