@@ -64,6 +64,8 @@ def readable_href(
                 f"the bucket is not known to be public; if anybody may read it, name it by {FLAG} "
                 f"{one_line(url.netloc, _MOST_NAME_CHARS)}=https://HOST",
             )
+        if not {".", ".."}.isdisjoint(urllib.parse.unquote(url.path).split("/")):
+            raise _refusal(href, "its path must not lead out of the bucket")
         url = urllib.parse.urlsplit(buckets[url.netloc] + urllib.parse.quote(url.path, _KEPT))
         _check_host(url, href, reach)
         return url.geturl()

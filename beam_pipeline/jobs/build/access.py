@@ -1,6 +1,7 @@
 """How a build may reach its catalogue and the files that it names: the flags, checked."""
 
 import argparse
+import urllib.parse
 from typing import Any
 
 from beam_pipeline.imagery import buckets
@@ -96,7 +97,9 @@ def _check_token(settings: CatalogSettings) -> None:
             raise InvalidInputError(f"--token_hosts goes with --token_file. Received: {hosts}")
         return
     for host in settings.token_hosts:
-        if network_of(f"https://{host}") == "never" or not settings.takes_token(f"https://{host}"):
+        url = f"https://{host}"
+        plain = urllib.parse.urlsplit(url).netloc == host and "@" not in host
+        if not plain or network_of(url) == "never" or not settings.takes_token(url):
             raise InvalidInputError(
                 f"--token_hosts takes names of hosts, e.g. data.example.org. Received: {host}"
             )
