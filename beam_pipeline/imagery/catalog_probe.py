@@ -47,8 +47,9 @@ _Refused = tuple[str, Scene | None, Fault]
 _CDSE = "dataspace.copernicus.eu"
 
 _ADVICE_OF_BEARER = (
-    "The host may want a token: for a bearer token give --token_file, and --token_hosts where the files lie on another "
-    "host than the API. A bucket whose readers pay, or that is private, is not read at all"
+    "Hosts say so to who brings no token, and some to who asks too often. Give a bearer token by --token_file, and "
+    "--token_hosts where the files lie on another host than the API, or try again later. A private bucket, or one "
+    "whose readers pay, is not read"
 )
 
 _ADVICE_OF_SAS = (
