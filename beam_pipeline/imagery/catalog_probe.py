@@ -68,6 +68,7 @@ _REMEDIES = {
 _ADVICE_OF_FILES = (
     "Its files are not ESA's pixels as GeoTIFFs, one band a file. docs/sources.md names catalogues whose are"
 )
+_ADVICE_OF_ITEMS = "docs/sources.md says what items must have, and names catalogues whose have it"
 _ADVICE_TO_WAIT = "That may pass: try again later. Nothing was launched"
 
 
@@ -154,7 +155,8 @@ def _spread(things: Sequence[_Thing], most: int) -> list[_Thing]:
 def _refusal(settings: CatalogSettings, refused: Sequence[_Refused]) -> InvalidInputError:
     ((reason, count),) = collections.Counter(fault.reason for *_, fault in refused).most_common(1)
     name, scene, fault = next(it for it in refused if it[2].reason == reason)
-    remedy = _REMEDIES.get(reason, _ADVICE_OF_FILES if isinstance(fault, PermanentFault) else _ADVICE_TO_WAIT)
+    of_kind = _ADVICE_OF_FILES if scene else _ADVICE_OF_ITEMS
+    remedy = _REMEDIES.get(reason, of_kind if isinstance(fault, PermanentFault) else _ADVICE_TO_WAIT)
     if reason in ("forbidden", "not_found") and scene and not settings.sas_endpoint:
         # Azure says one or the other to who brings no token.
         remedy = _ADVICE_OF_SAS if Container.of_url(scene.assets[SCL]) else remedy

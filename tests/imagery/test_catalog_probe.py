@@ -32,7 +32,7 @@ QUICK = RetryPolicy(2, 0.001, 0.001)
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[FolderServer]:
     for band in ("B02", SCL):
-        write_cog(tmp_path / f"{band}.tif", band)
+        write_cog(tmp_path / f"{band}.tif", band, side_m=3000)
     with FolderServer(tmp_path) as server:
         yield server
 
@@ -115,6 +115,10 @@ def without_scl(item: Item) -> None:
     del item["assets"]["scl"]
 
 
+def without_baseline(item: Item) -> None:
+    del item["properties"]["s2:processing_baseline"]
+
+
 def without_band(item: Item) -> None:
     del item["assets"]["nir08"]
 
@@ -125,6 +129,7 @@ def without_band(item: Item) -> None:
         (jpeg_2000, ["unreadable_href", "JPEG 2000", "docs/sources.md names catalogues"]),
         (unknown_bucket, ["unreadable_href", "--public_buckets deafrica-sentinel-2=https://HOST"]),
         (without_scl, ["no_scl", "L1C has no SCL", "coastal"]),
+        (without_baseline, ["unknown_baseline", "what items must have"]),
         (without_band, ["missing_asset", "nir08"]),
     ],
 )
@@ -191,7 +196,7 @@ def test_a_slow_host_is_not_waited_for_without_end(files: FolderServer) -> None:
 def test_files_of_another_kind(
     files: FolderServer, tmp_path: Path, made: dict[str, Any], said: list[str]
 ) -> None:
-    write_cog(tmp_path / "B02.tif", "B02", **made)
+    write_cog(tmp_path / "B02.tif", "B02", side_m=3000, **made)
     message = refusal(items_at(files.url))
     for words in (*said, "not ESA's pixels as GeoTIFFs"):
         assert words in message
@@ -202,7 +207,7 @@ def azure(tmp_path: Path, made_web: MadeWeb, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / CONTAINER / tmp_path.name
     folder.mkdir(parents=True)
     for band in ("B02", SCL):
-        write_cog(folder / f"{band}.tif", band)
+        write_cog(folder / f"{band}.tif", band, side_m=3000)
     (tmp_path / "certificates").mkdir()
     with blob_storage(tmp_path, made_web, monkeypatch, tmp_path / "certificates") as served:
         yield served

@@ -87,8 +87,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[NotingFiles]:
-    write_cog(tmp_path / "B02.tif")
-    write_cog(tmp_path / "other.tif")
+    write_cog(tmp_path / "B02.tif", side_m=6000)
+    write_cog(tmp_path / "other.tif", side_m=6000)
     with NotingFiles(tmp_path) as server:
         yield server
 
