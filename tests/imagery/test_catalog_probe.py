@@ -115,8 +115,8 @@ def without_scl(item: Item) -> None:
     del item["assets"]["scl"]
 
 
-def without_baseline(item: Item) -> None:
-    del item["properties"]["s2:processing_baseline"]
+def odd_flag(item: Item) -> None:
+    item["properties"]["earthsearch:boa_offset_applied"] = "maybe"
 
 
 def without_band(item: Item) -> None:
@@ -129,7 +129,7 @@ def without_band(item: Item) -> None:
         (jpeg_2000, ["unreadable_href", "JPEG 2000", "docs/sources.md names catalogues"]),
         (unknown_bucket, ["unreadable_href", "--public_buckets deafrica-sentinel-2=https://HOST"]),
         (without_scl, ["no_scl", "L1C has no SCL", "coastal"]),
-        (without_baseline, ["unknown_baseline", "what items must have"]),
+        (odd_flag, ["bad_offset_flag", "what items must have"]),
         (without_band, ["missing_asset", "nir08"]),
     ],
 )
