@@ -70,7 +70,7 @@ def test_files_are_signed(azure: Azure, made: dict[str, np.ndarray], tmp_path: P
     assert azure.files.refused == []
 
 
-@pytest.mark.parametrize("uses", range(4, 8))
+@pytest.mark.parametrize("uses", range(4, 7))
 def test_a_token_that_expires_in_the_middle_of_a_read_is_renewed(
     azure: Azure, made: dict[str, np.ndarray], tmp_path: Path, uses: int
 ) -> None:

@@ -154,8 +154,14 @@ def test_hosts_that_the_user_names_get_it(path: Path, files: NotingFiles) -> Non
     assert not isinstance(read(files.url("B02.tif"), settings), Fault)
 
 
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("query", ["", "?X-Amz-Expires=600&X-Amz-Date=20990101T000000Z&X-Amz-Signature=1"])
+@pytest.mark.parametrize(
+    ("code", "query"),
+    [
+        (302, ""),
+        # A signature of S3, which GDAL keeps to ask there by itself.
+        (307, "?X-Amz-Expires=600&X-Amz-Date=20990101T000000Z&X-Amz-Signature=1"),
+    ],
+)
 def test_a_redirect_does_not_take_it_along(
     path: Path, files: NotingFiles, others: NotingFiles, code: int, query: str
 ) -> None:
