@@ -8,7 +8,17 @@ from tests.entries import ENTRIES
 from tests.odd_names import KEPT
 
 PATH_FLAGS = {
-    "build": {"cells", "area", "sample_dir", "stac_url", "osm", "overpass_cache", "ontology", "output"},
+    "build": {
+        "cells",
+        "area",
+        "sample_dir",
+        "stac_url",
+        "osm",
+        "overpass_cache",
+        "ontology",
+        "output",
+        "token_file",
+    },
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "verify": {"dataset"},
     "preview": {"dataset", "output"},
@@ -19,7 +29,10 @@ PATH_FLAGS = {
 FOLDERS = {"sample_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
 SEVERAL = {"osm", "night_lights"}
 TEXTS = {
-    "build": {"years", "collection", "bad_scl", "overpass_url"},
+    "build": {
+        *("years", "collection", "bad_scl", "overpass_url"),
+        *("public_buckets", "sas_token_url", "token_hosts"),
+    },
     "train": {"tpu", "width", "precision", "backend", "strategy"},
     "evaluate": {"split"},
 }

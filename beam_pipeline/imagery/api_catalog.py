@@ -114,7 +114,7 @@ class ApiCatalog:
 
     def _io(self) -> tuple[RetryingStacIO, ApiAccess]:
         io = RetryingStacIO(self._retry, self._settings.reach, traffic=self._traffic)
-        io.session.auth = access = ApiAccess(self._settings.url)
+        io.session.auth = access = ApiAccess(self._settings.url, self._settings.bearer_of)
         return io, access
 
     def _has_collection(self, io: RetryingStacIO, page: LandingPage, url: str) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from beam_pipeline.imagery.opened_asset import Changed, OpenedAsset
-from beam_pipeline.imagery.read_faults import Undecodable
+from beam_pipeline.imagery.read_faults import KeyRefused, Undecodable
+from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
@@ -141,18 +142,26 @@ class AssetReader:
             PermanentFault: When every one of `FRESH_COPIES` could not be decoded ("corrupt"), or `check_bounds` or
                 the step refused it, and what `fault_of_open` and `fault_of_read` find.
             Changed: The file is not what it was.
+            NoToken: There is no key for the file.
             TransientFault: The retries of opening or of reading are used up.
         """
         tries = Tries(self._retry)
+        has_new_key = False
         while True:
             is_open = False
             try:
                 self._opened.open()
                 is_open = True
                 return self._opened.read(step, extent, requests)
-            except Changed:
+            except (Changed, NoToken):
                 raise
             except TransientFault as fault:
+                # A key that expires is no fault of the file: another is no further try. If that is refused too, it is.
+                if isinstance(fault, KeyRefused) and not has_new_key and self._opened.renew_key():
+                    has_new_key = True
+                    self._traffic.retried(fault)
+                    continue
+                has_new_key = False
                 wait_s = tries.after_reading(fault) if is_open else tries.after_opening(fault)
                 self._traffic.retried(fault)
             except Undecodable as fault:

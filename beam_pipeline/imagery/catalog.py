@@ -18,7 +18,6 @@ from beam_pipeline.imagery.scenes import (
 from beam_pipeline.imagery.stac_item import normalise_tile, parse_item, sensing_time, tile_of_item
 from beam_pipeline.imagery.static_catalog import StaticCatalog, StaticItem
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
-from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
@@ -80,7 +79,8 @@ def check_catalog(
             holds no STAC, or it has no such collection or no item in it.
         TransientFault: The API cannot be reached, or is out of order.
     """
-    return open_catalog(settings, retry, traffic).check(years)
+    found = open_catalog(settings, retry, traffic).check(years)
+    return dataclasses.replace(found, identity=found.identity + settings.named_buckets)
 
 
 def find_scenes(
@@ -115,7 +115,7 @@ def find_scenes(
     """
     tile = normalise_tile(tile)
     items = open_catalog(settings, retry, traffic).items(tile, year)
-    return _scene_list(items, settings.reach, tile, year, seed, max_scene_cloud)
+    return _scene_list(items, settings, tile, year, seed, max_scene_cloud)
 
 
 def sign_scenes(
@@ -148,7 +148,7 @@ def sign_scenes(
     signed: dict[str, Mapping[str, str]] = {}
     for item, base_href in open_catalog(settings, retry, traffic).items(found.tile, found.year):
         with contextlib.suppress(PermanentFault):
-            scene = parse_item(item, found.tile, base_href, settings.reach)
+            scene = parse_item(item, found.tile, base_href, settings.reach, settings.all_buckets)
             signed.setdefault(scene.item_id, scene.assets)
 
     def sign(stored: Scene) -> Scene:
@@ -167,7 +167,7 @@ def sign_scenes(
 
 def _scene_list(
     items: Iterable[StaticItem],
-    reach: Reach,
+    settings: CatalogSettings,
     tile: str,
     year: int,
     seed: int,
@@ -186,7 +186,7 @@ def _scene_list(
         try:
             if item_tile is None:
                 raise PermanentFault("no_tile", "neither a property nor the id says of what tile it is")
-            parsed.append(parse_item(item, tile, base_href, reach))
+            parsed.append(parse_item(item, tile, base_href, settings.reach, settings.all_buckets))
         except PermanentFault as fault:
             refused.append(SceneNote.of(item_id, fault))
     latest = deduplicate(parsed)

@@ -4,11 +4,18 @@ import dataclasses
 import os
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Literal
 
+from beam_pipeline.imagery.buckets import PUBLIC_BUCKETS
+from beam_pipeline.imagery.sas_tokens import PLANETARY_COMPUTER, PLANETARY_COMPUTER_TOKENS
 from beam_pipeline.imagery.tile_forms import EARTH_SEARCH_V0_FORM, EARTH_SEARCH_V1_FORM, TileForm
+from beam_pipeline.imagery.token_file import TokenFile
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.reach import Reach
+from beam_pipeline.runtime.reach import Reach, network_of
+
+Origin = tuple[str, str | None, int | None]
+"""Scheme, host and port of a URL."""
 
 EARTH_SEARCH_V0_COLLECTION = "sentinel-s2-l2a-cogs"
 """The one known collection whose items have `sentinel:*` properties in place of `grid:code`."""
@@ -57,12 +64,52 @@ class CatalogSettings:
         own_network: Whether hosts of inner networks may be asked; see `Reach`.
         profile: How an API is asked, from `CatalogInfo`. Without it every search asks for the landing page, and takes
             it that each item has the property of Earth Search.
+        buckets: (name, https URL) of public S3 buckets beside `PUBLIC_BUCKETS`, sorted.
+        sas_token_url: Where tokens for files in Azure Blob Storage are asked for; "" for the default.
+        token: The file of the bearer token, None without one. The token itself is nowhere in here.
+        token_hosts: "host" or "host:port" of each host of files that gets it too, beside the API itself.
     """
 
     url: str
     collection: str
     own_network: bool = False
     profile: ApiProfile | None = None
+    buckets: tuple[tuple[str, str], ...] = ()
+    sas_token_url: str = ""
+    token: TokenFile | None = None
+    token_hosts: tuple[str, ...] = ()
+
+    @property
+    def all_buckets(self) -> Mapping[str, str]:
+        """The URL of each S3 bucket that is read, by name."""
+        return {**PUBLIC_BUCKETS, **dict(self.buckets)}
+
+    @property
+    def sas_endpoint(self) -> str:
+        """Where tokens for files in Azure Blob Storage are asked for; "" where nobody is."""
+        of_planetary_computer = origin_of(self.url)[1] == PLANETARY_COMPUTER
+        return self.sas_token_url or (PLANETARY_COMPUTER_TOKENS if of_planetary_computer else "")
+
+    @property
+    def named_buckets(self) -> str:
+        """What of the access decides which items can be used, for a fingerprint; "" where nothing was chosen."""
+        return "".join(f" {name}={url}" for name, url in self.buckets)
+
+    def takes_token(self, url: str) -> bool:
+        """Tells whether the bearer token is for a URL: by scheme, host and port, and never in the clear on the web."""
+        if self.token is None or not (url.lower().startswith("https://") or network_of(url) == "inner"):
+            return False
+        origin = origin_of(url)
+        hosts = [origin_of(f"{origin[0]}://{host}") for host in self.token_hosts]
+        return origin in [origin_of(self.url), *hosts]
+
+    def bearer_of(self, url: str) -> str:
+        """Returns the bearer token for a URL, "" where it is for others.
+
+        Raises:
+            NoToken: Its file cannot be read.
+        """
+        return self.token.token() if self.token is not None and self.takes_token(url) else ""
 
     @property
     def reach(self) -> Reach:
@@ -94,6 +141,15 @@ class CatalogSettings:
                 f"There is no such file or folder; the URL of a STAC API begins with https://. Received: {self.url!r}"
             )
         return path
+
+
+def origin_of(url: str) -> Origin:
+    """Returns scheme, host and port of a URL, the default port where it names none; of what is no URL, nothing."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", None, None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import concurrent.futures
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from rasterio.windows import Window
 
@@ -20,7 +20,9 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.asset_grid import Block, checked_grid, extent_of_blocks, runs_of_blocks
 from beam_pipeline.imagery.asset_retries import AssetReader
 from beam_pipeline.imagery.asset_values import PixelReader, Pixels
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chip_canvases import ChipCanvases
+from beam_pipeline.imagery.file_keys import NO_KEYS, FileKeys
 from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS, OpenedAsset
 from beam_pipeline.imagery.read_faults import Asset
 from beam_pipeline.runtime.faults import Fault, PermanentFault
@@ -50,6 +52,7 @@ class SceneReader:
         connect_timeout_s: Longest time in seconds that a connection may take.
         traffic: Paces and caps the requests and counts what is read again.
         reach: What may be asked for the assets; without a choice of its own each asset that is named is one.
+        keys: Knows what the assets are asked with.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class SceneReader:
         connect_timeout_s: float = 10.0,
         traffic: Traffic | None = None,
         reach: Reach = WEB,
+        keys: FileKeys = NO_KEYS,
     ) -> None:
+        self._keys = keys
         self._retry = retry or RetryPolicy.default()
         self._timeout_s = timeout_s
         self._traffic = traffic or Traffic()
@@ -72,6 +77,18 @@ class SceneReader:
         self._reach = reach
         self._connect_timeout_s = connect_timeout_s
         self._pool = concurrent.futures.ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
+
+    @classmethod
+    def of_catalog(cls, settings: CatalogSettings, reads_in_flight: int, traffic: Traffic) -> Self:
+        """Makes a reader of a catalogue's files.
+
+        Args:
+            settings: Of the catalogue.
+            reads_in_flight: As the class, like what follows.
+            traffic: Paces what is asked of endpoints of tokens, too.
+        """
+        keys = FileKeys(settings, traffic=traffic)
+        return cls(reads_in_flight, traffic=traffic, reach=settings.reach, keys=keys)
 
     def read(
         self, assets: Mapping[str, str], bands: Sequence[str], chips: Sequence[ChipWindow]
@@ -91,7 +108,7 @@ class SceneReader:
             ("not_found", "forbidden", "corrupt", "misaligned", "wrong_crs", "outside", "wrong_dtype", "wrong_bands",
             "wrong_scale", "too_large", "refers_elsewhere", "missing_asset", "unreadable_href"), else the
             `TransientFault` that outlasted its retries ("throttled", "server_error", "timeout",
-            "connection", "truncated", "untrusted", "refused_link", "changed").
+            "connection", "truncated", "untrusted", "refused_link", "changed", "forbidden", "no_token").
         """
         if not chips:
             return []
@@ -118,6 +135,19 @@ class SceneReader:
         jobs = [self._pool.submit(self._read_whole, band, assets.get(band), side) for band in bands]
         concurrent.futures.wait(jobs)
         return {band: job.result() for band, job in zip(bands, jobs, strict=True)}
+
+    def look_at(self, assets: Mapping[str, str], bands: Sequence[str]) -> None:
+        """Opens assets one after the other, and checks what can be checked of them without a chip.
+
+        Args:
+            assets: As `read`.
+            bands: As `read`.
+
+        Raises:
+            Fault: Of the first that cannot be used, as `read` gives.
+        """
+        for band in bands:
+            self._pool.submit(self._look_at, band, assets.get(band)).result()
 
     def close(self) -> None:
         """Ends the threads; the reader cannot be used any more."""
@@ -147,12 +177,16 @@ class SceneReader:
         with self._asset(band, href) as asset:
             return _read_coarse(asset, side)
 
+    def _look_at(self, band: str, href: str | None) -> None:
+        with self._asset(band, href) as asset:
+            asset.read(lambda dataset: checked_grid(dataset, asset.band, asset.name))
+
     @contextlib.contextmanager
     def _asset(self, band: str, href: str | None) -> Iterator[AssetReader]:
         if href is None:
             raise PermanentFault("missing_asset", f"the scene has no asset {band}")
         file = Asset.of_href(href, self._reach)
-        opened = OpenedAsset(file, band, self._timeout_s, self._traffic)
+        opened = OpenedAsset(file, band, self._timeout_s, self._traffic, self._keys)
         through = gate_options(file.url, file.reach, self._connect_timeout_s) if file.url else {}
         # Set in a thread other than the main one, GDAL's options hold in that thread only.
         with (

@@ -8,21 +8,18 @@ import os
 import re
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 
+from beam_pipeline.imagery.buckets import FLAG, PUBLIC_BUCKETS
 from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.reach import WEB, Reach, is_host, network_of, why_closed
 
-PUBLIC_BUCKETS = {
-    "sentinel-cogs": "https://sentinel-cogs.s3.us-west-2.amazonaws.com",
-    "e84-earth-search-sentinel-data": "https://e84-earth-search-sentinel-data.s3.us-west-2.amazonaws.com",
-}
-"""Buckets that are read without an account.
-
-Source: the hrefs and `storage:*` properties of Earth Search's items.
-"""
-
 _EXTENSIONS = (".tif", ".tiff")
+_JPEG_2000 = (".jp2", ".j2k", ".jpx")
+_CDSE_BUCKET = "eodata"
 _WEB = ("http", "https")
+_MOST_NAME_CHARS = 63
 _MOST_CHARS = 8192
 _KEPT = "/:@!$&'()*+,;=%"
 """What stands in a path as it is, beside letters and digits; % because what is encoded must not be so twice."""
@@ -30,7 +27,9 @@ _KEPT = "/:@!$&'()*+,;=%"
 _WHITESPACE = re.compile(r"\s")
 
 
-def readable_href(href: str, base_href: str, reach: Reach = WEB) -> str:
+def readable_href(
+    href: str, base_href: str, reach: Reach = WEB, buckets: Mapping[str, str] = PUBLIC_BUCKETS
+) -> str:
     """Makes an asset's href absolute, and refuses what cannot or must not be read.
 
     Args:
@@ -38,6 +37,7 @@ def readable_href(href: str, base_href: str, reach: Reach = WEB) -> str:
         base_href: Path or file URL of an item on disk, http(s) URL of one of an API; "" for one of an API that does
             not say where it is. Only an item on disk may name files on disk.
         reach: What the catalogue that gave the item may name. One on disk may name inner hosts too.
+        buckets: The URL of each S3 bucket that is read, by name.
 
     Returns:
         An http(s) URL in which what may not stand in one is percent-encoded, without fragment; or an absolute local
@@ -55,12 +55,20 @@ def readable_href(href: str, base_href: str, reach: Reach = WEB) -> str:
     except ValueError as error:
         raise _refusal(href, f"it is no URL: {error}") from error
     if not url.path.lower().endswith(_EXTENSIONS):
-        raise _refusal(href, "a GeoTIFF ends in .tif or .tiff")
+        raise _refusal(href, _why_no_geotiff(url))
     on_disk = bool(base_href) and base.scheme in ("", "file")
     if url.scheme == "s3":
-        if url.netloc not in PUBLIC_BUCKETS:
-            raise _refusal(href, "the bucket is not known to be public")
-        return PUBLIC_BUCKETS[url.netloc] + urllib.parse.quote(url.path, _KEPT)
+        if url.netloc not in buckets:
+            raise _refusal(
+                href,
+                f"the bucket is not known to be public; if anybody may read it, name it by {FLAG} "
+                f"{one_line(url.netloc, _MOST_NAME_CHARS)}=https://HOST",
+            )
+        if not {".", ".."}.isdisjoint(urllib.parse.unquote(url.path).split("/")):
+            raise _refusal(href, "its path must not lead out of the bucket")
+        url = urllib.parse.urlsplit(buckets[url.netloc] + urllib.parse.quote(url.path, _KEPT))
+        _check_host(url, href, reach)
+        return url.geturl()
     if not url.scheme and base.scheme in _WEB:
         url = urllib.parse.urlsplit(urllib.parse.urljoin(base_href, href))
     if url.scheme in _WEB:
@@ -77,6 +85,13 @@ def readable_href(href: str, base_href: str, reach: Reach = WEB) -> str:
             else "relative, and the item does not say where it is",
         )
     return local_path(href, base_href)
+
+
+def _why_no_geotiff(url: urllib.parse.SplitResult) -> str:
+    if not url.path.lower().endswith(_JPEG_2000):
+        return "a GeoTIFF ends in .tif or .tiff"
+    host = "the Copernicus Data Space (CDSE) holds" if url.netloc == _CDSE_BUCKET else "this is"
+    return f"{host} JPEG 2000, and only GeoTIFFs are read"
 
 
 def _check_host(url: urllib.parse.SplitResult, href: str, reach: Reach) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from rasterio.errors import RasterioError
 
 from beam_pipeline.imagery.asset_grid import check_bounds
+from beam_pipeline.imagery.file_keys import NO_KEYS, FileKeys, Key
 from beam_pipeline.imagery.read_faults import Asset, Undecodable, fault_of_open, fault_of_read
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
@@ -56,10 +57,14 @@ class OpenedAsset:
         band: Key of `PIXEL_SIZE_M`.
         timeout_s: Most seconds that it may take if the file is asked once more about a failure.
         traffic: Paces the requests.
+        keys: Knows what the file is asked with, which may change while it is read.
     """
 
-    def __init__(self, asset: Asset, band: str, timeout_s: float, traffic: Traffic) -> None:
+    def __init__(
+        self, asset: Asset, band: str, timeout_s: float, traffic: Traffic, keys: FileKeys = NO_KEYS
+    ) -> None:
         self.asset = asset
+        self._keys = keys
         self.band = band
         self.name = f"{band} at {asset.shown}"
         self._timeout_s = timeout_s
@@ -83,15 +88,28 @@ class OpenedAsset:
         """Has every later opening give the same answer to a step: between two, a host may change the file."""
         self._held.append((step, answer))
 
-    def open(self) -> None:
-        """Opens the asset where it is not open.
+    def renew_key(self) -> bool:
+        """Gets another key in place of one that the host refused; tells whether there is another.
 
         Raises:
+            NoToken: There should be one, and is none.
+        """
+        before = self.asset.key
+        self._take_key(self._keys.find(self.asset.url, refused=before))
+        return self.asset.key != before
+
+    def open(self) -> None:
+        """Opens the asset where it is not open, or was opened with a key that is about to expire.
+
+        Raises:
+            NoToken: There should be a key for it, and is none.
             Undecodable: It names another file, `check_bounds` refuses what was read, or `fault_of_open`
                 finds no header of a TIFF.
             Changed: It gives another answer than it was held to.
             Fault: What `fault_of_open` finds.
         """
+        if self.asset.url:
+            self._take_key(self._keys.find(self.asset.url))
         if self._dataset is not None:
             return
         options = {"CPL_VSIL_CURL_NON_CACHED": _NEVER_CACHED} if self._fresh else {}
@@ -102,7 +120,7 @@ class OpenedAsset:
         if not self.asset.is_local and (self._fresh or not self._layer):
             self._traffic.turn(OPEN_REQUESTS)
         try:
-            with gdal_options(**options):
+            with gdal_options(**options, **self.asset.key.gdal_options):
                 self._open_alone()
             check_bounds(self._dataset, self.band, self.name)
             same = all(step(self._dataset) == answer for step, answer in self._held)
@@ -132,8 +150,10 @@ class OpenedAsset:
         """
         if requests and not self.asset.is_local:
             self._traffic.turn(requests)
+        sent = self.asset.key.gdal_options
         try:
-            return step(self._dataset)
+            with gdal_options(**sent) if sent else contextlib.nullcontext():
+                return step(self._dataset)
         except PermanentFault as fault:
             raise self._undecodable(fault) from fault
         except RasterioError as error:
@@ -145,6 +165,11 @@ class OpenedAsset:
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
+
+    def _take_key(self, key: Key) -> None:
+        if key != self.asset.key:
+            self.close()
+            self.asset = self.asset.with_key(key)
 
     def _open_alone(self) -> None:
         """Opens the file, or its overview, and refuses it where it names another file."""

@@ -16,6 +16,7 @@ import requests
 import urllib3
 from rasterio.errors import RasterioError
 
+from beam_pipeline.imagery.file_keys import NO_KEY, Key
 from beam_pipeline.imagery.hrefs import require_on_disk
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import shown
@@ -30,6 +31,9 @@ HEADER_BYTES = 32768
 """What is read of a file on opening it."""
 
 _CONNECT_S = 10.0
+_REFUSALS = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.CONFLICT)
+"""What hosts say to a key that has expired, and to none; Azure says the last of a container that is not public."""
+
 _THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
 _OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
@@ -44,6 +48,10 @@ _NO_URL = re.compile(r"CURL error: URL (?:rejected|using bad/illegal format)")
 
 class Undecodable(Fault):
     """What was read is not what it must be; the copy may be bad, or the file."""
+
+
+class KeyRefused(TransientFault):
+    """The host refused the key with which the file was asked for; it may have expired."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +90,14 @@ class Asset:
         gdal_path: What GDAL opens.
         shown: File name or URL for messages, without credentials and query.
         reach: What may be asked for it.
+        key: What it is asked with.
     """
 
     url: str
-    gdal_path: str | Path
+    gdal_path: str | Path = dataclasses.field(repr=False)
     shown: str
     reach: Reach = WEB
+    key: Key = NO_KEY
 
     @classmethod
     def of_href(cls, href: str, reach: Reach = WEB) -> "Asset":
@@ -123,6 +133,10 @@ class Asset:
         # What is shown goes into dataset.json, which must not depend on where a catalogue lies. Absolute, because GDAL
         # takes other names for more than paths: GTIFF_DIR:1:name.
         return cls("", Path(os.path.abspath(path)), Path(path).name)
+
+    def with_key(self, key: Key) -> "Asset":
+        """Returns the same file of the web, to be asked for with another key."""
+        return dataclasses.replace(self, key=key, gdal_path=f"/vsicurl/{key.signed(self.url)}")
 
     @property
     def is_local(self) -> bool:
@@ -161,7 +175,13 @@ class Asset:
             traffic.turn()
             with (
                 bounded_session(timeout_s, self.reach) as session,
-                session.get(self.url, headers=headers, timeout=silence, stream=True) as answer,
+                session.get(
+                    self.key.signed(self.url),
+                    headers=headers,
+                    timeout=silence,
+                    stream=True,
+                    auth=self.key.auth,
+                ) as answer,
             ):
                 partial = answer.status_code == http.HTTPStatus.PARTIAL_CONTENT
                 ranged = _RANGE.match(answer.headers.get("Content-Range", ""))
@@ -190,7 +210,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
 
     Returns:
         A `PermanentFault` ("not_found" for 404 and 410, "forbidden" for 401, "unreadable_href" for no URL), a
-        `TransientFault` ("forbidden" for 403, "throttled" for 429 and 503 with what `Retry-After` says,
+        `TransientFault` ("forbidden" for 403 and 409, of a file with a key as `KeyRefused` and for 401 too,
+        "throttled" for 429 and 503 with what `Retry-After` says,
         "server_error", "timeout", "untrusted" for a certificate, "refused_link" for a way inward, "connection"), or
         `Undecodable` where the header is no TIFF's.
 
@@ -226,6 +247,8 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     peeked = asset.peek(0, HEADER_BYTES, timeout_s, traffic)
     if peeked is not None and peeked.throttled:
         return _throttled(asset, peeked.status, peeked.retry_after_s)
+    if peeked is not None and asset.key and peeked.status in _REFUSALS:
+        return _fault_of_status(asset, peeked.status)
     if peeked is None or not peeked.is_of_the_file or _is_sound_header(peeked.body, peeked.size):
         return TransientFault("connection", f"{asset.shown}: the header could not be read: {message}")
     return Undecodable("corrupt", f"{asset.shown}: {message}")
@@ -245,8 +268,8 @@ def fault_of_read(
 
     Returns:
         `PermanentFault` "corrupt" where the file ends too early, `TransientFault` "truncated" where the bytes
-        did not come, "throttled" if the host says so, or "connection" where it gives no bytes of the file at all; or
-        `Undecodable`.
+        did not come, "throttled" if the host says so, "forbidden" as `KeyRefused` where the key holds no more, or
+        "connection" where it gives no bytes of the file at all; or `Undecodable`.
 
     Raises:
         TransientFault: As `Asset.peek`.
@@ -259,6 +282,8 @@ def fault_of_read(
     peeked = asset.peek(start, max(needs_bytes, start + 1), timeout_s, traffic, with_body=False)
     if peeked is not None and peeked.throttled:
         return _throttled(asset, peeked.status, peeked.retry_after_s)
+    if peeked is not None and asset.key and peeked.status in _REFUSALS:
+        return _fault_of_status(asset, peeked.status)
     size = peeked.size if peeked is not None and peeked.is_of_the_file else None
     if size is not None and size < needs_bytes:
         return PermanentFault(
@@ -297,11 +322,13 @@ def _fault_of_status(asset: Asset, status: int) -> Fault:
     detail = f"{asset.shown}: HTTP {status}"
     if status in (404, 410):
         return PermanentFault("not_found", detail)
+    if asset.key and status in _REFUSALS:
+        return KeyRefused("forbidden", detail)
     if status == 401:
         return PermanentFault("forbidden", detail)
     # Hosts say 403 to a client that asks too often, to a blocked address and to a signature that has expired: were
     # it permanent, other dates would quietly stand in.
-    if status == 403:
+    if status in _REFUSALS:
         return TransientFault("forbidden", detail)
     # Anything else may be the mood of a proxy: a dead letter is seen, a wrongly skipped scene is not.
     return TransientFault("server_error", detail)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pydantic
 import pystac
 
+from beam_pipeline.imagery.buckets import PUBLIC_BUCKETS, require_free
 from beam_pipeline.imagery.hrefs import readable_href
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.radiometry import decide_offset, find_baseline
@@ -128,7 +129,11 @@ def sensing_time(item: Mapping[str, Any]) -> str:
 
 
 def parse_item(
-    item: Mapping[str, Any] | pystac.Item, tile: str, base_href: str = "", reach: Reach = WEB
+    item: Mapping[str, Any] | pystac.Item,
+    tile: str,
+    base_href: str = "",
+    reach: Reach = WEB,
+    buckets: Mapping[str, str] = PUBLIC_BUCKETS,
 ) -> Scene:
     """Reads a STAC item of one of the known profiles.
 
@@ -138,6 +143,7 @@ def parse_item(
         base_href: URL or path of the item itself, against which relative hrefs are resolved. Without it the
             item's "self" link is taken if it leads to the web; the item may then name nothing on disk.
         reach: What the catalogue that gave the item may name, by default no inner host.
+        buckets: As `readable_href`.
 
     Returns:
         The scene.
@@ -176,7 +182,10 @@ def parse_item(
             "",
         ),
         cloud_cover=_cloud_cover(properties),
-        assets=_asset_hrefs(read.assets, base_href, reach),
+        assets={
+            band: readable_href(href, base_href, reach, buckets)
+            for band, href in _asset_hrefs(read.assets, properties).items()
+        },
         boa_add_offset=offset,
         boa_decision=decision,
     )
@@ -240,7 +249,8 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def _asset_hrefs(assets: Mapping[str, Any], base_href: str, reach: Reach) -> dict[str, str]:
+def _asset_hrefs(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the href of each band and of SCL as the item has it."""
     keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
     if keys is None:
         raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
@@ -253,5 +263,6 @@ def _asset_hrefs(assets: Mapping[str, Any], base_href: str, reach: Reach) -> dic
             asset = parse_object(_ASSET, assets[keys[band]])
         except MalformedError as error:
             raise PermanentFault("bad_item", f"the asset {keys[band]} has no href") from error
-        hrefs[band] = readable_href(asset.href, base_href, reach)
+        require_free(asset.href, assets[keys[band]], properties)
+        hrefs[band] = asset.href
     return hrefs

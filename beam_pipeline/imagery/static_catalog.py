@@ -55,7 +55,9 @@ class StaticCatalog:
                 f"The catalogue {self._settings.url} has no item of that collection, but of: "
                 f"{', '.join(there) or 'none'}. Received: {collection}"
             )
-        identity = f"static:{name}:{collection}:{digest_items(chosen, self._path)}"
+        identity = (
+            f"static:{name}:{collection}:{digest_items(chosen, self._path, self._settings.all_buckets)}"
+        )
         return CatalogInfo("static", collection, identity)
 
     def items(self, tile: str, year: int) -> Iterator[StaticItem]:
@@ -103,28 +105,29 @@ def read_static(path: str) -> tuple[str, list[StaticItem]]:
     return "items", list(_items_of(root, content))
 
 
-def digest_items(items: Iterable[StaticItem], path: str) -> str:
+def digest_items(items: Iterable[StaticItem], path: str, buckets: Mapping[str, str]) -> str:
     """Hashes what the pipeline uses of items: ids, properties and asset hrefs, wherever the catalogue lies.
 
     Args:
         items: From `read_static`, in any order.
         path: The path given to `read_static`; hrefs are hashed relative to it.
+        buckets: As `readable_href`.
 
     Returns:
         A SHA-256 in hexadecimal digits. The rasters themselves are not hashed.
     """
     root = os.path.abspath(path if os.path.isdir(path) else os.path.dirname(path))
-    lines = sorted(json.dumps(_canonical(item, file, root), sort_keys=True) for item, file in items)
+    lines = sorted(json.dumps(_canonical(item, file, root, buckets), sort_keys=True) for item, file in items)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _canonical(item: Mapping[str, Any], file: str, root: str) -> list[Any]:
+def _canonical(item: Mapping[str, Any], file: str, root: str, buckets: Mapping[str, str]) -> list[Any]:
     hrefs = {}
     assets = item.get("assets")
     for key, asset in assets.items() if isinstance(assets, Mapping) else ():
         href = str(asset.get("href", "") if isinstance(asset, Mapping) else "")
         try:
-            href = readable_href(href, file)
+            href = readable_href(href, file, buckets=buckets)
         except PermanentFault:
             continue  # what cannot be read is not used either
         hrefs[key] = os.path.relpath(href, root) if os.path.isabs(href) else without_secrets(href)

@@ -288,6 +288,26 @@ def read_given_text(path: str, flag: str) -> str:
         ) from error
 
 
+def read_given_bytes(path: str) -> bytes:
+    """Reads a file that a person gives, which may be a link, as mounted secrets are.
+
+    Args:
+        path: A local path or a URL.
+
+    Raises:
+        Fault: It cannot be read; other errors of a cloud's client pass as they are.
+    """
+    if _is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise PermanentFault("irregular", f"{path} is no file, and is to be read more than once")
+
+    def read() -> bytes:
+        with open_bytes(path) as file:
+            content: bytes = file.read()
+            return content
+
+    return with_retries(read)
+
+
 def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
     """Gives a file a local path, for libraries that know no other.
 

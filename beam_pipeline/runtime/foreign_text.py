@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 
 _USER = re.compile(r"(://)[^\s/?#]*@")
 """User and password of a URL. A password may hold an @, so it ends at the last one."""
@@ -16,6 +17,12 @@ _QUERY = re.compile(r"\?[^\s?=\"]+=[^\s\"]*")
 """A query whose URL is told in parts, as urllib3 does: "Max retries exceeded with url: /v1?key=..."."""
 
 _MOST_CHARS = 2000
+
+_MOST_HIDDEN = 256
+"""Tokens that are remembered to be hidden: more than a process has at a time, however often they are renewed."""
+
+_hidden: tuple[str, ...] = ()
+_hidden_lock = threading.Lock()
 
 # Those that print a URL at some level, pass on what GDAL says of one, or flags that they do not know.
 _LOGGERS_THAT_SHOW_URLS = (
@@ -35,8 +42,20 @@ _LOGGERS_THAT_SHOW_URLS = (
 )
 
 
+def hide(secret: str) -> None:
+    """Has `without_secrets` leave out a secret from now on, wherever it stands: a host may repeat what it was sent.
+
+    Args:
+        secret: A token; "" is none.
+    """
+    global _hidden
+    with _hidden_lock:
+        if secret and secret not in _hidden:
+            _hidden = (*_hidden, secret)[-_MOST_HIDDEN:]
+
+
 def without_secrets(text: str) -> str:
-    """Takes user, password, query and fragment out of every URL in a text.
+    """Takes user, password, query and fragment out of every URL in a text, and what `hide` was told.
 
     What signs a URL is called differently by each host, so nothing of a query is kept.
 
@@ -46,6 +65,8 @@ def without_secrets(text: str) -> str:
     Returns:
         The text without them.
     """
+    for secret in _hidden:
+        text = text.replace(secret, "[hidden]")
     if "?" not in text and "://" not in text:
         return text
     return _QUERY.sub("", _QUERY_OF_URL.sub(r"\1", _USER.sub(r"\1", text)))

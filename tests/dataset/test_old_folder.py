@@ -2,8 +2,8 @@
 
 `old_folder/set` was built by the version before pydantic, of the inputs beside it, with the flags of `command`. It
 holds what a run can end in: examples, cell-years rejected for each of four reasons, dead letters, scenes that are
-unusable, a year without items, and an element that was left out of the map. Its searches and filters are those of then: of
-a chip the darkest pixel counted, and the offset of a host without a flag was not checked.
+unusable, a year without items, and an element that was left out of the map. Its searches and filters are those of
+then: of a chip the darkest pixel counted, and the offset of a host without a flag was not checked.
 """
 
 import dataclasses

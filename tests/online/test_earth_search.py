@@ -9,7 +9,7 @@ from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings, select_images
 from beam_pipeline.imagery.cog import SceneReader
-from beam_pipeline.jobs.build.options import EARTH_SEARCH_URL
+from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL
 
 pytestmark = pytest.mark.online
 

@@ -113,17 +113,19 @@ class ChaosApi(StacServer):
     """A STAC API that fails by chance.
 
     Attributes:
-        committed: Whether only the launch asks so, and the fault of every request, None for a calm answer.
+        committed: Of every request what it was, "any" for a search of no year and "year" for one of a year, and its
+            fault, None for a calm answer.
     """
 
     def __init__(self, items: list[Item], chaos: Chaos) -> None:
         super().__init__(items)
         self._chaos = chaos
-        self.committed: list[tuple[bool, str | None]] = []
+        self.committed: list[tuple[str, str | None]] = []
 
     def faults_of_the_job(self) -> collections.Counter[str]:
-        """Counts the faults committed after the launch, whose last request is a search of no year."""
-        launch = max(n for n, (of_launch, _) in enumerate(self.committed) if of_launch)
+        """Counts the faults committed after the launch: it searches for any item, then for those of a first year."""
+        asked = max(n for n, (what, _) in enumerate(self.committed) if what == "any")
+        launch = self.committed.index(("year", None), asked)
         return collections.Counter(fault for _, fault in self.committed[launch + 1 :] if fault is not None)
 
     def _send(
@@ -136,7 +138,8 @@ class ChaosApi(StacServer):
         asked = json.dumps(self.requests[-1], sort_keys=True)
         drawn = self._chaos.draw(f"{handler.command} {handler.path} {asked}", API_FAULTS)
         _, path, parameters = self.requests[-1]
-        self.committed.append((path.endswith("/search") and "datetime" not in parameters, drawn))
+        searched = "year" if "datetime" in parameters else "any"
+        self.committed.append((searched if path.endswith("/search") else "", drawn))
         if drawn is None:
             super()._send(handler, status, body, headers)
         elif drawn == "reset":

@@ -49,8 +49,8 @@ def test_the_same_bytes_come_over_http(
     assert over_http.shards == built.shards
     searches = [parameters["datetime"] for parameters in hosts.api.searches]
     tiles = {example.cell.tile for example in built.examples()}
-    # Once a tile and year, and once more for each of the two that failed.
-    assert len(searches) == len(tiles) * len(world.years) + 2
+    # Once a tile and year, once before launch, and once more for each of the two that failed.
+    assert len(searches) == len(tiles) * len(world.years) + 3
 
 
 def test_an_outage_costs_the_cell_years_it_hit_and_can_be_mended(
@@ -131,8 +131,10 @@ def test_ctrl_c_ends_a_build_whose_host_is_silent(
 def test_a_host_that_forbids_changes_no_date(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    for path in hosts.paths.values():
-        hosts.files.inject(path, Injected("status", 403))
+    opened = min(item_id for item_id, _ in hosts.paths if "_23SQC_2022" in item_id)  # before launch
+    for (item_id, key), path in hosts.paths.items():
+        if (item_id, key) not in ((opened, "scl"), (opened, "blue")):
+            hosts.files.inject(path, Injected("status", 403))
     refused = hosts.build(world, tmp_path / "set")
     assert refused.code == 1
     assert {letter["reason"] for letter in refused.dead_letters} == {"forbidden"}
@@ -163,8 +165,8 @@ def test_an_api_that_finds_nothing_is_asked_again(
 def test_a_catalogue_that_goes_away_is_no_silent_gap(
     built: Built, world: SampleWorld, hosts: Hosts, tmp_path: Path
 ) -> None:
-    # The first three searches are those of the launch.
-    hosts.api.faults += [Fault("/search", 503, passing=3), *([Fault("/search", 503)] * 1000)]
+    # The first three searches are those of the launch; and one looks for a first image.
+    hosts.api.faults += [Fault("/search", 503, passing=4), *([Fault("/search", 503)] * 1000)]
     output = tmp_path / "set"
     gone = hosts.build(world, output)
     assert gone.code == 1

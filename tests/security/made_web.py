@@ -22,11 +22,13 @@ class MadeWeb:
     Attributes:
         addresses: Of each name, its addresses. No other name is known.
         connected: The addresses that were connected to, in order.
+        ports: By a port of the web, that of the local server which stands for it.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses = {WEB: [OUTSIDE]}
         self.connected: list[str] = []
+        self.ports: dict[int, int] = {}
         self._getaddrinfo, self._create_connection = socket.getaddrinfo, socket.create_connection
         monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
         monkeypatch.setattr(socket, "create_connection", self.create_connection)
@@ -59,8 +61,9 @@ class MadeWeb:
 
     def create_connection(self, address: tuple[str, int], *args: Any, **kwargs: Any) -> socket.socket:
         self.connected.append(address[0])
-        host = "127.0.0.1" if address[0] == OUTSIDE else address[0]
-        return self._create_connection((host, address[1]), *args, **kwargs)
+        if address[0] == OUTSIDE:
+            address = "127.0.0.1", self.ports.get(address[1], address[1])
+        return self._create_connection(address, *args, **kwargs)
 
 
 @pytest.fixture

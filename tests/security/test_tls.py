@@ -1,15 +1,9 @@
 """A host whose certificate is signed by nobody that is trusted is asked for nothing."""
 
-import datetime
-import ipaddress
-import ssl
 from pathlib import Path
 
 import osmium
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery.catalog import check_catalog
@@ -25,40 +19,17 @@ from tests.fuzz.test_decoders import ITEM
 from tests.imagery.made_cogs import EPSG, LEFT, TOP, FolderServer, write_cog
 from tests.imagery.stac_server import StacServer
 from tests.labels.overpass_server import OverpassServer
+from tests.security.certificates import CA_VARIABLES, make_certificate, wrapped
 
 CHIP = ChipWindow(EPSG, LEFT + 600, TOP - 3000)
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 RETRY = RetryPolicy(2, 0.001, 0.001)
 
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "GDAL_CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""How a user has requests, GDAL and Python trust an authority of their own."""
-
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for this machine that is signed by itself, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, clear = serialization.Encoding.PEM, serialization.NoEncryption()
-    path = tmp_path_factory.mktemp("tls") / "cert.pem"
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, clear) + signed.public_bytes(pem)
-    )
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls"), "localhost", "127.0.0.1")
 
 
 @pytest.fixture(params=["trusted", "untrusted"])
@@ -70,12 +41,6 @@ def trusted(request: pytest.FixtureRequest, certificate: Path, monkeypatch: pyte
         if request.param == "trusted":
             monkeypatch.setenv(name, str(certificate))
     return request.param == "trusted"
-
-
-def wrapped(server: object, certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
 
 
 def test_a_catalogue(trusted: bool, certificate: Path) -> None:

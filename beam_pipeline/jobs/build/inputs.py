@@ -13,13 +13,16 @@ from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
 from beam_pipeline.imagery.catalog_settings import CatalogInfo
+from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.storage import expand_globs, header_copy, read_given_text
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_cache, check_url
 from beam_pipeline.labels.pbf_blocks import breaks_off
+from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.progress import Progress
@@ -55,15 +58,57 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         except PermanentFault as fault:
             raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
         check_cache(settings.overpass_cache)
+    refuse_known(settings.catalog.url)
+    _check_token(settings)
+    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    with _reaching(settings), Progress(None, "asking the catalogue"):
+        return check_catalog(settings.catalog, traffic=traffic, years=settings.years)
+
+
+def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
+    """Has a first image of the catalogue opened, of a tile and year of the run.
+
+    A folder that has shards is gone on with all the same: its catalogue could be read, and should a host be away, what
+    is left becomes dead letters and no more.
+
+    Args:
+        settings: The settings.
+        cells: The cells.
+        folder: The dataset's folder; it may be missing.
+
+    Raises:
+        InvalidInputError: No image can be read, or the catalogue cannot be reached.
+        Fault: The folder cannot be read.
+    """
+    if folder.files.glob(folder.path, f"{DATASET_NAME}-*"):
+        return
+    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    # The newest first: of those every catalogue has most.
+    tile_years = [
+        (tile, year) for year in settings.years[::-1] for tile in sorted({cell.tile for cell in cells})
+    ]
+    with _reaching(settings), Progress(None, "opening a first image"):
+        probe_catalog(settings.catalog, tile_years, traffic)
+
+
+@contextlib.contextmanager
+def _reaching(settings: BuildSettings) -> Iterator[None]:
     try:
-        traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
-        with Progress(None, "asking the catalogue"):
-            return check_catalog(settings.catalog, traffic=traffic, years=settings.years)
+        yield
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "
             f"Received: {settings.catalog.url}"
         ) from fault
+
+
+def _check_token(settings: BuildSettings) -> None:
+    if settings.catalog.token is None:
+        return
+    try:
+        settings.catalog.token.token()
+    except NoToken as fault:
+        raise InvalidInputError(f"--token_file cannot be used: {fault.detail}") from fault
 
 
 def check_reach(settings: BuildSettings, dataflow: bool) -> None:
@@ -81,6 +126,11 @@ def check_reach(settings: BuildSettings, dataflow: bool) -> None:
         ("--output", [settings.output], "a gs:// folder"),
         ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
         ("--stac_url", [settings.catalog.url], "the https:// URL of a STAC API"),
+        (
+            "--token_file",
+            [settings.catalog.token.path] if settings.catalog.token else [],
+            "a gs:// path that the workers may read",
+        ),
     ):
         here = [path for path in paths if "://" not in path or path.startswith("file://")]
         if here and dataflow:

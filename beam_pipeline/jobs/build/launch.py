@@ -16,6 +16,7 @@ from beam_pipeline.dataset.units import make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
     check_coverage,
     check_hosts,
+    check_images,
     check_reach,
     expand_extracts,
     find_cells,
@@ -63,7 +64,11 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
     catalogue = check_hosts(settings, local)
-    catalog = dataclasses.replace(settings.catalog, profile=catalogue.profile)
+    settings = dataclasses.replace(
+        settings, catalog=dataclasses.replace(settings.catalog, profile=catalogue.profile)
+    )
+    with naming("--output", "used", settings.output, _WRITABLE):
+        check_images(settings, cells, folder)
     units = units_text(make_units(cells, settings.cells_per_shard))
     fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, extracts)
     texts = {
@@ -77,4 +82,4 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         texts[SELECTION_FILE] = sample.described
     with Progress(None, "writing the plan"), naming("--output", "used", settings.output, _WRITABLE):
         write_plan(folder, fingerprint, texts)
-    return dataclasses.replace(settings, catalog=catalog, fingerprint=fingerprint.sha256)
+    return dataclasses.replace(settings, fingerprint=fingerprint.sha256)

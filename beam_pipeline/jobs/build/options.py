@@ -9,8 +9,8 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
-from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
+from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
@@ -26,11 +26,9 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
-from beam_pipeline.runtime.reach import FLAG
 
 PROG = "python -m beam_pipeline.build_dataset"
 
-EARTH_SEARCH_URL = "https://earth-search.aws.element84.com/v1"
 OVERPASS = "overpass"
 OVERPASS_URL = "https://overpass-api.de/api"
 MAX_CELLS_PER_SHARD = 256
@@ -50,7 +48,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     _add_cells(parser)
     _add_imagery(parser)
     _add_limits(parser)
-    _add_networks(parser)
+    add_access_flags(parser)
     _add_labels(parser)
     _add_output(parser)
     return parser
@@ -133,16 +131,6 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
     )
     group.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
-
-
-def _add_networks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("networks")
-    group.add_argument(
-        FLAG,
-        action="store_true",
-        help="ask hosts of inner networks too, of whatever name and wherever a redirect leads (off: only where "
-        "--stac_url, a catalogue on disk or --overpass_url plainly names one)",
-    )
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
@@ -239,9 +227,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         years=parse_years(given.years or "2017-2020"),
         seed=given.seed,
         cells_per_shard=given.cells_per_shard,
-        catalog=CatalogSettings(
-            given.stac_url or EARTH_SEARCH_URL, given.collection or "sentinel-2-l2a", given.allow_own_network
-        ),
+        catalog=catalog_settings(given),
         max_scene_cloud=given.max_scene_cloud,
         filters=FilterSettings(
             max_bad_fraction=given.max_bad_fraction,

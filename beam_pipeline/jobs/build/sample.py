@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, read_cells_csv
+from beam_pipeline.jobs.build.access import ACCESS_FLAGS
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.select.graph import run_selection
@@ -16,7 +17,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
 
 _LEAST_SAMPLE_CELLS = 4
-_INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm")
+_INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm", *ACCESS_FLAGS)
 
 
 @dataclasses.dataclass(frozen=True)

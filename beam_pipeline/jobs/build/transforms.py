@@ -226,8 +226,8 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = SceneReader(
-            self.settings.reads_in_flight, traffic=self.traffic, reach=self.settings.catalog.reach
+        self._reader = SceneReader.of_catalog(
+            self.settings.catalog, self.settings.reads_in_flight, self.traffic
         )
 
     def teardown(self) -> None:
