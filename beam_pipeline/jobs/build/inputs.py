@@ -79,7 +79,11 @@ def check_reach(settings: BuildSettings, dataflow: bool) -> None:
     for flag, paths, advice in (
         ("--output", [settings.output], "a gs:// folder"),
         ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
-        ("--stac_url", [settings.catalog.url], "the https:// URL of a STAC API"),
+        (
+            "--stac_url",
+            [settings.catalog.url],
+            "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet",
+        ),
     ):
         here = [path for path in paths if "://" not in path or path.startswith("file://")]
         if here and dataflow:

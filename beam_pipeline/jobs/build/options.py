@@ -20,7 +20,7 @@ from beam_pipeline.jobs.runners import (
     output_folder,
     parse_flags,
 )
-from beam_pipeline.jobs.storage import read_given_text
+from beam_pipeline.jobs.storage import BeamFiles, read_given_text
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -89,7 +89,8 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stac_url",
         type=path_name,
-        help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
+        help="a STAC API; a static catalogue, item or folder on disk; or STAC GeoParquet, local or in gs:// or s3://, "
+        f"e.g. gs://b/items.parquet or 'items/*.parquet' ({EARTH_SEARCH_URL})",
     )
     group.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
     group.add_argument(
@@ -232,7 +233,10 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         seed=given.seed,
         cells_per_shard=given.cells_per_shard,
         catalog=CatalogSettings(
-            given.stac_url or EARTH_SEARCH_URL, given.collection or "sentinel-2-l2a", given.allow_own_network
+            given.stac_url or EARTH_SEARCH_URL,
+            given.collection or "sentinel-2-l2a",
+            given.allow_own_network,
+            BeamFiles(),
         ),
         max_scene_cloud=given.max_scene_cloud,
         filters=FilterSettings(
