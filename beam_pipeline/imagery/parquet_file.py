@@ -168,6 +168,8 @@ class ParquetItems:
         for group in range(metadata.num_row_groups):
             with self._naming_damage("its footer"):
                 said = metadata.row_group(group)
+                if said.num_columns != metadata.num_columns:  # pyarrow ends the process where one is missing
+                    raise ValueError(f"row group {group} has {said.num_columns} columns")
                 chunks = [said.column(number) for number in numbers]
                 ranges = _chunks(metadata, group, numbers)
             taken = sum(chunk.total_compressed_size for chunk in chunks)

@@ -260,7 +260,7 @@ def test_secrets_of_a_stored_list_are_asked_for_again(tmp_path: Path) -> None:
 
 def test_what_lies_in_a_bucket_names_nothing_on_disk(tmp_path: Path) -> None:
     items = year_of("33TWN", 3)
-    items[0]["assets"]["blue"]["href"] = "/etc/B02.tif"
+    items[0]["assets"]["blue"]["href"] = "file:///etc/B02.tif"
     items[1]["assets"]["blue"]["href"] = "http://127.0.0.1/B02.tif"
     path = write_items(tmp_path / "items.parquet", items)
 
