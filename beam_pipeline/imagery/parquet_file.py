@@ -179,6 +179,8 @@ class ParquetItems:
                     f"row group {group} has {said.num_rows:,} items; {taken >> 20} MiB of it would be read, "
                     f"{plain_bytes >> 20} MiB when decompressed. {REWRITE}"
                 )
+            if not said.num_rows:
+                continue
             lies_elsewhere = any(not len(_MAGIC) <= start <= stop <= end for start, stop in ranges)
             most_values = _MOST_LINKS * max(0, said.num_rows)
             if lies_elsewhere or any(not 0 <= chunk.num_values <= most_values for chunk in chunks):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
+from beam_pipeline.cells.mgrs_tiles import all_tiles, tile_lonlat_bounds
 from beam_pipeline.imagery import parquet_file
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes, sign_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
@@ -155,7 +155,7 @@ def _without_tile(item: dict[str, Any]) -> dict[str, Any]:
 def test_row_groups_of_other_tiles_and_years_are_not_read(tmp_path: Path) -> None:
     items = [
         item
-        for tile in ("32TMS", "33TWN", "33TWP", "33TXN")
+        for tile in ("32TMS", "33TWM", "33TWN", "33TXN")
         for year in (2019, 2020)
         for item in year_of(tile, 24, year)
     ]
@@ -167,7 +167,7 @@ def test_row_groups_of_other_tiles_and_years_are_not_read(tmp_path: Path) -> Non
         min(said.row_group(group).column(i).data_page_offset for i in range(said.num_columns))
         for group in range(said.num_row_groups)
     ]
-    for group, tile, year in ((2, "33TWN", 2019), (7, "33TXN", 2020)):
+    for group, tile, year in ((4, "33TWN", 2019), (7, "33TXN", 2020)):
         files.ranges.clear()
         assert find_scenes(settings, tile, year, 0).found == 24
         end = begins[group + 1] if group < 7 else Path(path).stat().st_size
@@ -194,11 +194,11 @@ def test_only_columns_that_are_needed_are_read(tmp_path: Path) -> None:
 
 
 def test_threads_share_one_open_file(tmp_path: Path) -> None:
-    path = write_items(tmp_path / "items.parquet", [*year_of("33TWN", 24), *year_of("33TWP", 24)], rows=8)
+    path = write_items(tmp_path / "items.parquet", [*year_of("33TWN", 24), *year_of("33TWM", 24)], rows=8)
     files = CountedFiles()
     settings = CatalogSettings(path, "sentinel-2-l2a", files=files)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        tiles = ["33TWN", "33TWP"] * 8
+        tiles = ["33TWN", "33TWM"] * 8
         found = list(pool.map(lambda tile: find_scenes(settings, tile, 2020, 0), tiles))
     assert [each.found for each in found] == [24] * 16
     assert [each.tile for each in found] == tiles
@@ -318,7 +318,7 @@ def test_files_that_hold_no_items_are_refused(tmp_path: Path, edit: Any, problem
 
 def test_damaged_files_are_refused_or_fail_that_tile_and_year(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
-    write_items(path, [*year_of("33TWN", 12), *year_of("33TWP", 12)], rows=12)
+    write_items(path, [*year_of("33TWN", 12), *year_of("33TWM", 12)], rows=12)
     whole = path.read_bytes()
     for content in (b"", b"PAR1", b"no parquet at all", whole[:-1], whole[:-9] + b"\xff" * 5 + b"PAR1"):
         path.write_bytes(content)
@@ -329,25 +329,11 @@ def test_damaged_files_are_refused_or_fail_that_tile_and_year(tmp_path: Path) ->
     start = min(said.column(i).dictionary_page_offset or 1 << 60 for i in range(said.num_columns))
     end = len(whole) - int.from_bytes(whole[-8:-4], "little") - 8
     path.write_bytes(whole[:start] + b"\x55" * (end - start) + whole[end:])
-    check_catalog(catalogue(str(path)))
+    with pytest.raises(InvalidInputError, match="row group 1"):
+        check_catalog(catalogue(str(path)))
     assert find(str(path)).found == 12
     with pytest.raises(PermanentFault, match=r"damaged_catalogue.*row group 1"):
-        find(str(path), "33TWP")
-
-
-def test_footers_of_random_damage_are_never_anything_but_faults(tmp_path: Path) -> None:
-    path = tmp_path / "items.parquet"
-    write_items(path, year_of("33TWN", 3))
-    whole = path.read_bytes()
-    footer = int.from_bytes(whole[-8:-4], "little")
-    for number in range(60):
-        damaged = bytearray(whole)
-        at = len(whole) - 8 - footer + number * 7919 % footer
-        damaged[at] ^= 1 << number % 8
-        path.write_bytes(damaged)
-        with contextlib.suppress(InvalidInputError, PermanentFault):
-            check_catalog(catalogue(str(path)))
-            find(str(path))
+        find(str(path), "33TWM")
 
 
 def test_what_would_fill_memory_is_refused_before_it_is_read(
@@ -380,7 +366,7 @@ def test_a_file_whose_statistics_tell_nothing_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_sorted: bool
 ) -> None:
     path = tmp_path / "items.parquet"
-    tiles = [f"33T{column}{row}" for column in "UVWX" for row in "HJKLMNPQ"]
+    tiles = [tile.name for tile in all_tiles() if tile.name.startswith("33T")][:32]
     write_items(path, [made(tile, "2020-05-05T10:00:00Z") for tile in tiles])
     one = parquet.read_table(path).select(["id", "datetime", "collection", "grid:code", "assets"])
     many = [one.slice(number, 1) for number in range(len(tiles)) for _ in range(2000)]
