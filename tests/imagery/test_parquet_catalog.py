@@ -374,7 +374,7 @@ def test_a_file_whose_statistics_tell_nothing_is_warned_of(
     parquet.write_table(table, path, row_group_size=4000)
     with caplog.at_level(logging.WARNING):
         check_catalog(catalogue(str(path)))
-    assert [record.getMessage()[-62:] for record in caplog.records] == (
+    assert [record.getMessage()[-63:] for record in caplog.records] == (
         [] if is_sorted else ["docs/sources.md. Write it with row groups of about 10,000 items"]
     )
 
