@@ -24,12 +24,15 @@ class CatalogSettings:
         collection: Its collection of Sentinel-2 L2A.
         own_network: Whether hosts of inner networks may be asked; see `Reach`.
         files: Reads STAC GeoParquet; other catalogues need none.
+        footers: Those of STAC GeoParquet that the launch saw, from `CatalogInfo`: a worker takes no others. Without
+            them, it looks at each file as the launch does.
     """
 
     url: str
     collection: str
     own_network: bool = False
     files: Files | None = dataclasses.field(default=None, compare=False, repr=False)
+    footers: tuple[str, ...] = ()
 
     @property
     def reach(self) -> Reach:
@@ -93,8 +96,10 @@ class CatalogInfo:
         identity: Names the catalogue in a dataset's fingerprint. Of an API: URL and collection. Of a static
             catalogue: "static:", its name, the collection and a hash of its items, the same wherever it lies. Of STAC
             GeoParquet: likewise, with "parquet" for the name and a hash of the files' footers.
+        footers: Of STAC GeoParquet, SHA-256 of the size and footer of each file, sorted.
     """
 
     kind: Literal["api", "static"]
     collection: str
     identity: str
+    footers: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
-from beam_pipeline.imagery.parquet_file import REWRITE, ParquetItems
+from beam_pipeline.imagery.parquet_file import CHANGED, REWRITE, ParquetItems
 from beam_pipeline.imagery.parquet_rows import wanted_rows
 from beam_pipeline.imagery.parquet_statistics import TileYear
 from beam_pipeline.imagery.stac_item import sensing_time, tile_of_item
@@ -65,9 +65,10 @@ class ParquetCatalog:
                 f"The catalogue cannot be used: {fault.detail}. Received: {self._settings.url}"
             ) from fault
         # What is hashed is what is known without reading gigabytes: sizes, counts, least and greatest values.
-        digest = hashlib.sha256("\n".join(sorted(part.digest for part in parts)).encode()).hexdigest()
+        footers = _digests(parts)
+        digest = hashlib.sha256("\n".join(footers).encode()).hexdigest()
         collection = self._settings.collection
-        return CatalogInfo("static", collection, f"static:parquet:{collection}:{digest}")
+        return CatalogInfo("static", collection, f"static:parquet:{collection}:{digest}", footers)
 
     def items(self, tile: str, year: int) -> Iterator[StaticItem]:
         """Yields the items of a tile and year, and those that do not say of which they are but may be.
@@ -80,7 +81,8 @@ class ParquetCatalog:
             The item, and the path of the file where that lies on disk, else "".
 
         Raises:
-            PermanentFault: "damaged_catalogue", or a file is there no more.
+            PermanentFault: "damaged_catalogue"; "changed", the files are others than at launch; or a file is there no
+                more.
             TransientFault: The bucket failed for longer than the retries last.
         """
         asked = TileYear(tile, year)
@@ -96,7 +98,7 @@ class ParquetCatalog:
         return wanted_rows(rows, asked, per_second, self._settings.collection)
 
     def _parts(self, anew: bool = False) -> list[ParquetItems]:
-        return _OPEN.get(self._files, self._path, self._retry, anew)
+        return _OPEN.get(self._files, self._path, self._retry, self._settings.footers, anew)
 
     def _require_collection(self, parts: Sequence[ParquetItems]) -> None:
         """Reads items until one is of the collection."""
@@ -159,15 +161,29 @@ class _OpenCatalogues:
         self._lock = threading.Lock()
         self._parts: dict[tuple[object, ...], list[ParquetItems]] = {}
 
-    def get(self, files: Files, path: str, retry: RetryPolicy, anew: bool) -> list[ParquetItems]:
-        """Returns the files of a path or pattern, opened anew where asked to, or where one on disk has changed."""
+    def get(
+        self, files: Files, path: str, retry: RetryPolicy, known: tuple[str, ...], anew: bool
+    ) -> list[ParquetItems]:
+        """Returns the files of a path or pattern, opened anew where asked to, or where one on disk has changed.
+
+        Files of which the launch knew are those that are `known`, or this raises a PermanentFault.
+        """
         with self._lock:
             paths = _paths(files, path) if anew or "://" not in path else None
-            stamp = (path, *(_stamp(each) for each in paths)) if paths and "://" not in path else (path,)
+            stamp = (
+                (path, known, *(_stamp(each) for each in paths if "://" not in path))
+                if paths
+                else (path, known)
+            )
             if anew or stamp not in self._parts:
                 self._forget(path)
                 paths = _paths(files, path) if paths is None else paths
-                self._parts[stamp] = [ParquetItems(FileRanges(files, each, retry)) for each in paths]
+                parts = [ParquetItems(FileRanges(files, each, retry), known) for each in paths]
+                if known and _digests(parts) != known:
+                    raise PermanentFault(
+                        CHANGED, f"{path} names other files than at launch: {len(parts)}, not {len(known)}"
+                    )
+                self._parts[stamp] = parts
             return self._parts[stamp]
 
     def _forget(self, path: object) -> None:
@@ -183,6 +199,10 @@ class _OpenCatalogues:
 
 _OPEN = _OpenCatalogues()
 atexit.register(_OPEN.close)
+
+
+def _digests(parts: Sequence[ParquetItems]) -> tuple[str, ...]:
+    return tuple(sorted(part.digest for part in parts))
 
 
 def _paths(files: Files, path: str) -> list[str]:

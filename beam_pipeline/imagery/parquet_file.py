@@ -8,11 +8,12 @@ import contextlib
 import functools
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from beam_pipeline.imagery.parquet_footer import FAILURES, MAGIC, parse_footer, require_parsable
 from beam_pipeline.imagery.parquet_rows import HREFS, KEYS, Item, is_needed, is_property, is_text, items_of
 from beam_pipeline.imagery.parquet_statistics import INDEXED, PER_SECOND, TIME, Statistics, statistics_of
 from beam_pipeline.runtime.faults import PermanentFault
@@ -21,9 +22,11 @@ from beam_pipeline.runtime.file_ranges import FileRanges
 DAMAGED = "damaged_catalogue"
 """Reason of the faults of a file that is no STAC GeoParquet, or breaks its own word."""
 
+CHANGED = "changed"
+"""Reason of the faults of a file that is another than before."""
+
 REWRITE = "Write it with row groups of about 10,000 items"
 
-_MAGIC = b"PAR1"
 _TAIL_BYTES = 8  # the length of the footer, and the magic
 _MOST_FOOTER_BYTES = 32 << 20
 """Parsed, a footer takes 8 times as much. A row group of Earth Search's items adds 0.1 MB."""
@@ -45,15 +48,14 @@ _MOST_GAP_BYTES = 1 << 16
 
 _BATCH_ROWS = 1000
 
-_FAILURES = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
-"""What pyarrow raises of a file that is damaged, or lies."""
-
 
 class ParquetItems:
     """STAC items in one GeoParquet file, of which no more than the footer is kept; threads may share it.
 
     Args:
         ranges: The file.
+        known: The digests of the files that the launch saw, of which this must be one; where there are none, its footer
+            is parsed in a process of its own first.
 
     Attributes:
         path: Where the file lies.
@@ -63,17 +65,22 @@ class ParquetItems:
         per_second: What its timestamps count.
 
     Raises:
-        PermanentFault: `DAMAGED`: it is no such file, or wants more memory than any gets; or as `FileRanges`.
+        PermanentFault: `DAMAGED`: it is no such file, or wants more memory than any gets; `CHANGED`: it is none that
+            the launch saw; or as `FileRanges`.
         TransientFault: As `FileRanges`.
     """
 
-    def __init__(self, ranges: FileRanges) -> None:
+    def __init__(self, ranges: FileRanges, known: Collection[str] = ()) -> None:
         self._ranges = ranges
         self.path = ranges.path
-        footer = self._read_footer()
-        self.digest = hashlib.sha256(b"%d:" % ranges.size + footer).hexdigest()
+        tail = self._read_tail()
+        self.digest = self._digest(tail)
+        if known and self.digest not in known:
+            raise self.changed()
         with self._naming_damage("its footer"):
-            metadata = _parse(footer)
+            if not known:
+                require_parsable(tail)
+            metadata = parse_footer(tail)
             leaves = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
             schema = metadata.schema.to_arrow_schema()
         self.per_second = self._require_columns(schema, leaves)
@@ -81,7 +88,7 @@ class ParquetItems:
         self._leaves = leaves
         self._keys = [path for path in leaves if path in KEYS]
         self._columns = [path for path in leaves if is_needed(path, properties)]
-        self._require_bounds(metadata, ranges.size - _TAIL_BYTES - len(footer))
+        self._require_bounds(metadata, ranges.size - len(tail))
         indexed = {path: number for path, number in leaves.items() if path in INDEXED}
         with self._naming_damage("its statistics"):
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -128,22 +135,42 @@ class ParquetItems:
             file = parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
             yield from file.iter_batches(_BATCH_ROWS, [group], columns, use_threads=False)
 
-    def _read_footer(self) -> bytes:
+    def changed(self) -> PermanentFault:
+        """Returns the fault of a file that is another than before."""
+        return PermanentFault(
+            CHANGED,
+            f"{self.path} is not as it was at launch. Put that back, or give the command again with another --output",
+        )
+
+    def metadata(self) -> parquet.FileMetaData:
+        """Reads and parses the footer again; raises as the class."""
+        tail = self._read_tail()
+        if self._digest(tail) != self.digest:
+            raise self.changed()
+        with self._naming_damage("its footer"):
+            return parse_footer(tail)
+
+    def _digest(self, tail: bytes) -> str:
+        digest = hashlib.sha256(b"%d:" % self._ranges.size)
+        digest.update(tail)
+        return digest.hexdigest()
+
+    def _read_tail(self) -> bytes:
         size = self._ranges.size
-        if size < len(_MAGIC) + _TAIL_BYTES:
+        if size < len(MAGIC) + _TAIL_BYTES:
             raise self._damaged(f"it has {size} bytes")
         tail = self._ranges.read(size - _TAIL_BYTES, _TAIL_BYTES)
-        if tail[4:] != _MAGIC:
+        if tail[4:] != MAGIC:
             raise self._damaged("it does not end as a Parquet file does, or is encrypted")
         length = int.from_bytes(tail[:4], "little")
-        if length > size - _TAIL_BYTES - len(_MAGIC):
+        if length > size - _TAIL_BYTES - len(MAGIC):
             raise self._damaged("its footer is longer than the file")
         if length > _MOST_FOOTER_BYTES:
             raise self._damaged(
                 f"its footer takes {length >> 20} MiB, and may take {_MOST_FOOTER_BYTES >> 20}. {REWRITE}, or write "
                 "several files"
             )
-        return self._ranges.read(size - _TAIL_BYTES - length, length)
+        return self._ranges.read(size - _TAIL_BYTES - length, length + _TAIL_BYTES)
 
     def _require_columns(self, schema: pa.Schema, leaves: dict[str, int]) -> int:
         """Refuses a file without what every item has; returns what its timestamps count."""
@@ -168,8 +195,6 @@ class ParquetItems:
         for group in range(metadata.num_row_groups):
             with self._naming_damage("its footer"):
                 said = metadata.row_group(group)
-                if said.num_columns != metadata.num_columns:  # pyarrow ends the process where one is missing
-                    raise ValueError(f"row group {group} has {said.num_columns} columns")
                 chunks = [said.column(number) for number in numbers]
                 ranges = _chunks(metadata, group, numbers)
             taken = sum(chunk.total_compressed_size for chunk in chunks)
@@ -181,7 +206,7 @@ class ParquetItems:
                 )
             if not said.num_rows:
                 continue
-            lies_elsewhere = any(not len(_MAGIC) <= start <= stop <= end for start, stop in ranges)
+            lies_elsewhere = any(not len(MAGIC) <= start <= stop <= end for start, stop in ranges)
             most_values = _MOST_LINKS * max(0, said.num_rows)
             if lies_elsewhere or any(not 0 <= chunk.num_values <= most_values for chunk in chunks):
                 raise self._damaged(f"row group {group} cannot be what its footer says")
@@ -191,7 +216,7 @@ class ParquetItems:
         """Turns what pyarrow says of a damaged file into a fault; storage that fails raises faults of its own."""
         try:
             yield
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._damaged(f"{part} cannot be read: {error}") from error
 
     def _damaged(self, why: str) -> PermanentFault:
@@ -233,14 +258,7 @@ class _Blocks(io.RawIOBase):
 
 @functools.lru_cache(_KEPT_FOOTERS)
 def _parsed(items: ParquetItems) -> parquet.FileMetaData:
-    footer = items._read_footer()
-    with items._naming_damage("its footer"):
-        return _parse(footer)
-
-
-def _parse(footer: bytes) -> parquet.FileMetaData:
-    length = len(footer).to_bytes(4, "little")
-    return parquet.read_metadata(pa.BufferReader(b"".join((_MAGIC, footer, length, _MAGIC))))
+    return items.metadata()
 
 
 def _chunks(metadata: parquet.FileMetaData, group: int, columns: Sequence[int]) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import copy
+import dataclasses
 import json
 import logging
 from collections.abc import Iterator
@@ -13,48 +14,22 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from beam_pipeline.cells.mgrs_tiles import all_tiles, tile_lonlat_bounds
+from beam_pipeline.cells.mgrs_tiles import all_tiles
 from beam_pipeline.imagery import parquet_file
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes, sign_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.parquet_statistics import ColumnRange, TileYear
 from beam_pipeline.imagery.scenes import SceneList
-from beam_pipeline.imagery.stac_item import EARTH_SEARCH_V1_KEYS, tile_of_item
+from beam_pipeline.imagery.stac_item import tile_of_item
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.file_ranges import FileRanges
 from beam_pipeline.runtime.retries import RetryPolicy
-from tests.imagery.stac_parquet import catalogue, change, write_items
+from tests.imagery.stac_parquet import catalogue, change, made, write_items
 from tests.imagery.stac_server import StacServer
 from tests.shared_data import shared
 
 QUICK = RetryPolicy(attempts=3, base_s=0.0)
-KEYS = list(EARTH_SEARCH_V1_KEYS.values())
-
-
-def made(tile: str, when: str, number: int = 0, **properties: Any) -> dict[str, Any]:
-    """Makes a small item of Earth Search's profile."""
-    item_id = f"S2A_{tile.lstrip('0')}_{when[:10].replace('-', '')}_{number}_L2A"
-    root = f"https://sentinel-cogs.s3.us-west-2.amazonaws.com/{tile}/{item_id}"
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": item_id,
-        "collection": "sentinel-2-l2a",
-        "geometry": {"type": "Point", "coordinates": [15.5, 47.5]},
-        "bbox": list(tile_lonlat_bounds(tile)),
-        "properties": {
-            "datetime": when,
-            "platform": "sentinel-2a",
-            "grid:code": f"MGRS-{tile.lstrip('0')}",
-            "eo:cloud_cover": 12.5,
-            "s2:processing_baseline": "05.00",
-            "earthsearch:boa_offset_applied": True,
-            **properties,
-        },
-        "links": [{"rel": "self", "href": f"https://api.example/items/{item_id}"}],
-        "assets": {key: {"href": f"{root}/{key}.tif", "type": "image/tiff"} for key in KEYS},
-    }
 
 
 def year_of(tile: str, count: int, year: int = 2020) -> list[dict[str, Any]]:
@@ -245,6 +220,25 @@ def test_the_identity_is_that_of_the_content_wherever_it_lies(tmp_path: Path) ->
     assert check_catalog(catalogue(str(path))) != info
     with pytest.raises(InvalidInputError, match="no item of that collection, but of: sentinel-2-l2a"):
         check_catalog(catalogue(str(path), "landsat"))
+
+
+def test_a_worker_takes_no_file_that_the_launch_did_not_see(tmp_path: Path) -> None:
+    for name, count in (("a", 5), ("b", 12)):
+        write_items(tmp_path / f"{name}.parquet", year_of("33TWN", count))
+    pattern = catalogue(str(tmp_path / "*.parquet"))
+    at_launch = dataclasses.replace(pattern, footers=check_catalog(pattern).footers)
+    assert len(at_launch.footers) == 2
+    assert find_scenes(at_launch, "33TWN", 2020, 0) == find_scenes(pattern, "33TWN", 2020, 0)
+    whole = (tmp_path / "b.parquet").read_bytes()
+    for edit in (
+        lambda: write_items(tmp_path / "b.parquet", year_of("33TWN", 11)),
+        (tmp_path / "b.parquet").unlink,
+        lambda: (tmp_path / "c.parquet").write_bytes(whole),
+    ):
+        (tmp_path / "b.parquet").write_bytes(whole)
+        edit()
+        with pytest.raises(PermanentFault, match=r"changed: .* launch"):
+            find_scenes(at_launch, "33TWN", 2020, 0)
 
 
 def test_secrets_of_a_stored_list_are_asked_for_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
+from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.storage import expand_globs, header_copy, read_given_text
 from beam_pipeline.labels.chip_boxes import cells_meeting
@@ -28,7 +29,7 @@ from beam_pipeline.runtime.traffic import Traffic
 _log = logging.getLogger(__name__)
 
 
-def check_hosts(settings: BuildSettings, local: bool) -> str:
+def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
     """Asks the catalogue, and checks the Overpass API's URL, its host and the folder of its answers.
 
     Args:
@@ -36,7 +37,7 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
         local: Whether the job runs on this machine.
 
     Returns:
-        The identity of the catalogue.
+        What the job must know of the catalogue.
 
     Raises:
         InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
@@ -57,7 +58,7 @@ def check_hosts(settings: BuildSettings, local: bool) -> str:
     try:
         traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
         with Progress(None, "asking the catalogue"):
-            return check_catalog(settings.catalog, traffic=traffic).identity
+            return check_catalog(settings.catalog, traffic=traffic)
     except Fault as fault:
         raise InvalidInputError(
             f"--stac_url cannot be reached: {fault}. Check the URL and the network. "

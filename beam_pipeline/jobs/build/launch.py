@@ -63,8 +63,9 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
     catalogue = check_hosts(settings, local)
+    catalog = dataclasses.replace(settings.catalog, footers=catalogue.footers)
     units = units_text(make_units(cells, settings.cells_per_shard))
-    fingerprint = Fingerprint.of_build(settings, units, catalogue, extracts)
+    fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, extracts)
     texts = {
         UNITS_FILE: units,
         CELLS_FILE: format_cells_csv(cells),
@@ -76,4 +77,4 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         texts[SELECTION_FILE] = sample.described
     with Progress(None, "writing the plan"), naming("--output", "used", settings.output, _WRITABLE):
         write_plan(folder, fingerprint, texts)
-    return dataclasses.replace(settings, fingerprint=fingerprint.sha256)
+    return dataclasses.replace(settings, catalog=catalog, fingerprint=fingerprint.sha256)
