@@ -24,8 +24,8 @@ from beam_pipeline.runtime.retries import RetryPolicy
 
 _log = logging.getLogger(__name__)
 
-_MANY_ROWS = 50_000
-"""Items among which those of a tile and year should lie: some row groups of 10,000."""
+_MANY_ROWS = 200_000
+"""Items among which those of a tile and year should lie: some row groups of 50,000."""
 
 _TRIED = 8
 """How many tiles and years are tried at launch, to see what a search costs."""

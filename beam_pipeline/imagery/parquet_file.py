@@ -25,7 +25,7 @@ DAMAGED = "damaged_catalogue"
 CHANGED = "changed"
 """Reason of the faults of a file that is another than before."""
 
-REWRITE = "Write it with row groups of about 10,000 items"
+REWRITE = "Write it with row groups of about 50,000 items"
 
 _TAIL_BYTES = 8  # the length of the footer, and the magic
 _MOST_FOOTER_BYTES = 32 << 20
