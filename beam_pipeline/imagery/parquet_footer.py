@@ -10,6 +10,7 @@ exits with 0 where the footer can be parsed; `require_parsable` runs it.
 """
 
 import contextlib
+import hashlib
 import resource
 import signal
 import subprocess
@@ -33,6 +34,9 @@ _MOST_S = 600  # on a machine that others keep busy
 _REFUSED = 3
 """Exit code where pyarrow says what is wrong."""
 
+_PARSABLE: set[bytes] = set()
+"""SHA-256 of the footers that were found parsable: each is looked at once."""
+
 
 def parse_footer(tail: bytes) -> parquet.FileMetaData:
     """Parses a footer.
@@ -55,6 +59,9 @@ def require_parsable(tail: bytes) -> None:
     Raises:
         ValueError: It cannot be parsed, or ends who parses it.
     """
+    digest = hashlib.sha256(tail).digest()
+    if digest in _PARSABLE:
+        return
     try:
         done = subprocess.run(
             [sys.executable, "-m", "beam_pipeline.imagery.parquet_footer"],
@@ -71,6 +78,7 @@ def require_parsable(tail: bytes) -> None:
         raise ValueError(done.stdout.decode(errors="replace"))
     if done.returncode:
         raise ValueError(f"it is damaged: {_end(done.returncode)}")
+    _PARSABLE.add(digest)
 
 
 def _end(code: int) -> str:
