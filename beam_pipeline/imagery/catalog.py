@@ -1,4 +1,4 @@
-"""Finding the scenes of a tile and year in a catalogue: a STAC API or STAC files on disk."""
+"""Finding the scenes of a tile and year in a catalogue: a STAC API, STAC files on disk, or STAC GeoParquet."""
 
 import contextlib
 import dataclasses
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from beam_pipeline.imagery.api_catalog import ApiCatalog
 from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
+from beam_pipeline.imagery.parquet_catalog import ParquetCatalog
 from beam_pipeline.imagery.scenes import (
     Scene,
     SceneList,
@@ -51,6 +52,9 @@ def open_catalog(
     Raises:
         InvalidInputError: The URL is malformed, or nothing is at the path.
     """
+    parquet = settings.parquet_path
+    if parquet is not None:
+        return ParquetCatalog(settings, parquet, retry or RetryPolicy.default())
     path = settings.local_path
     if path is not None:
         return StaticCatalog(settings, path)
@@ -110,8 +114,8 @@ def find_scenes(
 
     Raises:
         InvalidInputError: A static catalogue cannot be read.
-        TransientFault: An API failed for longer than the retries last.
-        PermanentFault: An API refuses, or is no STAC API that can be searched.
+        TransientFault: An API or a bucket failed for longer than the retries last.
+        PermanentFault: An API refuses, or is no STAC API that can be searched; or STAC GeoParquet is damaged.
     """
     tile = normalise_tile(tile)
     items = open_catalog(settings, retry, traffic).items(tile, year)

@@ -12,6 +12,7 @@ from beam_pipeline.imagery.sas_tokens import PLANETARY_COMPUTER, PLANETARY_COMPU
 from beam_pipeline.imagery.tile_forms import EARTH_SEARCH_V0_FORM, EARTH_SEARCH_V1_FORM, TileForm
 from beam_pipeline.imagery.token_file import TokenFile
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import Files
 from beam_pipeline.runtime.reach import Reach, network_of
 
 Origin = tuple[str, str | None, int | None]
@@ -54,12 +55,17 @@ class ApiProfile:
         return cls(search_url, method, takes_query, takes_in=False, forms=(form,))
 
 
+_PARQUET = (".parquet", ".geoparquet")
+_BUCKETS = ("gs", "s3")
+
+
 @dataclasses.dataclass(frozen=True)
 class CatalogSettings:
     """Which catalogue the user chose, and how it may be asked; small and picklable.
 
     Attributes:
-        url: URL of a STAC API, or path of a catalogue, folder of items, item collection or item on disk.
+        url: URL of a STAC API; path of a catalogue, folder of items, item collection or item on disk; or path or
+            gs:// or s3:// URL of STAC GeoParquet, which may be a pattern of several files.
         collection: Its collection of Sentinel-2 L2A.
         own_network: Whether hosts of inner networks may be asked; see `Reach`.
         profile: How an API is asked, from `CatalogInfo`. Without it every search asks for the landing page, and takes
@@ -68,6 +74,9 @@ class CatalogSettings:
         sas_token_url: Where tokens for files in Azure Blob Storage are asked for; "" for the default.
         token: The file of the bearer token, None without one. The token itself is nowhere in here.
         token_hosts: "host" or "host:port" of each host of files that gets it too, beside the API itself.
+        files: Reads STAC GeoParquet; other catalogues need none.
+        footers: Those of STAC GeoParquet that the launch saw, from `CatalogInfo`: a worker takes no others. Without
+            them, it looks at each file as the launch does.
     """
 
     url: str
@@ -78,6 +87,8 @@ class CatalogSettings:
     sas_token_url: str = ""
     token: TokenFile | None = None
     token_hosts: tuple[str, ...] = ()
+    files: Files | None = dataclasses.field(default=None, compare=False, repr=False)
+    footers: tuple[str, ...] = ()
 
     @property
     def all_buckets(self) -> Mapping[str, str]:
@@ -117,6 +128,25 @@ class CatalogSettings:
         return Reach.of_catalogue(self.url, self.own_network)
 
     @property
+    def parquet_path(self) -> str | None:
+        """The path, URL or pattern of STAC GeoParquet, None for other catalogues.
+
+        Raises:
+            InvalidInputError: It is neither on a disk nor in a bucket.
+        """
+        if not self.url.partition("?")[0].lower().endswith(_PARQUET):
+            return None
+        scheme, is_url, _ = self.url.partition("://")
+        if not is_url or scheme == "file":
+            return urllib.request.url2pathname(urllib.parse.urlsplit(self.url).path) if is_url else self.url
+        if scheme not in _BUCKETS:
+            raise InvalidInputError(
+                "STAC GeoParquet is read from a disk, gs:// or s3://. Copy it there, or give the URL of a STAC API. "
+                f"Received: {self.url}"
+            )
+        return self.url
+
+    @property
     def local_path(self) -> str | None:
         """The path of a catalogue on disk, None for the URL of an API.
 
@@ -133,7 +163,8 @@ class CatalogSettings:
             return None
         if parts.scheme not in ("", "file"):
             raise InvalidInputError(
-                f"A catalogue is the http(s) URL of a STAC API or a path on disk. Received: {self.url}"
+                "A catalogue is the http(s) URL of a STAC API, a path on disk, or STAC GeoParquet (.parquet) in "
+                f"gs:// or s3://. Received: {self.url}"
             )
         path = urllib.request.url2pathname(parts.path) if parts.scheme else self.url
         if not path or not os.path.exists(path):
@@ -160,11 +191,14 @@ class CatalogInfo:
         kind: "api" or "static".
         collection: The collection's id.
         identity: Names the catalogue in a dataset's fingerprint. Of an API: URL and collection. Of a static
-            catalogue: "static:", its name, the collection and a hash of its items, the same wherever it lies.
-        profile: How it is to be asked; None of a static catalogue.
+            catalogue: "static:", its name, the collection and a hash of its items, the same wherever it lies. Of STAC
+            GeoParquet: likewise, with "parquet" for the name and a hash of the files' footers.
+        profile: How an API is to be asked; None of other catalogues.
+        footers: Of STAC GeoParquet, SHA-256 of the size and footer of each file, sorted.
     """
 
     kind: Literal["api", "static"]
     collection: str
     identity: str
     profile: ApiProfile | None = None
+    footers: tuple[str, ...] = ()

@@ -42,6 +42,17 @@ Source: https://earth-search.aws.element84.com/v1.
 EARTH_SEARCH_V0_KEYS = {band: band for band in (*BANDS, SCL)}
 """Asset keys of `sentinel-s2-l2a-cogs`. Source: https://earth-search.aws.element84.com/v0."""
 
+PROFILES = (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS)
+"""Of the asset keys that are known, the first whose SCL an item has is taken."""
+
+TILE_PROPERTIES = (
+    ("grid:code",),
+    ("s2:mgrs_tile",),
+    ("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"),
+    ("sentinel:utm_zone", "sentinel:latitude_band", "sentinel:grid_square"),
+)
+"""How items say of what tile they are, whole or in parts; the first that is a tile's name holds."""
+
 _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
 _PLATFORM_IN_NAME = re.compile(r"S2([A-D])_")
@@ -109,16 +120,13 @@ def tile_of_item(item: Mapping[str, Any]) -> str | None:
         Five characters, or None where the item does not say.
     """
     properties = _properties(item)
-    names = [properties.get("grid:code"), properties.get("s2:mgrs_tile")]
-    for prefix in ("mgrs", "sentinel"):
-        parts = [properties.get(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
-        names.append("".join(map(str, parts)) if all(parts) else None)
+    said = ([properties.get(key) for key in keys] for keys in TILE_PROPERTIES)
+    names = ["".join(map(str, parts)) for parts in said if all(parts)]
     match = _TILE_IN_ID.search(str(item.get("id", "")))
-    names.append(match[1] if match else None)
+    names += [match[1]] if match else []
     for name in names:
-        if isinstance(name, str):
-            with contextlib.suppress(ValueError):
-                return normalise_tile(name)
+        with contextlib.suppress(ValueError):
+            return normalise_tile(name)
     return None
 
 
@@ -251,7 +259,7 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _asset_hrefs(assets: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, str]:
     """Returns the href of each band and of SCL as the item has it."""
-    keys = next((keys for keys in (EARTH_SEARCH_V1_KEYS, EARTH_SEARCH_V0_KEYS) if keys[SCL] in assets), None)
+    keys = next((keys for keys in PROFILES if keys[SCL] in assets), None)
     if keys is None:
         raise PermanentFault("no_scl", f"there is no scl asset among: {', '.join(sorted(assets))}")
     missing = [keys[band] for band in BANDS if keys[band] not in assets]

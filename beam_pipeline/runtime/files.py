@@ -32,6 +32,9 @@ class Files(Protocol):
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
         """Opens a file for reading, for as long as the context lasts; what fails later is not tried again."""
 
+    def open_ranges(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Opens a file of which ranges are read here and there, as `open`; little more is fetched than is read."""
+
     def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
         """Returns what a folder holds that is neither a regular file nor a folder, as `irregular_files`."""
 

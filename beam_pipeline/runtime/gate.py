@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 
 from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.runtime.gate_server import user_of
+from beam_pipeline.runtime.own_modules import environment_of_modules
 from beam_pipeline.runtime.reach import Reach, proxy_of
 
 _END_S = 5.0
@@ -85,10 +86,9 @@ def open_gate() -> Gate:
         TransientFault: "connection": it does not start.
     """
     password = secrets.token_hex(16)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "beam_pipeline.runtime.gate_server"],
-        env=environment,
+        env=environment_of_modules(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from beam_pipeline.imagery import buckets
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.sas_tokens import PLANETARY_COMPUTER_TOKENS
 from beam_pipeline.imagery.token_file import TokenFile
-from beam_pipeline.jobs.storage import read_given_bytes
+from beam_pipeline.jobs.storage import BeamFiles, read_given_bytes
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.names import path_name
 from beam_pipeline.runtime.reach import FLAG, Reach, network_of, why_closed
@@ -71,6 +71,7 @@ def catalog_settings(given: Any) -> CatalogSettings:
         sas_token_url=_checked_endpoint(given.sas_token_url or "", given.allow_own_network),
         token=TokenFile(given.token_file, read_given_bytes) if given.token_file else None,
         token_hosts=tuple(host.strip() for host in (given.token_hosts or "").split(",") if host.strip()),
+        files=BeamFiles(),
     )
     _check_token(settings)
     return settings

@@ -125,7 +125,11 @@ def check_reach(settings: BuildSettings, dataflow: bool) -> None:
     for flag, paths, advice in (
         ("--output", [settings.output], "a gs:// folder"),
         ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
-        ("--stac_url", [settings.catalog.url], "the https:// URL of a STAC API"),
+        (
+            "--stac_url",
+            [settings.catalog.url],
+            "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet",
+        ),
         (
             "--token_file",
             [settings.catalog.token.path] if settings.catalog.token else [],

@@ -64,9 +64,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
     catalogue = check_hosts(settings, local)
-    settings = dataclasses.replace(
-        settings, catalog=dataclasses.replace(settings.catalog, profile=catalogue.profile)
-    )
+    found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
+    settings = dataclasses.replace(settings, catalog=found)
     with naming("--output", "used", settings.output, _WRITABLE):
         check_images(settings, cells, folder)
     units = units_text(make_units(cells, settings.cells_per_shard))

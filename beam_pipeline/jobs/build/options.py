@@ -87,7 +87,8 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stac_url",
         type=path_name,
-        help=f"a STAC API, or a static catalogue, item or folder on disk ({EARTH_SEARCH_URL})",
+        help="a STAC API; a static catalogue, item or folder on disk; or STAC GeoParquet, local or in gs:// or s3://, "
+        f"e.g. gs://b/items.parquet or 'items/*.parquet' ({EARTH_SEARCH_URL})",
     )
     group.add_argument("--collection", help="its collection of Sentinel-2 L2A (sentinel-2-l2a)")
     group.add_argument(

@@ -1,0 +1,284 @@
+"""One STAC GeoParquet file: its footer is checked and kept, and its rows are read by ranges.
+
+rustac, which writes such files, is not used to read them: it reads them whole, and its search wants extensions of
+DuckDB that are fetched from the web.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from beam_pipeline.imagery.parquet_footer import FAILURES, MAGIC, parse_footer, require_parsable
+from beam_pipeline.imagery.parquet_rows import HREFS, KEYS, Item, is_needed, is_property, is_text, items_of
+from beam_pipeline.imagery.parquet_statistics import INDEXED, PER_SECOND, TIME, Statistics, statistics_of
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.file_ranges import FileRanges
+
+DAMAGED = "damaged_catalogue"
+"""Reason of the faults of a file that is no STAC GeoParquet, or breaks its own word."""
+
+CHANGED = "changed"
+"""Reason of the faults of a file that is another than before."""
+
+REWRITE = "Write it with row groups of about 50,000 items"
+
+_TAIL_BYTES = 8  # the length of the footer, and the magic
+_MOST_FOOTER_BYTES = 32 << 20
+"""Parsed, a footer takes 8 times as much. A row group of Earth Search's items adds 0.1 MB."""
+
+_KEPT_FOOTERS = 2
+"""Footers that stay parsed; those of further files are parsed again when their rows are read."""
+
+_MOST_LEAVES = 20_000
+_MOST_ROWS = 1 << 20
+_MOST_LINKS = 64
+"""Links of an item; what counts is their mean over a row group."""
+
+_MOST_GROUP_BYTES = 64 << 20
+_MOST_PLAIN_BYTES = 512 << 20
+"""What is read of a row group, and what it takes when it is decompressed, page by page."""
+
+_MOST_GAP_BYTES = 1 << 16
+"""Ranges that are less apart are read in one go."""
+
+_BATCH_ROWS = 1000
+
+
+class ParquetItems:
+    """STAC items in one GeoParquet file, of which no more than the footer is kept; threads may share it.
+
+    Args:
+        ranges: The file.
+        known: The digests of the files that the launch saw, of which this must be one; where there are none, its footer
+            is parsed in a process of its own first.
+
+    Attributes:
+        path: Where the file lies.
+        digest: SHA-256 of the footer and the file's size, the same wherever the file lies.
+        rows: The number of items in each row group.
+        statistics: What each row group says of its columns.
+        per_second: What its timestamps count.
+
+    Raises:
+        PermanentFault: `DAMAGED`: it is no such file, or wants more memory than any gets; `CHANGED`: it is none that
+            the launch saw; or as `FileRanges`.
+        TransientFault: As `FileRanges`.
+    """
+
+    def __init__(self, ranges: FileRanges, known: Collection[str] = ()) -> None:
+        self._ranges = ranges
+        self.path = ranges.path
+        tail = self._read_tail()
+        self.digest = self._digest(tail)
+        if known and self.digest not in known:
+            raise self.changed()
+        with self._naming_damage("its footer"):
+            if not known:
+                require_parsable(tail)
+            metadata = parse_footer(tail)
+            leaves = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
+            schema = metadata.schema.to_arrow_schema()
+        self.per_second = self._require_columns(schema, leaves)
+        properties = frozenset(field.name for field in schema if is_property(field))
+        self._leaves = leaves
+        self._keys = [path for path in leaves if path in KEYS]
+        self._columns = [path for path in leaves if is_needed(path, properties)]
+        self._require_bounds(metadata, ranges.size - len(tail))
+        indexed = {path: number for path, number in leaves.items() if path in INDEXED}
+        with self._naming_damage("its statistics"):
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            self.rows = tuple(group.num_rows for group in groups)
+            self.statistics: tuple[Statistics, ...] = tuple(statistics_of(group, indexed) for group in groups)
+
+    def keys(self, group: int) -> Iterator[Item]:
+        """Yields what the items of a row group say of tile, time, place and collection; raises as `items`."""
+        for batch in self._batches(group, self._keys):
+            with self._naming_damage(f"row group {group}"):
+                found = items_of(batch)
+            yield from found
+
+    def items(self, group: int, choose: Callable[[pa.RecordBatch], pa.Array]) -> Iterator[Item]:
+        """Yields items of a row group.
+
+        The columns that tell tile, time and place are read first, and the others only where an item is chosen.
+
+        Args:
+            group: Its number.
+            choose: Takes those columns of some rows, and returns a boolean for each.
+
+        Raises:
+            PermanentFault: `DAMAGED`, or as `FileRanges`.
+            TransientFault: As `FileRanges`.
+        """
+        with self._naming_damage(f"row group {group}"):
+            chosen = [choose(batch) for batch in self._batches(group, self._keys)]
+        if not any(rows.true_count for rows in chosen):
+            return
+        for rows, batch in zip(chosen, self._batches(group, self._columns), strict=True):
+            with self._naming_damage(f"row group {group}"):
+                found = items_of(batch.filter(rows))
+            yield from found
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._ranges.close()
+
+    def _batches(self, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        metadata = _parsed(self)
+        blocks = _Blocks(self._ranges, _chunks(metadata, group, [self._leaves[path] for path in columns]))
+        with self._naming_damage(f"row group {group}"):
+            file = parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
+            yield from file.iter_batches(_BATCH_ROWS, [group], columns, use_threads=False)
+
+    def changed(self) -> PermanentFault:
+        """Returns the fault of a file that is another than before."""
+        return PermanentFault(
+            CHANGED,
+            f"{self.path} is not as it was at launch. Put that back, or give the command again with another --output",
+        )
+
+    def metadata(self) -> parquet.FileMetaData:
+        """Reads and parses the footer again; raises as the class."""
+        tail = self._read_tail()
+        if self._digest(tail) != self.digest:
+            raise self.changed()
+        with self._naming_damage("its footer"):
+            return parse_footer(tail)
+
+    def _digest(self, tail: bytes) -> str:
+        digest = hashlib.sha256(b"%d:" % self._ranges.size)
+        digest.update(tail)
+        return digest.hexdigest()
+
+    def _read_tail(self) -> bytes:
+        size = self._ranges.size
+        if size < len(MAGIC) + _TAIL_BYTES:
+            raise self._damaged(f"it has {size} bytes")
+        tail = self._ranges.read(size - _TAIL_BYTES, _TAIL_BYTES)
+        if tail[4:] != MAGIC:
+            raise self._damaged("it does not end as a Parquet file does, or is encrypted")
+        length = int.from_bytes(tail[:4], "little")
+        if length > size - _TAIL_BYTES - len(MAGIC):
+            raise self._damaged("its footer is longer than the file")
+        if length > _MOST_FOOTER_BYTES:
+            raise self._damaged(
+                f"its footer takes {length >> 20} MiB, and may take {_MOST_FOOTER_BYTES >> 20}. {REWRITE}, or write "
+                "several files"
+            )
+        return self._ranges.read(size - _TAIL_BYTES - length, length + _TAIL_BYTES)
+
+    def _require_columns(self, schema: pa.Schema, leaves: dict[str, int]) -> int:
+        """Refuses a file without what every item has; returns what its timestamps count."""
+        for name, wanted, is_it in (
+            ("id", "text", is_text),
+            (TIME, "a timestamp", pa.types.is_timestamp),
+            ("assets", "a struct of the assets", pa.types.is_struct),
+        ):
+            if schema.get_field_index(name) < 0:
+                raise self._damaged(f"it has no column {name!r}, or two of them")
+            if not is_it(schema.field(name).type):
+                raise self._damaged(f"its column {name!r} must be {wanted}, and is {schema.field(name).type}")
+        if not leaves.keys() & HREFS:
+            raise self._damaged("its column 'assets' has none of the asset keys that are known")
+        if len(leaves) > _MOST_LEAVES:
+            raise self._damaged(f"it has {len(leaves):,} columns, and may have {_MOST_LEAVES:,}")
+        return PER_SECOND[schema.field(TIME).type.unit]
+
+    def _require_bounds(self, metadata: parquet.FileMetaData, end: int) -> None:
+        """Refuses row groups that lie elsewhere, or would take too much memory, before any is read."""
+        numbers = [self._leaves[path] for path in {*self._columns, *self._keys}]
+        for group in range(metadata.num_row_groups):
+            with self._naming_damage("its footer"):
+                said = metadata.row_group(group)
+                chunks = [said.column(number) for number in numbers]
+                ranges = _chunks(metadata, group, numbers)
+            taken = sum(chunk.total_compressed_size for chunk in chunks)
+            plain_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
+            if said.num_rows > _MOST_ROWS or taken > _MOST_GROUP_BYTES or plain_bytes > _MOST_PLAIN_BYTES:
+                raise self._damaged(
+                    f"row group {group} has {said.num_rows:,} items; {taken >> 20} MiB of it would be read, "
+                    f"{plain_bytes >> 20} MiB when decompressed. {REWRITE}"
+                )
+            if not said.num_rows:
+                continue
+            lies_elsewhere = any(not len(MAGIC) <= start <= stop <= end for start, stop in ranges)
+            most_values = _MOST_LINKS * max(0, said.num_rows)
+            if lies_elsewhere or any(not 0 <= chunk.num_values <= most_values for chunk in chunks):
+                raise self._damaged(f"row group {group} cannot be what its footer says")
+
+    @contextlib.contextmanager
+    def _naming_damage(self, part: str) -> Iterator[None]:
+        """Turns what pyarrow says of a damaged file into a fault; storage that fails raises faults of its own."""
+        try:
+            yield
+        except FAILURES as error:
+            raise self._damaged(f"{part} cannot be read: {error}") from error
+
+    def _damaged(self, why: str) -> PermanentFault:
+        return PermanentFault(DAMAGED, f"{self.path} is no STAC GeoParquet that can be read: {why}")
+
+
+class _Blocks(io.RawIOBase):
+    """The ranges of a file that were read, as a file: nothing else of it can be read.
+
+    So pyarrow decodes what is here already, and storage that fails is told apart from a file that is damaged.
+    """
+
+    def __init__(self, ranges: FileRanges, wanted: list[tuple[int, int]]) -> None:
+        self._size = ranges.size
+        self._at = 0
+        self._blocks = [(start, ranges.read(start, end - start)) for start, end in _joined(wanted)]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        for start, block in self._blocks:
+            offset = self._at - start
+            if offset >= 0 and 0 <= size <= len(block) - offset:
+                self._at += size
+                return block[offset : offset + size]
+        raise OSError(f"bytes {self._at:,} to {self._at + size:,} are none of its columns'")
+
+
+@functools.lru_cache(_KEPT_FOOTERS)
+def _parsed(items: ParquetItems) -> parquet.FileMetaData:
+    return items.metadata()
+
+
+def _chunks(metadata: parquet.FileMetaData, group: int, columns: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns where columns of a row group begin and end in the file."""
+    found = []
+    for number in columns:
+        chunk = metadata.row_group(group).column(number)
+        starts = [chunk.data_page_offset]
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+            starts.append(chunk.dictionary_page_offset)
+        found.append((min(starts), min(starts) + chunk.total_compressed_size))
+    return found
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Joins ranges that overlap or are close to each other."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start - joined[-1][1] <= _MOST_GAP_BYTES:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined

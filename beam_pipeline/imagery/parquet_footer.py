@@ -1,0 +1,129 @@
+"""The footer of a Parquet file that a stranger made: it is parsed in a process of its own before it is parsed here.
+
+pyarrow ends the process at what it does not like in a column's part of the footer: `RowGroupMetaData.column` and
+`ColumnChunkMetaData.statistics` let no exception of Parquet's C++ out. And a few bytes can make structs that
+fill memory.
+
+    python -m beam_pipeline.imagery.parquet_footer < FOOTER
+
+exits with 0 where the footer can be parsed; `require_parsable` runs it.
+"""
+
+import contextlib
+import hashlib
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from beam_pipeline.runtime.own_modules import environment_of_modules
+
+MAGIC = b"PAR1"
+"""Begins a Parquet file, and ends its footer."""
+
+FAILURES = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
+"""What pyarrow raises of a file that is damaged, or lies."""
+
+_MOST_MEMORY_BYTES = 512 << 20
+_MOST_CPU_S = 60
+_MOST_S = 600  # on a machine that others keep busy
+_REFUSED = 3
+"""Exit code where pyarrow says what is wrong."""
+
+_PARSABLE: set[bytes] = set()
+"""SHA-256 of the footers that were found parsable: each is looked at once."""
+
+
+def parse_footer(tail: bytes) -> parquet.FileMetaData:
+    """Parses a footer.
+
+    Args:
+        tail: The end of a file: its footer, the length of that, and `MAGIC`.
+
+    Raises:
+        One of `FAILURES`: It is damaged; but see `require_parsable`.
+    """
+    return parquet.read_metadata(pa.BufferReader(tail))
+
+
+def require_parsable(tail: bytes) -> None:
+    """Parses a footer in a process of its own, whose memory and time are bounded, and looks at all of its parts.
+
+    Args:
+        tail: As `parse_footer`.
+
+    Raises:
+        ValueError: It cannot be parsed, or ends who parses it.
+    """
+    digest = hashlib.sha256(tail).digest()
+    if digest in _PARSABLE:
+        return
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "beam_pipeline.imagery.parquet_footer"],
+            input=tail,
+            env=environment_of_modules(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_MOST_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"it takes more than {_MOST_S} s") from error
+    if done.returncode == _REFUSED:
+        raise ValueError(done.stdout.decode(errors="replace"))
+    if done.returncode:
+        raise ValueError(f"it is damaged: {_end(done.returncode)}")
+    _PARSABLE.add(digest)
+
+
+def _end(code: int) -> str:
+    if code == -signal.SIGXCPU:
+        return f"to parse it takes more than {_MOST_CPU_S} s"
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    return f"the process that parsed it ended {how}"
+
+
+def _look(metadata: parquet.FileMetaData) -> None:
+    """Looks at all parts of a footer; what is wrong with them raises, or ends the process."""
+    metadata.schema.to_arrow_schema()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if group.num_columns != metadata.num_columns:
+            raise ValueError(f"row group {number} has {group.num_columns} columns")
+        for column in range(metadata.num_columns):
+            said = group.column(column).statistics
+            if said is not None and said.has_min_max:
+                # Those of a column that nobody reads may be what they like.
+                with contextlib.suppress(*FAILURES):
+                    _ = said.min, said.max, said.min_raw, said.max_raw
+
+
+def _bound_itself() -> None:
+    with contextlib.suppress(OSError, ValueError):  # not every system tells, or bounds memory
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + _MOST_MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_S, _MOST_CPU_S + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> int:
+    """Parses the footer on standard input; returns 0, or says on standard output what is wrong with it."""
+    tail = sys.stdin.buffer.read()
+    _bound_itself()
+    try:
+        _look(parse_footer(tail))
+    except FAILURES as error:
+        is_large = isinstance(error, MemoryError) or "bad_alloc" in str(error)
+        why = f"parsed, it takes more than {_MOST_MEMORY_BYTES >> 20} MiB" if is_large else str(error)
+        sys.stdout.buffer.write(why.encode(errors="replace"))
+        return _REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Rows of a STAC GeoParquet file: chosen by tile, year and collection, and made STAC items again.
+
+Source of the layout: https://github.com/radiantearth/stac-geoparquet-spec. Properties are columns; assets are a struct
+of structs, links a list of them. Items of different profiles lie side by side: what one lacks is null in its row.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from beam_pipeline.imagery.parquet_statistics import BBOX, TIME, TileYear
+from beam_pipeline.imagery.stac_item import (
+    PROFILES,
+    TILE_PROPERTIES,
+    normalise_tile,
+    sensing_time,
+    tile_of_item,
+)
+
+HREFS = frozenset(f"assets.{key}.href" for keys in PROFILES for key in keys.values())
+"""Paths of the columns that say where files of images lie."""
+
+_LINKS = frozenset(f"links.list.{name}.{field}" for name in ("item", "element") for field in ("rel", "href"))
+_WHO_PAYS = ("storage:", *(f"assets.{key}.storage:" for keys in PROFILES for key in keys.values()))
+KEYS = frozenset(
+    ("id", "collection", TIME, "start_datetime", *BBOX, *(key for keys in TILE_PROPERTIES for key in keys))
+)
+"""Paths of the columns by which rows are chosen."""
+
+_NO_PROPERTIES = frozenset(
+    ("type", "stac_version", "id", "collection", "bbox", "geometry", "assets", "links")
+)
+_MOST_TEXT_BYTES = 1 << 16
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+Item = dict[str, Any]
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tells whether a column holds texts."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_needed(path: str, properties: frozenset[str]) -> bool:
+    """Tells whether a column of this path is read of the items that were chosen.
+
+    Args:
+        path: Of the column.
+        properties: The names of those for which `is_property` holds.
+    """
+    return path in ("id", "collection") or path in properties | HREFS | _LINKS or path.startswith(_WHO_PAYS)
+
+
+def is_property(field: pa.Field) -> bool:
+    """Tells whether a column is a property that may be needed: a text, a number, a time, or a yes or no."""
+    kind = field.type
+    is_plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return field.name not in _NO_PROPERTIES and (is_plain or is_text(kind) or pa.types.is_timestamp(kind))
+
+
+def wanted_rows(rows: pa.RecordBatch, asked: TileYear, per_second: int, collection: str) -> pa.Array:
+    """Chooses the rows that `find_scenes` must see: of the tile, year and collection, or that do not say of which.
+
+    Args:
+        rows: The columns of `KEYS`.
+        asked: The tile and year.
+        per_second: What the timestamps count.
+        collection: Its id; an item that names none belongs to all.
+
+    Returns:
+        A boolean for each row.
+
+    Raises:
+        ValueError: A text is longer than any item's.
+    """
+    first, after = asked.counted(per_second)
+    time = rows.column(TIME).cast(pa.int64())
+    is_near = compute.and_(compute.greater_equal(time, first), compute.less(time, after)).fill_null(True)
+    near = compute.indices_nonzero(compute.and_(is_near, _may_be_of(rows, asked.tile)))
+    chosen = [
+        number
+        for number, item in zip(near.to_pylist(), items_of(rows.take(near)), strict=True)
+        if _is_wanted(item, asked, collection)
+    ]
+    return compute.is_in(pa.array(range(rows.num_rows), pa.int64()), pa.array(chosen, pa.int64()))
+
+
+def _may_be_of(rows: pa.RecordBatch, tile: str) -> pa.Array:
+    """Drops, at little cost, the rows whose first name of a tile is that of another."""
+    firsts = [keys[0] for keys in TILE_PROPERTIES if keys[0] in rows.schema.names]
+    if not firsts or not is_text(rows.schema.field(firsts[0]).type):
+        return pa.array([True] * rows.num_rows)
+    names = plain(rows.column(firsts[0]))
+    others = [name for name in names.unique().to_pylist() if _tile_named(name) not in (tile, None)]
+    return compute.invert(compute.is_in(names, pa.array(others, names.type)))
+
+
+def _tile_named(name: str | None) -> str | None:
+    with contextlib.suppress(ValueError):
+        return normalise_tile(name) if name is not None else None
+    return None
+
+
+def _is_wanted(item: Item, asked: TileYear, collection: str) -> bool:
+    if item["collection"] not in (collection, None):
+        return False
+    sensed = sensing_time(item)
+    if sensed and int(sensed[:4]) != asked.year:
+        return False
+    tile = tile_of_item(item)
+    if tile is None and "bbox" in item:
+        return asked.may_lie_in(*item["bbox"])
+    return tile in (asked.tile, None)
+
+
+def items_of(rows: pa.RecordBatch) -> list[Item]:
+    """Makes items of rows: what is null in one, because others have it, is no part of it.
+
+    Args:
+        rows: Any of the columns; timestamps of any unit become ISO 8601.
+
+    Raises:
+        ValueError: A text is longer than any item's, or is no UTF-8.
+    """
+    columns = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        column = plain(column)
+        require_short(column)
+        columns[name] = column.to_pylist()
+    return [
+        _item({name: values[number] for name, values in columns.items()}) for number in range(rows.num_rows)
+    ]
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Returns a column without a dictionary, and timestamps as texts: some are of years that Python has not."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.string()) if pa.types.is_timestamp(column.type) else column
+
+
+def require_short(column: pa.Array) -> None:
+    """Refuses texts that no item has, before they are made objects.
+
+    Raises:
+        ValueError: One is longer.
+    """
+    if (
+        pa.types.is_struct(column.type)
+        or pa.types.is_list(column.type)
+        or pa.types.is_large_list(column.type)
+    ):
+        flat = column.flatten()
+        for inner in flat if isinstance(flat, list) else [flat]:
+            require_short(inner)
+    elif is_text(column.type):
+        longest = compute.max(compute.binary_length(column)).as_py()
+        if longest is not None and longest > _MOST_TEXT_BYTES:
+            raise ValueError(f"a text has {longest:,} bytes, and may have {_MOST_TEXT_BYTES:,}")
+
+
+def _item(row: dict[str, Any]) -> Item:
+    given = {name: value for name, value in row.items() if value is not None}
+    assets = given.get("assets", {})
+    corners = [given.get("bbox", {}).get(corner) for corner in _CORNERS]
+    return {
+        "type": "Feature",
+        "id": given.get("id"),
+        "collection": given.get("collection"),
+        "properties": {name: value for name, value in given.items() if name not in _NO_PROPERTIES},
+        "assets": {key: _without_nulls(asset) for key, asset in assets.items() if asset is not None},
+        "links": [_without_nulls(link) for link in _each(given.get("links"))],
+        **({} if None in corners else {"bbox": corners}),
+    }
+
+
+def _each(values: Iterable[Any] | None) -> list[Any]:
+    return [value for value in values or () if value is not None]
+
+
+def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
