@@ -103,8 +103,8 @@ def check(processes: int, world: SampleWorld, calm: Built, output: Path, *more: 
     """
     limits = (f"--max_requests_per_second={RATE}", f"--max_requests_in_flight={IN_FLIGHT * processes}")
     with metered(world) as (hosts, meter):
-        # Not the launch's searches: what it asks again is no part of the job.
-        hosts.api.faults += [Fault("/search", 503, passing=2)]
+        # Not the three searches of the launch: what it asks again is no part of the job.
+        hosts.api.faults += [Fault("/search", 503, passing=3)]
         limited = hosts.build(world, output, *more, *limits)
     assert limited.code == 0
     assert retried(limited.run["stages"]) == {"server_error": 1}, "counted in whichever process it was"
