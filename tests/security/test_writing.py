@@ -19,7 +19,10 @@ WRITERS = {
 OPENERS = {"open", "GFile", "File", "ZipFile", "TarFile", "SimpleWriter"}
 """Names of functions that write where their mode says so."""
 
-OUR_OWN = {"", "files", "self.files", "folder", "self.folder", "self._folder", "folder.files", "self", "BeamFiles()"}
+OUR_OWN = {
+    *("", "self", "files", "self.files", "BeamFiles()"),
+    *("folder", "self.folder", "self._folder", "folder.files"),
+}
 """What `write_text` and the like are called of where they are our own: a `Files`, a `DatasetFolder`, a function."""
 
 MKDTEMP = "in a new folder of mkdtemp, which is renamed when it is whole"
