@@ -1,7 +1,7 @@
 """The area that a person gives to a job."""
 
 from beam_pipeline.cells.region import is_bbox, region_polygons
-from beam_pipeline.jobs.storage import read_given_text
+from beam_pipeline.jobs.given_files import read_given_text
 from beam_pipeline.runtime.faults import InvalidInputError
 
 

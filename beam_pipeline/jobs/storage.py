@@ -13,11 +13,10 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.files import join
-from beam_pipeline.runtime.local_files import delete_path, matching_files, named_files
+from beam_pipeline.runtime.local_files import delete_path, matching_files
 from beam_pipeline.runtime.regular_files import (
-    MOST_BYTES,
     irregular_files,
     open_regular,
     read_regular,
@@ -88,9 +87,9 @@ class BeamFiles:
 
         def look() -> int | None:
             with _faults("look for", path):
-                if _is_local(path):
+                if is_local(path):
                     return size_of(path) if os.path.lexists(path) else None
-                return next((int(found.size_in_bytes) for found in _match(path)), None)
+                return next((int(found.size_in_bytes) for found in match_files(path)), None)
 
         return with_retries(look)
 
@@ -98,7 +97,7 @@ class BeamFiles:
         """Returns a file's content."""
 
         def read() -> bytes:
-            if _is_local(path):
+            if is_local(path):
                 with _faults("read", path):
                     return read_regular(path)
             with open_bytes(path) as file:
@@ -110,7 +109,7 @@ class BeamFiles:
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Yields a file open for reading."""
-        if not _is_local(path):
+        if not is_local(path):
             with open_bytes(path) as file:
                 yield file
             return
@@ -130,7 +129,7 @@ class BeamFiles:
     def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
         """Returns by name what is neither a regular file nor a folder: there is no such thing but on a disk."""
         with _faults("list", folder):
-            return irregular_files(folder, inner) if _is_local(folder) else {}
+            return irregular_files(folder, inner) if is_local(folder) else {}
 
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""
@@ -151,7 +150,7 @@ class BeamFiles:
                 _write_empty_s3(path)
             return
         with _faults("write", path):
-            if _is_local(path):
+            if is_local(path):
                 write_whole(path, itertools.chain([first], chunks))
                 return
             with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
@@ -162,7 +161,7 @@ class BeamFiles:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
 
         def write() -> None:
-            if _is_local(path):
+            if is_local(path):
                 self.write_bytes(path, [text.encode()])
                 return
             # uuid4 names the file only while it grows; two writers of one path never meet in it.
@@ -184,7 +183,7 @@ class BeamFiles:
         begun anew is the writing of the source.
         """
         with _faults("rename to", target):
-            if _is_local(target):
+            if is_local(target):
                 os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             FileSystems.rename([source], [target])
 
@@ -198,9 +197,9 @@ class BeamFiles:
 
         def look() -> list[str]:
             with _faults("list", folder):
-                if _is_local(folder):
+                if is_local(folder):
                     return matching_files(folder, pattern)
-                return sorted(found.path for found in _match(join(folder, pattern)))
+                return sorted(found.path for found in match_files(join(folder, pattern)))
 
         return with_retries(look)
 
@@ -211,12 +210,12 @@ class BeamFiles:
     @staticmethod
     def _delete(path: str) -> None:
         with _faults("delete", path):
-            if _is_local(path):
+            if is_local(path):
                 if os.path.lexists(path):
                     delete_path(path)  # Beam takes the path for a pattern
                 return
             # An object store has no folders: delete the object, and all whose names begin with path/.
-            paths = [found.path for found in _match(path.rstrip("/") + "/**")]
+            paths = [found.path for found in match_files(path.rstrip("/") + "/**")]
             if FileSystems.exists(path):
                 paths.append(path)
             if paths:
@@ -239,86 +238,6 @@ def open_bytes(path: str) -> Iterator[Any]:
         FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
     ):
         yield file
-
-
-def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
-    """Returns the files that paths and globs name, each once.
-
-    Args:
-        patterns: Paths or globs, local or gs://. A local file that is called like a pattern is taken by its name.
-        flag: The flag that they were given by, for messages.
-
-    Returns:
-        Paths, sorted within each pattern.
-
-    Raises:
-        InvalidInputError: A pattern matches nothing or a folder.
-    """
-    paths: list[str] = []
-    for pattern in patterns:
-        try:
-            found = (
-                named_files(pattern)
-                if _is_local(pattern)
-                else sorted(metadata.path for metadata in _match(pattern))
-            )
-        except Exception as error:
-            raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
-        if not found:
-            raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
-        folders = [path for path in found if _is_local(path) and os.path.isdir(path)]
-        if folders:
-            raise InvalidInputError(
-                f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"
-            )
-        unreadable = [path for path in found if not _is_utf_8(path)]
-        if unreadable:
-            raise InvalidInputError(f"{flag} finds a name that is no UTF-8: {unreadable[0]}. Rename the file")
-        paths += found
-    return list(dict.fromkeys(paths))
-
-
-def read_given_text(path: str, flag: str) -> str:
-    """Reads a text that a person gives: UTF-8, with or without the mark that Windows puts before it.
-
-    Args:
-        path: A local path or a URL.
-        flag: The flag that it was given by, for messages.
-
-    Raises:
-        InvalidInputError: It cannot be read, or has more than `MOST_BYTES`.
-    """
-    try:
-        with open_bytes(path) as file:  # whatever it is: a person may give a link or a pipe
-            content: bytes = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise InvalidInputError(f"it has more than {MOST_BYTES >> 20} MiB")
-        return content.decode("utf-8-sig")
-    except Exception as error:
-        # More than faults: each cloud's client has classes of its own.
-        raise InvalidInputError(
-            f"{flag} cannot be read: {error}. Give a UTF-8 text that can be. Received: {path}"
-        ) from error
-
-
-def read_given_bytes(path: str) -> bytes:
-    """Reads a file that a person gives, which may be a link, as mounted secrets are.
-
-    Args:
-        path: A local path or a URL.
-
-    Raises:
-        Fault: It cannot be read; other errors of a cloud's client pass as they are.
-    """
-    if _is_local(path) and os.path.exists(path) and not os.path.isfile(path):
-        raise PermanentFault("irregular", f"{path} is no file, and is to be read more than once")
-
-    def read() -> bytes:
-        with open_bytes(path) as file:
-            content: bytes = file.read()
-            return content
-
-    return with_retries(read)
 
 
 def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
@@ -355,7 +274,7 @@ def header_copy(path: str) -> contextlib.AbstractContextManager[str]:
 @contextlib.contextmanager
 def _copy(path: str, limit: int | None) -> Iterator[str]:
     """Yields a local path of a file, or of a copy of its first `limit` bytes padded to its length."""
-    if _is_local(path):
+    if is_local(path):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -366,7 +285,7 @@ def _copy(path: str, limit: int | None) -> Iterator[str]:
 
 def _download(path: str, local: str, limit: int | None) -> None:
     with open_bytes(path) as source, open(local, "wb") as target:
-        (found,) = _match(path)
+        (found,) = match_files(path)
         while limit is None or target.tell() < limit:
             chunk = source.read(_COPY_BYTES)
             if not chunk:
@@ -395,21 +314,14 @@ def _open_in_bucket(path: str) -> Any:
     return s3io.S3IO(options=filesystem._options).open(path, "rb", read_buffer_size=_AHEAD_BYTES)
 
 
-def _match(pattern: str) -> list[Any]:
+def match_files(pattern: str) -> list[Any]:
     """Returns Beam's metadata of the files that match."""
     (match,) = FileSystems.match([pattern])
     return list(match.metadata_list)
 
 
-def _is_utf_8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_local(path: str) -> bool:
+def is_local(path: str) -> bool:
+    """Tells whether a path is on this machine, and no URL."""
     return "://" not in path
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.jobs import storage
-from beam_pipeline.jobs.storage import BeamFiles, expand_globs, read_given_text
+from beam_pipeline.jobs.given_files import expand_globs, read_given_text
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
 

@@ -21,7 +21,7 @@ from beam_pipeline.imagery.token_file import NoToken, TokenFile
 from beam_pipeline.jobs.build.inputs import check_hosts, check_reach
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.build.sample import use_sample
-from beam_pipeline.jobs.storage import read_given_bytes
+from beam_pipeline.jobs.given_files import read_given_bytes
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.retries import RetryPolicy

@@ -8,7 +8,8 @@ from beam_pipeline.imagery import buckets
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.sas_tokens import PLANETARY_COMPUTER_TOKENS
 from beam_pipeline.imagery.token_file import TokenFile
-from beam_pipeline.jobs.storage import BeamFiles, read_given_bytes
+from beam_pipeline.jobs.given_files import read_given_bytes
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.names import path_name
 from beam_pipeline.runtime.reach import FLAG, Reach, network_of, why_closed

@@ -17,7 +17,8 @@ from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
 from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.storage import expand_globs, header_copy, read_given_text
+from beam_pipeline.jobs.given_files import expand_globs, read_given_text
+from beam_pipeline.jobs.storage import header_copy
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_cache, check_url

@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
+from beam_pipeline.jobs.given_files import read_given_text
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
@@ -20,7 +21,6 @@ from beam_pipeline.jobs.runners import (
     output_folder,
     parse_flags,
 )
-from beam_pipeline.jobs.storage import read_given_text
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError

@@ -10,11 +10,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.region import bands_of, region_polygons
 from beam_pipeline.jobs.areas import read_area
+from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
-from beam_pipeline.jobs.storage import BeamFiles, expand_globs, local_copy
+from beam_pipeline.jobs.storage import BeamFiles, local_copy
 from beam_pipeline.maps.activity import count_reached
 from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import (

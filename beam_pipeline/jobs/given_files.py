@@ -1,0 +1,97 @@
+"""Files that a person gives by a flag: whatever is wrong with one is said with the flag's name."""
+
+import os
+from collections.abc import Iterable
+
+from beam_pipeline.jobs.storage import is_local, match_files, open_bytes, with_retries
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.local_files import named_files
+from beam_pipeline.runtime.regular_files import MOST_BYTES
+
+
+def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
+    """Returns the files that paths and globs name, each once.
+
+    Args:
+        patterns: Paths or globs, local or gs://. A local file that is called like a pattern is taken by its name.
+        flag: The flag that they were given by, for messages.
+
+    Returns:
+        Paths, sorted within each pattern.
+
+    Raises:
+        InvalidInputError: A pattern matches nothing or a folder.
+    """
+    paths: list[str] = []
+    for pattern in patterns:
+        try:
+            found = (
+                named_files(pattern)
+                if is_local(pattern)
+                else sorted(metadata.path for metadata in match_files(pattern))
+            )
+        except Exception as error:
+            raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
+        if not found:
+            raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
+        folders = [path for path in found if is_local(path) and os.path.isdir(path)]
+        if folders:
+            raise InvalidInputError(
+                f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"
+            )
+        unreadable = [path for path in found if not _is_utf_8(path)]
+        if unreadable:
+            raise InvalidInputError(f"{flag} finds a name that is no UTF-8: {unreadable[0]}. Rename the file")
+        paths += found
+    return list(dict.fromkeys(paths))
+
+
+def read_given_text(path: str, flag: str) -> str:
+    """Reads a text that a person gives: UTF-8, with or without the mark that Windows puts before it.
+
+    Args:
+        path: A local path or a URL.
+        flag: The flag that it was given by, for messages.
+
+    Raises:
+        InvalidInputError: It cannot be read, or has more than `MOST_BYTES`.
+    """
+    try:
+        with open_bytes(path) as file:  # whatever it is: a person may give a link or a pipe
+            content: bytes = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise InvalidInputError(f"it has more than {MOST_BYTES >> 20} MiB")
+        return content.decode("utf-8-sig")
+    except Exception as error:
+        # More than faults: each cloud's client has classes of its own.
+        raise InvalidInputError(
+            f"{flag} cannot be read: {error}. Give a UTF-8 text that can be. Received: {path}"
+        ) from error
+
+
+def read_given_bytes(path: str) -> bytes:
+    """Reads a file that a person gives, which may be a link, as mounted secrets are.
+
+    Args:
+        path: A local path or a URL.
+
+    Raises:
+        Fault: It cannot be read; other errors of a cloud's client pass as they are.
+    """
+    if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+        raise PermanentFault("irregular", f"{path} is no file, and is to be read more than once")
+
+    def read() -> bytes:
+        with open_bytes(path) as file:
+            content: bytes = file.read()
+            return content
+
+    return with_retries(read)
+
+
+def _is_utf_8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
