@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.jobs import storage
+from beam_pipeline.jobs import given_files
 from beam_pipeline.jobs.given_files import expand_globs, read_given_text
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -85,6 +85,6 @@ def test_a_mark_before_a_text_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(given_files, "MOST_BYTES", 1 << 20)
     with pytest.raises(InvalidInputError, match=r"--cells cannot be read: it has more than 1 MiB"):
         read_given_text("/dev/zero", "--cells")
