@@ -78,6 +78,7 @@ ADVICE = {
     "the same command with --retry_dead_letters": "test_a_retry_of_dead_letters_takes_nothing_away",
     "That may pass: try again later": "test_files_that_are_not_given",
     "Hosts say so to who brings no token": "test_files_that_are_not_given",
+    "{} is not as it was at launch": "test_workers_take_the_files_that_the_launch_saw_and_the_advice_holds",
     "An OSM extract breaks off": "test_a_truncated_extract_is_refused_before_launch_and_the_advice_holds",
     "There is no {}: no build finished there. One that": "test_a_build_without_its_description_goes_on_as_advised",
     "There is no {}. Give the folder that `python -m beam": "test_a_build_without_its_description_goes_on_as_advised",
