@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
 from beam_pipeline.imagery.parquet_file import CHANGED, REWRITE, ParquetItems
-from beam_pipeline.imagery.parquet_rows import wanted_rows
+from beam_pipeline.imagery.parquet_rows import booleans, wanted_rows
 from beam_pipeline.imagery.parquet_statistics import TileYear
 from beam_pipeline.imagery.stac_item import sensing_time, tile_of_item
 from beam_pipeline.imagery.static_catalog import StaticItem
@@ -113,7 +113,7 @@ class ParquetCatalog:
                 for item in part.keys(group):
                     if item["collection"] in (wanted, None):
                         # Its other columns too: a damaged one is found now.
-                        next(part.items(group, lambda rows: pa.array([True] * rows.num_rows)))
+                        next(part.items(group, _first))
                         return
                     there.add(item["collection"])
         raise InvalidInputError(
@@ -141,6 +141,11 @@ class ParquetCatalog:
                 mean,
                 REWRITE,
             )
+
+
+def _first(rows: pa.RecordBatch) -> pa.Array:
+    """Chooses the first of some rows."""
+    return booleans([number == 0 for number in range(rows.num_rows)])
 
 
 def _cost(parts: Sequence[ParquetItems], asked: TileYear) -> tuple[int, int]:

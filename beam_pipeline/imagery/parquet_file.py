@@ -43,6 +43,9 @@ _MOST_GROUP_BYTES = 64 << 20
 _MOST_PLAIN_BYTES = 512 << 20
 """What is read of a row group, and what it takes when it is decompressed, page by page."""
 
+_MOST_KEPT_BYTES = 256 << 20
+"""What the chosen items of a row group take: those of a tile and year are some hundreds, of a few kB each."""
+
 _MOST_GAP_BYTES = 1 << 16
 """Ranges that are less apart are read in one go."""
 
@@ -119,9 +122,26 @@ class ParquetItems:
             chosen = [choose(batch) for batch in self._batches(group, self._keys)]
         if not any(rows.true_count for rows in chosen):
             return
-        for rows, batch in zip(chosen, self._batches(group, self._columns), strict=True):
+        yield from self._items(group, chosen)
+
+    def _items(self, group: int, chosen: Sequence[pa.Array]) -> Iterator[Item]:
+        """Yields the items that were chosen of each batch; one field is decoded at a time, and few rows of it stay."""
+        file = self._opened(group, self._columns)
+        kept: list[list[pa.RecordBatch]] = [[] for _ in chosen]
+        kept_bytes = 0
+        for columns in _fields(self._columns):
+            for rows, fields, batch in zip(chosen, kept, self._read(file, group, columns), strict=True):
+                if rows.true_count:
+                    with self._naming_damage(f"row group {group}"):
+                        fields.append(batch.filter(rows))
+                    kept_bytes += fields[-1].nbytes
+            if kept_bytes > _MOST_KEPT_BYTES:
+                raise self._damaged(
+                    f"items of row group {group} take more than {_MOST_KEPT_BYTES >> 20} MiB. {REWRITE}"
+                )
+        while kept:
             with self._naming_damage(f"row group {group}"):
-                found = items_of(batch.filter(rows))
+                found = items_of(*kept.pop(0))
             yield from found
 
     def close(self) -> None:
@@ -129,10 +149,19 @@ class ParquetItems:
         self._ranges.close()
 
     def _batches(self, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self._read(self._opened(group, columns), group, columns)
+
+    def _opened(self, group: int, columns: Sequence[str]) -> parquet.ParquetFile:
+        """Reads the bytes of columns of a row group, and returns them as a file."""
         metadata = _parsed(self)
         blocks = _Blocks(self._ranges, _chunks(metadata, group, [self._leaves[path] for path in columns]))
         with self._naming_damage(f"row group {group}"):
-            file = parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
+            return parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
+
+    def _read(
+        self, file: parquet.ParquetFile, group: int, columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        with self._naming_damage(f"row group {group}"):
             yield from file.iter_batches(_BATCH_ROWS, [group], columns, use_threads=False)
 
     def changed(self) -> PermanentFault:
@@ -259,6 +288,15 @@ class _Blocks(io.RawIOBase):
 @functools.lru_cache(_KEPT_FOOTERS)
 def _parsed(items: ParquetItems) -> parquet.FileMetaData:
     return items.metadata()
+
+
+def _fields(columns: Sequence[str]) -> list[list[str]]:
+    """Groups the columns that are one field, or of one asset."""
+    fields: dict[tuple[str, ...], list[str]] = {}
+    for path in columns:
+        names = tuple(path.split(".", 2)[: 1 + path.startswith("assets.")])
+        fields.setdefault(names, []).append(path)
+    return list(fields.values())
 
 
 def _chunks(metadata: parquet.FileMetaData, group: int, columns: Sequence[int]) -> list[tuple[int, int]]:

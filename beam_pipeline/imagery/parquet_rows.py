@@ -5,9 +5,10 @@ of structs, links a list of them. Items of different profiles lie side by side: 
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
@@ -79,25 +80,29 @@ def wanted_rows(rows: pa.RecordBatch, asked: TileYear, per_second: int, collecti
         ValueError: A text is longer than any item's.
     """
     first, after = asked.counted(per_second)
-    time = rows.column(TIME).cast(pa.int64())
-    is_near = compute.and_(compute.greater_equal(time, first), compute.less(time, after)).fill_null(True)
-    near = compute.indices_nonzero(compute.and_(is_near, _may_be_of(rows, asked.tile)))
-    chosen = [
-        number
-        for number, item in zip(near.to_pylist(), items_of(rows.take(near)), strict=True)
-        if _is_wanted(item, asked, collection)
+    times = rows.column(TIME).cast(pa.int64()).to_pylist()
+    near = [
+        may_be and (time is None or first <= time < after)
+        for time, may_be in zip(times, _may_be_of(rows, asked.tile), strict=True)
     ]
-    return compute.is_in(pa.array(range(rows.num_rows), pa.int64()), pa.array(chosen, pa.int64()))
+    items = iter(items_of(rows.filter(booleans(near))))
+    return booleans([is_near and _is_wanted(next(items), asked, collection) for is_near in near])
 
 
-def _may_be_of(rows: pa.RecordBatch, tile: str) -> pa.Array:
+def booleans(values: Sequence[bool]) -> pa.Array:
+    """Makes an array of booleans; `pyarrow.array` would import pandas, which takes 40 MB."""
+    bits = np.packbits(np.asarray(values, bool), bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits.tobytes())])
+
+
+def _may_be_of(rows: pa.RecordBatch, tile: str) -> list[bool]:
     """Drops, at little cost, the rows whose first name of a tile is that of another."""
     firsts = [keys[0] for keys in TILE_PROPERTIES if keys[0] in rows.schema.names]
     if not firsts or not is_text(rows.schema.field(firsts[0]).type):
-        return pa.array([True] * rows.num_rows)
+        return [True] * rows.num_rows
     names = plain(rows.column(firsts[0]))
-    others = [name for name in names.unique().to_pylist() if _tile_named(name) not in (tile, None)]
-    return compute.invert(compute.is_in(names, pa.array(others, names.type)))
+    may_be = {name: _tile_named(name) in (tile, None) for name in names.unique().to_pylist()}
+    return [may_be[name] for name in names.to_pylist()]
 
 
 def _tile_named(name: str | None) -> str | None:
@@ -118,23 +123,24 @@ def _is_wanted(item: Item, asked: TileYear, collection: str) -> bool:
     return tile in (asked.tile, None)
 
 
-def items_of(rows: pa.RecordBatch) -> list[Item]:
+def items_of(*parts: pa.RecordBatch) -> list[Item]:
     """Makes items of rows: what is null in one, because others have it, is no part of it.
 
     Args:
-        rows: Any of the columns; timestamps of any unit become ISO 8601.
+        parts: Batches of other columns of the same rows; of `assets`, each may have some. Timestamps of any unit
+            become ISO 8601.
 
     Raises:
         ValueError: A text is longer than any item's, or is no UTF-8.
     """
-    columns = {}
-    for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        column = plain(column)
-        require_short(column)
-        columns[name] = column.to_pylist()
-    return [
-        _item({name: values[number] for name, values in columns.items()}) for number in range(rows.num_rows)
-    ]
+    rows: list[dict[str, Any]] = [{} for _ in range(parts[0].num_rows)] if parts else []
+    for part in parts:
+        for name, column in zip(part.schema.names, part.columns, strict=True):
+            column = plain(column)
+            require_short(column)
+            for row, value in zip(rows, column.to_pylist(), strict=True):
+                row[name] = {**(row.get(name) or {}), **(value or {})} if name == "assets" else value
+    return [_item(row) for row in rows]
 
 
 def plain(column: pa.Array) -> pa.Array:
