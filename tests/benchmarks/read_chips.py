@@ -3,13 +3,15 @@
 Run `python tests/benchmarks/read_chips.py`; with `--check` it exits 1 when a bound is missed. The first run makes the
 COGs of one scene, 10980 px with blocks of 1024 px, in a cache folder (about 0.6 GB, `--cache`). A local server in
 a process of its own counts requests and bytes really sent; every pass uses new URLs, so that nothing is cached. CPU
-is user and system time of this process, the least of `--repeats` passes. The floor's is measured for one thread and for
-as many as read at once: threads that take turns on a core decode the same blocks more slowly, whoever fetches them.
+is user and system time of this process, the least of `--repeats` passes. The floor's is measured in as many threads as
+read at once, because threads that take turns on a core decode the same blocks more slowly, whoever fetches them; and in
+turn with the passes, because the machine is faster at one minute than at the next.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import importlib.util
 import os
 import resource
@@ -53,12 +55,13 @@ Way = Callable[[Mapping[str, str], Sequence[ChipWindow]], list[dict[str, np.ndar
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a pass took."""
+    """What a pass took; of `decoding_s`, CPU, the floor."""
 
     requests: float
     sent: float
     cpu_s: float
     wall_s: float
+    decoding_s: float
 
 
 def texture(side: int, classes: bool) -> np.ndarray:
@@ -115,53 +118,54 @@ def touching_chips() -> list[ChipWindow]:
     ]
 
 
-def floor(
-    folder: Path, chips: Sequence[ChipWindow], threads: Sequence[int], repeats: int
-) -> tuple[int, int, dict[int, float]]:
-    """The distinct blocks touched: their number, bytes, and the CPU seconds to decode them once from local files."""
-    blocks: dict[str, set[tuple[int, int]]] = {}
-    size = 0
-    for band in ASSETS:
-        with rasterio.open(folder / f"{band}.tif") as dataset:
-            found = set()
-            for chip in chips:
-                window = from_bounds(*chip.bounds, dataset.transform).round()
-                top, left = int(window.row_off), int(window.col_off)
-                bottom, right = top + int(window.height) - 1, left + int(window.width) - 1
-                found |= {
-                    (row, column)
-                    for row in range(top // BLOCK, bottom // BLOCK + 1)
-                    for column in range(left // BLOCK, right // BLOCK + 1)
-                }
-            blocks[band] = found
-            size += sum(
-                int(dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1))
-                for row, column in found
-            )
+class Floor:
+    """The distinct blocks that the chips touch, and decoding each once from local files.
 
-    def decode(band: str) -> None:
-        with rasterio.open(folder / f"{band}.tif") as dataset:
-            for row, column in sorted(blocks[band]):
+    Attributes:
+        blocks: Their number.
+        size: Their bytes.
+    """
+
+    def __init__(self, folder: Path, chips: Sequence[ChipWindow]) -> None:
+        self._folder = folder
+        self._touched: dict[str, set[tuple[int, int]]] = {}
+        self.size = 0
+        for band in ASSETS:
+            with rasterio.open(folder / f"{band}.tif") as dataset:
+                found = set()
+                for chip in chips:
+                    window = from_bounds(*chip.bounds, dataset.transform).round()
+                    top, left = int(window.row_off), int(window.col_off)
+                    bottom, right = top + int(window.height) - 1, left + int(window.width) - 1
+                    found |= {
+                        (row, column)
+                        for row in range(top // BLOCK, bottom // BLOCK + 1)
+                        for column in range(left // BLOCK, right // BLOCK + 1)
+                    }
+                self._touched[band] = found
+                self.size += sum(
+                    int(dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1))
+                    for row, column in found
+                )
+        self.blocks = sum(map(len, self._touched.values()))
+
+    def decode(self, threads: int) -> None:
+        """Decodes all of them."""
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            list(pool.map(self._decode, ASSETS))
+
+    def _decode(self, band: str) -> None:
+        with rasterio.open(self._folder / f"{band}.tif") as dataset:
+            for row, column in sorted(self._touched[band]):
                 dataset.read(1, window=dataset.block_window(1, row, column))
 
-    cpu = {}
-    for number in threads:
-        with concurrent.futures.ThreadPoolExecutor(number) as pool:
-            cpu[number], _ = least(lambda pool=pool: list(pool.map(decode, ASSETS)), repeats)
-    return sum(map(len, blocks.values())), size, cpu
 
-
-def least(function: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Returns the least CPU and wall seconds of several calls."""
-
-    def once() -> tuple[float, float]:
-        before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        function()
-        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
-
-    passes = [once() for _ in range(repeats)]
-    return min(cpu for cpu, _ in passes), min(wall for _, wall in passes)
+def took(function: Callable[[], object]) -> tuple[float, float]:
+    """Returns the CPU and wall seconds of a call."""
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    function()
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
 def scene_reader(reads_in_flight: int) -> Way:
@@ -266,7 +270,7 @@ class Bench:
         self._passes = 0
 
     def measure(
-        self, way: Way, chips: Sequence[ChipWindow], repeats: int
+        self, way: Way, chips: Sequence[ChipWindow], repeats: int, decode: Callable[[], object]
     ) -> tuple[Cost, list[dict[str, np.ndarray]]]:
         self._server.take_requests()
         answers: list[dict[str, np.ndarray]] = []
@@ -276,10 +280,11 @@ class Bench:
             hrefs = {band: f"{self._server.base}{band}.tif?pass={self._passes}" for band in ASSETS}
             answers[:] = way(hrefs, chips)
 
-        cpu, wall = least(once, repeats)
+        passes = [(*took(once), took(decode)[0]) for _ in range(repeats)]
         requests = self._server.take_requests()
         sent = sum(request.sent for request in requests)
-        return Cost(len(requests) / repeats, sent / repeats, cpu, wall), answers
+        cpu, wall, decoding = map(min, zip(*passes, strict=True))
+        return Cost(len(requests) / repeats, sent / repeats, cpu, wall, decoding), answers
 
     def __enter__(self) -> "Bench":
         return self
@@ -309,22 +314,20 @@ def main() -> int:
     missed = []
     with Bench(args.cache, 0.0) as near, Bench(args.cache, DELAY_S) as far:
         for name, chips in (("17 random cells", random_chips()), ("64 touching cells", touching_chips())):
-            blocks, size, decoding_s = floor(args.cache, chips, (1, 8), args.repeats)
-            print(
-                f"\n{name}: floor {blocks} blocks, {size / 1e6:.0f} MB, "
-                f"{decoding_s[1]:.2f} s CPU to decode, {decoding_s[8]:.2f} s in 8 threads"
-            )
+            floor = Floor(args.cache, chips)
+            print(f"\n{name}: floor {floor.blocks} blocks, {floor.size / 1e6:.0f} MB")
             print(
                 f"{'way':<28}{'requests':>9}{'bytes':>7}{'CPU':>6}{'wall s':>8}{'wall s, 25 ms a request':>25}"
             )
             expected = None
             for label, way, threads, ours in ways:
-                cost, answers = near.measure(way, chips, args.repeats if ours else 1)
-                slow, _ = far.measure(way, chips, 1)
+                decode = functools.partial(floor.decode, threads)
+                cost, answers = near.measure(way, chips, args.repeats if ours else 1, decode)
+                slow, _ = far.measure(way, chips, 1, decode)
                 ratios = {
-                    "requests": cost.requests / blocks,
-                    "bytes": cost.sent / size,
-                    "cpu": cost.cpu_s / decoding_s[threads],
+                    "requests": cost.requests / floor.blocks,
+                    "bytes": cost.sent / floor.size,
+                    "cpu": cost.cpu_s / cost.decoding_s,
                 }
                 print(
                     f"{label:<28}{ratios['requests']:>9.2f}{ratios['bytes']:>7.2f}{ratios['cpu']:>6.2f}"
