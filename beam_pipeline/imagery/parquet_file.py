@@ -83,7 +83,10 @@ class ParquetItems:
         with self._naming_damage("its footer"):
             if not known:
                 require_parsable(tail)
-            metadata = parse_footer(tail)
+        size_of_tail = len(tail)
+        del tail  # it is read again, and two of them would be megabytes
+        metadata = _parsed(self)
+        with self._naming_damage("its footer"):
             leaves = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
             schema = metadata.schema.to_arrow_schema()
         self.per_second = self._require_columns(schema, leaves)
@@ -91,7 +94,7 @@ class ParquetItems:
         self._leaves = leaves
         self._keys = [path for path in leaves if path in KEYS]
         self._columns = [path for path in leaves if is_needed(path, properties)]
-        self._require_bounds(metadata, ranges.size - len(tail))
+        self._require_bounds(metadata, ranges.size - size_of_tail)
         indexed = {path: number for path, number in leaves.items() if path in INDEXED}
         with self._naming_damage("its statistics"):
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

@@ -6,6 +6,8 @@ import copy
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -345,6 +347,31 @@ def test_what_would_fill_memory_is_refused_before_it_is_read(
     monkeypatch.setattr(parquet_file, "_MOST_FOOTER_BYTES", 100)
     with pytest.raises(InvalidInputError, match="its footer takes"):
         check_catalog(catalogue(str(path)))
+
+
+def test_items_of_a_tile_that_would_fill_memory_fail_its_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_items(tmp_path / "items.parquet", year_of("33TWN", 20))
+    monkeypatch.setattr(parquet_file, "_MOST_KEPT_BYTES", 1 << 10)
+    with pytest.raises(PermanentFault, match=r"damaged_catalogue.*items of row group 0 take more than"):
+        find(path)
+
+
+def test_a_search_imports_no_pandas(tmp_path: Path) -> None:
+    path = write_items(tmp_path / "items.parquet", year_of("33TWN", 5))
+    footers = check_catalog(catalogue(path)).footers
+    search = f"""
+import sys
+from beam_pipeline.imagery.catalog import find_scenes
+from beam_pipeline.imagery.catalog_settings import CatalogSettings
+from tests.imagery.damaged_footers import OnDisk
+settings = CatalogSettings({path!r}, "sentinel-2-l2a", files=OnDisk(), footers={footers!r})
+assert find_scenes(settings, "33TWN", 2020, 0).found == 5
+assert "pandas" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", search], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_texts_that_no_item_has_are_refused(tmp_path: Path) -> None:
