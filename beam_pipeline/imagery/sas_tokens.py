@@ -20,7 +20,7 @@ import requests
 from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import hide
-from beam_pipeline.runtime.http_session import bounded_session, is_timeout
+from beam_pipeline.runtime.http_session import bounded_session, request_faults
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
@@ -154,22 +154,9 @@ class SasTokens:
         return self._retry.call(lambda: self._ask_once(url), on_retry=self._traffic.retried)
 
     def _ask_once(self, url: str) -> tuple[str, float]:
-        try:
-            self._traffic.turn()
-            with bounded_session(_ANSWER_S, self._reach) as session:
-                answer = session.get(url, timeout=_TIMEOUT_S)
-        except requests.exceptions.SSLError as error:
-            raise PermanentFault("untrusted", f"{url}: {error}") from error
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            raise TransientFault(
-                "timeout" if is_timeout(error) else "unreachable", f"{url}: {type(error).__name__}"
-            ) from error
-        except requests.RequestException as error:
-            raise PermanentFault("bad_request", f"{url}: {type(error).__name__}") from error
+        self._traffic.turn()
+        with request_faults(url), bounded_session(_ANSWER_S, self._reach) as session:
+            answer = session.get(url, timeout=_TIMEOUT_S)
         _raise_for_status(answer, url)
         return self._read(answer, url)
 

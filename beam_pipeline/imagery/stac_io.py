@@ -9,7 +9,7 @@ from pystac_client.stac_api_io import StacApiIO
 
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.foreign_text import without_secrets
-from beam_pipeline.runtime.http_session import bound_session, is_timeout
+from beam_pipeline.runtime.http_session import bound_session, request_faults
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
@@ -108,24 +108,9 @@ class RetryingStacIO(StacApiIO):
         method = (method or "GET").upper()
         payload: dict[str, Any] = {"json" if method == "POST" else "params": parameters}
         where = f"{method} {shown_source(href)}"
-        try:
-            with self.traffic.slot():
-                self.traffic.turn()
-                answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
-        except requests.exceptions.SSLError as error:
-            # Whoever it is, it is not who it should be: nothing is asked again, and nothing sent.
-            raise PermanentFault("untrusted", f"{where}: {error}") from error
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-            requests.exceptions.ContentDecodingError,
-        ) as error:
-            if is_timeout(error):
-                raise TransientFault("timeout", f"{where}: no answer in time") from error
-            raise TransientFault("unreachable", f"{where}: {type(error).__name__}") from error
-        except requests.RequestException as error:
-            raise PermanentFault("bad_request", f"{where}: {type(error).__name__}") from error
+        with request_faults(where), self.traffic.slot():
+            self.traffic.turn()
+            answer = self.session.request(method, href, headers=headers, timeout=self.timeout, **payload)
         self.traffic.charge(len(answer.history))  # redirects, sent by requests itself
         if answer.ok and answer.request.method != method:
             # A redirect turns POST into GET and loses the search: everything would be found.

@@ -4,6 +4,7 @@ The time-outs of `requests` hold between two bytes: a server that sends one now 
 ever. And it reads on until memory is full, and follows redirects wherever they lead.
 """
 
+import contextlib
 import functools
 import http.client
 import io
@@ -17,7 +18,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 
-from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.reach import Reach
 
 MOST_BYTES = 1 << 27
@@ -175,3 +176,32 @@ class _UntilDeadline(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+@contextlib.contextmanager
+def request_faults(where: str) -> Iterator[None]:
+    """Turns what `requests` raises where there is no whole answer into a fault.
+
+    Args:
+        where: What was asked, for messages, without secrets.
+
+    Raises:
+        PermanentFault: "untrusted" or "bad_request".
+        TransientFault: "timeout" or "unreachable".
+    """
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        # Whoever it is, it is not who it should be: nothing is asked again, and nothing sent.
+        raise PermanentFault("untrusted", f"{where}: {error}") from error
+    except (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+    ) as error:
+        if is_timeout(error):
+            raise TransientFault("timeout", f"{where}: no answer in time") from error
+        raise TransientFault("unreachable", f"{where}: {type(error).__name__}") from error
+    except requests.RequestException as error:
+        raise PermanentFault("bad_request", f"{where}: {type(error).__name__}") from error
