@@ -81,6 +81,8 @@ def add_stage_metrics(folder: DatasetFolder, metrics: Mapping[str, Any]) -> None
         stages[counter.key.metric.namespace][counter.key.metric.name] = counter.result or 0
     for distribution in _of_stages(metrics["distributions"]):
         spread = distribution.result
+        if not spread.count:
+            continue  # of an attempt whose work was thrown away
         stages[distribution.key.metric.namespace][distribution.key.metric.name] = Spread(
             count=spread.count, mean=round(spread.mean, 1), min=spread.min, max=spread.max
         )

@@ -37,7 +37,8 @@ MANY = ["--direct_running_mode=multi_processing"]
             ],
             5,
         ),
-        (["--runner=FlinkRunner", "--parallelism=8"], 8),
+        (["--runner=FlinkRunner"], 1),  # Beam's own cluster, whose workers are threads of the launcher
+        (["--runner=FlinkRunner", "--flink_master=flink:8081", "--parallelism=8"], 8),
         (["--runner=PortableRunner", "--parallelism=8", "--sdk_worker_parallelism=2"], 16),
         (["--runner=PortableRunner", "--environment_type=LOOPBACK"], 1),
     ],
@@ -53,9 +54,9 @@ def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> Non
         ([*DATAFLOW, "--num_workers=4", "--machine_type=n1-standard-4"], "--max_num_workers=N"),
         ([*DATAFLOW, "--max_num_workers=4"], "--machine_type"),
         ([*DATAFLOW, "--max_num_workers=4", "--machine_type=a2-highgpu-1g"], "--machine_type"),
-        (["--runner=FlinkRunner"], "--parallelism=N"),
+        (["--runner=FlinkRunner", "--flink_master=flink:8081"], "--parallelism=N"),
         (
-            ["--runner=FlinkRunner", "--parallelism=2", "--sdk_worker_parallelism=0"],
+            ["--runner=PortableRunner", "--parallelism=2", "--sdk_worker_parallelism=0"],
             "--sdk_worker_parallelism=N",
         ),
         (["--runner=SparkRunner"], "Leave it out"),
