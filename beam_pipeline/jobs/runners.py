@@ -110,8 +110,12 @@ def parse_flags(
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
-    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
+    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for. And Prism,
+    # where Beam has it, would pass over a wish for several processes.
+    several = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     standard.runner = _full_name(standard.runner or "FnApiRunner")
+    if standard.runner == "DirectRunner" and several:
+        standard.runner = "FnApiRunner"
     # The job servers of portable runners bring flags of their own.
     refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
     region = options.view_as(GoogleCloudOptions).region

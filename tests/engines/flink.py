@@ -1,12 +1,15 @@
-"""A Flink of our own: the jars of `pom.xml`, brought by Maven once, and a standalone cluster of separate processes."""
+"""A Flink of our own: the jars of `pom.xml`, brought by Maven once, and a standalone cluster of separate processes.
+
+python -m tests.engines.flink job-server.jar    # writes what --flink_job_server_jar takes
+"""
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +21,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from beam_pipeline.runtime.cache import cache_folder
 
+ROOT = Path(__file__).parents[2]
 POM = Path(__file__).with_name("pom.xml")
 
 # What Flink and Beam look into, which Java has closed since 17.
@@ -57,11 +59,15 @@ MEMORY = {
 HEARTBEAT_TIMEOUT_MS = 8_000
 
 
+class NotThereError(Exception):
+    """Flink cannot be had on this machine; says why."""
+
+
 def flink_libraries() -> Path:
-    """Returns the folder of the jars, which are brought once into the user's cache; skips where that cannot be."""
+    """Returns the folder of the jars, which are brought once into the user's cache."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: apt-get install openjdk-17-jre-headless maven")
+            raise NotThereError(f"{program} is not installed: apt-get install openjdk-17-jre-headless maven")
     folder = cache_folder(f"engines/flink-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "lock").open("w") as lock:
@@ -75,7 +81,7 @@ def flink_libraries() -> Path:
             )
             if brought.returncode != 0:
                 said = " ".join(brought.stdout.split())[:300]
-                pytest.skip(f"Maven could not bring Beam's Flink runner: {said}")
+                raise NotThereError(f"Maven could not bring Beam's Flink runner: {said}")
             aside.rename(folder)
     return folder
 
@@ -120,139 +126,148 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@dataclasses.dataclass
+def process_workers(folder: Path) -> tuple[list[str], Path]:
+    """Returns the flags of a job whose workers are processes, and the file that gets a line for each start of one."""
+    script, started = folder / "worker", folder / "workers.txt"
+    script.write_text(
+        f'#!/bin/sh\necho "$@" >> {started}\ncd {ROOT}\n'
+        f'exec {sys.executable} -m beam_pipeline.jobs.process_worker "$@"\n'
+    )
+    script.chmod(0o755)
+    config = json.dumps({"command": str(script)})
+    return ["--environment_type=PROCESS", f"--environment_config={config}"], started
+
+
 class FlinkCluster:
     """A JobManager, TaskManagers of one slot each, and Beam's job server in front of them.
 
-    Attributes:
-        folder: Of configuration, logs and what is staged.
-        libraries: The jars.
-        ports: Of the JobManager's REST API, its RPC, and the three services of Beam's job server.
-        task_managers: Their processes.
+    Args:
+        folder: Of configuration, logs and what is staged; made here.
+        libraries: From `flink_libraries`.
+        settings: Of Flink's, beside those that it needs.
     """
 
-    folder: Path
-    libraries: Path
-    ports: list[int]
-    task_managers: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+    def __init__(self, folder: Path, libraries: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._libraries = libraries
+        self._rest, rpc, *self._job_ports = free_ports(5)
+        self._running = contextlib.ExitStack()
+        self._task_managers: list[subprocess.Popen[bytes]] = []
+        whole = {
+            "jobmanager.rpc.address": "localhost",
+            "jobmanager.rpc.port": rpc,
+            "rest.address": "localhost",
+            "rest.port": self._rest,
+            "taskmanager.host": "localhost",
+            "taskmanager.numberOfTaskSlots": 1,
+            # Beam's classes are the cluster's own: so a TaskManager keeps its workers between two stages.
+            "classloader.resolve-order": "parent-first",
+            "heartbeat.interval": 2_000,
+            "heartbeat.timeout": HEARTBEAT_TIMEOUT_MS,
+            "io.tmp.dirs": str(folder / "tmp"),
+            **settings,
+        }
+        for name in ("conf", "tmp"):
+            (folder / name).mkdir(parents=True)
+        for name in ("config.yaml", "flink-conf.yaml"):
+            (folder / "conf" / name).write_text("".join(f"{key}: {value}\n" for key, value in whole.items()))
+        self._configured = ("--configDir", str(folder / "conf"))
+        self._worker_flags, self._workers = process_workers(folder)
 
-    @property
-    def job_flags(self) -> list[str]:
+    def start(self, task_managers: int) -> None:
+        self._java("job-manager", JOB_MANAGER, *self._configured)
+        for _ in range(task_managers):
+            self.start_task_manager()
+        job, artifact, expansion = map(str, self._job_ports)
+        self._java(
+            "job-server",
+            JOB_SERVER,
+            *("--flink-master", f"localhost:{self._rest}", "--artifacts-dir", str(self.folder / "artifacts")),
+            *("--job-port", job, "--artifact-port", artifact, "--expansion-port", expansion),
+        )
+        wait_for("all TaskManagers", lambda: self.free_slots() == task_managers)
+        wait_for("the job server", lambda: answers(self._job_ports[0]))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def start_task_manager(self) -> None:
+        sizes = [f"taskmanager.memory.{name}={size * MIB}b" for name, size in MEMORY.items()]
+        more = [word for one in ("taskmanager.cpu.cores=1.0", *sizes) for word in ("-D", one)]
+        name = f"task-manager-{len(self._task_managers)}"
+        self._task_managers.append(self._java(name, TASK_MANAGER, *self._configured, *more))
+
+    def kill_task_manager(self) -> None:
+        """Kills the first one and its workers, -9, as a machine does that is gone."""
+        victim = self._task_managers[0]
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+
+    def job_flags(self, parallelism: int) -> list[str]:
         """The flags of a job that runs here, with a worker process for each TaskManager."""
         return [
             "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{self.ports[2]}",
-            f"--parallelism={len(self.task_managers)}",
-            "--environment_type=PROCESS",
-            "--environment_config=" + json.dumps({"command": str(self._worker_script())}),
+            f"--job_endpoint=localhost:{self._job_ports[0]}",
+            f"--parallelism={parallelism}",
+            *self._worker_flags,
+            "--environment_cache_millis=60000",
         ]
 
-    def get(self, path: str) -> Any:
-        """Asks the JobManager's REST API."""
-        with urllib.request.urlopen(f"http://localhost:{self.ports[0]}{path}", timeout=10) as answer:
+    def ask(self, path: str) -> Any:
+        """Asks the JobManager's REST API, which its page in the browser shows."""
+        with urllib.request.urlopen(f"http://localhost:{self._rest}{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def slots(self) -> int:
+    def free_slots(self) -> int:
         try:
-            return int(self.get("/overview")["slots-total"])
+            return int(self.ask("/overview")["slots-available"])
         except (urllib.error.URLError, ConnectionError):
             return 0
 
-    def _worker_script(self) -> Path:
-        script = self.folder / "worker"
-        if not script.exists():
-            # A TaskManager's worker must end with it, or a killed one would leave its own behind.
-            script.write_text(f'#!/bin/sh\nexec {sys.executable} -m beam_pipeline.jobs.process_worker "$@"\n')
-            script.chmod(0o755)
-        return script
+    def workers(self) -> list[str]:
+        """The arguments with which each worker was started."""
+        return self._workers.read_text().splitlines()
 
-
-@contextlib.contextmanager
-def flink_cluster(
-    folder: Path, task_managers: int, more: Mapping[str, Any] | None = None
-) -> Iterator[FlinkCluster]:
-    """Starts a standalone cluster with a job server, and ends all of it.
-
-    Args:
-        folder: For its files; made here.
-        task_managers: How many there are.
-        more: Settings of Flink's beside those that it needs.
-    """
-    libraries = flink_libraries()
-    cluster = FlinkCluster(folder, libraries, free_ports(5))
-    rest, rpc, job, artifact, expansion = cluster.ports
-    settings = {
-        "jobmanager.rpc.address": "localhost",
-        "jobmanager.rpc.port": rpc,
-        "rest.address": "localhost",
-        "rest.port": rest,
-        "taskmanager.host": "localhost",
-        "taskmanager.numberOfTaskSlots": 1,
-        "heartbeat.interval": 2_000,
-        "heartbeat.timeout": HEARTBEAT_TIMEOUT_MS,
-        "akka.ask.timeout": "10 s",
-        "io.tmp.dirs": str(folder / "tmp"),
-        **(more or {}),
-    }
-    (folder / "conf").mkdir(parents=True)
-    (folder / "tmp").mkdir()
-    for name in ("config.yaml", "flink-conf.yaml"):
-        (folder / "conf" / name).write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
-    configured = ("--configDir", str(folder / "conf"))
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_java(cluster, "job-manager", JOB_MANAGER, *configured))
-        wait_for("the JobManager", lambda: answers(rest))
-        for number in range(task_managers):
-            manager = _java(cluster, f"task-manager-{number}", TASK_MANAGER, *configured, *_memory())
-            cluster.task_managers.append(stack.enter_context(manager))
-        stack.enter_context(
-            _java(
-                cluster,
-                "job-server",
-                JOB_SERVER,
-                *("--flink-master", f"localhost:{rest}", "--artifacts-dir", str(folder / "artifacts")),
-                *(
-                    "--job-port",
-                    str(job),
-                    "--artifact-port",
-                    str(artifact),
-                    "--expansion-port",
-                    str(expansion),
-                ),
-            )
-        )
-        wait_for("all TaskManagers", lambda: cluster.slots() == task_managers)
-        wait_for("the job server", lambda: answers(job))
-        yield cluster
-
-
-def _memory() -> list[str]:
-    sizes = [f"taskmanager.memory.{name}={size * MIB}b" for name, size in MEMORY.items()]
-    return [word for one in ("taskmanager.cpu.cores=1.0", *sizes) for word in ("-D", one)]
-
-
-@contextlib.contextmanager
-def _java(cluster: FlinkCluster, name: str, main: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a program of the jars in a process group of its own, to which its workers belong."""
-    opened = [f"--add-opens={one}=ALL-UNNAMED" for one in OPENED]
-    command = ["java", "-Xmx512m", *opened, "-cp", f"{cluster.libraries}/*", main, *arguments]
-    with (cluster.folder / f"{name}.log").open("w") as log:
+    def _java(self, name: str, main: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Runs a program of the jars in a process group of its own, to which its workers belong."""
+        opened = [f"--add-opens={one}=ALL-UNNAMED" for one in OPENED]
+        # What a short run gains nothing from costs the other processes their cores.
+        quick = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        command = ["java", *quick, *opened, "-cp", f"{self._libraries}/*", main, *arguments]
+        log = self._running.enter_context((self.folder / f"{name}.log").open("w"))
         process = subprocess.Popen(
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "TMPDIR": str(cluster.folder / "tmp")},
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(self.folder / "tmp")},
             start_new_session=True,
         )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)  # the workers
+        self._running.callback(_end, process)
+        return process
+
+
+@contextlib.contextmanager
+def flink_cluster(
+    folder: Path, libraries: Path, settings: Mapping[str, Any] | None = None
+) -> Iterator[FlinkCluster]:
+    """Starts a cluster of two TaskManagers, and ends all of it."""
+    cluster = FlinkCluster(folder, libraries, settings or {})
+    try:
+        cluster.start(2)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+if __name__ == "__main__":
+    try:
+        make_job_server(flink_libraries(), Path(sys.argv[1]))
+    except NotThereError as missing:
+        sys.exit(f"error: {missing}")
