@@ -11,7 +11,6 @@ and the launcher's versions: it installs nothing.
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 import grpc
@@ -39,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--provision_endpoint", required=True, metavar="HOST:PORT", help="of the engine")
     given, _ = parser.parse_known_args(argv)  # engines may add to it
     settle_environment()
-    os.environ.update(_provided(given.id, given.provision_endpoint))
+    # Prism quotes it as if a shell were between.
+    os.environ.update(_provided(given.id.strip("'"), given.provision_endpoint))
     sdk_worker_main.main([])
 
 
@@ -73,4 +73,4 @@ def _text(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,13 +4,13 @@ import argparse
 import ipaddress
 import re
 import shutil
-import socket
 import sys
 import urllib.parse
 import weakref
 from collections.abc import Sequence
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     FlinkRunnerOptions,
@@ -39,6 +39,7 @@ SEVERAL_FILES = "separated by commas; a pattern in quotes stands for all files t
 """How a flag's help says that it takes several files."""
 
 _LONGEST_CONNECT_S = 20
+_LONGEST_JOB_S = 366 * 24 * 3600
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
@@ -116,6 +117,9 @@ def parse_flags(
     standard.runner = _full_name(standard.runner or "FnApiRunner")
     if standard.runner == "DirectRunner" and several:
         standard.runner = "FnApiRunner"
+    # Beam stops listening to Prism and to its reference job server after it, and takes the job for failed.
+    portable = options.view_as(PortableOptions)
+    portable.job_server_timeout = max(int(portable.job_server_timeout), _LONGEST_JOB_S)
     # The job servers of portable runners bring flags of their own.
     refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
     region = options.view_as(GoogleCloudOptions).region
@@ -242,14 +246,19 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
 
 
 def _require_answer(endpoint: str) -> None:
-    host, _, port = endpoint.rpartition(":")
+    channel = grpc.insecure_channel(
+        endpoint
+    )  # left to be collected: closed, its thread would end with a traceback
+    ready = grpc.channel_ready_future(channel)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _LONGEST_CONNECT_S).close()
-    except (OSError, ValueError) as error:
+        ready.result(_LONGEST_CONNECT_S)
+    except grpc.FutureTimeoutError as error:
         raise InvalidInputError(
-            f"--job_endpoint must be HOST:PORT of a job server, and nothing answers there: {error}. "
-            f"Received: {endpoint}"
+            f"--job_endpoint must be HOST:PORT of a job server, and none answers there within {_LONGEST_CONNECT_S} "
+            f"seconds. Received: {endpoint}"
         ) from error
+    finally:
+        ready.cancel()
 
 
 def _full_name(given: str) -> str:

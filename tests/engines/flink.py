@@ -268,6 +268,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 if __name__ == "__main__":
     try:
+        jars = [*flink_libraries().iterdir()]
         make_job_server(flink_libraries(), Path(sys.argv[1]))
+        print(f"names {len(jars)} jars, {sum(jar.stat().st_size for jar in jars) / 1e6:.0f} MB")
     except NotThereError as missing:
         sys.exit(f"error: {missing}")

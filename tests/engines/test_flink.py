@@ -3,11 +3,14 @@
 Opt in with -m engines. It needs Java and Maven, which brings Beam's Flink runner once.
 """
 
+import base64
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apache_beam.coders import VarIntCoder
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
@@ -91,10 +94,19 @@ def test_two_task_managers(
     assert [words.split()[0] for words in cluster.workers()] == ["--id=1-1", "--id=1-1"]
     (job,) = cluster.ask("/jobs/overview")["jobs"]
     assert job["state"] == "FINISHED"
-    # Where docs/running.md says that Flink shows our counters.
+    # Where docs/flink.md says that Flink shows our counters, and how.
     told = cluster.ask(f"/jobs/{job['jid']}/accumulators")["user-task-accumulators"]
-    (counters,) = [one["value"] for one in told if one["name"] == "__metricscontainers"]
-    assert "units_pending" in counters, told
+    (metrics,) = [json.loads(one["value"])["metrics"] for one in told if one["name"] == "__metricscontainers"]
+    shown = {
+        (one["labels"]["NAMESPACE"], one["labels"]["NAME"]): VarIntCoder().decode(
+            base64.b64decode(one["payload"])
+        )
+        for one in metrics["attempted"]
+        if one["urn"] == "beam:metric:user:sum_int64:v1"
+    }
+    assert {key: count for key, count in shown.items() if count} == {
+        key: count for key, count in counters(built).items() if count
+    }
 
 
 def killed(flink: FlinkCluster, folder: Path) -> threading.Thread:

@@ -70,7 +70,9 @@ def test_prism(
     job_servers_stop: list[StopOnExitJobServer],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    prism = build(world, tmp_path / "set", "--runner=PrismRunner", f"--prism_location={binary}")
+    # Beam itself would give the job up after this second.
+    flags = ["--runner=PrismRunner", f"--prism_location={binary}", "--job_server_timeout=1"]
+    prism = build(world, tmp_path / "set", *flags)
     same(prism, built)
     assert len(job_servers_stop) == 1
     assert "verified: no difference" in capsys.readouterr().out

@@ -1,14 +1,19 @@
 """Where a job's workers are, by its flags, and what is found out before they start."""
 
 import socket
+import time
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import JobServerOptions, PortableOptions
 
 from beam_pipeline.build_dataset import main
+from beam_pipeline.jobs import runners
 from beam_pipeline.jobs.build.options import parse_build_flags
-from beam_pipeline.jobs.engines import cause_of
-from beam_pipeline.jobs.runners import runs_locally
+from beam_pipeline.jobs.engines import cause_of, run_job
+from beam_pipeline.jobs.runners import make_pipeline, runner_name, runs_locally
+from beam_pipeline.runtime.faults import InvalidInputError
 
 NEEDED = ["--output", "out", "--osm", "a.osm.pbf"]
 PORTABLE = "--runner=PortableRunner"
@@ -58,18 +63,46 @@ def test_a_sample_is_refused_where_workers_do_not_see_it(
 
 
 def test_a_job_server_that_does_not_answer_is_found_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"localhost:{free.getsockname()[1]}"
-    for endpoint in (nobody, "localhost", "localhost:http"):
-        flags = [PORTABLE, f"--job_endpoint={endpoint}", "--environment_type=LOOPBACK"]
-        assert main(["--sample", "--output", str(tmp_path / "set"), *flags]) == 2
-        said = capsys.readouterr().err
-        assert "--job_endpoint must be HOST:PORT of a job server" in said
-        assert said.endswith(f"Received: {endpoint}\n")
+    monkeypatch.setattr(runners, "_LONGEST_CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as dumb:  # takes connections, and says nothing
+        for endpoint in (f"localhost:{dumb.getsockname()[1]}", "localhost:1", "localhost", "no host:http"):
+            flags = [PORTABLE, f"--job_endpoint={endpoint}", "--environment_type=LOOPBACK"]
+            assert main(["--sample", "--output", str(tmp_path / "set"), *flags]) == 2
+            said = capsys.readouterr().err
+            assert "--job_endpoint must be HOST:PORT of a job server" in said
+            assert said.endswith(f"Received: {endpoint}\n")
     assert not (tmp_path / "set").exists()
+
+
+def test_a_runner_that_cannot_be_started_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # Beam tries three times
+    jar = tmp_path / "no.jar"
+    jar.write_text("#!/bin/sh\necho of another Java >&2\nexit 1\n")
+    jar.chmod(0o755)
+    options = parse_build_flags([*NEEDED, FLINK, f"--flink_job_server_jar={jar}"])[1]
+    options.view_as(JobServerOptions).job_server_java_launcher = str(jar)
+    pipeline = make_pipeline(options)
+    pipeline | beam.Create([1])
+    with pytest.raises(
+        InvalidInputError, match=r"--runner cannot be used: .*error 1; it said: of another Java\. Rec"
+    ):
+        run_job(pipeline)
+
+
+def test_no_job_is_given_up_while_it_runs() -> None:
+    for flags in ([], ["--runner=PrismRunner", "--job_server_timeout=5"]):
+        options = parse_build_flags([*NEEDED, *flags])[1]
+        assert options.view_as(PortableOptions).job_server_timeout > 30 * 24 * 3600
+
+
+def test_several_processes_are_wanted_of_the_runner_that_has_them() -> None:
+    several = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    options = parse_build_flags([*NEEDED, "--runner=DirectRunner", *several])[1]
+    assert runner_name(options) == "FnApiRunner"
 
 
 JAVA = """\
