@@ -4,6 +4,7 @@ import collections
 import contextlib
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -55,7 +56,8 @@ def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
     printed = _hush()
     in_process = is_in_process(pipeline.options)
     try:
-        result = pipeline.run()
+        with _quiet_workers():
+            result = pipeline.run()
     except Exception as error:
         if in_process or storage_failure(error):
             raise
@@ -151,12 +153,13 @@ def _not_raised_too(record: logging.LogRecord) -> bool:
 def _quiet_workers() -> Iterator[None]:
     """Keeps from the terminal the tracebacks of workers in this process: the engine gets them, and tells the last line.
 
-    Threads end with one where the engine closes their streams, as at the end of every job.
+    Threads of gRPC end with one where the engine closes their streams, as at the end of every job.
     """
     before = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
-        if not isinstance(arguments.exc_value, grpc.RpcError):
+        frames = traceback.extract_tb(arguments.exc_traceback)
+        if not frames or "grpc" not in frames[-1].filename:
             before(arguments)
 
     threading.excepthook = hook
