@@ -1,11 +1,9 @@
 """The columns of a row group of a Parquet file: where they lie, and their bytes as a file of their own."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyarrow import parquet
-
-from beam_pipeline.runtime.file_ranges import FileRanges
 
 _MOST_GAP_BYTES = 1 << 16
 """Ranges that are less apart are read in one go."""
@@ -17,17 +15,15 @@ class Blocks(io.RawIOBase):
     So pyarrow decodes what is here already, and storage that fails is told apart from a file that is damaged.
 
     Args:
-        ranges: The file.
+        size: Bytes of the file.
+        read: Reads a range, by its offset and length; this raises what it raises.
         wanted: Where each range begins and ends.
-
-    Raises:
-        Fault: As `FileRanges.read`.
     """
 
-    def __init__(self, ranges: FileRanges, wanted: list[tuple[int, int]]) -> None:
-        self._size = ranges.size
+    def __init__(self, size: int, read: Callable[[int, int], bytes], wanted: list[tuple[int, int]]) -> None:
+        self._size = size
         self._at = 0
-        self._blocks = [(start, ranges.read(start, end - start)) for start, end in _joined(wanted)]
+        self._blocks = [(start, read(start, end - start)) for start, end in _joined(wanted)]
 
     def readable(self) -> bool:
         """Yes."""

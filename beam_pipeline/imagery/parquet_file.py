@@ -85,6 +85,7 @@ class ParquetItems:
         self.path = ranges.path
         tail = self._read_tail()
         self.digest = self._digest(tail)
+        self._end = tail[-_TAIL_BYTES:]
         if known and self.digest not in known:
             raise self.changed()
         with self._naming_damage("its footer"):
@@ -131,7 +132,8 @@ class ParquetItems:
             if not any(rows.true_count for rows in chosen):
                 return
             kept = self._filtered(group, chosen)
-        if self._ranges.size_now() != self._ranges.size:
+        # Who puts another object into a bucket while it is read changes at least this.
+        if self._range(self._ranges.size - _TAIL_BYTES, _TAIL_BYTES) != self._end:
             raise self.changed()
         while kept:
             with self._naming_damage(f"row group {group}"):
@@ -180,7 +182,7 @@ class ParquetItems:
         metadata = self._metadata()
         with self._naming_damage("its footer"):
             ranges = chunks_of(metadata, group, [self._leaves[path] for path in columns])
-        blocks = Blocks(self._ranges, ranges)
+        blocks = Blocks(self._ranges.size, self._range, ranges)
         with self._naming_damage(f"row group {group}"):
             return parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
 
@@ -212,9 +214,7 @@ class ParquetItems:
         return _FOOTERS.of(self, self._parse_again)
 
     def _parse_again(self) -> parquet.FileMetaData:
-        tail = self._read_tail()
-        if self._digest(tail) != self.digest:
-            raise self.changed()
+        tail = self._same_tail()
         with self._naming_damage("its footer"):
             return parse_footer(tail)
 
@@ -281,17 +281,26 @@ class ParquetItems:
         try:
             yield
         except FAILURES as error:
-            if self._is_another():
-                raise self.changed() from error
+            self._same_tail()
             raise self._damaged(f"{part} cannot be read: {error}") from error
 
-    def _is_another(self) -> bool:
-        """Tells whether the file was replaced since it was opened."""
+    def _same_tail(self) -> bytes:
+        """Reads the footer again; raises `CHANGED` where the file was replaced since it was opened."""
         try:
-            size = self._ranges.size_now()
-            return size != self._ranges.size or self._digest(self._read_tail()) != self.digest
+            tail = self._read_tail()
+        except PermanentFault as fault:
+            raise self.changed() from fault
+        if self._digest(tail) != self.digest:
+            raise self.changed()
+        return tail
+
+    def _range(self, start: int, length: int) -> bytes:
+        """Reads a range of which the footer says that it is there."""
+        try:
+            return self._ranges.read(start, length)
         except PermanentFault:
-            return True
+            self._same_tail()
+            raise
 
     def _damaged(self, why: str) -> PermanentFault:
         return PermanentFault(DAMAGED, f"{self.path} is no STAC GeoParquet that can be read: {why}")

@@ -52,10 +52,6 @@ class FileRanges:
         with self._lock:
             return self._retry.call(lambda: self._read(start, length))
 
-    def size_now(self) -> int | None:
-        """Returns the size that the file has by now, None where there is none; raises as the class."""
-        return self._files.size(self.path)
-
     def close(self) -> None:
         """Closes the file; a later `read` opens it anew."""
         with self._lock:

@@ -12,13 +12,14 @@ class CountedFiles(BeamFiles):
 
     Attributes:
         opened: How many files were opened.
+        closed: How many were closed.
         ranges: Offset and size of each read.
         failures: What the next reads raise, the last first.
         then: Is called after each read.
     """
 
     def __init__(self) -> None:
-        self.opened = 0
+        self.opened = self.closed = 0
         self.ranges: list[tuple[int, int]] = []
         self.failures: list[Exception] = []
         self.then: Callable[[], object] = lambda: None
@@ -26,8 +27,11 @@ class CountedFiles(BeamFiles):
     @contextlib.contextmanager
     def open_ranges(self, path: str) -> Iterator[BinaryIO]:
         self.opened += 1
-        with super().open_ranges(path) as file:
-            yield _Counted(file, self)  # type: ignore[misc]
+        try:
+            with super().open_ranges(path) as file:
+                yield _Counted(file, self)  # type: ignore[misc]
+        finally:
+            self.closed += 1
 
 
 class _Counted:

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.scenes import SceneList
-from beam_pipeline.runtime.faults import PermanentFault, TransientFault
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.file_ranges import FileRanges
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.imagery.counted_files import CountedFiles
@@ -62,6 +62,15 @@ def test_only_columns_that_are_needed_are_read(tmp_path: Path) -> None:
     files = CountedFiles()
     assert find_scenes(CatalogSettings(path, "sentinel-2-l2a", files=files), "33TWN", 2020, 0).found == 200
     assert sum(size for _, size in files.ranges) < Path(path).stat().st_size / 2
+
+
+def test_where_one_of_several_files_is_refused_none_stays_open(tmp_path: Path) -> None:
+    write_items(tmp_path / "a.parquet", year_of("33TWN", 3))
+    (tmp_path / "b.parquet").write_bytes(b"PAR1" * 100)
+    files = CountedFiles()
+    with pytest.raises(InvalidInputError, match=r"b\.parquet is no STAC GeoParquet"):
+        check_catalog(CatalogSettings(str(tmp_path / "*.parquet"), "sentinel-2-l2a", files=files))
+    assert files.opened == files.closed == 2
 
 
 def test_threads_share_one_open_file(tmp_path: Path) -> None:
@@ -146,7 +155,10 @@ def test_a_file_that_is_replaced_while_it_is_read_is_said_to_be(
             swap()
 
     files.then = swap_after_the_keys
-    with pytest.raises(PermanentFault, match=r"^changed: .*items\.parquet is not as it was at launch"):
+    is_changed = pytest.raises(PermanentFault, match=r"^changed: .*items\.parquet is not as it was at launch")
+    if others_come is replaced:  # what is open stays as it was
+        assert find_scenes(at_launch, "33TWN", 2020, 0, retry=QUICK).found == 24
+    with is_changed:
         find_scenes(at_launch, "33TWN", 2020, 0, retry=QUICK)
     path.write_bytes(whole)
     assert find_scenes(at_launch, "33TWN", 2020, 0, retry=QUICK).found == 24
