@@ -74,6 +74,20 @@ class Extract(_Stored):
         return cls(name=info.name, bytes=info.size, timestamp=info.timestamp)
 
 
+class WaterPolygons(_Stored):
+    """Water polygons, told apart by their file and by what was cut of it.
+
+    Attributes:
+        name: File name.
+        bytes: Its size.
+        sha256: SHA-256 of the plan's sea, in hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class Fingerprint(_Stored):
     """What decides the content of a dataset. Two builds of one fingerprint give the same bytes.
 
@@ -94,6 +108,8 @@ class Fingerprint(_Stored):
         osm: The extracts, sorted by name, or the URL of the Overpass API.
         catalogue_profile: `imagery.catalog.CATALOGUE_PROFILE`, 1 where a fingerprint does not say it. How an API is
             asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
+        water_polygons: Where the sea is; None where it is not known.
+        osm_date: As of when Overpass was asked, "2019-07-01T00:00:00Z"; "" for the time of asking.
     """
 
     schema_version: str
@@ -111,10 +127,17 @@ class Fingerprint(_Stored):
     none_labels: bool
     osm: tuple[Extract, ...] | str
     catalogue_profile: int = 1
+    water_polygons: WaterPolygons | None = None
+    osm_date: str = ""
 
     @classmethod
     def of_build(
-        cls, settings: BuildSettings, units_text: str, catalogue: str, extracts: Sequence[ExtractInfo]
+        cls,
+        settings: BuildSettings,
+        units_text: str,
+        catalogue: str,
+        extracts: Sequence[ExtractInfo],
+        water_polygons: WaterPolygons | None = None,
     ) -> "Fingerprint":
         """Returns the fingerprint of what is about to be built.
 
@@ -124,12 +147,16 @@ class Fingerprint(_Stored):
             catalogue: The catalogue's identity.
             extracts: What the extracts' headers say, in any order: what is in several of them is told apart by
                 itself. None with Overpass.
+            water_polygons: Those that were given, or None.
         """
+        # What was not given is not there, as in the fingerprints of versions that did not know it.
+        given: dict[str, Any] = {"water_polygons": water_polygons} if water_polygons else {}
+        given |= {"osm_date": settings.osm_date} if settings.osm_date else {}
         by_name = sorted(extracts, key=lambda info: info.name)
         return cls(
             schema_version=SCHEMA_VERSION,
             grid=GRID_NAME,
-            cells_sha256=hashlib.sha256(units_text.encode()).hexdigest(),
+            cells_sha256=cells_sha256(units_text),
             cells_per_shard=settings.cells_per_shard,
             seed=settings.seed,
             years=settings.years,
@@ -142,6 +169,7 @@ class Fingerprint(_Stored):
             none_labels=settings.none_labels,
             osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
             catalogue_profile=CATALOGUE_PROFILE,
+            **given,
         )
 
     @classmethod
@@ -184,6 +212,11 @@ class Fingerprint(_Stored):
 
 
 _ADAPTER = pydantic.TypeAdapter(Fingerprint)
+
+
+def cells_sha256(units_text: str) -> str:
+    """Returns what the fingerprint holds of the plan's units."""
+    return hashlib.sha256(units_text.encode()).hexdigest()
 
 
 def _by_field(content: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels import overpass
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
@@ -278,7 +279,8 @@ def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):
 
 
 @pytest.mark.parametrize("byte_s", [0.05, 30.0], ids=["trickling", "silent"])
-def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
+def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s, monkeypatch):
+    monkeypatch.setattr(overpass, "ANSWER_S", 0.5)
     adapter = requests.sessions.HTTPAdapter
     traffic = Traffic()
     server.byte_s = byte_s
@@ -286,7 +288,7 @@ def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
     with pytest.raises(TransientFault) as caught:
         features_of_chip(
             *(CHIP, ONTOLOGY, server.url, tmp_path),
-            **{"retry": RetryPolicy(attempts=2, sleep=Clock()), "answer_s": 0.5, "traffic": traffic},
+            **{"retry": RetryPolicy(attempts=2, sleep=Clock()), "traffic": traffic},
         )
     assert 1.0 <= time.monotonic() - started < 5
     assert caught.value.reason == "timeout"
