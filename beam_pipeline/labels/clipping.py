@@ -23,17 +23,17 @@ ROUGH_MARGIN_M = 250
 """Edges made by the first, rough cut in degrees lie so far outside of what is kept."""
 
 
-def clip_margin(max_dilation_m: float) -> float:
+def clip_margin(reach_m: float) -> float:
     """Returns how far outside a chip features are kept.
 
     Args:
-        max_dilation_m: The widest dilation of the ontology in metres.
+        reach_m: `Ontology.reach_m`, in metres.
 
     Returns:
-        Metres: the dilation, rounded up to whole pixels, and two pixels more, so that a pixel that dilates
+        Metres: the reach, rounded up to whole pixels, and two pixels more, so that a pixel that reaches
         into the chip is drawn from everything that crosses it.
     """
-    return float(PIXEL_M * (np.ceil(max_dilation_m / PIXEL_M) + 2))
+    return float(PIXEL_M * (np.ceil(reach_m / PIXEL_M) + 2))
 
 
 def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature | None:

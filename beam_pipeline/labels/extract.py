@@ -22,7 +22,7 @@ from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.feature import Feature, Found
-from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology import SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
 from beam_pipeline.labels.polygon_rules import is_area
@@ -119,7 +119,7 @@ def features_of_cells(
 
     Args:
         path: A local `.osm.pbf` file, sorted by type and id.
-        chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
+        chips: Cell id -> chip. Features are kept up to the ontology's reach outside of it.
         ontology: Says which keys are looked at and what is drawn.
 
     Yields:
@@ -134,7 +134,7 @@ def features_of_cells(
         PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".
             Features may have come before it: they are not all there are.
     """
-    index = CellIndex(chips, clip_margin(ontology.max_dilation_m))
+    index = CellIndex(chips, clip_margin(ontology.reach_m))
     held: list[Found[tuple[int, Feature]]] = []
     for read in read_features(path, ontology):
         clipped = index.clip(read.features)
@@ -146,14 +146,14 @@ def features_of_cells(
 
 
 def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:
-    """Returns the keys without one of which nothing is drawn, sorted.
+    """Returns the keys of OpenStreetMap without one of which nothing is drawn, sorted.
 
     Args:
         ontology: What is drawn.
         kinds: The kinds of geometry that are meant.
     """
     rules = (rule for label in ontology.labels for rule in label.rules)
-    return sorted({rule.key for rule in rules if set(kinds) & set(rule.kinds)})
+    return sorted({rule.key for rule in rules if set(kinds) & set(rule.kinds)} - {SEA_KEY})
 
 
 def read_features(

@@ -7,12 +7,12 @@ from typing import Generic, Literal, TypeVar
 
 import shapely
 
-OsmType = Literal["node", "way", "relation"]
+OsmType = Literal["node", "way", "relation", "sea"]
 
 MOST_NAMED = 20
 """Elements that are named of those that were left out, of each extract and for each reason."""
 
-_TYPE_ORDER = {"node": 0, "way": 1, "relation": 2}
+_TYPE_ORDER = {"node": 0, "way": 1, "relation": 2, "sea": 3}
 _DIMENSIONS = 3  # the types of well-known binary are points, lines and areas, and then these in several parts
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ class Feature:
 
     Attributes:
         osm_type: The element that carries the tags. An area made of a closed way is a "way", one of a
-            multipolygon a "relation".
+            multipolygon a "relation", a polygon of the sea, which is no element of OSM, a "sea".
         osm_id: The element's id, unique within its type.
         tags: (key, value) pairs, sorted by key; only keys that the ontology looks at.
         geometry: Well-known binary (2D). Longitude and latitude in degrees as it comes from the source;
@@ -114,7 +114,7 @@ def deduplicate(features: Iterable[Feature]) -> list[Feature]:
         features: Features clipped to one chip, in any order.
 
     Returns:
-        Features sorted by type (node, way, relation), id and kind (point, line, area); the same whatever the order
+        Features sorted by type (node, way, relation, sea), id and kind (point, line, area); the same whatever the order
         of the input.
     """
     copies: dict[tuple[int, int, int], set[Feature]] = {}

@@ -27,6 +27,12 @@ from beam_pipeline.labels.ontology_json import (
 DEFAULT_ONTOLOGY = Path(__file__).with_name("osm_categories.json")
 """The ontology that is used when no other is given."""
 
+SEA_KEY = "water_polygons"
+"""Key of a tag that OpenStreetMap does not have: what `--water_polygons` brings is tagged SEA_KEY = "sea"."""
+
+COASTLINE = ("natural", "coastline")
+"""The tag of lines that have the sea on one side. It is not drawn; it tells where the sea is near."""
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Layer:
@@ -163,8 +169,8 @@ class Ontology:
         return frozenset([rule.key for rule in rules] + [key for rule in rules for key, _ in rule.unless])
 
     @functools.cached_property
-    def max_dilation_m(self) -> float:
-        """The widest dilation of any tag, in metres: what lies farther outside a chip cannot show in it."""
+    def reach_m(self) -> float:
+        """The farthest that a feature reaches, in metres: what lies farther outside a chip cannot show in it."""
         return max((rule.layer.dilation_m for label in self.labels for rule in label.rules), default=0.0)
 
     @functools.cached_property
@@ -193,6 +199,16 @@ class Ontology:
                     if rule.admits(looked_at):
                         layers.add(rule.layer)
         return frozenset(layers)
+
+    def keeps(self, kind: Kind, tags: Iterable[tuple[str, str]]) -> bool:
+        """Returns whether drawing makes use of a feature: it is drawn, or it is a line of coastline.
+
+        Args:
+            kind: As for `layers_of`.
+            tags: As for `layers_of`.
+        """
+        tags = tuple(tags)
+        return (kind == "line" and COASTLINE in tags) or bool(self.layers_of(kind, tags))
 
     def _rules_of(self, kind: Kind, key: str, value: str) -> tuple[Rule, ...]:
         by_value, by_any = self._index.get((kind, key), ({}, ()))

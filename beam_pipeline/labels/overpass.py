@@ -133,7 +133,7 @@ def features_of_chip(
     traffic: Traffic | None = None,
     own_network: bool = False,
 ) -> Found[Feature]:
-    """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
+    """Asks for the features of a chip, up to the ontology's reach outside of it.
 
     Queries go out one at a time: those of this process, and of all processes that share the cache.
 
@@ -162,7 +162,7 @@ def features_of_chip(
     cache = Path(cache_dir or cache_folder("overpass"))
     server = _Server(url, cache, retry, answer_s, traffic or Traffic(), Reach(url, own_network))
     answers: list[Element] = []
-    for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
+    for query_box in _query_boxes(chip, clip_margin(ontology.reach_m)):
         answers += _elements(query_box, ontology, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"

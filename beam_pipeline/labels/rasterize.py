@@ -21,7 +21,7 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.geometries import Geometries, decode
 from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLABELED, CellLabel, LabelImage
-from beam_pipeline.labels.ontology import Layer, NoneRule, Ontology
+from beam_pipeline.labels.ontology import COASTLINE, Layer, NoneRule, Ontology
 from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
 from beam_pipeline.runtime.gdal_drivers import rasterio
@@ -34,7 +34,7 @@ _MULTI: Mapping[Kind, str] = {"point": "MultiPoint", "line": "MultiLineString", 
 
 
 def rasterize(
-    features: Sequence[Feature], chip: ChipWindow, ontology: Ontology, none_labels: bool
+    features: Sequence[Feature], chip: ChipWindow, ontology: Ontology, none_labels: bool, *, sea_known: bool
 ) -> LabelImage:
     """Draws features as a label image.
 
@@ -44,13 +44,14 @@ def rasterize(
 
     Args:
         features: Geometries in metres of the chip's UTM zone. What they hold within
-            `ontology.max_dilation_m` of the chip shows; what lies farther makes no difference.
+            `ontology.reach_m` of the chip shows; what lies farther makes no difference.
         chip: The chip.
         ontology: What is drawn, and how.
         none_labels: Whether to apply the `none` table; without it what has no category is `UNLABELED`.
+        sea_known: Whether the sea is among the features, as polygons.
 
     Returns:
-        The label image, and what was dropped.
+        The label image, what was dropped, and whether a coastline passes through the chip.
     """
     groups, dropped = _group(features, ontology)
     label_of = {label.value: label for label in ontology.labels}
@@ -60,11 +61,17 @@ def rasterize(
         pixels[lit, label_of[layer.value].channel] = layer.value
     if none_labels:
         _settle(pixels, ontology.none_rules)
-    return LabelImage(pixels, dict(sorted(dropped.items())))
+    return LabelImage(pixels, dict(sorted(dropped.items())), _is_coastal(features, chip))
 
 
 def label_cell(
-    cell_id: int, chip: ChipWindow, found: Found[Feature], ontology: Ontology, none_labels: bool
+    cell_id: int,
+    chip: ChipWindow,
+    found: Found[Feature],
+    ontology: Ontology,
+    none_labels: bool,
+    *,
+    sea_known: bool,
 ) -> CellLabel:
     """Draws the label image of a cell, ready to travel.
 
@@ -74,12 +81,14 @@ def label_cell(
         found: Its features, as `rasterize` takes them.
         ontology: What is drawn, and how.
         none_labels: As for `rasterize`.
+        sea_known: As for `rasterize`.
 
     Returns:
         The label; dropped is what could not be had of the features and what could not be drawn.
     """
-    image = rasterize(found.features, chip, ontology, none_labels)
-    return CellLabel.pack(cell_id, image.pixels, Counter(found.dropped) + Counter(image.dropped))
+    image = rasterize(found.features, chip, ontology, none_labels, sea_known=sea_known)
+    dropped = Counter(found.dropped) + Counter(image.dropped)
+    return CellLabel.pack(cell_id, image.pixels, dropped, coastal=image.coastal)
 
 
 def dilate(lit: Mask, radius_m: float) -> Mask:
@@ -108,6 +117,14 @@ def dilate(lit: Mask, radius_m: float) -> Mask:
         grown[: height - up] |= widened[up:]
         grown[up:] |= widened[: height - up]
     return grown
+
+
+def _is_coastal(features: Sequence[Feature], chip: ChipWindow) -> bool:
+    """Returns whether a coastline passes through the chip itself."""
+    lines = decode([feature for feature in features if COASTLINE in feature.tags])
+    return bool(
+        ((shapely.get_dimensions(lines) == 1) & shapely.intersects(lines, shapely.box(*chip.bounds))).any()
+    )
 
 
 def _group(

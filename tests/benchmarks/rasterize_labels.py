@@ -65,7 +65,7 @@ def frame_of(features, ontology, epsg):
 
 def plain(frame, chip, ontology):
     """The plain way, without the none table. Returns (192, 192, 3) uint8."""
-    pad = int(ontology.max_dilation_m // 10)
+    pad = int(ontology.reach_m // 10)
     shape = (SIZE + 2 * pad, SIZE + 2 * pad)
     transform = Affine(10, 0, chip.left - 10 * pad, 0, -10, chip.top + 10 * pad)
     pixels = np.full((SIZE, SIZE, 3), UNLABELED, np.uint8)
@@ -115,12 +115,12 @@ def crowd(count):
 
 def label_crowd(features, ontology):
     """What the pipeline does with a cell's features from the extract to the label image."""
-    index = CellIndex({1: CHIP}, clip_margin(ontology.max_dilation_m))
+    index = CellIndex({1: CHIP}, clip_margin(ontology.reach_m))
     batches = [features[first : first + BATCH] for first in range(0, len(features), BATCH)]
     packs = [pack_features([one for _, one in index.clip(batch).features]) for batch in batches]
     unpacked = deduplicate(one for pack in packs for one in unpack_features(pack))
     assert len(unpacked) == len(features)
-    return rasterize(unpacked, CHIP, ontology, True)
+    return rasterize(unpacked, CHIP, ontology, True, sea_known=False)
 
 
 def measure_crowds(ontology):
@@ -174,12 +174,12 @@ def measure_extract(file, ontology):
     for cell_id, chip in chips.items():
         features = deduplicate(of_cell[cell_id])
         drawn += len(features)
-        image, seconds = least(lambda f=features, c=chip: rasterize(f, c, ontology, True))
+        image, seconds = least(lambda f=features, c=chip: rasterize(f, c, ontology, True, sea_known=False))
         ours.append(seconds)
         frame = frame_of(features, ontology, chip.epsg)
         pixels, seconds = least(lambda f=frame, c=chip: plain(f, c, ontology))
         plains.append(seconds)
-        bare = rasterize(features, chip, ontology, False).pixels
+        bare = rasterize(features, chip, ontology, False, sea_known=False).pixels
         agreed += int((pixels == bare).sum())
         assert ((image.pixels == bare) | (bare == UNLABELED)).all()
 

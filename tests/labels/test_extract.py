@@ -191,7 +191,7 @@ def test_cells_get_their_clipped_features(tmp_path):
     assert [(cell, one.osm_id) for cell, one in pairs] == [(3, 1), (8, 1), (8, 2)]
     whole, _ = read(path)
     for cell, one in pairs:
-        expected = clip_to_chip(whole["way", one.osm_id], chips[cell], clip_margin(ONTOLOGY.max_dilation_m))
+        expected = clip_to_chip(whole["way", one.osm_id], chips[cell], clip_margin(ONTOLOGY.reach_m))
         assert one == expected
     assert read_cells(path, {}).features == []
 

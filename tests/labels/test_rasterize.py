@@ -18,7 +18,7 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.labels.rasterize import dilate, label_cell, rasterize
 from tests.shared_data import shared
@@ -37,7 +37,7 @@ def feature(geometry, osm_id=1, **tags):
 
 
 def draw(*features, chip=CHIP, none_labels=False, ontology=ONTOLOGY):
-    return rasterize(features, chip, ontology, none_labels)
+    return rasterize(features, chip, ontology, none_labels, sea_known=False)
 
 
 def lit(image, name):
@@ -124,7 +124,7 @@ def reference(features, chip):
 
 
 def check(features, chip, least_certain):
-    drawn = rasterize(features, chip, ONTOLOGY, False)
+    drawn = rasterize(features, chip, ONTOLOGY, False, sea_known=False)
     expected, certain = reference(features, chip)
     wrong = np.argwhere((drawn.pixels != expected) & certain)
     assert not len(wrong), [(at.tolist(), drawn.pixels[tuple(at)], expected[tuple(at)]) for at in wrong[:5]]
@@ -348,13 +348,13 @@ def test_precedence_in_land_use():
 def test_the_label_of_a_cell_says_all_that_was_dropped():
     features = [feature(box(0, 0, 9, 9), landuse="forest"), feature(b"", 2, landuse="forest")]
     found = Found(features, {"tangled": 2, "unreadable": 1})
-    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True)
+    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True, sea_known=False)
     assert (label.cell_id, label.failure) == (7, None)
     assert label.dropped == {"tangled": 2, "unreadable": 2}
     image = draw(*features, none_labels=True)
     assert image.dropped == {"unreadable": 1}
     np.testing.assert_array_equal(label.unpack(), image.pixels)
-    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False)
+    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False, sea_known=False)
     np.testing.assert_array_equal(bare.unpack(), draw(*features).pixels)
 
 
@@ -491,3 +491,34 @@ def test_built_up_land_settles_buildings_only_where_some_are_mapped(name):
     building = feature(box(100, 100, 1, 1), 2, building="yes")
     assert draw(land, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, UNLABELED]
     assert draw(land, building, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, NONE]
+
+
+@pytest.mark.parametrize(
+    ("course", "coastal"),
+    [
+        (((-5, 90.5), (200, 90.5)), True),
+        (((191.5, 191.5), (300, 300)), True),
+        (((-5, -2), (200, -2)), False),  # in the margin only
+    ],
+)
+def test_a_chip_is_coastal_where_a_coastline_passes_it(course, coastal):
+    shore = feature(line(*course), natural="coastline")
+    assert draw(shore).coastal is coastal
+    assert (
+        draw(feature(line(*course), highway="residential"), feature(b"", natural="coastline")).coastal
+        is False
+    )
+    label = label_cell(7, CHIP, Found([shore], {}), ONTOLOGY, none_labels=True, sea_known=True)
+    assert label.coastal is coastal
+    assert (label.unpack() == UNLABELED).all()  # the line itself is not drawn
+
+
+def test_an_island_in_the_chip_is_coast():
+    assert draw(feature(box(50, 50, 9, 9).boundary, natural="coastline")).coastal
+    assert not draw(feature(box(50, 50, 9, 9), natural="coastline")).coastal  # an area is no coastline
+
+
+def test_the_sea_is_water():
+    sea = Feature("sea", 1, ((SEA_KEY, "sea"),), shapely.to_wkb(box(0, 0, 20, 30)))
+    assert lit(draw(sea), "water") == {(row, column) for row in range(30) for column in range(20)}
+    assert deduplicate([sea, feature(box(0, 0, 1, 1), 9, natural="water")])[-1] == sea

@@ -188,7 +188,7 @@ def test_what_is_tangled_only_in_metres_is_counted_by_the_drawing():
     found = CellIndex({7: CHIP}, 50.0).clip([as_feature(1, polygon, landuse="forest")])
     assert not found.dropped
     ((_, part),) = found.features
-    image = rasterize([part], CHIP, ONTOLOGY, none_labels=False)
+    image = rasterize([part], CHIP, ONTOLOGY, none_labels=False, sea_known=False)
     assert image.dropped == {"tangled": 1}
     assert (image.pixels == 255).all()
 
@@ -197,6 +197,14 @@ def test_the_drawing_drops_tangles_and_draws_the_rest():
     middle = np.array([(CHIP.bounds[0] + CHIP.bounds[2]) / 2, (CHIP.bounds[1] + CHIP.bounds[3]) / 2])
     tangle = middle + 2000 * (np.random.default_rng(0).random((300, 2)) - 0.5)
     good = as_feature(1, shapely.Point(*middle).buffer(300), landuse="forest")
-    image = rasterize([good, as_feature(2, shapely.Polygon(tangle), landuse="forest")], CHIP, ONTOLOGY, False)
+    image = rasterize(
+        [good, as_feature(2, shapely.Polygon(tangle), landuse="forest")],
+        CHIP,
+        ONTOLOGY,
+        False,
+        sea_known=False,
+    )
     assert image.dropped == {"tangled": 1}
-    np.testing.assert_array_equal(image.pixels, rasterize([good], CHIP, ONTOLOGY, False).pixels)
+    np.testing.assert_array_equal(
+        image.pixels, rasterize([good], CHIP, ONTOLOGY, False, sea_known=False).pixels
+    )

@@ -141,7 +141,9 @@ class _LabelStage(Stage):
         """Finds the features of a cell and draws them."""
         try:
             with self.timing.measured():
-                return label_cell(cell_id, chip, find(), self._ontology, self.settings.none_labels)
+                return label_cell(
+                    cell_id, chip, find(), self._ontology, self.settings.none_labels, sea_known=False
+                )
         except Exception as error:
             return self.failed(cell_id, describe(error))
 
