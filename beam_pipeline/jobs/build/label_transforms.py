@@ -1,6 +1,5 @@
 """The Beam side of labels: units -> their cells' label images, from extracts or from Overpass."""
 
-import collections
 import dataclasses
 import functools
 import logging
@@ -19,7 +18,7 @@ from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import header_copy, local_copy
 from beam_pipeline.labels.chip_boxes import Bounds, cells_meeting
 from beam_pipeline.labels.extract import check_extract, features_of_cells
-from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.feature import Dropped, DroppedTally, Feature, Found, deduplicate
 from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 from beam_pipeline.labels.label_image import CellLabel
 from beam_pipeline.labels.overpass import features_of_chip
@@ -78,7 +77,7 @@ def _pack_by_cell(features: Iterable[tuple[int, Feature]]) -> Iterator[tuple[int
 
 def _unpacked(packs: Iterable[bytes]) -> Found[Feature]:
     """Returns a cell's features, each once, whatever the number of extracts that hold it."""
-    return Found(deduplicate(feature for pack in packs for feature in unpack_features(pack)), {})
+    return Found(deduplicate(feature for pack in packs for feature in unpack_features(pack)))
 
 
 def _cells_of(unit: Unit) -> list[CellOfUnit]:
@@ -94,12 +93,12 @@ class _ReadExtract(Stage):
         if not chips and recorded_extract(self.folder, path) is not None:
             return
         features = Metrics.counter(self.stage, "features")
-        dropped: collections.Counter[str] = collections.Counter()
+        tally = DroppedTally()
         try:
             with self.timing.measured(), local_copy(path) as local:
                 for found in features_of_cells(local, chips, self.settings.ontology):
                     features.inc(len(found.features))
-                    dropped.update(found.dropped)
+                    tally.update(found.dropped)
                     yield from _pack_by_cell(found.features)
         except Exception as error:
             failure = describe(error)
@@ -108,11 +107,11 @@ class _ReadExtract(Stage):
             for cell_id in cells_meeting(chips, _bounds_of(path)):
                 yield pvalue.TaggedOutput(FAILED, (cell_id, failure))
         else:
-            self._record(path, dropped)
-        for reason, count in dropped.items():
+            self._record(path, tally.dropped())
+        for reason, count in tally.dropped().counts.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
 
-    def _record(self, path: str, dropped: Mapping[str, int]) -> None:
+    def _record(self, path: str, dropped: Dropped) -> None:
         try:
             record_extract(self.folder, path, dropped)
         except Fault as fault:
