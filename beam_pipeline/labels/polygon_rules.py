@@ -102,7 +102,7 @@ def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple
                 if chosen := [part for part in parts if makes_area(key, part.strip()) is wanted]:
                     of_kind[key] = ";".join(chosen)
     if others:
-        is_line = any(key in drawn for key in line) or not any(
+        is_line = any(key in drawn and value != "no" for key, value in line.items()) or not any(
             makes_area(key, part.strip()) for key, value in tags.items() for part in value.split(";")
         )
         (line if is_line else area).update(others)

@@ -123,7 +123,7 @@ def test_rings_that_touch_are_assembled_as_ever(tmp_path: Path) -> None:
     members = [(1, "outer"), *((number, "inner") for number in range(2, 8))]
     file.relation(9, members, type="multipolygon", landuse="forest")
     found = read(file.write(tmp_path / "a.osm.pbf"))
-    assert not found.dropped
+    assert not found.dropped.counts
     (forest,) = found.features
     expected = shapely.Polygon(outer).area - 6 * 0.001 * 0.002 / 2
     assert shapely.from_wkb(forest.geometry).area == pytest.approx(expected, rel=1e-6)
