@@ -14,7 +14,7 @@ from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
-from beam_pipeline.dataset.extract_records import Dropped, parse_dropped
+from beam_pipeline.dataset.extract_records import format_dropped, parse_dropped
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     DATASET_FILE,
@@ -30,6 +30,7 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.manifest import dataset_json, describe_ontology
 from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER
@@ -190,7 +191,7 @@ def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings
         except MalformedError as error:
             findings.differ("sidecar", file, f"cannot be read: {error}")
             continue
-        if description_json(dropped[name]).encode() != content:
+        if format_dropped(dropped[name]).encode() != content:
             findings.differ("sidecar", file, "is not laid out as it was written")
     return dropped
 

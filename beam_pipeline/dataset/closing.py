@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_pipeline.dataset import manifest, notices, tfds
 from beam_pipeline.dataset.commits import read_summaries
-from beam_pipeline.dataset.extract_records import Dropped, recorded_extract
+from beam_pipeline.dataset.extract_records import recorded_extract
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     CITATION_FILE,
@@ -26,6 +26,7 @@ from beam_pipeline.dataset.run_record import RunRecord, write_run
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit, numbered_in_turn, parse_units
+from beam_pipeline.labels.feature import Dropped
 
 _log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letter
 from beam_pipeline.dataset.summary import BandSums, UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
@@ -59,7 +60,7 @@ def dataset_json(
     units: Sequence[Unit],
     ontology: Mapping[str, Any],
     summaries: Iterable[UnitSummary],
-    dropped_from_extracts: Mapping[str, Mapping[str, int]],
+    dropped_from_extracts: Mapping[str, Dropped],
     cells_beyond_extracts: int | None,
 ) -> dict[str, Any]:
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
@@ -69,7 +70,7 @@ def dataset_json(
         units: The plan.
         ontology: From `describe_ontology`.
         summaries: Of the units that are done or failed, in any order.
-        dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
+        dropped_from_extracts: By extract, what was left out of the whole file on reading it.
         cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
 
     Returns:
@@ -94,7 +95,8 @@ def dataset_json(
         "rejections": _add(summary.rejection_counts for summary in done),
         "scene_rejections": _add(summary.scene_rejections for summary in done),
         "dropped_geometries": _add(summary.dropped_geometries for summary in done),
-        "dropped_from_extracts": dropped_from_extracts,
+        "dropped_from_extracts": {name: dict(it.counts) for name, it in dropped_from_extracts.items()},
+        **_dropped_elements(dropped_from_extracts),
         "cells_beyond_extracts": cells_beyond_extracts,
         "unusable_scenes": _notes(done),
         "tile_years_without_items": [
@@ -247,6 +249,19 @@ def _scenes_per_tile(
             of_tile = tiles.setdefault(unit.tile, {})
             of_tile |= {str(year): max(count, of_tile.get(str(year), 0)) for year, count in counted.items()}
     return {"scenes_per_tile": tiles} if tiles else {}
+
+
+def _dropped_elements(dropped: Mapping[str, Dropped]) -> dict[str, dict[str, Any]]:
+    """Names what was left out by extract and reason; nothing where no record names any, as in older datasets."""
+    named = {
+        name: {
+            reason: {"first": list(first), "beyond": it.counts.get(reason, 0) - len(first)}
+            for reason, first in it.named.items()
+        }
+        for name, it in dropped.items()
+        if it.named
+    }
+    return {"dropped_elements": named} if named else {}
 
 
 def _notes(done: Iterable[UnitSummary]) -> list[dict[str, str]]:

@@ -87,7 +87,7 @@ def label_cell(
         The label; dropped is what could not be had of the features and what could not be drawn.
     """
     image = rasterize(found.features, chip, ontology, none_labels, sea_known=sea_known)
-    dropped = Counter(found.dropped) + Counter(image.dropped)
+    dropped = Counter(found.dropped.counts) + Counter(image.dropped)
     return CellLabel.pack(cell_id, image.pixels, dropped, coastal=image.coastal)
 
 

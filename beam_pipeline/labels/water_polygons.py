@@ -89,7 +89,7 @@ def sea_of_cells(
             for row, geometry in enumerate(shapely.to_wkb(geometries))
         ]
         found = index.clip(read)
-        if found.dropped:
+        if found.dropped.counts:
             raise _refused(path, "a polygon crosses itself too often to be repaired")
         for cell_id, piece in found.features:
             pieces.setdefault(cell_id, []).append(piece.geometry)

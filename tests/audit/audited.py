@@ -30,12 +30,14 @@ from beam_pipeline.dataset.summary import ShardContent, summarise
 from beam_pipeline.dataset.units import make_units, parse_units, units_text
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.shards import frame, read_shard
 from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
 FILES = BeamFiles()
+DROPPED = Dropped({"incomplete_relation": 3}, {"incomplete_relation": ("relation/5", "relation/8")})
 YEARS = (2019, 2020)
 FIRST, SECOND = (f"opensentinelmap-training.tfrecord-0000{index}-of-00002" for index in range(2))
 TESTING = "opensentinelmap-testing.tfrecord-00000-of-00001"
@@ -111,7 +113,7 @@ def make_dataset(folder: Path, cells: Sequence[Cell] = CELLS) -> None:
         (FINGERPRINT_FILE, fingerprint.to_json()),
     ):
         whole.write_text(name, content)
-    record_extract(whole, "somewhere/a.osm.pbf", {"incomplete_relation": 3})
+    record_extract(whole, "somewhere/a.osm.pbf", DROPPED)
     for unit in units:
         keys = [(cell, year) for cell in unit.cells for year in YEARS]
         examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]
@@ -141,7 +143,7 @@ def describe(folder: Path) -> None:
         units=units,
         ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
         summaries=summaries,
-        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        dropped_from_extracts={"a.osm.pbf": DROPPED},
         cells_beyond_extracts=0,
     )
     for name, text in sidecar_texts(units, summaries, fingerprint.years).items():

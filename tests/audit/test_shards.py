@@ -440,6 +440,12 @@ MUTATIONS = {
         dataset(lambda content: content["dropped_from_extracts"]["a.osm.pbf"].update(open_ring=9)),
         {"dataset"},
     ),
+    "dataset.json: another element was dropped": (
+        dataset(
+            lambda content: content["dropped_elements"]["a.osm.pbf"]["incomplete_relation"].update(first=[])
+        ),
+        {"dataset"},
+    ),
     "dataset.json: cells beyond": (
         dataset(lambda content: content.update(cells_beyond_extracts=4)),
         {"dataset"},

@@ -83,7 +83,7 @@ def measure(path, way):
     features, dropped = 0, collections.Counter()
     for found in parts:
         features += len(found.features)
-        dropped.update(found.dropped)
+        dropped.update(found.dropped.counts)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     cells = 0 if way == "read" else len(chips)

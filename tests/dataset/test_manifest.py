@@ -17,6 +17,7 @@ from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.records.shards import shard_name, summary_path
 from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
@@ -46,6 +47,7 @@ UNITS = [
 LETTER = DeadLetter(TRAINING[1], None, None, "read_chips", "throttled", "503")
 CELL_LETTER = DeadLetter(TESTING, 5, 2020, "find_scenes", "throttled", "429")
 NOTE = SceneNote("item", "not_found", "404")
+DROPPED = Dropped({"incomplete_relation": 3}, {"incomplete_relation": ("relation/5", "relation/8")})
 ASSEMBLED = {
     TRAINING[0]: make_assembled(
         UNITS[0],
@@ -74,13 +76,13 @@ SUMMARIES = [
 ]
 
 
-def describe(summaries=SUMMARIES, units=UNITS):
+def describe(summaries=SUMMARIES, units=UNITS, dropped=DROPPED):
     return dataset_json(
         fingerprint=make_fingerprint(years=(2019, 2020)),
         units=units,
         ontology=ONTOLOGY,
         summaries=summaries,
-        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        dropped_from_extracts={"a.osm.pbf": dropped},
         cells_beyond_extracts=0,
     )
 
@@ -118,6 +120,12 @@ def test_counts():
         "stages": {"find_scenes": 1, "read_chips": 1},
     }
     assert dataset["dropped_from_extracts"] == {"a.osm.pbf": {"incomplete_relation": 3}}
+    assert dataset["dropped_elements"] == {
+        "a.osm.pbf": {"incomplete_relation": {"first": ["relation/5", "relation/8"], "beyond": 1}}
+    }
+    of_an_older_record = describe(dropped=Dropped({"incomplete_relation": 3}))
+    assert of_an_older_record["dropped_from_extracts"] == dataset["dropped_from_extracts"]
+    assert "dropped_elements" not in of_an_older_record
     assert dataset["failed_units"] == [TRAINING[1]]
     assert dataset["missing_units"] == [TRAINING[2]]
     assert dataset["complete"] is False

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.feature import Dropped, Feature, Found, deduplicate
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
@@ -347,14 +347,14 @@ def test_precedence_in_land_use():
 
 def test_the_label_of_a_cell_says_all_that_was_dropped():
     features = [feature(box(0, 0, 9, 9), landuse="forest"), feature(b"", 2, landuse="forest")]
-    found = Found(features, {"tangled": 2, "unreadable": 1})
+    found = Found(features, Dropped({"tangled": 2, "unreadable": 1}))
     label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True, sea_known=False)
     assert (label.cell_id, label.failure) == (7, None)
     assert label.dropped == {"tangled": 2, "unreadable": 2}
     image = draw(*features, none_labels=True)
     assert image.dropped == {"unreadable": 1}
     np.testing.assert_array_equal(label.unpack(), image.pixels)
-    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False, sea_known=False)
+    bare = label_cell(7, CHIP, Found(features), ONTOLOGY, none_labels=False, sea_known=False)
     np.testing.assert_array_equal(bare.unpack(), draw(*features).pixels)
 
 
@@ -508,7 +508,7 @@ def test_a_chip_is_coastal_where_a_coastline_passes_it(course, coastal):
         draw(feature(line(*course), highway="residential"), feature(b"", natural="coastline")).coastal
         is False
     )
-    label = label_cell(7, CHIP, Found([shore], {}), ONTOLOGY, none_labels=True, sea_known=True)
+    label = label_cell(7, CHIP, Found([shore]), ONTOLOGY, none_labels=True, sea_known=True)
     assert label.coastal is coastal
     assert (label.unpack() == UNLABELED).all()  # the line itself is not drawn
 

@@ -164,7 +164,7 @@ def test_tangles_are_left_out_and_counted_whatever_the_cells_and_their_company()
     for chips, cells in (({7: CHIP}, [7]), ({7: CHIP, 9: far}, [7]), ({9: far}, []), ({}, [])):
         for company in ([area, line, good, broken, doodle], [doodle, line, broken, area, good]):
             found = CellIndex(chips, 50.0).clip(company)
-            assert found.dropped == {"tangled": 2}
+            assert found.dropped.counts == {"tangled": 2}
             assert sorted((cell, one.osm_id) for cell, one in found.features) == [
                 (c, i) for c in cells for i in (3, 4, 5)
             ]
@@ -186,7 +186,7 @@ def test_what_is_tangled_only_in_metres_is_counted_by_the_drawing():
     polygon = shapely.Polygon(ring)
     assert polygon.is_valid
     found = CellIndex({7: CHIP}, 50.0).clip([as_feature(1, polygon, landuse="forest")])
-    assert not found.dropped
+    assert not found.dropped.counts
     ((_, part),) = found.features
     image = rasterize([part], CHIP, ONTOLOGY, none_labels=False, sea_known=False)
     assert image.dropped == {"tangled": 1}

@@ -23,7 +23,7 @@ _FEW = 3
 """A tile-year has a gap where it has this many times fewer scenes than the median: where orbits overlap, tiles are seen
 twice as often as elsewhere, and near the poles oftener."""
 
-_OTHER_FILE = {"truncated_extract", "unsorted_extract"}
+_OTHER_FILE = {"doubled_extract", "truncated_extract", "unsorted_extract"}
 """Reasons of dead letters that only an extract of another size or name mends."""
 
 _DAMAGED_FILE = "corrupt_extract"

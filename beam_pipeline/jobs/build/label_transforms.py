@@ -1,6 +1,5 @@
 """The Beam side of labels: units -> their cells' label images, from extracts or Overpass, and from the kept sea."""
 
-import collections
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import header_copy, local_copy
 from beam_pipeline.labels.chip_boxes import Bounds, cells_meeting
 from beam_pipeline.labels.extract import check_extract, features_of_cells
-from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.feature import Dropped, DroppedTally, Feature, Found, deduplicate
 from beam_pipeline.labels.feature_pack import pack_features, unpack_features
 from beam_pipeline.labels.label_image import CellLabel
 from beam_pipeline.labels.overpass import features_of_chip
@@ -33,8 +32,8 @@ _log = logging.getLogger(__name__)
 CellOfUnit = tuple[int, tuple[str, ChipWindow]]
 """(cell id, (unit name, chip))."""
 
-PackedFeatures = tuple[int, tuple[bytes, dict[str, int]]]
-"""(cell id, (features, packed; what was dropped of those of the cell, by reason))."""
+PackedFeatures = tuple[int, tuple[bytes, Dropped]]
+"""(cell id, (features, packed; what was left out of those of the cell alone))."""
 
 
 @dataclasses.dataclass(eq=False)  # not frozen: Beam keeps notes of its own on a transform
@@ -93,10 +92,10 @@ def _pack_by_cell(features: Iterable[tuple[int, Feature]]) -> Iterator[PackedFea
     for cell_id, feature in features:
         by_cell.setdefault(cell_id, []).append(feature)
     for cell_id, of_cell in by_cell.items():
-        yield cell_id, (pack_features(of_cell), {})
+        yield cell_id, (pack_features(of_cell), Dropped())
 
 
-def _unpacked(packs: Iterable[tuple[bytes, Mapping[str, int]]]) -> Found[Feature]:
+def _unpacked(packs: Iterable[tuple[bytes, Dropped]]) -> Found[Feature]:
     """Returns a cell's features, each once, whatever the number of extracts that hold it."""
     found = Found.all_of(Found(list(unpack_features(pack)), dropped) for pack, dropped in packs)
     return Found(deduplicate(found.features), found.dropped)
@@ -115,12 +114,12 @@ class _ReadExtract(Stage):
         if not chips and recorded_extract(self.folder, path) is not None:
             return
         features = Metrics.counter(self.stage, "features")
-        dropped: collections.Counter[str] = collections.Counter()
+        tally = DroppedTally()
         try:
             with self.timing.measured(), local_copy(path) as local:
                 for found in features_of_cells(local, chips, self.settings.ontology):
                     features.inc(len(found.features))
-                    dropped.update(found.dropped)
+                    tally.update(found.dropped)
                     yield from _pack_by_cell(found.features)
         except Exception as error:
             failure = describe(error)
@@ -129,11 +128,11 @@ class _ReadExtract(Stage):
             for cell_id in cells_meeting(chips, _bounds_of(path)):
                 yield pvalue.TaggedOutput(FAILED, (cell_id, failure))
         else:
-            self._record(path, dropped)
-        for reason, count in dropped.items():
+            self._record(path, tally.dropped())
+        for reason, count in tally.dropped().counts.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
 
-    def _record(self, path: str, dropped: Mapping[str, int]) -> None:
+    def _record(self, path: str, dropped: Dropped) -> None:
         try:
             record_extract(self.folder, path, dropped)
         except Fault as fault:
@@ -172,7 +171,7 @@ class _AskOverpass(Stage):
                 self.failures.inc()
                 yield pvalue.TaggedOutput(FAILED, (cell_id, describe(error)))
             else:
-                yield cell_id, (pack_features(found.features), dict(found.dropped))
+                yield cell_id, (pack_features(found.features), found.dropped)
             self.count_retried()
 
 
@@ -191,7 +190,7 @@ class _ReadSea(Stage):
                 yield pvalue.TaggedOutput(FAILED, (cell_id, failure))
             return
         for cell_id, area in sea:
-            yield cell_id, (pack_features([Feature("sea", 0, SEA_TAGS, area)]), {})
+            yield cell_id, (pack_features([Feature("sea", 0, SEA_TAGS, area)]), Dropped())
 
 
 class _Rasterize(Stage):
