@@ -4,6 +4,7 @@ Each is made again by the function that wrote it. What they are made from is rea
 fingerprint, the ontology, what was left out of the extracts.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from beam_pipeline.dataset.folder import (
     EXTRACTS_FOLDER,
     LAUNCH_FILE,
     ONTOLOGY_FILE,
+    WATER_FILE,
     DatasetFolder,
     description_json,
     plan_json,
@@ -92,6 +94,7 @@ def check_sidecars(
         _compare(folder, name, text, findings)
     beyond = _cells_beyond_extracts(folder, units, findings)
     dropped = _dropped(folder, fingerprint, findings)
+    _check_sea(folder, fingerprint, findings)
     dataset = _read_json(folder, DATASET_FILE, "dataset", description_json, findings)
     if dataset is not None and ontology is not None:
         described = dataset_json(
@@ -104,6 +107,17 @@ def check_sidecars(
         )
         _compare_dataset(dataset, described, findings)
     _check_leftovers(folder, findings)
+
+
+def _check_sea(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> None:
+    if fingerprint.water_polygons is None:
+        return
+    content = read_file(folder, WATER_FILE, findings, "sidecar")
+    if content is None:
+        return
+    findings.checked["sidecars"] += 1
+    if hashlib.sha256(content).hexdigest() != fingerprint.water_polygons.sha256:
+        findings.differ("sidecar", WATER_FILE, "is not the sea of the fingerprint")
 
 
 def _compare(folder: DatasetFolder, name: str, expected: str, findings: Findings) -> None:

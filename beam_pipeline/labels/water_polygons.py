@@ -142,6 +142,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Iterator[Any], Any]]
     """Yields the batches of a file's one layer, and what brings their coordinates to degrees, or None."""
     from beam_pipeline.runtime.vector_drivers import drivers_left, pyogrio
 
+    if check_name(path) == ".parquet" and "Parquet" not in pyogrio.list_drivers():
+        raise _refused(path, "the GDAL that pyogrio brings here does not read GeoParquet")
     if left := drivers_left():
         _log.warning("GDAL cannot be made to forget drivers that could follow links: %s", ", ".join(left[:3]))
     with _linked(path) as source, warnings.catch_warnings(record=True) as said:

@@ -25,6 +25,7 @@ from beam_pipeline.runtime.traffic import Traffic
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import (
     NO_MEMORY,
+    NO_PAST,
     PARSE_ERROR,
     RATE_LIMITED,
     TIMED_OUT,
@@ -221,6 +222,35 @@ def test_failed_answers_are_faults_and_never_cached(server, tmp_path, answer, ki
         name: value for name, value in vars(osmnx.settings).items() if not name.startswith("__")
     } == before
     assert socket.getaddrinfo is getaddrinfo
+
+
+def test_the_map_as_of_a_date_is_asked_for_and_kept_apart(server, tmp_path):
+    def ask(date):
+        return features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, date=date)
+
+    # A server says as of when its answer is; what is asked for is a matter of the query alone.
+    answer = {"version": 0.6, "osm3s": {"timestamp_osm_base": "2019-07-01T00:00:00Z"}, "elements": []}
+    server.refusals.append((200, {}, json.dumps(answer)))
+    assert ask("2019-07-01T00:00:00Z") == Found([])
+    now, earlier = ask(""), ask("2018-01-01T00:00:00Z")
+    assert len(now.features) > 10
+    assert now == earlier
+    settings = [query.partition(";")[0] for query in server.queries]
+    assert [text.count("[date:") for text in settings] == [1, 0, 1]
+    assert '[date:"2019-07-01T00:00:00Z"]' in settings[0]
+    assert '[date:"2018-01-01T00:00:00Z"]' in settings[2]
+    # Each is kept under what was asked.
+    assert ask("2019-07-01T00:00:00Z") == Found([])
+    assert ask("") == now
+    assert len(server.queries) == 3
+
+
+@pytest.mark.parametrize("remark", NO_PAST)
+def test_there_is_no_use_in_asking_a_server_again_that_keeps_no_past(server, tmp_path, remark):
+    server.refusals.append((200, {}, json.dumps({"version": 0.6, "elements": [], "remark": remark})))
+    with pytest.raises(PermanentFault, match="overpass_remark"):
+        features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, date="2019-07-01T00:00:00Z")
+    assert len(server.queries) == 1
 
 
 def test_a_busy_server_is_asked_again(server, tmp_path):

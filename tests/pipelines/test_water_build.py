@@ -106,8 +106,11 @@ def test_the_sea_is_drawn_kept_and_gone_on_with(
     assert main(given) == 0
     assert (Built(output, 0).shards, cuts) == (shards, [])
 
-    # Where it is damaged it is cut anew.
+    # Where it is damaged `verify` says so, and it is cut anew.
     kept.write_bytes(before[:-20])
+    capsys.readouterr()
+    assert verify([str(output)]) == 1
+    assert "plan/water_polygons.jsonl: is not the sea of the fingerprint" in capsys.readouterr().out
     assert main(given) == 0
     assert (kept.read_bytes(), cuts) == (before, [1])
 

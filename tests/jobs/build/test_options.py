@@ -8,6 +8,7 @@ from beam_pipeline.jobs.build.options import (
     build_parser,
     build_settings,
     parse_build_flags,
+    parse_osm_date,
     parse_scl_classes,
     parse_years,
 )
@@ -42,6 +43,58 @@ def test_next_year_is_no_year() -> None:
     assert parse_years(str(this_year)) == (this_year,)
     with pytest.raises(InvalidInputError):
         parse_years(str(this_year + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("2019-07-01", "2019-07-01T00:00:00Z"),
+        ("2020-02-29T23:59:59Z", "2020-02-29T23:59:59Z"),
+        ("2012-09-12", "2012-09-12T00:00:00Z"),
+    ],
+)
+def test_a_date_of_the_map_is_a_time_in_utc(text: str, asked: str) -> None:
+    flags = ["--output", "out", "--osm", "overpass", "--osm_date", text]
+    assert build_settings(*parse_build_flags(flags)).osm_date == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("", "2019", "2019-7-1", "01.07.2019", "2019-02-30")
+        ),
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("2019-07-01T00:00:00", "2019-07-01T00:00:00+02:00")
+        ),
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("2019-07-01 ", '2019-07-01"];out;', "٢٠١٩-07-01")
+        ),
+        ("2012-09-11", "must lie between 2012-09-12"),
+        ("9999-12-31", "must lie between 2012-09-12"),
+    ],
+)
+def test_what_is_no_date_of_the_map_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"--osm_date {said}"):
+        build_settings(*parse_build_flags(["--output", "out", "--osm", "overpass", f"--osm_date={text}"]))
+
+
+def test_tomorrow_has_no_map() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    assert parse_osm_date(f"{now - day:%Y-%m-%d}", overpass=True) < parse_osm_date(
+        f"{now:%Y-%m-%d}", overpass=True
+    )
+    with pytest.raises(InvalidInputError, match="and now"):
+        parse_osm_date(f"{now + day:%Y-%m-%d}", overpass=True)
+
+
+def test_an_extract_has_a_date_of_its_own() -> None:
+    with pytest.raises(InvalidInputError, match=r"osmium time-filter .* 2019-07-01T00:00:00Z$"):
+        build_settings(*parse_build_flags([*NEEDED, "--osm_date", "2019-07-01"]))
 
 
 def test_scl_classes() -> None:
