@@ -166,7 +166,7 @@ def test_the_sea_and_the_date_are_there_where_they_were_given() -> None:
         dated, "units", "", [], WaterPolygons(name="sea.gpkg", bytes=8, sha256="aa")
     )
     with pytest.raises(
-        InvalidInputError, match=r"water_polygons.bytes: 7 there, 8 now.*'ef' there, 'aa' now"
+        InvalidInputError, match=r"(?s)water_polygons.bytes: 7 there, 8 now.*'ef' there, 'aa' now"
     ):
         check_same_dataset(given, larger, "out")
     with pytest.raises(InvalidInputError, match=r"osm_date: None there, '2019-07-01T00:00:00Z' now"):

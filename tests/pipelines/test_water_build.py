@@ -12,6 +12,7 @@ import shapely
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs.build import water
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.labels.osm_file import OsmFile, square
@@ -168,6 +169,20 @@ def test_overpass_of_a_date_gets_the_same_sea(
     capsys.readouterr()
     assert main([*given, "2019-07-02"]) == 2
     assert "osm_date: '2019-07-01T00:00:00Z' there, '2019-07-02T00:00:00Z' now" in capsys.readouterr().err
+
+
+def test_a_sea_that_no_label_draws_is_refused(
+    world: SampleWorld, coast: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = coast
+    ontology = json.loads(DEFAULT_ONTOLOGY.read_text())
+    for channel in ontology["channels"]:
+        for label in channel["labels"].values():
+            label.pop("water_polygons", None)
+    (tmp_path / "mine.json").write_text(json.dumps(ontology))
+    more = ["--water_polygons", str(folder / "sea.gpkg"), "--ontology", str(tmp_path / "mine.json")]
+    assert main(arguments(world, folder, tmp_path / "set", *more)) == 2
+    assert '"water_polygons": ["sea"]' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.water_file import describe_water, kept_water, water_text
 from beam_pipeline.jobs.build.inputs import naming
 from beam_pipeline.jobs.storage import is_local, local_copy
-from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.labels.water_polygons import BESIDE_SHAPEFILE, check_name, sea_of_cells
+from beam_pipeline.labels.ontology import SEA_KEY, Ontology
+from beam_pipeline.labels.water_polygons import BESIDE_SHAPEFILE, SEA_TAGS, check_name, sea_of_cells
 from beam_pipeline.runtime.extras import require_package
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 
 _ADVICE = "Check path and access"
@@ -46,6 +47,11 @@ def find_sea(
     if not path:
         return None, ""
     require_package("pyogrio", "--water_polygons", "sea")
+    if not settings.ontology.layers_of("area", SEA_TAGS):
+        raise InvalidInputError(
+            "--water_polygons would not show: no label of --ontology draws it. Give that of water "
+            f'"{SEA_KEY}": ["sea"], as osm_categories.json has it. Received: {path}'
+        )
     name, size = path.rpartition("/")[2], _size(path, folder)
     with naming("--output", "used", folder.path, "Give a folder that can be read"):
         text = kept_water(folder, name, size, cells_sha256(units_text), settings.ontology.sha256)
