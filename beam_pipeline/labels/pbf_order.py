@@ -100,7 +100,9 @@ def _ids(block: bytes) -> Iterator[tuple[str, Ids]]:
 
 def _dense_ids(message: bytes) -> Ids:
     """Returns the ids of dense nodes, which lie in it as differences."""
-    array = next((value for field, value in fields(message) if field == _ID and isinstance(value, bytes)), b"")
+    array = next(
+        (value for field, value in fields(message) if field == _ID and isinstance(value, bytes)), b""
+    )
     steps = varints(array)
     # As protobuf's zigzag has it: the last bit is the sign.
     return np.cumsum((steps >> np.uint64(1)).astype(np.int64) ^ -(steps & np.uint64(1)).astype(np.int64))
@@ -111,7 +113,9 @@ def _id(message: bytes, *, signed: bool) -> int:
     if message[:1] == _ID_TAG:
         number, _ = varint(message, 1)
     else:
-        number = next((value for field, value in fields(message) if field == _ID and isinstance(value, int)), 0)
+        number = next(
+            (value for field, value in fields(message) if field == _ID and isinstance(value, int)), 0
+        )
     if signed:
         return number >> 1 ^ -(number & 1)
     return number - (1 << 64) if number >> 63 else number
