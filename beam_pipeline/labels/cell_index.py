@@ -67,7 +67,7 @@ class CellIndex:
         geometries[near] = mend(geometries[near])
         rows, cells = self._touched(geometries[near])
         rows = near[rows]
-        parts = clip_to_boxes(geometries[rows], self._rough[cells], self._kept[cells], self._epsgs[cells])
+        parts = clip_to_boxes(geometries, rows, self._rough[cells], self._kept[cells], self._epsgs[cells])
         clipped = [
             (int(self._cell_ids[cell]), dataclasses.replace(features[row], geometry=part))
             for row, cell, part in zip(rows.tolist(), cells.tolist(), parts, strict=True)

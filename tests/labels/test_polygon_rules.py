@@ -23,14 +23,18 @@ OTHER_THAN_OSMNX = {("highway", "pedestrian"): True, ("leisure", "track"): False
 
 def test_the_rules_are_those_of_osmnx_but_for_those_that_are_said() -> None:
     rules = osmnx.features._POLYGON_FEATURES
-    values = {"yes", "anything", "pedestrian", "track"}.union(*(rule.get("values", set()) for rule in rules.values()))
+    values = {"yes", "anything", "pedestrian", "track"}.union(
+        *(rule.get("values", set()) for rule in rules.values())
+    )
     differing = set()
     for key in {*rules, "barrier", "bridge", "name", "surface", "water"}:
         assert not makes_area(key, "no")
         for value in values - {"no"}:
             rule = rules.get(key, {})
             listed = value in rule.get("values", set())
-            theirs = {"all": True, "passlist": listed, "blocklist": not listed}.get(rule.get("polygon"), False)
+            theirs = {"all": True, "passlist": listed, "blocklist": not listed}.get(
+                rule.get("polygon"), False
+            )
             if makes_area(key, value) != theirs:
                 differing.add((key, value))
                 assert makes_area(key, value) == OTHER_THAN_OSMNX[key, value]
@@ -106,6 +110,8 @@ def test_a_closed_way_is_drawn_by_the_key_that_is_drawn(
     middle = shapely.Point(CHIP.left + 960, CHIP.bottom + 960)
     assert middle.distance(shapely.box(*CHIP.bounds)) == 0
     row = pixels[96]
-    (east,) = {int(np.flatnonzero((row[:, channel] != 255))[-1]) for channel in range(3) if ring[channel] != 255}
+    (east,) = {
+        int(np.flatnonzero((row[:, channel] != 255))[-1]) for channel in range(3) if ring[channel] != 255
+    }
     assert tuple(row[east]) == ring
     assert 105 < east < 120  # 0.0018 degrees are 13 to 14 pixels
