@@ -26,7 +26,8 @@ from beam_pipeline.dataset.folder import (
 )
 from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.outcomes import DeadLetter
-from beam_pipeline.dataset.summary import ShardContent, summarise
+from beam_pipeline.dataset.summary import ShardContent, summarise, summary_json
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import make_units, parse_units, units_text
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
@@ -135,16 +136,16 @@ def describe(folder: Path) -> None:
     whole = DatasetFolder(FILES, str(folder))
     units = parse_units(whole.read_bytes(UNITS_FILE))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
-    summaries = list(read_summaries(whole, units))
+    totals = Totals.of(read_summaries(whole, units))
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
         ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
-        summaries=summaries,
+        totals=totals,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
         cells_beyond_extracts=0,
     )
-    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
+    for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         whole.write_text(name, text)
     whole.delete_leftovers()
     whole.write_text(DATASET_FILE, description_json(described))
@@ -178,4 +179,5 @@ def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
     """Changes a file's content and not its layout."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text((description_json if path.name == DATASET_FILE else plan_json)(content))
+    layouts = {DATASET_FILE: description_json, "summaries": summary_json}
+    path.write_text(layouts.get(path.name, layouts.get(path.parent.name, plan_json))(content))

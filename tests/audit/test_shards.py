@@ -486,9 +486,11 @@ MUTATIONS = {
         fingerprint(lambda content: content["filters"].update(max_bad_fraction=0.1)),
         {"filter", "other_fingerprint"},
     ),
-    "another schema": (
-        fingerprint(lambda content: content.update(schema_version="0.9.0")),
-        {"plan", "other_fingerprint"},
+    "a version that is none": (
+        lambda folder: edit_json(
+            folder / FINGERPRINT_FILE, lambda content: content.update(schema_version="one")
+        ),
+        {"plan"},
     ),
     "another grid": (fingerprint(lambda content: content.update(grid="x")), {"plan", "other_fingerprint"}),
     "labels without none": (
