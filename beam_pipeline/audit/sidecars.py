@@ -128,16 +128,18 @@ def _known(dataset: dict[str, Any], described: Mapping[str, Any], findings: Find
 
     def known(given: Any, ours: Any, path: str) -> Any:
         if isinstance(given, dict) and isinstance(ours, Mapping):
-            left.extend(f"{path}{key}" for key in sorted({*given} - {*ours}))
-            return {key: known(given[key], ours[key], f"{path}{key}.") for key in given if key in ours}
+            left.extend(f"{path}.{key}" for key in sorted({*given} - {*ours}))
+            return {key: known(given[key], ours[key], f"{path}.{key}") for key in given if key in ours}
         if isinstance(given, list) and isinstance(ours, Sequence) and len(given) == len(ours):
-            return [known(*pair, f"{path}{index}.") for index, pair in enumerate(zip(given, ours, strict=True))]
+            pairs = enumerate(zip(given, ours, strict=True))
+            return [known(*pair, f"{path}[{index}]") for index, pair in pairs]
         return given
 
     same = {**known(dataset, described, ""), "software": dataset.get("software")}
     if left:
         more = f" and {len(left) - MOST_SHOWN} more" if len(left) > MOST_SHOWN else ""
-        findings.leave_unchecked(DATASET_FILE, ", ".join(left[:MOST_SHOWN]) + more)
+        names = [path.removeprefix(".") for path in left[:MOST_SHOWN]]
+        findings.leave_unchecked(DATASET_FILE, ", ".join(names) + more)
     return same
 
 
