@@ -41,6 +41,7 @@ SEA_TAGS = ((SEA_KEY, "sea"),)
 _POLYGONS_READ = 512  # at once; split ones of the planet take 16 kB each
 _DEGREES, _MERCATOR = "EPSG:4326", "EPSG:3857"
 _AREAS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+_MOST_SAID = 300  # characters of GDAL's
 _MOST_LON, _MOST_LAT = 360.0, 90.0
 
 _log = logging.getLogger(__name__)
@@ -170,8 +171,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Iterator[Any], Any]]
 
 def _said(by: Warning | Exception | str, source: str, path: str | os.PathLike[str]) -> str:
     """Returns what GDAL says on one line, with the name that a person gave, and without its advice."""
-    text = shown(str(by).replace(source, os.fspath(path)))
-    return text.partition("; It might help")[0].rstrip(".")
+    text = str(by).replace(source, os.fspath(path)).partition("; It might help")[0]
+    # Of some damage GDAL's own text is mostly blanks.
+    return shown(" ".join(text.split()), _MOST_SAID).rstrip(".")
 
 
 def _to_degrees(path: str | os.PathLike[str], given: str | None) -> Any:

@@ -252,7 +252,10 @@ def test_files_that_go_with_a_remote_one_are_copied_beside_it(monkeypatch):
             **{"sea.shp": b".shp", "sea.shx": b".shx", "sea.prj": b".prj"},
         }
     assert not folder.exists()
-    with pytest.raises(PermanentFault, match=r"sea\.shy"), local_copy("objects://bucket/a.b/sea.shp", [".shy"]):
+    with (
+        pytest.raises(PermanentFault, match=r"sea\.shy"),
+        local_copy("objects://bucket/a.b/sea.shp", [".shy"]),
+    ):
         pass
 
 

@@ -196,6 +196,11 @@ def damaged(kind: str, shapefile: Path, folder: Path) -> Path:
             path = write_sea(folder / "none.gpkg", [])
         case "lines":
             path = write_sea(folder / "lines.gpkg", [PIECES[0].exterior], geometry_type="LineString")
+        case "one far down":
+            many = [PIECES[0]] * 600
+            path = write_sea(folder / "many.gpkg", [*many, None])
+        case "no geometry in a .fgb":
+            path = write_sea(folder / "null.fgb", [PIECES[0], None], layer_options={"SPATIAL_INDEX": "NO"})
         case "a hole in the list":
             path = write_sea(folder / "null.gpkg", [PIECES[0], None])
         case "UTM":
@@ -248,6 +253,8 @@ def rezipped(path: Path, times: int) -> Path:
         ("cut .fgb", "reading feature"),
         ("no polygon", "it holds no polygon"),
         ("lines", "feature 1 is a LineString and no polygon"),
+        ("one far down", "feature 601 is nothing and no polygon"),
+        ("no geometry in a .fgb", "cannot be used: "),
         ("a hole in the list", "feature 2 is nothing and no polygon"),
         (
             "UTM",
@@ -273,3 +280,4 @@ def test_what_is_no_sea_is_refused_with_a_way_out(
     assert message.endswith(f"Received: {path}")
     assert "/tmp/tmp" not in message.removesuffix(str(path))
     assert "\n" not in message
+    assert len(message) < 500 + len(str(path))

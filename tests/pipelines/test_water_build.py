@@ -13,7 +13,9 @@ import shapely
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs.build import water
+from beam_pipeline.labels.dilation import dilate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.records.schema import NONE
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.labels.osm_file import OsmFile, square
@@ -84,7 +86,11 @@ def test_the_sea_is_drawn_kept_and_gone_on_with(
     assert "AT A COAST" not in said
     assert "NOTHING IS MAPPED" not in said
     check_sea(built, sea)
-    assert sum(WOODED in example.label[..., 0] for example in built.examples()) == 1
+    (island,) = (example.label for example in built.examples() if WOODED in example.label[..., 0])
+    # Where the sea is known, land at the coast is known to be no water.
+    shore = dilate(island[..., 1] == WATER, 50) & (island[..., 1] != WATER)
+    assert shore.sum() > 300
+    assert (island[..., 1][shore] == NONE).all()
     kept = output / "plan" / "water_polygons.jsonl"
     assert built.dataset["fingerprint"]["water_polygons"] == {
         "name": "sea.gpkg",
@@ -134,6 +140,9 @@ def test_without_the_sea_the_table_says_what_is_missing(
     built = Built(tmp_path / "set", main(arguments(world, folder, tmp_path / "set")))
     assert built.code == 0
     assert not any(WATER in example.label for example in built.examples())
+    # The sea may be anywhere but where something is mapped that rules it out.
+    (island,) = (example.label for example in built.examples() if WOODED in example.label[..., 0])
+    assert not ((island[..., 1] == NONE) & (island[..., 0] != WOODED)).any()
     assert (
         "CELLS IN WHICH NOTHING IS MAPPED: 1. Do the extracts hold them, or is it sea, which --water_polygons says?"
         in capsys.readouterr().out
