@@ -66,7 +66,8 @@ def _union(drawn: Mapping[int, Mask], values: Iterable[int], size: int, margin: 
     if not masks:
         return np.zeros((size, size), dtype=bool)
     side = min(size + 2 * margin, len(masks[0]))
-    return np.logical_or.reduce([crop(mask, side) for mask in masks])
+    union: Mask = np.logical_or.reduce([crop(mask, side) for mask in masks])
+    return union
 
 
 def _on_top(

@@ -4,7 +4,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from beam_pipeline.labels.ontology_json import ANY, Kind
+from beam_pipeline.labels.ontology_json import Kind
+from beam_pipeline.labels.ontology_text import ANY
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _NUMBERS = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)

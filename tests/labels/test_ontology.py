@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 import pickle
 import re
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.labels.condition_json import TagTestJson
 from beam_pipeline.labels.extract import drawn_keys
 from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.labels.ontology import COASTLINE, DEFAULT_ONTOLOGY, SEA_KEY, Ontology, shipped_ontology
-from beam_pipeline.labels.ontology_json import KINDS
+from beam_pipeline.labels.ontology_json import KINDS, OntologyJson, parse_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")
@@ -213,6 +215,45 @@ def test_the_ontologies_that_come_with_the_package_differ_in_their_none_table(on
     assert dataclasses.replace(strict, none_rules=published.none_rules) == published
     assert len({published.sha256, strict.sha256}) == 2
     assert strict.reach_m == 30
+
+
+LAND, WATER_AND_ROADS = 0, 1
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "tags", "before", "after"),
+    [
+        ((LAND, "other_natural"), "area", {"landuse": "grass"}, {}, {"other_natural": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "village_green"}, {}, {"recreation": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "cemetery"}, {}, {"recreation": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "winter_sports"}, {}, {"recreation": 0}),
+        ((LAND, "mountain_rock"), "area", {"natural": "glacier"}, {}, {"mountain_rock": 0}),
+        ((WATER_AND_ROADS, "road"), "line", {"highway": "path"}, {"road": 0}, {}),
+        ((WATER_AND_ROADS, "road"), "line", {"highway": "track"}, {"road": 0}, {}),
+        ((WATER_AND_ROADS, "water"), "line", {"waterway": "ditch"}, {"water": 0}, {}),
+    ],
+)
+def test_a_decision_is_taken_the_other_way_in_one_line(
+    place: tuple[int, str], kind: str, tags: dict[str, str], before: dict[str, float], after: dict[str, float]
+) -> None:
+    document = json.loads(TEXT)
+    label = document["channels"][place[0]]["labels"][place[1]]
+    ((key, value),) = tags.items()
+    if before:
+        next(rule for rule in label[key] if rule["values"] == ["*"])["except"].append(value)
+    else:
+        label.setdefault(key, []).append(value)
+    assert names(Ontology.load(TEXT), kind, **tags) == before
+    assert names(Ontology.load(json.dumps(document)), kind, **tags) == after
+
+
+def test_intermittent_water_is_left_out_by_a_condition_more() -> None:
+    document = json.loads(TEXT)
+    document["conditions"]["hidden"].append({"intermittent": ["yes"]})
+    ontology = Ontology.load(json.dumps(document))
+    for kind, tags in (("area", {"natural": "water"}), ("line", {"waterway": "stream"})):
+        assert names(ontology, kind, **tags) == {"water": 0}
+        assert names(ontology, kind, **tags, intermittent="yes") == {}
 
 
 def test_what_drawing_makes_use_of_is_kept(ontology: Ontology) -> None:
@@ -480,30 +521,77 @@ def test_the_none_table_may_be_absent() -> None:
     assert Ontology.load(json.dumps(document)).none_rules == ()
 
 
-def rows(ontology: Ontology) -> set[tuple[str, ...]]:
+def words_of_condition(condition: dict[str, TagTestJson] | str) -> str:
+    """A condition as the page writes it: by its name where it has one."""
+    if isinstance(condition, str):
+        return condition
+    words = []
+    for key, test in condition.items():
+        if test.below is not None:
+            words.append(f"`{key}` below {test.below:g}")
+        elif test.excluded:
+            words.append(f"`{key}` any but {', '.join(f'`{value}`' for value in test.excluded)}")
+        else:
+            words.append(" or ".join(f"`{key}={value}`" for value in test.values))
+    return " with ".join(words)
+
+
+def rows(document: OntologyJson) -> set[tuple[str, ...]]:
     """What each tag of the ontology does, as the page's table has it."""
     found = set()
-    for label in ontology.labels:
-        for rule in label.rules:
-            refused = [f"{rule.key}={value}" for value in rule.excluded]
-            refused += [f"{key}={value}" for key, values in rule.unless for value in values]
-            how = [f"{rule.layer.dilation_m:g} m"] if rule.layer.dilation_m else []
-            how += ["all touched"] if rule.layer.all_touched else []
+    for name, label in [pair for channel in document.channels for pair in channel.labels.items()]:
+        for key, rule in [(key, rule) for key, rules in label.rules.items() for rule in rules]:
+            refused = [f"`{key}={value}`" for value in rule.excluded]
+            refused += [words_of_condition(condition) for condition in rule.unless]
+            how = [f"{rule.dilation_m:g} m"] if rule.dilation_m else []
+            how += ["all touched"] if rule.all_touched else []
+            how += [] if rule.settles else ["settles nothing"]
+            kinds = ", ".join(kind for kind in KINDS if kind in rule.geometry)
             for value in rule.values:
-                tag = f"`{rule.key}={value}`"
-                found.add((label.name, tag, ", ".join(rule.kinds), ", ".join(how), ", ".join(refused)))
+                found.add((name, f"`{key}={value}`", kinds, ", ".join(how), ", ".join(refused)))
     return found
 
 
-def test_the_page_says_what_the_file_says(ontology: Ontology) -> None:
-    lines = [
-        line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\| [a-z_]+ \| `", line)
-    ]
-    cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+def table(*header: str) -> list[tuple[str, ...]]:
+    """The rows of the page's table of this header."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    first = lines.index(f"| {' | '.join(header)} |") + 2
+    body = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in body]
+
+
+def test_the_page_says_what_the_file_says() -> None:
+    cells = table("category", "tag", "takes", "drawn", "not if", "why")
     assert all(len(cell) == 6 and cell[5] for cell in cells), "every tag has its reason"
     assert len(cells) == len({cell[:5] for cell in cells})
-    assert {(*cell[:4], cell[4].replace("`", "")) for cell in cells} == rows(ontology)
+    assert {cell[:5] for cell in cells} == rows(parse_ontology(TEXT))
     assert set(KINDS) == {"area", "line", "point"}
+
+
+def test_the_page_says_the_conditions() -> None:
+    document = parse_ontology(TEXT)
+    expected = {
+        **document.conditions,
+        "(any tag) is not drawn": document.unless,
+        "(any tag) settles nothing": document.settles_unless,
+    }
+    cells = table("name", "holds where one of these does")
+    assert dict(cells) == {
+        name: "; ".join(map(words_of_condition, conditions)) for name, conditions in expected.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["published", "strict"])
+def test_the_page_says_the_none_tables(name: str) -> None:
+    expected = []
+    for channel, rules in parse_ontology(shipped_ontology(name)).none.items():
+        for rule in rules:
+            labels = "anything drawn" if rule.where == ["*"] else ", ".join(rule.where)
+            where = f"within {rule.distance_m:g} m of {labels}" if rule.distance_m else f"on {labels}"
+            only = [f"{share:.0%} of these pixels are {label}" for label, share in rule.if_mapped.items()]
+            expected.append((name, f"`{channel}`", where, ", ".join(only)))
+    cells = table("table", "channel", "`none`", "only if at least")
+    assert [cell for cell in cells if cell[0] == name] == expected
 
 
 def test_the_page_says_the_values_and_precedences(ontology: Ontology) -> None:
