@@ -1,8 +1,8 @@
 """Tells whether a closed way is an area or a line that ends where it begins, or both.
 
-OpenStreetMap has no type for areas: a closed way is one by its tags. The rules are those of Overpass Turbo and OSMnx, but
-for two values for which the map of openstreetmap.org and the editors have another: a closed `highway=pedestrian` is a
-square, and a closed `leisure=track` is the lap, not what lies within it. And `no` makes nothing an area.
+OpenStreetMap has no type for areas: a closed way is one by its tags. The rules are those of Overpass Turbo and OSMnx,
+but where the map of openstreetmap.org and the editors agree on another: a closed `highway=pedestrian` is a square, a
+closed `leisure=track` is the lap and not what lies within it, and `no` makes nothing an area.
 """
 
 from collections.abc import Collection, Mapping
