@@ -32,6 +32,7 @@ from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology_1_0 import load_1_0
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -57,7 +58,8 @@ def read_ontology(folder: DatasetFolder, fingerprint: Fingerprint, findings: Fin
         return None
     try:
         plain = parse_json(_OBJECT, content)
-        ontology = Ontology.load(content.decode())
+        load = load_1_0 if fingerprint.schema_version.startswith("1.0.") else Ontology.load
+        ontology = load(content.decode())
     except (MalformedError, InvalidInputError) as error:
         findings.differ("ontology", ONTOLOGY_FILE, f"is no ontology: {error}")
         return None

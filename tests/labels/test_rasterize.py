@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.dilation import dilate
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Dropped, Feature, Found, deduplicate
-from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
+from beam_pipeline.labels.label_image import SIZE, UNLABELED
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
-from beam_pipeline.labels.rasterize import dilate, label_cell, rasterize
+from beam_pipeline.labels.rasterize import label_cell, rasterize
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text(encoding="utf-8"))
@@ -452,45 +453,6 @@ def test_nothing_mapped_is_unknown_everywhere(none_labels):
     assert image.pixels.shape == (SIZE, SIZE, 3)
     assert image.pixels.dtype == np.uint8
     assert (image.pixels == UNLABELED).all()
-
-
-def test_the_none_table():
-    features = [
-        feature(box(0, 0, 10, 10), 1, landuse="forest"),
-        feature(box(20, 0, 10, 10), 2, landuse="residential"),
-        feature(box(40, 0, 10, 10), 3, natural="water"),
-        feature(line((60, 5.5), (70, 5.5)), 4, highway="residential"),
-    ]
-    elsewhere = feature(box(100, 100, 2, 2), 5, building="yes")
-    forest, town, water, road, void = (5, 5), (5, 25), (5, 45), (5, 65), (150, 150)
-    n, u = NONE, UNLABELED
-
-    pixels = draw(*features, none_labels=True).pixels
-    assert pixels[forest].tolist() == [VALUE["wooded"], n, n]
-    assert pixels[town].tolist() == [VALUE["residential"], n, u]  # nobody has mapped buildings here
-    assert pixels[water].tolist() == [n, VALUE["water"], n]
-    assert pixels[road].tolist() == [u, VALUE["road"], n]
-    assert pixels[void].tolist() == [u, u, u]
-
-    pixels = draw(*features, elsewhere, none_labels=True).pixels
-    assert pixels[town].tolist() == [VALUE["residential"], n, n]
-    assert pixels[101, 101].tolist() == [u, n, VALUE["building"]]
-    assert pixels[void].tolist() == [u, u, u]
-
-    outside = feature(box(-2, 100, 1, 1), 5, building="yes")
-    assert draw(*features, outside, none_labels=True).pixels[town].tolist() == [VALUE["residential"], n, u]
-
-    pixels = draw(*features, elsewhere, none_labels=False).pixels
-    assert not (pixels == NONE).any()
-
-
-@pytest.mark.parametrize("name", ["residential", "industrial", "commercial", "airport", "military"])
-def test_built_up_land_settles_buildings_only_where_some_are_mapped(name):
-    tag = {"airport": {"aeroway": "aerodrome"}}.get(name, {"landuse": name})
-    land = feature(box(0, 0, 50, 50), 1, **tag)
-    building = feature(box(100, 100, 1, 1), 2, building="yes")
-    assert draw(land, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, UNLABELED]
-    assert draw(land, building, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, NONE]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from beam_pipeline.jobs.runners import (
     parse_flags,
 )
 from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
@@ -149,7 +149,14 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="keep Overpass answers here (default: a cache)",
     )
-    group.add_argument("--ontology", type=path_name, metavar="JSON", help="another osm_categories.json")
+    group.add_argument(
+        "--ontology",
+        type=path_name,
+        default=PUBLISHED,
+        metavar=f"{'|'.join(SHIPPED)}|JSON",
+        help="what is drawn as what, and where nothing is known to be: as in the published dataset, with a stricter "
+        f"table of the latter, or another osm_categories.json ({PUBLISHED})",
+    )
     group.add_argument("--no_none_labels", action="store_true", help="never write 254; unknown stays 255")
 
 
@@ -299,9 +306,9 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _ontology_text(path: str | None) -> str:
-    if path is None:
-        return DEFAULT_ONTOLOGY.read_text("utf-8")
+def _ontology_text(path: str) -> str:
+    if path in SHIPPED:
+        return shipped_ontology(path)
     text = read_given_text(path, "--ontology")
     try:
         Ontology.load(text)

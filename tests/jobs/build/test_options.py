@@ -1,4 +1,5 @@
 import datetime
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
@@ -13,6 +14,7 @@ from beam_pipeline.jobs.build.options import (
 )
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.options import selection_parser
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 
@@ -228,6 +230,19 @@ def test_every_seed_that_is_taken_can_be_drawn_with() -> None:
     for seed in (-(2**63), 2**63 - 1):
         settings = build_settings(*parse_build_flags([*NEEDED, f"--seed={seed}"]))
         assert 0 <= keyed_hash(settings.seed, "split", "32TMS") < 2**64
+
+
+def test_an_ontology_is_named_or_given(tmp_path: Path) -> None:
+    def ontology(*flags: str) -> Ontology:
+        return build_settings(*parse_build_flags([*NEEDED, *flags])).ontology
+
+    published = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+    strict = Ontology.load(shipped_ontology("strict"))
+    assert ontology() == ontology("--ontology", "published") == published
+    assert ontology("--ontology", "strict") == strict != published
+    own = tmp_path / "strict"
+    own.write_text(DEFAULT_ONTOLOGY.read_text())
+    assert ontology("--ontology", str(own)) == published
 
 
 def test_settings_are_frozen_flags() -> None:
