@@ -1,8 +1,8 @@
 """Cuts geometries to boxes, a large one to many boxes in little time.
 
-A cut takes time by the size of what is cut, and a lake of a hundred thousand nodes may lie in thousands of boxes. So it is
-cut to ever smaller tiles first, and to each box from the smallest tile that holds it. The tiles are those of a fixed
-grid: what comes of a geometry in a box is the same to the last bit, whatever the other boxes.
+A cut takes time by the size of what is cut, and a lake of a hundred thousand nodes may lie in thousands of boxes. So it
+is cut to ever smaller tiles first, and to each box from the smallest tile that holds it. The tiles are those of a
+fixed grid: what comes of a geometry in a box is the same to the last bit, whatever the other boxes.
 """
 
 import numpy as np

@@ -98,8 +98,8 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         )
     if header.has_multiple_object_versions:
         raise InvalidInputError(
-            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
-            "osmium time-filter"
+            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: osmium "
+            f"time-filter {path} 2020-07-01T00:00:00Z -o MOMENT.osm.pbf"
         )
     box = header.box()
     bounds = (

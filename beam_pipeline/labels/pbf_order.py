@@ -1,8 +1,7 @@
 """Tells whether the objects of an `.osm.pbf` file are in order and each is in it once.
 
-libosmium's filters pass on what they are given: of a node in two versions, both are drawn, or the older one alone. So the
-ids are looked at before. libosmium's order is nodes, ways, relations; in each, ids up to 0 downwards, then those from
-1 upwards.
+libosmium passes on what it is given: of a node in two versions, the older one would be drawn. So the ids are looked at
+before. Its order is nodes, ways, relations; in each, ids up to 0 downwards, then those from 1 upwards.
 
 Source of the format: https://wiki.openstreetmap.org/wiki/PBF_Format
 """

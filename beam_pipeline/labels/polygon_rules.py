@@ -1,13 +1,14 @@
 """Tells whether a closed way is an area or a line that ends where it begins, or both.
 
-OpenStreetMap has no type for areas: a closed way is one by its tags. The rules are those of Overpass Turbo and OSMnx, but
-for two values for which the map of openstreetmap.org and the editors have another: a closed `highway=pedestrian` is a
-square, and a closed `leisure=track` is the lap, not what lies within it. And `no` makes nothing an area.
+OpenStreetMap has no type for areas: a closed way is one by its tags. The rules are those of Overpass Turbo and OSMnx,
+but for three: a closed `highway=pedestrian` is a square, a closed `leisure=track` is the lap and not what lies within
+it, and `no` makes nothing an area.
 """
 
 from collections.abc import Collection, Mapping
 
 Tags = dict[str, str]
+"""Key -> value."""
 
 _ALL: frozenset[str] = frozenset()
 
@@ -48,7 +49,7 @@ Source: https://wiki.openstreetmap.org/wiki/Overpass_turbo/Polygon_Features ("al
 
 _ONLY: Mapping[str, frozenset[str]] = {
     "barrier": frozenset({"city_wall", "ditch", "hedge", "retaining_wall", "spikes"}),
-    # Source of pedestrian: https://wiki.openstreetmap.org/wiki/Tag:highway%3Dpedestrian
+    # Source of pedestrian: https://github.com/osmose-qa/osmose-backend/pull/1865
     "highway": frozenset({"elevator", "escape", "pedestrian", "rest_area", "services"}),
     "power": frozenset({"generator", "plant", "substation", "transformer"}),
     "railway": frozenset({"platform", "roundhouse", "station", "turntable"}),
@@ -74,6 +75,8 @@ def makes_area(key: str, value: str) -> bool:
 
 def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple[Tags, Tags]:
     """Returns the tags by which a closed way is an area, and those by which it is a line.
+
+    Source: https://wiki.openstreetmap.org/wiki/Key:area
 
     `area=yes` and `area=no` go before all. Else each key that is drawn is looked at by itself: a ditch that is also
     `historic=moat` is a line, and a road around a park is a line and an area. A key that the rules do not know, as

@@ -12,6 +12,7 @@ from beam_pipeline.labels.rasterize import rasterize
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 WITHOUT_TILES = 10**9
+HALF_TURN = np.array([180, 0])
 
 
 def ring(lon: float, lat: float, radius: float, nodes: int, seed: int = 0) -> np.ndarray:
@@ -91,7 +92,7 @@ def features(lon: float, lat: float) -> list[Feature]:
         (wedge(lon - 0.08, lat - 0.05), (("landuse", "forest"),)),
         (coast(lon + 0.03, lat + 0.01), (("highway", "trunk"),)),
     ]
-    wrapped = [shapely.transform(shape, lambda at: (at + [180, 0]) % 360 - [180, 0]) for shape, _ in shapes]
+    wrapped = [shapely.transform(shape, lambda at: (at + HALF_TURN) % 360 - HALF_TURN) for shape, _ in shapes]
     return [
         Feature("way", i, tags, shapely.to_wkb(shape))
         for i, (shape, (_, tags)) in enumerate(zip(wrapped, shapes, strict=True))

@@ -111,7 +111,7 @@ def test_a_closed_way_is_drawn_by_the_key_that_is_drawn(
     assert middle.distance(shapely.box(*CHIP.bounds)) == 0
     row = pixels[96]
     (east,) = {
-        int(np.flatnonzero((row[:, channel] != 255))[-1]) for channel in range(3) if ring[channel] != 255
+        int(np.flatnonzero(row[:, channel] != 255)[-1]) for channel in range(3) if ring[channel] != 255
     }
     assert tuple(row[east]) == ring
     assert 105 < east < 120  # 0.0018 degrees are 13 to 14 pixels

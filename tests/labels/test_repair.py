@@ -88,6 +88,27 @@ def test_what_is_broken_is_repaired_as_shapely_does(ring):
     assert shapely.to_wkb(made[0]) == shapely.to_wkb(shapely.make_valid(polygon))
 
 
+def test_each_edge_counts_once_however_often_it_is_run_over():
+    corners = [(0, 0), (4, 0), (4, 4), (0, 4)]
+    turned = [corners[0], *corners[:0:-1]]
+    # Around a square of 1 x 1 a second time, within: by even-odd it is a hole, by winding it would be filled.
+    coil = [(0, 0), (4, 0), (4, 4), (0, 4), (0, 1), (3, 1), (3, 3), (1, 3), (1, 0)]
+    for rings, area in (
+        ([corners + corners], 16),
+        ([corners + turned], 16),
+        ([corners * 3], 16),
+        ([[*corners, (0, 0), (4, 0), (4, 4)]], 16),  # twice around a half
+        ([corners, corners], 16),  # two parts in one place
+        ([corners, [(2, 0), (6, 0), (6, 4), (2, 4)]], 24),  # two parts with edges in common
+        ([corners, [(2, 2), (6, 2), (6, 6), (2, 6)]], 16 + 16 - 2 * 4),  # two parts that cross: even-odd
+        ([coil], 16 - 4 - 1),
+    ):
+        broken = shapely.MultiPolygon([shapely.Polygon(ring) for ring in rings])
+        assert not broken.is_valid
+        made, _ = make_valid(np.array([broken]))
+        assert made[0].area == area
+
+
 TANGLED = {
     "scribble": scribble(500),
     "scribble of 2,000": scribble(2000),

@@ -334,7 +334,7 @@ def parse_osm_date(text: str, *, overpass: bool) -> str:
     if not overpass:
         raise InvalidInputError(
             "--osm_date goes with --osm overpass: an extract is of the date that it was made at. For another date make "
-            f"one of a history extract: osmium time-filter -o MAP.osm.pbf HISTORY.osh.pbf {parsed}"
+            f"one of a history extract: osmium time-filter HISTORY.osh.pbf {parsed} -o MAP.osm.pbf"
         )
     return parsed
 

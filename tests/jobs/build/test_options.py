@@ -95,7 +95,7 @@ def test_tomorrow_has_no_map() -> None:
 
 
 def test_an_extract_has_a_date_of_its_own() -> None:
-    with pytest.raises(InvalidInputError, match=r"osmium time-filter .* 2019-07-01T00:00:00Z$"):
+    with pytest.raises(InvalidInputError, match=r"osmium time-filter \S+ 2019-07-01T00:00:00Z -o \S+$"):
         build_settings(*parse_build_flags([*NEEDED, "--osm_date", "2019-07-01"]))
 
 
