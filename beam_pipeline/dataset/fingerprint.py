@@ -23,6 +23,7 @@ from beam_pipeline.runtime.parsing import parse_json
 Number = int | float
 """A number as it was given: 20 stays 20 and 20.0 stays 20.0, because the bytes of the fingerprint count."""
 
+
 def _checked_version(text: str) -> str:
     Version.parse(text)
     return text

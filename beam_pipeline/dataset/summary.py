@@ -11,7 +11,13 @@ import numpy.typing as npt
 import pydantic
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.dataset.cell_content import CellContent, ImageRecord, LabelCount, count_labels, image_record
+from beam_pipeline.dataset.cell_content import (
+    CellContent,
+    ImageRecord,
+    LabelCount,
+    count_labels,
+    image_record,
+)
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.outcomes import STORED, AssembledUnit, CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image

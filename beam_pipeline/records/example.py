@@ -51,9 +51,7 @@ class CellYear:
         """Equal when every field and every pixel is."""
         if not isinstance(other, CellYear):
             return NotImplemented
-        mine, theirs = (
-            (it.cell, it.year, it.images, it.bounds_exact) for it in (self, other)
-        )
+        mine, theirs = ((it.cell, it.year, it.images, it.bounds_exact) for it in (self, other))
         return mine == theirs and np.array_equal(self.label, other.label)
 
     __hash__ = None  # type: ignore[assignment]

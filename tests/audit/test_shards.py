@@ -489,7 +489,9 @@ MUTATIONS = {
     **{
         f"dataset.json: other {name}": (dataset(edit), {"dataset"})
         for name, edit in {
-            "labelled cells": lambda content: content["labelled_cells"]["cells_by_split"]["training"].reverse(),
+            "labelled cells": lambda content: content["labelled_cells"]["cells_by_split"][
+                "training"
+            ].reverse(),
             "edges": lambda content: content["labelled_cells"]["edges_percent"].pop(),
             "months": lambda content: content["images_by_month"]["training"].update({"02": 1}),
             "cells of a category": lambda content: content["labels"][0]["cells_by_split"]["training"].update(

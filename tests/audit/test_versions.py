@@ -65,7 +65,9 @@ def later_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_folder_of_the_first_version_is_whole(first_version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_the_first_version_is_whole(
+    first_version: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     findings = verified(first_version)
     assert (dict(findings.kinds), findings.unchecked) == ({}, {})
     assert findings.checked["records"] == len(audited.WRITTEN)
@@ -93,7 +95,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         {"summary"},
     ),
     "other pixels": (
-        lambda folder: edit_json(summary(folder), lambda content: content["label_pixels"][0].update({"0": 1})),
+        lambda folder: edit_json(
+            summary(folder), lambda content: content["label_pixels"][0].update({"0": 1})
+        ),
         {"summary", "dataset"},
     ),
     "a description of a later version": (

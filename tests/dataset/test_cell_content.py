@@ -62,7 +62,9 @@ def test_contents_are_what_decoded_examples_hold() -> None:
             for example in of_cell
             for image in example.images
         )
-        held = {(channel, v) for channel in range(3) for v in np.unique(pixels[:, channel]).tolist() if v < 254}
+        held = {
+            (channel, v) for channel in range(3) for v in np.unique(pixels[:, channel]).tolist() if v < 254
+        }
         assert content.categories == held
         assert content.labelled_pixels == int((pixels < 254).any(axis=1).sum())
         for channel in range(3):
@@ -101,7 +103,10 @@ CONTENT = {"cell_id": 1, "labels": [[0, 254, 255, PIXELS - 1], [1, 13, 14, 1]], 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"labels": [[0, 254, 255, PIXELS - 1]]}, r"labels: Value error, the pixels of a label image are 36864"),
+        (
+            {"labels": [[0, 254, 255, PIXELS - 1]]},
+            r"labels: Value error, the pixels of a label image are 36864",
+        ),
         ({"labels": [[0, 254, 256, PIXELS]]}, r"labels\[0\]\[2\]: Input should be less than or equal to 255"),
         ({"labels": [[0, 254, 255]]}, r"labels\[0\]\[3\]: Field required"),
         ({"labels": [[0, 254, 255, 0], [0, 0, 0, PIXELS]]}, r"labels\[0\]\[3\]: Input should be greater"),
@@ -116,6 +121,8 @@ CONTENT = {"cell_id": 1, "labels": [[0, 254, 255, PIXELS - 1], [1, 13, 14, 1]], 
 def test_what_is_no_content_is_named(changes: dict, said: str) -> None:
     content = json.loads(summarise(make_assembled(UNIT)).to_json())
     sound = UnitSummary.from_json(json.dumps({**content, "contents": [CONTENT]}))
-    assert sound.contents == (CellContent(1, ((0, 254, 255, PIXELS - 1), (1, 13, 14, 1)), ((2019, 2, 9216),)),)
+    assert sound.contents == (
+        CellContent(1, ((0, 254, 255, PIXELS - 1), (1, 13, 14, 1)), ((2019, 2, 9216),)),
+    )
     with pytest.raises(MalformedError, match=rf"^contents\[0\]\.{said}"):
         UnitSummary.from_json(json.dumps({**content, "contents": [{**CONTENT, **changes}]}))

@@ -147,7 +147,10 @@ def test_an_old_folder_is_not_gone_on_with(old: Path, capsys: pytest.CaptureFixt
     before = contents(old)
     assert build_dataset(command(old)) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert f"holds a dataset of version 1.0.0 of the data format, and this program writes {SCHEMA_VERSION}" in said
+    assert (
+        f"holds a dataset of version 1.0.0 of the data format, and this program writes {SCHEMA_VERSION}"
+        in said
+    )
     assert "Choose another --output" in said
     assert contents(old) == before
 

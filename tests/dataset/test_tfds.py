@@ -37,7 +37,9 @@ def dataset(tmp_path_factory):
         commit(output, shard_name("validation", 0, 1), "validation", []),
         commit(output, shard_name("testing", 0, 1), "testing", testing),
     ]
-    BeamFiles().write_text(f"{output}/dataset_info.json", dataset_info_json(reversed(summaries), [2020], SCHEMA_VERSION))
+    BeamFiles().write_text(
+        f"{output}/dataset_info.json", dataset_info_json(reversed(summaries), [2020], SCHEMA_VERSION)
+    )
     BeamFiles().write_text(f"{output}/features.json", features_json())
     return output, {"training": training, "testing": testing}
 
