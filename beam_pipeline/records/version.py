@@ -72,5 +72,6 @@ def require_readable(version: str, path: str) -> None:
     if not readable:
         raise InvalidInputError(
             f"{path}: schema_version must be {CURRENT.major}.x.x, which is what this program, of {SCHEMA_VERSION}, "
-            f"reads. Received: {one_line(repr(version), _MOST_CHARS)}. Build the dataset with this version, or use the version that built it."
+            f"reads. Received: {one_line(repr(version), _MOST_CHARS)}. Build the dataset with this version, or use the "
+            "version that built it."
         )

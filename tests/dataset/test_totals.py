@@ -42,7 +42,8 @@ def test_cells_are_counted_as_their_examples_say() -> None:
             values = [[*of.values(), 254, 255] for of in CATEGORIES]
             # Few values a cell, so that some hold no category and some nothing else.
             few = [rng.choice(np.array(of, np.uint8), 2) for of in values]
-            label = np.stack([rng.choice(of, (192, 192)) for of in few], axis=-1)
+            patches = np.stack([rng.choice(of, (12, 12)) for of in few], axis=-1)
+            label = patches.repeat(16, axis=0).repeat(16, axis=1)
             for year in (2019, 2020):
                 dates = [f"{year}-{rng.integers(1, 13):02d}-05T10:00:00Z" for _ in IMAGES[: year - 2018]]
                 images = [

@@ -9,7 +9,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 
 def test_versions_are_in_the_order_of_their_numbers() -> None:
     texts = ["0.9.0", "1.0.0", "1.0.10", "1.1.0", "1.2.0", "1.10.0", "2.0.0", "10.0.0"]
-    assert sorted(texts[::-1], key=Version.parse) == texts
+    assert sorted(sorted(texts), key=Version.parse) == texts != sorted(texts)
     assert [str(Version.parse(text)) for text in texts] == texts
     assert (Version.parse("1"), Version.parse("1.2")) == (Version(1, 0, 0), Version(1, 2, 0))
 
