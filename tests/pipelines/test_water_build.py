@@ -143,9 +143,11 @@ def test_without_the_sea_the_table_says_what_is_missing(
     # The sea may be anywhere but where something is mapped that rules it out.
     (island,) = (example.label for example in built.examples() if WOODED in example.label[..., 0])
     assert not ((island[..., 1] == NONE) & (island[..., 0] != WOODED)).any()
+    said = capsys.readouterr().out
+    assert "CELLS AT A COAST WITH THE SEA UNLABELLED: 1. --water_polygons says where it is" in said
     assert (
         "CELLS IN WHICH NOTHING IS MAPPED: 1. Do the extracts hold them, or is it sea, which --water_polygons says?"
-        in capsys.readouterr().out
+        in said
     )
     assert "water_polygons" not in built.dataset["fingerprint"]
 
