@@ -179,7 +179,7 @@ def test_an_ontology_is_loaded_or_refused(document: object) -> None:
         return
     assert isinstance(ontology, Ontology)
     assert ontology.sha256
-    assert ontology.max_dilation_m >= 0
+    assert ontology.reach_m >= 0
     for kind in KINDS:
         ontology.layers_of(kind, [("natural", "wood;scrub"), ("\0", "")])
     description_json({label.name: label.value for label in ontology.labels}).encode()

@@ -332,7 +332,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
 
     # A park that crosses itself thousands of times, which would take minutes to repair: dropped.
     scribble = np.random.default_rng(0).uniform(10, 180, (500, 2))
-    added.way(place.degrees(np.vstack([scribble, scribble[:1]])), {"leisure": "park"})
+    tangle = added.way(place.degrees(np.vstack([scribble, scribble[:1]])), {"leisure": "park"})
 
     # Fifty thousand buildings of 2 x 4 m in the west of one cell.
     dense = 112_452_854
@@ -374,6 +374,11 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     assert after.dataset["dropped_from_extracts"] == {
         "map.osm.pbf": {"incomplete_way": 1, "incomplete_relation": 1, "broken_relation": 1, "tangled": 1}
     }
+    named = after.dataset["dropped_elements"]["map.osm.pbf"]
+    assert {reason: (len(it["first"]), it["beyond"]) for reason, it in named.items()} == dict.fromkeys(
+        after.dataset["dropped_from_extracts"]["map.osm.pbf"], (1, 0)
+    )
+    assert named["tangled"]["first"] == [f"way/{tangle}"]
     assert after.dataset["dropped_geometries"] == {}
     sound = {cell_id for cell_id in few if cell_id not in lost}
     assert rejected(after) == {key: reason for key, reason in rejected(built).items() if key[0] in sound}
