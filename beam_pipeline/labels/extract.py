@@ -223,7 +223,7 @@ class _Reading:
     def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
         self.tally = DroppedTally()
         self._file = osmium.io.File(str(path), "pbf")
-        self._drawn_keys = drawn_keys(ontology)
+        self._drawn_keys = frozenset(drawn_keys(ontology))
         self._keys = (ontology.keys | {COASTLINE[0]}) - {SEA_KEY}
         self._point_keys = drawn_keys(ontology, ("point",))
         self._wkb = osmium.geom.WKBFactory()
@@ -279,22 +279,26 @@ class _Reading:
             yield Feature("node", node.id, tags, shapely.to_wkb(shapely.Point(node.lon, node.lat)))
 
     def _way(self, way: Any) -> Iterator[Feature]:
-        area: Mapping[str, str] = {}
-        line: Mapping[str, str] = dict(way.tags)
-        if len(way.nodes) and way.is_closed():
-            area, line = tags_of_closed_way(line, self._drawn_keys)
-        of_kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (("area", area), ("line", line))
-        kept = [(kind, its) for kind, tags in of_kinds if self._keeps(kind, its := self._looked_at(tags))]
-        wkb = self._line(way) if kept else b""
-        for kind, its_tags in kept if wkb else ():
-            geometry = _POLYGON_HEADER + wkb[len(_LINE_HEADER) :] if kind == "area" else wkb
-            yield Feature("way", way.id, its_tags, geometry)
+        tags = dict(way.tags)
+        nodes = way.nodes
+        kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (("line", tags),)
+        if len(nodes) and nodes.is_closed():
+            area, line = tags_of_closed_way(tags, self._drawn_keys)
+            kinds = (("area", area), ("line", line))
+        wkb = None
+        for kind, of_kind in kinds:
+            looked_at = self._looked_at(of_kind)
+            if looked_at and self._keeps(kind, looked_at):
+                wkb = self._line(way, nodes) if wkb is None else wkb
+                if wkb:
+                    geometry = _POLYGON_HEADER + wkb[len(_LINE_HEADER) :] if kind == "area" else wkb
+                    yield Feature("way", way.id, looked_at, geometry)
 
-    def _line(self, way: Any) -> bytes:
+    def _line(self, way: Any, nodes: Any) -> bytes:
         """Returns a way as WKB; none where it has no line, which is noted."""
         try:
             # libosmium passes over locations at the beginning that are missing.
-            if not len(way.nodes) or way.nodes[0].location.valid():
+            if not len(nodes) or nodes[0].location.valid():
                 return bytes.fromhex(self._wkb.create_linestring(way))
             self.tally.add("incomplete_way", "way", way.id)
         except osmium.InvalidLocationError:

@@ -18,6 +18,7 @@ _NODE, _DENSE, _WAY, _RELATION = 1, 2, 3, 4  # fields of a group
 _TYPES = {_NODE: "node", _DENSE: "node", _WAY: "way", _RELATION: "relation"}
 _RANKS = {"node": 0, "way": 1, "relation": 2}
 _GROUP, _ID = 2, 1  # fields of a block, and of an object or of dense nodes
+_BEFORE_ALL = -(1 << 63)  # of no id that libosmium sorts
 _ID_TAG = bytes((_ID << 3,))  # begins an object as all programs write it
 
 Ids = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ class ObjectOrder:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._last = ("node", -(1 << 63))  # type and place of the object before
+        self._last = ("node", _BEFORE_ALL)  # type and place of the object before
 
     def check(self, block: bytes) -> None:
         """Looks at the next block, unpacked.
@@ -45,10 +46,10 @@ class ObjectOrder:
             if not len(ids):
                 continue
             last_type, last_place = self._last
-            places = _places(ids)
             if _RANKS[osm_type] < _RANKS[last_type]:
                 raise self._unsorted(f"{osm_type} {ids[0]} comes after a {last_type}")
-            before = np.concatenate([[last_place if osm_type == last_type else places[0] - 1], places[:-1]])
+            places = _places(ids)
+            before = np.concatenate([[last_place if osm_type == last_type else _BEFORE_ALL], places[:-1]])
             wrong = np.flatnonzero(places <= before)
             if len(wrong):
                 osm_id = int(ids[wrong[0]])
@@ -115,6 +116,7 @@ def _id(message: bytes, *, signed: bool) -> int:
         number = next(
             (value for field, value in fields(message) if field == _ID and isinstance(value, int)), 0
         )
+    number &= (1 << 64) - 1  # as libosmium cuts it
     if signed:
         return number >> 1 ^ -(number & 1)
     return number - (1 << 64) if number >> 63 else number

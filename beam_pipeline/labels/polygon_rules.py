@@ -87,26 +87,30 @@ def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple
         drawn: The keys that the ontology draws.
 
     Returns:
-        Tags of the area and tags of the line. Keys that are not drawn are in both, a key that is drawn in one of
-        them; of several values, as `pedestrian;service`, each in its own.
+        Tags of the area and tags of the line; none where no drawn key makes one. Keys that are not drawn are in both,
+        a key that is drawn in one of them; of several values, as `pedestrian;service`, each in its own.
     """
     stated = tags.get("area")
     if stated is not None:
         return ({}, dict(tags)) if stated == "no" else (dict(tags), {})
-    area, line, others = {}, {}, {}
+    area: Tags = {}
+    line: Tags = {}
+    unruled, others = {}, {}
     for key, value in tags.items():
         if key not in drawn:
-            area[key] = line[key] = value
-        elif key not in _NEVER and key not in _ONLY:
             others[key] = value
+        elif key not in _NEVER and key not in _ONLY:
+            unruled[key] = value
+        elif ";" not in value:
+            (area if makes_area(key, value) else line)[key] = value
         else:
             parts = value.split(";")
             for of_kind, wanted in ((area, True), (line, False)):
                 if chosen := [part for part in parts if makes_area(key, part.strip()) is wanted]:
                     of_kind[key] = ";".join(chosen)
-    if others:
-        is_line = any(key in drawn and value != "no" for key, value in line.items()) or not any(
+    if unruled:
+        is_line = set(line.values()) - {"no"} or not any(
             makes_area(key, part.strip()) for key, value in tags.items() for part in value.split(";")
         )
-        (line if is_line else area).update(others)
-    return area, line
+        (line if is_line else area).update(unruled)
+    return ({**others, **area} if area else {}), ({**others, **line} if line else {})
