@@ -76,9 +76,9 @@ SUMMARIES = [
 ]
 
 
-def describe(summaries=SUMMARIES, units=UNITS, **fingerprint):
+def describe(summaries=SUMMARIES, units=UNITS):
     return dataset_json(
-        fingerprint=make_fingerprint(years=(2019, 2020), **fingerprint),
+        fingerprint=make_fingerprint(years=(2019, 2020)),
         units=units,
         ontology=ONTOLOGY,
         totals=Totals.of(summaries),
