@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from beam_pipeline.dataset.outcomes import STORED
 from beam_pipeline.imagery.image import Image
-from beam_pipeline.labels.label_image import CHANNELS, NONE, SIZE, UNLABELED
+from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
 from beam_pipeline.records.schema import SCL_PIXELS
 
 PIXELS = SIZE * SIZE
@@ -75,9 +75,8 @@ def count_labels(label: npt.NDArray[np.uint8]) -> tuple[LabelCount, ...]:
     Returns:
         `CellContent.labels`.
     """
-    packed = np.zeros(label.shape[:2], np.uint32)
-    for channel in range(CHANNELS):
-        packed = packed << 8 | label[..., channel]
+    land_use, water_and_roads, buildings = np.moveaxis(label, -1, 0).astype(np.uint32)
+    packed = land_use << 16 | water_and_roads << 8 | buildings
     values, counts = np.unique(packed, return_counts=True)
     return tuple(
         (value >> 16, value >> 8 & 255, value & 255, count)

@@ -111,7 +111,7 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
         wrong = _ALWAYS - set(features) if exactly is None else exactly ^ set(features)
         if wrong:
             raise ValueError(f"features missing or unknown: {sorted(wrong)}")
-        values = {
+        values: dict[str, Any] = {
             name: _from_feature(spec, features[name]) if name in features else spec.default
             for name, spec in FEATURES.items()
         }

@@ -78,9 +78,9 @@ SUMMARIES = [
 ]
 
 
-def describe(summaries=SUMMARIES, units=UNITS, dropped=DROPPED, **fingerprint):
+def describe(summaries=SUMMARIES, units=UNITS, dropped=DROPPED):
     return dataset_json(
-        fingerprint=make_fingerprint(years=(2019, 2020), **fingerprint),
+        fingerprint=make_fingerprint(years=(2019, 2020)),
         units=units,
         ontology=ONTOLOGY,
         totals=Totals.of(summaries),

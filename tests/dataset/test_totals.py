@@ -54,7 +54,9 @@ def test_cells_are_counted_as_their_examples_say() -> None:
         unit = Unit(shard_name(split, number, 9), split, "56HLH", tuple({it.cell for it in examples}))
         totals.add(summarise(make_assembled(unit, 2, examples)))
         stored[split] += [decode(encode(example)) for example in examples]
-    edges = np.array(EDGES_PERCENT)
+    histogram = totals.labelled_cells()
+    assert histogram.keys() == {"edges_percent", "cells_by_split"}
+    edges = np.array(histogram["edges_percent"])
     for split in SPLITS:
         months = collections.Counter(
             int(np.datetime64(image.date, "M").astype(object).month)
@@ -65,7 +67,7 @@ def test_cells_are_counted_as_their_examples_say() -> None:
         labels = list({example.cell.cell_id: example.label for example in stored[split]}.values())
         shares = [100 * (label < 254).any(axis=-1).mean() for label in labels]
         expected = np.histogram(shares, edges)[0].tolist()
-        assert totals.labelled_cells()["cells_by_split"][split] == expected
+        assert histogram["cells_by_split"][split] == expected
         for channel, categories in enumerate(CATEGORIES):
             assert totals.cells_holding(channel, categories)[split] == {
                 name: sum(bool((label[..., channel] == value).any()) for label in labels)
