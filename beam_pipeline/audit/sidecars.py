@@ -10,7 +10,7 @@ from typing import Any
 
 import pydantic
 
-from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.findings import MOST_SHOWN, Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
@@ -28,7 +28,7 @@ from beam_pipeline.dataset.folder import (
 )
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.manifest import dataset_json, describe_ontology
-from beam_pipeline.dataset.summary import UnitSummary
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
@@ -75,7 +75,7 @@ def check_sidecars(
     units: Sequence[Unit],
     fingerprint: Fingerprint,
     ontology: Ontology | None,
-    summaries: Sequence[UnitSummary],
+    totals: Totals,
     findings: Findings,
 ) -> None:
     """Compares everything but shards and summaries, and looks for what killed attempts left behind.
@@ -85,14 +85,15 @@ def check_sidecars(
         units: The plan.
         fingerprint: The fingerprint.
         ontology: The ontology of the plan; None where it cannot be read, which is then a difference already.
-        summaries: The summaries that can be read.
+        totals: Of the summaries that can be read.
         findings: Where differences go.
     """
-    cells = format_cells_csv(cell for unit in units for cell in unit.cells)
-    _compare(folder, CELLS_FILE, cells, findings)
-    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
-        _compare(folder, name, text, findings)
-    beyond = _cells_beyond_extracts(folder, units, findings)
+    newer = fingerprint.version.is_newer
+    texts = {CELLS_FILE: format_cells_csv(cell for unit in units for cell in unit.cells)}
+    texts |= sidecar_texts(units, totals.summaries, fingerprint)
+    for name, text in texts.items():
+        _compare(folder, name, text, newer, findings)
+    beyond = _cells_beyond_extracts(folder, units, newer, findings)
     dropped = _dropped(folder, fingerprint, findings)
     dataset = _read_json(folder, DATASET_FILE, "dataset", description_json, findings)
     if dataset is not None and ontology is not None:
@@ -100,22 +101,49 @@ def check_sidecars(
             fingerprint=fingerprint,
             units=units,
             ontology=describe_ontology(ontology),
-            summaries=summaries,
+            totals=totals,
             dropped_from_extracts=dropped,
             cells_beyond_extracts=beyond,
         )
+        if newer:
+            dataset = _known(dataset, described, findings)
         _compare_dataset(dataset, described, findings)
     _check_leftovers(folder, findings)
 
 
-def _compare(folder: DatasetFolder, name: str, expected: str, findings: Findings) -> None:
+def _compare(folder: DatasetFolder, name: str, expected: str, newer: bool, findings: Findings) -> None:
     kind = "dead_letters" if name == DEAD_LETTERS_FILE else "sidecar"
     content = read_file(folder, name, findings, kind)
     if content is None:
         return
     findings.checked["sidecars"] += 1
-    if content != expected.encode():
+    if content == expected.encode():
+        return
+    if newer:
+        findings.leave_unchecked(name, "it is not what is known here")
+    else:
         findings.differ(kind, name, "is not what plan and summaries give")
+
+
+def _known(dataset: dict[str, Any], described: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+    """Returns what our own version says too of what a later one says, and notes the rest."""
+    left: list[str] = []
+
+    def known(given: Any, ours: Any, path: str) -> Any:
+        if isinstance(given, dict) and isinstance(ours, Mapping):
+            left.extend(f"{path}.{key}" for key in sorted({*given} - {*ours}))
+            return {key: known(given[key], ours[key], f"{path}.{key}") for key in given if key in ours}
+        if isinstance(given, list) and isinstance(ours, Sequence) and len(given) == len(ours):
+            pairs = enumerate(zip(given, ours, strict=True))
+            return [known(*pair, f"{path}[{index}]") for index, pair in pairs]
+        return given
+
+    same = {**known(dataset, described, ""), "software": dataset.get("software")}
+    if left:
+        more = f" and {len(left) - MOST_SHOWN} more" if len(left) > MOST_SHOWN else ""
+        names = [path.removeprefix(".") for path in left[:MOST_SHOWN]]
+        findings.leave_unchecked(DATASET_FILE, ", ".join(names) + more)
+    return same
 
 
 def _compare_dataset(dataset: Mapping[str, Any], again: Mapping[str, Any], findings: Findings) -> None:
@@ -158,7 +186,9 @@ def _read_json(
     return plain
 
 
-def _cells_beyond_extracts(folder: DatasetFolder, units: Sequence[Unit], findings: Findings) -> int | None:
+def _cells_beyond_extracts(
+    folder: DatasetFolder, units: Sequence[Unit], newer: bool, findings: Findings
+) -> int | None:
     """Returns how many cells lie beyond the extracts, as the launcher saw."""
     content = read_file(folder, LAUNCH_FILE, findings, "plan")
     if content is None:
@@ -171,6 +201,10 @@ def _cells_beyond_extracts(folder: DatasetFolder, units: Sequence[Unit], finding
         return None
     if launch.to_json().encode() != content:
         findings.differ("plan", LAUNCH_FILE, "is not laid out as it was written")
+    if launch.model_extra and newer:
+        findings.leave_unchecked(LAUNCH_FILE, ", ".join(sorted(launch.model_extra)))
+    elif launch.model_extra:
+        findings.differ("plan", LAUNCH_FILE, f"holds what no launch writes: {', '.join(launch.model_extra)}")
     planned = sum(len(unit.cells) for unit in units)
     if launch.cells_beyond_extracts is not None and launch.cells_beyond_extracts > planned:
         findings.differ("plan", LAUNCH_FILE, "says that more cells lie beyond the extracts than are planned")

@@ -16,11 +16,18 @@ from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.version import Version
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.parsing import parse_json
 
 Number = int | float
 """A number as it was given: 20 stays 20 and 20.0 stays 20.0, because the bytes of the fingerprint count."""
+
+
+def _checked_version(text: str) -> str:
+    Version.parse(text)
+    return text
+
 
 SclClass = Annotated[int, Field(ge=0, le=255)]
 
@@ -96,7 +103,7 @@ class Fingerprint(_Stored):
             asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
     """
 
-    schema_version: str
+    schema_version: Annotated[str, pydantic.AfterValidator(_checked_version)]
     grid: str
     cells_sha256: str
     cells_per_shard: Annotated[int, Field(ge=1)]
@@ -162,6 +169,11 @@ class Fingerprint(_Stored):
         """The fingerprint as plain JSON values; what an older one does not have is left out, as its hash is of that."""
         content: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
         return content
+
+    @property
+    def version(self) -> Version:
+        """The version of the data format."""
+        return Version.parse(self.schema_version)
 
     @property
     def sha256(self) -> str:

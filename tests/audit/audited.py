@@ -23,16 +23,19 @@ from beam_pipeline.dataset.folder import (
     DatasetFolder,
     description_json,
     plan_json,
+    summary_name,
 )
 from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.outcomes import DeadLetter
-from beam_pipeline.dataset.summary import ShardContent, summarise
+from beam_pipeline.dataset.summary import ShardContent, summarise, summary_json
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import make_units, parse_units, units_text
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.records.example import CellYear, decode, encode
+from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import frame, read_shard
 from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
@@ -137,19 +140,57 @@ def describe(folder: Path) -> None:
     whole = DatasetFolder(FILES, str(folder))
     units = parse_units(whole.read_bytes(UNITS_FILE))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
-    summaries = list(read_summaries(whole, units))
+    totals = Totals.of(read_summaries(whole, units))
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
         ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
-        summaries=summaries,
+        totals=totals,
         dropped_from_extracts={"a.osm.pbf": DROPPED},
         cells_beyond_extracts=0,
     )
-    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
+    for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         whole.write_text(name, text)
     whole.delete_leftovers()
     whole.write_text(DATASET_FILE, description_json(described))
+
+
+def as_version(
+    folder: Path,
+    version: str,
+    record: Callable[[Example], object],
+    summary: Callable[[dict], object],
+    described: Callable[[dict], object] = lambda content: None,
+) -> None:
+    """Makes of a dataset what a build of another version would have written.
+
+    Args:
+        folder: The dataset.
+        version: The version, e.g. "1.0.0".
+        record: Changes an example.
+        summary: Changes the content of a summary.
+        described: Changes the content of dataset.json.
+    """
+    whole = DatasetFolder(FILES, str(folder))
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(schema_version=version))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    for unit in parse_units(whole.read_bytes(UNITS_FILE)):
+        stored = dataclasses.replace(read_summary(whole, unit.name), fingerprint=fingerprint.sha256)
+        records = [changed(payload, record) for payload in payloads(folder, unit.name)]
+        commit_unit(whole, unit.name, records, stored)
+        path = folder / summary_name(unit.name)
+        content = json.loads(path.read_text())
+        summary(content)
+        path.write_text((summary_json if "contents" in content else plan_json)(content))
+    describe(folder)
+    edit_json(folder / DATASET_FILE, described)
+
+
+def changed(payload: bytes, change: Callable[[Example], object]) -> bytes:
+    """Changes a record as a message."""
+    message = Example.FromString(payload)
+    change(message)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def payloads(folder: Path, name: str) -> list[bytes]:
@@ -180,4 +221,5 @@ def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
     """Changes a file's content and not its layout."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text((description_json if path.name == DATASET_FILE else plan_json)(content))
+    layouts = {DATASET_FILE: description_json, "summaries": summary_json}
+    path.write_text(layouts.get(path.name, layouts.get(path.parent.name, plan_json))(content))

@@ -14,6 +14,7 @@ from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.tile_forms import EARTH_SEARCH_V1_FORM
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError
 
@@ -121,6 +122,7 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
     extracts = [ExtractInfo("b.osm.pbf", 8, "2023", None), ExtractInfo("a.osm.pbf", 7, "", None)]
     fingerprint = Fingerprint.of_build(settings, "units", "https://example.org/v1", extracts)
     assert fingerprint.to_json() == text(
+        schema_version=SCHEMA_VERSION,
         catalogue_profile=CATALOGUE_PROFILE,
         cells_sha256=hashlib.sha256(b"units").hexdigest(),
         max_scene_cloud=20.0,
@@ -192,6 +194,14 @@ def test_a_difference_within_a_group_is_named_alone() -> None:
     assert stored().differences(other) == {"filters.max_bad_fraction": (0.25, 0.9)}
 
 
-def test_going_on_with_another_schema_names_both() -> None:
-    with pytest.raises(InvalidInputError, match=r"schema_version: '1.7.0' there, '1.0.0' now"):
-        check_same_dataset(stored(schema_version="1.7.0", added=1), stored(), "out")
+@pytest.mark.parametrize(("there", "now"), [("1.7.0", "1.1.0"), ("1.0.0", "1.1.0"), ("1.1.1", "1.1.0")])
+def test_going_on_with_another_version_names_both(there: str, now: str) -> None:
+    said = rf"^out holds a dataset of version {there} of the data format, and this program writes {now}: "
+    with pytest.raises(InvalidInputError, match=said):
+        check_same_dataset(stored(schema_version=there, added=1), stored(schema_version=now), "out")
+
+
+@pytest.mark.parametrize("version", ["", "x", "1.x", "1.1.0.0", "-1.0.0", "1.1.0\n", "11111.0.0", "１.0.0"])
+def test_a_version_is_three_numbers(version: str) -> None:
+    with pytest.raises(MalformedError, match="schema_version: Value error, a version is written like"):
+        stored(schema_version=version)
