@@ -60,7 +60,7 @@ def read_ontology(folder: DatasetFolder, fingerprint: Fingerprint, findings: Fin
         return None
     try:
         plain = parse_json(_OBJECT, content)
-        load = load_1_0 if fingerprint.schema_version.startswith("1.0.") else Ontology.load
+        load = load_1_0 if fingerprint.version[:2] == (1, 0) else Ontology.load
         ontology = load(content.decode())
     except (MalformedError, InvalidInputError) as error:
         findings.differ("ontology", ONTOLOGY_FILE, f"is no ontology: {error}")

@@ -34,6 +34,7 @@ from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology_1_0 import load_1_0
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import frame, read_shard
@@ -144,7 +145,7 @@ def describe(folder: Path) -> None:
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
-        ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
+        ontology={"version": 10, "sha256": fingerprint.ontology_sha256, "channels": LABELS},
         totals=totals,
         dropped_from_extracts={"a.osm.pbf": DROPPED},
         cells_beyond_extracts=0,
@@ -172,7 +173,9 @@ def as_version(
         described: Changes the content of dataset.json.
     """
     whole = DatasetFolder(FILES, str(folder))
-    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(schema_version=version))
+    load = load_1_0 if version.startswith("1.0.") else Ontology.load
+    of_version = {"schema_version": version, "ontology_sha256": load(json.dumps(ONTOLOGY)).sha256}
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(of_version))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
     for unit in parse_units(whole.read_bytes(UNITS_FILE)):
         stored = dataclasses.replace(read_summary(whole, unit.name), fingerprint=fingerprint.sha256)

@@ -116,7 +116,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         lambda folder: edit_json(
             folder / FINGERPRINT_FILE, lambda content: content.update(schema_version=SCHEMA_VERSION)
         ),
-        {"other_fingerprint", "schema", "unaccounted", "summary", "dataset", "sidecar"},
+        {"other_fingerprint", "ontology", "schema", "unaccounted", "summary", "dataset", "sidecar"},
     ),
 }
 

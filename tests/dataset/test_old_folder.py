@@ -20,7 +20,7 @@ from beam_pipeline.build_dataset import main as build_dataset
 from beam_pipeline.dataset.closing import sidecar_texts
 from beam_pipeline.dataset.commits import commit_unit, read_summaries, read_summary
 from beam_pipeline.dataset.fingerprint import Fingerprint
-from beam_pipeline.dataset.folder import UNITS_FILE, DatasetFolder, description_json, plan_json
+from beam_pipeline.dataset.folder import ONTOLOGY_FILE, UNITS_FILE, DatasetFolder, description_json, plan_json
 from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.summary import ShardContent
 from beam_pipeline.dataset.totals import Totals
@@ -29,6 +29,7 @@ from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.preview import main as preview
 from beam_pipeline.records.description import read_description
 from beam_pipeline.records.example import decode, encode
@@ -39,6 +40,9 @@ from beam_pipeline.verify import main as verify
 OLD = Path(__file__).parent / "old_folder"
 FINGERPRINT_SHA256 = "44d2479bebff0c177c1f9131feaa4fcf44a642e7e67b01b337195bcb307dd416"
 """The hash that every summary of the folder names."""
+
+ONTOLOGY = OLD / "inputs" / "osm_categories.json"
+"""The folder's ontology in the form of now."""
 
 FINGERPRINT, DATASET, RUN = "plan/fingerprint.json", "dataset.json", "run.json"
 
@@ -57,7 +61,9 @@ def folder(old: Path) -> Path:
         "filters": filters,
         "catalogue_profile": CATALOGUE_PROFILE,
         "schema_version": SCHEMA_VERSION,
+        "ontology_sha256": Ontology.load(ONTOLOGY.read_text()).sha256,
     }
+    (old / ONTOLOGY_FILE).write_text(plan_json(json.loads(ONTOLOGY.read_text())))
     rebind(old, lambda text: plan_json({**json.loads(text), **of_now}))
     write_anew(old)
     return old
@@ -82,7 +88,7 @@ def write_anew(path: Path) -> None:
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
-        ontology=before["ontology"],
+        ontology={**before["ontology"], "sha256": fingerprint.ontology_sha256},
         totals=totals,
         dropped_from_extracts=before["dropped_from_extracts"],
         cells_beyond_extracts=before["cells_beyond_extracts"],
@@ -109,7 +115,7 @@ def command(folder: Path, *more: str) -> list[str]:
     return [
         *("--cells", str(inputs / "cells.csv"), "--stac_url", str(inputs / "items.json")),
         *("--osm", f"{inputs / 'map.osm.pbf'},{inputs / 'cut.osm.pbf'}"),
-        *("--ontology", str(OLD / "set" / "plan" / "osm_categories.json")),
+        *("--ontology", str(ONTOLOGY)),
         *("--years", "2019-2022", "--cells_per_shard", "2", "--max_scene_cloud", "20"),
         *("--output", str(folder), *more),
     ]
