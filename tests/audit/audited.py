@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.sidecars import read_ontology
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
@@ -142,7 +144,7 @@ def describe(folder: Path) -> None:
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
-        ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
+        ontology={"version": 10, "sha256": fingerprint.ontology_sha256, "channels": LABELS},
         totals=totals,
         dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
         cells_beyond_extracts=0,
@@ -171,6 +173,10 @@ def as_version(
     """
     whole = DatasetFolder(FILES, str(folder))
     edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(schema_version=version))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    # Each version takes the digest of an ontology in a way of its own.
+    ontology = read_ontology(whole, fingerprint, Findings())
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(ontology_sha256=ontology.sha256))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
     for unit in parse_units(whole.read_bytes(UNITS_FILE)):
         stored = dataclasses.replace(read_summary(whole, unit.name), fingerprint=fingerprint.sha256)
