@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.sidecars import read_ontology
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
@@ -176,6 +178,10 @@ def as_version(
     load = load_1_0 if version.startswith("1.0.") else Ontology.load
     of_version = {"schema_version": version, "ontology_sha256": load(json.dumps(ONTOLOGY)).sha256}
     edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(of_version))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    # Each version takes the digest of an ontology in a way of its own.
+    ontology = read_ontology(whole, fingerprint, Findings())
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(ontology_sha256=ontology.sha256))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
     for unit in parse_units(whole.read_bytes(UNITS_FILE)):
         stored = dataclasses.replace(read_summary(whole, unit.name), fingerprint=fingerprint.sha256)
