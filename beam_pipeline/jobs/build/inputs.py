@@ -61,9 +61,9 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         check_cache(settings.overpass_cache)
     refuse_known(settings.catalog.url)
     _check_token(settings)
-    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    api = Traffic.of_job(settings.output, "api", settings.api)
     with _reaching(settings), Progress(None, "asking the catalogue"):
-        return check_catalog(settings.catalog, traffic=traffic, years=settings.years)
+        return check_catalog(settings.catalog, traffic=api, years=settings.years)
 
 
 def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
@@ -83,13 +83,14 @@ def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: Dataset
     """
     if folder.files.glob(folder.path, f"{DATASET_NAME}-*"):
         return
-    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    api = Traffic.of_job(settings.output, "api", settings.api)
+    files = Traffic.of_job(settings.output, "files", settings.files)
     # The newest first: of those every catalogue has most.
     tile_years = [
         (tile, year) for year in settings.years[::-1] for tile in sorted({cell.tile for cell in cells})
     ]
     with _reaching(settings), Progress(None, "opening a first image"):
-        probe_catalog(settings.catalog, tile_years, traffic)
+        probe_catalog(settings.catalog, tile_years, api, files)
 
 
 @contextlib.contextmanager

@@ -175,7 +175,7 @@ class _LabelsFromOverpass(_LabelStage):
                 self._ontology,
                 self.settings.overpass_url,
                 self.settings.overpass_cache,
-                traffic=self.traffic,
+                traffic=self.api,
                 own_network=self.settings.own_network,
             )
             label = self.label(cell_id, chip, ask)
