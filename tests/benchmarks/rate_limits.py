@@ -243,7 +243,7 @@ def main():
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     print(
-        "| job | R, host bears | parts | mean, 1/s | most in 1 s | refused | median unit, min | longest, min | all, min |"
+        "| job | R, host bears | parts | mean, 1/s | most, 1/s | refused | median unit, min | longest | all |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     missed = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery import token_file
@@ -270,7 +271,7 @@ def test_only_its_path_travels(path: Path, tmp_path: Path) -> None:
     assert pickle.loads(pickled).catalog.bearer_of("https://api.example.org/v1/search") == TOKEN
     remote = dataclasses.replace(settings, output="gs://bucket/set", extracts=("gs://bucket/a.osm.pbf",))
     with pytest.raises(InvalidInputError, match="--token_file lies on this machine"):
-        check_reach(remote, dataflow=True)
+        check_reach(remote, PipelineOptions(["--runner=DataflowRunner"]))
 
 
 @pytest.mark.parametrize(

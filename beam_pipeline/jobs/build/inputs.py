@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
@@ -17,7 +19,7 @@ from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
 from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs, read_given_text
+from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
 from beam_pipeline.jobs.storage import header_copy
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -113,43 +115,27 @@ def _check_token(settings: BuildSettings) -> None:
         raise InvalidInputError(f"--token_file cannot be used: {fault.detail}") from fault
 
 
-def check_reach(settings: BuildSettings, dataflow: bool) -> None:
-    """Looks for what lies on this machine, of a job that runs on others.
+def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
+    """Looks for what lies on this machine, of a job that runs on others: see `require_reachable`.
 
     Args:
         settings: The settings.
-        dataflow: Whether the workers are Dataflow's, which see nothing of this machine; others may share a disk
-            with it, so they get a warning only.
+        options: Beam's options.
 
     Raises:
         InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
     """
-    for flag, paths, advice in (
-        ("--output", [settings.output], "a gs:// folder"),
-        ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
-        (
-            "--stac_url",
-            [settings.catalog.url],
-            "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet",
-        ),
-        (
-            "--token_file",
-            [settings.catalog.token.path] if settings.catalog.token else [],
-            "a gs:// path that the workers may read",
-        ),
-    ):
-        here = [path for path in paths if "://" not in path or path.startswith("file://")]
-        if here and dataflow:
-            raise InvalidInputError(
-                f"{flag} lies on this machine, where no Dataflow worker finds it. Give {advice}. "
-                f"Received: {', '.join(here)}"
-            )
-        if here:
-            _log.warning(
-                "%s lies on this machine: every worker must see it under the same path: %s",
-                flag,
-                ", ".join(here),
-            )
+    token = settings.catalog.token
+    catalogue = "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet"
+    require_reachable(
+        options,
+        [
+            ("--output", [settings.output], "a gs:// folder"),
+            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+            ("--stac_url", [settings.catalog.url], catalogue),
+            ("--token_file", [token.path] if token else [], "a gs:// path that the workers may read"),
+        ],
+    )
 
 
 def find_cells(given: Any, seed: int) -> list[Cell]:
