@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from requests.utils import get_netrc_auth
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
@@ -20,6 +21,7 @@ from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
+from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.storage import header_copy
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -28,6 +30,7 @@ from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.traffic import Traffic
@@ -136,6 +139,12 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
             ("--token_file", [token.path] if token else [], "a gs:// path that the workers may read"),
         ],
     )
+    url = settings.catalog.url
+    if not (runs_locally(options) or token) and get_netrc_auth(url) is not None:
+        _log.warning(
+            "%s: ~/.netrc of this machine has a password for it, which workers do not find. Give --token_file",
+            without_secrets(url),
+        )
 
 
 def find_cells(given: Any, seed: int) -> list[Cell]:
