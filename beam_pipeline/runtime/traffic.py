@@ -39,6 +39,10 @@ class Share:
         rate = None if self.per_second is None else self.per_second * self.parts / other.parts
         return dataclasses.replace(other, per_second=rate)
 
+    def whole(self) -> "Share":
+        """Returns the limit undivided, for who asks alone, as the launch does."""
+        return self.among(Share(in_flight=self.in_flight))
+
 
 class Traffic:
     """The requests of one stage, within the limits of its process or of the lane whose work it does.

@@ -59,6 +59,7 @@ def test_the_same_limit_divided_otherwise() -> None:
     api, files = Share(1.0, 1, 20, by_lane=True), Share(40.0, 8, 5, by_lane=True)
     assert api.among(files) == Share(4.0, 8, 5, by_lane=True)
     assert Share().among(files) == Share(None, 8, 5, by_lane=True)
+    assert (api.whole(), files.whole()) == (Share(20.0, 1), Share(200.0, 8))
 
 
 def test_slots_are_shared_by_the_process() -> None:

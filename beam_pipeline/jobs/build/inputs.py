@@ -66,7 +66,7 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         check_cache(settings.overpass_cache)
     refuse_known(settings.catalog.url)
     _check_token(settings)
-    api = Traffic.of_job(settings.output, "api", settings.api)
+    api = Traffic.of_job(settings.output, "api", settings.api.whole())
     with _reaching(settings), Progress(None, "asking the catalogue"):
         return check_catalog(settings.catalog, traffic=api, years=settings.years)
 
@@ -88,8 +88,8 @@ def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: Dataset
     """
     if folder.files.glob(folder.path, f"{DATASET_NAME}-*"):
         return
-    api = Traffic.of_job(settings.output, "api", settings.api)
-    files = Traffic.of_job(settings.output, "files", settings.files)
+    api = Traffic.of_job(settings.output, "api", settings.api.whole())
+    files = Traffic.of_job(settings.output, "files", settings.files.whole())
     # The newest first: of those every catalogue has most.
     tile_years = [
         (tile, year) for year in settings.years[::-1] for tile in sorted({cell.tile for cell in cells})
