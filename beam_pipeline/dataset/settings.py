@@ -30,6 +30,8 @@ class BuildSettings:
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
+        water_polygons: Path of the file of water polygons, which only the launcher reads; "" for none.
+        osm_date: As of when Overpass is asked, "2019-07-01T00:00:00Z"; "" for now.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
@@ -49,12 +51,19 @@ class BuildSettings:
     ontology_json: str
     none_labels: bool
     retry_dead_letters: bool
+    water_polygons: str = ""
+    osm_date: str = ""
     fingerprint: str = ""
 
     @functools.cached_property
     def ontology(self) -> Ontology:
         """The parsed ontology."""
         return Ontology.load(self.ontology_json)
+
+    @property
+    def sea_known(self) -> bool:
+        """Whether water polygons say where the sea is."""
+        return bool(self.water_polygons)
 
     @property
     def own_network(self) -> bool:
