@@ -6,6 +6,7 @@ import functools
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.traffic import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,8 @@ class BuildSettings:
         max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
         filters: What makes a chip unusable.
         allow_single: Whether a cell-year with one clear date is kept.
-        reads_in_flight: How many requests a worker process has open at once.
-        requests_per_second: How many it sends a second; None for no limit.
+        api: What one who asks the STAC API, an endpoint of tokens or Overpass may ask of them.
+        files: What one who reads files may ask of their hosts.
         extracts: Paths of .osm.pbf files; empty with Overpass.
         overpass_url: The Overpass API, "" with extracts.
         overpass_cache: Folder of cached Overpass answers, "" for the default.
@@ -42,8 +43,8 @@ class BuildSettings:
     max_scene_cloud: float | None
     filters: FilterSettings
     allow_single: bool
-    reads_in_flight: int
-    requests_per_second: float | None
+    api: Share
+    files: Share
     extracts: tuple[str, ...]
     overpass_url: str
     overpass_cache: str

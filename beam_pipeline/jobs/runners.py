@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
+    SetupOptions,
     StandardOptions,
 )
 
@@ -97,7 +98,7 @@ def parse_flags(
 
     Returns:
         The job's flags and Beam's options. Beam's defaults hold but for the runner, which is the in-process
-        FnApiRunner. Workers get Beam's options only.
+        FnApiRunner, and that no main session is pickled on Dataflow. Workers get Beam's options only.
 
     Raises:
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
@@ -109,6 +110,9 @@ def parse_flags(
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
     standard.runner = _runner_name(standard.runner or "FnApiRunner")
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        setup.save_main_session = False  # all that workers run lies in modules that they import
     # The job servers of portable runners bring flags of their own.
     refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
     region = options.view_as(GoogleCloudOptions).region

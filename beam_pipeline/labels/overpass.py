@@ -53,7 +53,7 @@ from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, 
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.reach import Reach
-from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.retries import THROTTLED, RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 from beam_pipeline.runtime.whole_files import write_whole
 
@@ -319,7 +319,7 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
     stated_s = retry_after_s(response.headers.get("Retry-After"))
     if status == 429:
         wait_s = stated_s or _seconds_to_a_slot(server)
-        raise RetryAfterFault("throttled", f"{host} has no free slot", wait_s)
+        raise RetryAfterFault(THROTTLED, f"{host} has no free slot", wait_s)
     if status in (408, 425) or status >= 500:
         raise RetryAfterFault("server_error", f"{host} answered {status}", stated_s)
     if status != 200:

@@ -17,6 +17,7 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.traffic import Share
 
 STORED = {
     "schema_version": "1.0.0",
@@ -110,8 +111,8 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
         max_scene_cloud=20.0,
         filters=FilterSettings(),
         allow_single=False,
-        reads_in_flight=8,
-        requests_per_second=None,
+        api=Share(),
+        files=Share(),
         extracts=("b.osm.pbf", "a.osm.pbf"),
         overpass_url="",
         overpass_cache="",
@@ -135,7 +136,7 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
     # How it is asked decides how many requests that takes, and nothing else.
     profile = ApiProfile("https://example.org/v1/search", "POST", True, True, (EARTH_SEARCH_V1_FORM,))
     catalog = dataclasses.replace(settings.catalog, own_network=True, profile=profile)
-    opened = dataclasses.replace(settings, catalog=catalog, reads_in_flight=1)
+    opened = dataclasses.replace(settings, catalog=catalog, files=Share(1.0, 1, 8, by_lane=True))
     assert Fingerprint.of_build(opened, "units", "https://example.org/v1", extracts) == fingerprint
     assert fingerprint.filters.settings() == settings.filters
     assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")

@@ -164,7 +164,7 @@ class _AskOverpass(Stage):
                         settings.overpass_url,
                         settings.overpass_cache,
                         date=settings.osm_date,
-                        traffic=self.traffic,
+                        traffic=self.api,
                         own_network=settings.own_network,
                     )
             except Exception as error:

@@ -34,7 +34,7 @@ from beam_pipeline.jobs.build.inputs import (
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.build.water import find_sea
-from beam_pipeline.jobs.runners import is_dataflow, runs_locally
+from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.progress import Progress
@@ -61,8 +61,7 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     if given.sample:
         given, sample = use_sample(given, local)
     settings = build_settings(given, options)
-    if not local:
-        check_reach(settings, is_dataflow(options))
+    check_reach(settings, options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))

@@ -12,6 +12,7 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
 from beam_pipeline.jobs.given_files import read_given_text
+from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
@@ -21,7 +22,6 @@ from beam_pipeline.jobs.runners import (
     output_folder,
     parse_flags,
 )
-from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
 from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
@@ -49,7 +49,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     parser = job_parser(prog, description)
     _add_cells(parser)
     _add_imagery(parser)
-    _add_limits(parser)
+    add_limit_flags(parser)
     add_access_flags(parser)
     _add_labels(parser)
     _add_output(parser)
@@ -126,14 +126,6 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
     )
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits of the whole job, divided among its worker processes")
-    group.add_argument(
-        "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
-    )
-    group.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +236,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         seed=SEEDS,
     )
     overpass = given.osm == (OVERPASS,)
+    api, files = request_shares(given, options)
     return BuildSettings(
         output=output_folder(given.output),
         years=parse_years(given.years or "2017-2020"),
@@ -259,8 +252,8 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
             allow_nodata=given.allow_nodata,
         ),
         allow_single=given.allow_single,
-        reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
-        requests_per_second=share_per_second(options, given.max_requests_per_second),
+        api=api,
+        files=files,
         extracts=() if overpass else given.osm,
         overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
