@@ -29,6 +29,7 @@ from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.preview import main as preview
 from beam_pipeline.records.description import read_description
@@ -90,7 +91,9 @@ def write_anew(path: Path) -> None:
         units=units,
         ontology={**before["ontology"], "sha256": fingerprint.ontology_sha256},
         totals=totals,
-        dropped_from_extracts=before["dropped_from_extracts"],
+        dropped_from_extracts={
+            name: Dropped(counts) for name, counts in before["dropped_from_extracts"].items()
+        },
         cells_beyond_extracts=before["cells_beyond_extracts"],
     )
     folder.write_text(DATASET, description_json(described))
