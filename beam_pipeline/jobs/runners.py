@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
+    SetupOptions,
     StandardOptions,
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
@@ -101,7 +102,7 @@ def parse_flags(
 
     Returns:
         The job's flags and Beam's options. Beam's defaults hold but for the runner, which is the in-process
-        FnApiRunner. Workers get Beam's options only.
+        FnApiRunner, and that no main session is pickled on Dataflow. Workers get Beam's options only.
 
     Raises:
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
@@ -120,6 +121,9 @@ def parse_flags(
     # Beam stops listening to Prism and to its reference job server after it, and takes the job for failed.
     portable = options.view_as(PortableOptions)
     portable.job_server_timeout = max(int(portable.job_server_timeout), _LONGEST_JOB_S)
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        setup.save_main_session = False  # all that workers run lies in modules that they import
     # The job servers of portable runners bring flags of their own.
     refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
     region = options.view_as(GoogleCloudOptions).region
