@@ -16,13 +16,14 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from beam_pipeline.jobs.template_flags import as_flags, is_template_launch, refuse_slips
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, RaisingParser, refuse_left_words
 from beam_pipeline.runtime.names import path_name
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
-    "--temp_location=gs://... --setup_file=./setup.py, or "
+    "--temp_location=gs://... --sdk_container_image=... (templates/README.md), or "
     "--direct_running_mode=multi_processing --direct_num_workers=4: "
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
@@ -103,14 +104,26 @@ def parse_flags(
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
     """
     argv = sys.argv[1:] if argv is None else argv
-    argv = _join_areas(argv)
+    both = _with_beams(parser)
+    argv = as_flags(_join_areas(argv), both._option_string_actions)
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
-    standard.runner = _runner_name(standard.runner or "FnApiRunner")
-    # The job servers of portable runners bring flags of their own.
-    refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
+    default = "DataflowRunner" if is_template_launch(argv) else "FnApiRunner"
+    standard.runner = _runner_name(standard.runner or default)
+    left = both.parse_known_args(argv)[1]
+    unknown = [word.partition("=")[0] for word in left if word.startswith("--") and word != "--"]
+    if is_dataflow(
+        options
+    ):  # whose service has flags that Beam only passes on, and whose launcher gives some
+        known = parser if is_template_launch(argv) else both
+        refuse_slips(unknown, known._option_string_actions)
+    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # and so have job servers
+        for flag in {*unknown}:
+            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
+        left = both.parse_known_args(argv)[1]
+    refuse_left_words(left)
     region = options.view_as(GoogleCloudOptions).region
     if region and not _CLOUD_REGION.match(region):
         raise InvalidInputError(
@@ -125,28 +138,17 @@ def parse_flags(
     return given, options
 
 
-def _left_words(parser: argparse.ArgumentParser, argv: Sequence[str], *, others_flags: bool) -> list[str]:
-    """Returns the words that neither our parser takes nor Beam's.
+def _with_beams(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Returns a parser that knows our flags and Beam's.
 
-    Both are asked at once: which word a flag takes depends on what stands between them. Beam itself only warns.
-
-    Args:
-        parser: Knows the job's flags.
-        argv: The command line.
-        others_flags: Whether flags that nobody here knows are somebody's, each with a value or without, as Beam
-            takes them.
+    Both are asked at once: which word a flag takes depends on what stands between them. Of a word that no flag takes
+    Beam itself only warns.
     """
     beams: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=beams.append)  # Beam's way to its own parser
-    both = RaisingParser(
+    return RaisingParser(
         parents=[*beams, parser], add_help=False, allow_abbrev=False, conflict_handler="resolve"
     )
-    left = both.parse_known_args(argv)[1]
-    if others_flags:
-        for flag in {word.partition("=")[0] for word in left if word.startswith("--") and word != "--"}:
-            both.add_argument(flag, nargs="?")
-        left = both.parse_known_args(argv)[1]
-    return left
 
 
 def runs_locally(options: PipelineOptions) -> bool:

@@ -29,6 +29,7 @@ from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -55,6 +56,7 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     settings = build_settings(given, options)
     if not local:
         check_reach(settings, is_dataflow(options))
+        require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
