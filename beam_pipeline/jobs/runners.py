@@ -103,9 +103,11 @@ def parse_flags(
     Raises:
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
     """
-    argv = sys.argv[1:] if argv is None else argv
     both = _with_beams(parser)
-    argv = as_flags(_join_areas(argv), both._option_string_actions)
+    words = as_flags(_join_areas(sys.argv[1:] if argv is None else argv), both._option_string_actions)
+    if argv is None:
+        sys.argv[1:] = words  # Beam reads it too, to look at buckets, and ends the process at --switch=true
+    argv = words
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)

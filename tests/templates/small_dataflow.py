@@ -1,0 +1,128 @@
+"""Dataflow in small: what a template's launcher wrote to a bucket is run on worker processes.
+
+As on Dataflow, a worker is a command that gets an id and addresses; it knows the job from them alone.
+"""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_runner_api_pb2,
+    endpoints_pb2,
+)
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.runner import PipelineState
+
+from beam_pipeline.jobs.storage import BeamFiles
+
+_PATIENCE_S = 20
+
+
+class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """Starts the worker processes that a runner asks for, each by the next of the commands."""
+
+    def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> None:
+        self._commands = iter(commands)
+        self._environment = {**environment}
+        self._log = log
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def StartWorker(
+        self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
+    ) -> beam_fn_api_pb2.StartWorkerResponse:
+        addresses = [
+            f"--{name}_endpoint={getattr(request, f'{name}_endpoint').url}"
+            for name in ("logging", "artifact", "provision", "control")
+        ]
+        number = len(self.processes)
+        folder = self._log / f"worker-{number}"
+        folder.mkdir()
+        with (self._log / f"worker-{number}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [*next(self._commands), f"--id={request.worker_id}", *addresses],
+                    cwd=folder,
+                    env=self._environment | {"TMPDIR": str(folder), "HOME": str(folder)},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def serving(workers: Workers) -> Iterator[str]:
+    """Yields the address at which workers can be asked for."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(workers, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        workers.stop()
+        server.stop(None)
+
+
+def run_job(
+    template: str, commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path
+) -> str:
+    """Runs the job that a launcher wrote, each of its steps on as many workers as there are commands.
+
+    Args:
+        template: Where the launcher wrote it: `--template_location`.
+        commands: Start a worker each; an id and addresses are added.
+        environment: Of the workers.
+        log: A folder for what they say; each has a folder of its own in it.
+
+    Returns:
+        How the job ended, e.g. "DONE".
+    """
+    files = BeamFiles()
+    job = json.loads(files.read_text(template))
+    (path,) = files.glob(
+        job["environment"]["sdkPipelineOptions"]["options"]["staging_location"], "*/pipeline.pb"
+    )
+    pipeline = beam_runner_api_pb2.Pipeline.FromString(files.read_bytes(path))
+    options = PipelineOptions.from_dictionary(job["environment"]["sdkPipelineOptions"]["options"])
+    workers = Workers(commands, environment, log)
+    with serving(workers) as address:
+        external = beam_runner_api_pb2.ExternalPayload(
+            endpoint=endpoints_pb2.ApiServiceDescriptor(url=address)
+        )
+        for one in pipeline.components.environments.values():
+            assert one.urn == common_urns.environments.DOCKER.urn
+            one.urn = common_urns.environments.EXTERNAL.urn
+            one.payload = external.SerializeToString()
+        provision = beam_provision_api_pb2.ProvisionInfo(
+            pipeline_options=PipelineOptions.from_dictionary(
+                options.get_all_options(drop_default=True)
+            ).to_runner_api(),
+            retrieval_token="unused",
+        )
+        runner = fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+        runner._num_workers = len(commands)
+        result = runner.run_via_runner_api(pipeline, options)
+        state = result.wait_until_finish()
+    assert len(workers.processes) == len(commands)
+    return str(state or PipelineState.UNKNOWN)
