@@ -4,7 +4,9 @@ As on Dataflow, a worker is a command that gets an id and addresses; it knows th
 """
 
 import contextlib
+import dataclasses
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
@@ -28,12 +30,19 @@ from beam_pipeline.jobs.storage import BeamFiles
 _PATIENCE_S = 20
 
 
-class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """Starts the worker processes that a runner asks for, each by the next of the commands."""
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """A worker process to be started: its command, to which id and addresses are added, and its environment."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path) -> None:
-        self._commands = iter(commands)
-        self._environment = {**environment}
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
+class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """Starts the worker processes that a runner asks for, one after another."""
+
+    def __init__(self, workers: Sequence[Worker], log: Path) -> None:
+        self._next = iter(workers)
         self._log = log
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -44,15 +53,16 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             f"--{name}_endpoint={getattr(request, f'{name}_endpoint').url}"
             for name in ("logging", "artifact", "provision", "control")
         ]
-        number = len(self.processes)
+        worker, number = next(self._next), len(self.processes)
         folder = self._log / f"worker-{number}"
         folder.mkdir()
         with (self._log / f"worker-{number}.log").open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [*next(self._commands), f"--id={request.worker_id}", *addresses],
+                    [*worker.command, f"--id={request.worker_id}", *addresses],
                     cwd=folder,
-                    env=self._environment | {"TMPDIR": str(folder), "HOME": str(folder)},
+                    env={"PATH": os.environ["PATH"], "TMPDIR": str(folder), "HOME": str(folder)}
+                    | {**worker.environment},
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
@@ -84,15 +94,12 @@ def serving(workers: Workers) -> Iterator[str]:
         server.stop(None)
 
 
-def run_job(
-    template: str, commands: Sequence[Sequence[str]], environment: Mapping[str, str], log: Path
-) -> str:
-    """Runs the job that a launcher wrote, each of its steps on as many workers as there are commands.
+def run_job(template: str, started: Sequence[Worker], log: Path) -> str:
+    """Runs the job that a launcher wrote, each of its steps on all workers.
 
     Args:
         template: Where the launcher wrote it: `--template_location`.
-        commands: Start a worker each; an id and addresses are added.
-        environment: Of the workers.
+        started: The workers.
         log: A folder for what they say; each has a folder of its own in it.
 
     Returns:
@@ -100,29 +107,44 @@ def run_job(
     """
     files = BeamFiles()
     job = json.loads(files.read_text(template))
-    (path,) = files.glob(
-        job["environment"]["sdkPipelineOptions"]["options"]["staging_location"], "*/pipeline.pb"
+    given = job["environment"]["sdkPipelineOptions"]["options"]
+    pipeline = beam_runner_api_pb2.Pipeline.FromString(files.read_bytes(given["pipelineUrl"]))
+    options = PipelineOptions.from_dictionary(
+        {name: _as_given(value) for name, value in given.items() if value}
     )
-    pipeline = beam_runner_api_pb2.Pipeline.FromString(files.read_bytes(path))
-    options = PipelineOptions.from_dictionary(job["environment"]["sdkPipelineOptions"]["options"])
-    workers = Workers(commands, environment, log)
+    workers = Workers(started, log)
     with serving(workers) as address:
         external = beam_runner_api_pb2.ExternalPayload(
             endpoint=endpoints_pb2.ApiServiceDescriptor(url=address)
         )
         for one in pipeline.components.environments.values():
             assert one.urn == common_urns.environments.DOCKER.urn
+            for dependency in one.dependencies:
+                _fetch(dependency, log)
             one.urn = common_urns.environments.EXTERNAL.urn
             one.payload = external.SerializeToString()
         provision = beam_provision_api_pb2.ProvisionInfo(
-            pipeline_options=PipelineOptions.from_dictionary(
-                options.get_all_options(drop_default=True)
-            ).to_runner_api(),
+            pipeline_options=options.to_runner_api(),
             retrieval_token="unused",
         )
         runner = fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
-        runner._num_workers = len(commands)
+        runner._num_workers = len(started)
         result = runner.run_via_runner_api(pipeline, options)
         state = result.wait_until_finish()
-    assert len(workers.processes) == len(commands)
+    assert len(workers.processes) == len(started)
     return str(state or PipelineState.UNKNOWN)
+
+
+def _fetch(dependency: beam_runner_api_pb2.ArtifactInformation, folder: Path) -> None:
+    """Brings a file of the bucket that workers are to have to where the runner can hand it out."""
+    assert dependency.type_urn == common_urns.artifact_types.URL.urn
+    url = beam_runner_api_pb2.ArtifactUrlPayload.FromString(dependency.type_payload).url
+    path = folder / url.rpartition("/")[2]
+    path.write_bytes(BeamFiles().read_bytes(url))
+    dependency.type_urn = common_urns.artifact_types.FILE.urn
+    dependency.type_payload = beam_runner_api_pb2.ArtifactFilePayload(path=str(path)).SerializeToString()
+
+
+def _as_given(value: object) -> object:
+    """Returns a number of the job's JSON, which knows no integers, as it was."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

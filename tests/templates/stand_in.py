@@ -128,16 +128,27 @@ def _fill_beam(files: Path, scratch: Path) -> None:
         shutil.rmtree(files / folder)
 
 
-def builder(images: Images) -> Path:
-    """Returns a program that build.sh takes in place of docker, which builds with buildah and pushes nowhere."""
-    (images.folder / "pip.conf").write_text(_PIP_CONF)
-    mounts = f"--volume={CERTIFICATES}:{CERTIFICATES}:ro --volume={images.folder}/pip.conf:/etc/pip.conf:ro"
-    program = images.folder / "builder"
-    program.write_text(
-        "#!/bin/sh\n"
-        'if [ "$1" = push ]; then exit 0; fi\n'
-        "shift\n"
-        f'exec buildah {" ".join(images.options)} build --isolation=chroot --format=docker {mounts} "$@"\n'
-    )
-    program.chmod(0o755)
-    return program
+def build_image(images: Images, entry: str, scratch: Path) -> str:
+    """Has build.sh build an image on the stand-ins, with programs in place of docker and gcloud; returns its name."""
+    programs = scratch / "programs"
+    programs.mkdir()
+    (scratch / "pip.conf").write_text(_PIP_CONF)
+    mounts = f"--volume={CERTIFICATES}:{CERTIFICATES}:ro --volume={scratch}/pip.conf:/etc/pip.conf:ro"
+    build = f"buildah {' '.join(images.options)} build --isolation=chroot --format=docker {mounts}"
+    for name, script in (
+        ("builder", f'[ "$1" = push ] && exit 0\nshift\nexec {build} "$@"\n'),
+        ("gcloud", "exit 0\n"),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{script}")
+        (programs / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "BUILDER": "builder",
+        "BEAM_IMAGE": BEAM_STAND_IN,
+        "LAUNCHER_IMAGE": LAUNCHER_STAND_IN,
+        "TAG": "test",
+    }
+    said = run(ROOT / "templates/build.sh", entry, "localhost", "gs://bucket/templates", env=environment)
+    (image,) = re.findall(r"(?m)^image: +(\S+)$", said)
+    return str(image)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,16 @@ from tests.pipelines.conftest import CELLS_PER_SHARD, Built
 from tests.pipelines.hosts import Hosts
 from tests.pipelines.hosts import serving as serving_hosts
 from tests.pipelines.object_stores import serving_bucket
-from tests.templates.small_dataflow import run_job
-from tests.templates.stand_in import install_boot
+from tests.templates.metadata_server import serving_metadata
+from tests.templates.small_dataflow import Worker, run_job
+from tests.templates.stand_in import LAUNCHER as LAUNCHER_PROGRAM
+from tests.templates.stand_in import Images, build_image, install_boot, make_stand_ins, missing
 from tests.templates.test_parameters import LAUNCHER
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKERS = 2
 JOB = LAUNCHER[0].partition("=")[2]
 
 
@@ -34,7 +37,7 @@ class Cloud:
     """A bucket with the inputs of a build, and the hosts of its images.
 
     Attributes:
-        environment: Leads a process to the bucket, and is all that it needs.
+        environment: Leads a process to the bucket.
         parameters: What a person gives to the template.
     """
 
@@ -45,16 +48,16 @@ class Cloud:
 @pytest.fixture
 def cloud(world: SampleWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     pytest.importorskip("gcp_storage_emulator", reason="needs gcp-storage-emulator: tests/requirements.txt")
-    with serving_bucket("bucket") as environment, serving_hosts(world) as hosts:
-        for name, value in environment.items():
+    gcsio = pytest.importorskip("apache_beam.io.gcp.gcsio", reason="needs apache-beam[gcp]")
+    with serving_bucket("bucket") as bucket, serving_hosts(world) as hosts:
+        for name, value in bucket.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(
-            pytest.importorskip("apache_beam.io.gcp.gcsio").auth, "get_service_credentials", lambda _: None
-        )
+        # Beam keeps what it finds for the process, which is that of other tests too.
+        monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _: None)
         use_default_options()
         for path in (world.cells_csv, world.osm_extract, DEFAULT_ONTOLOGY):
             BeamFiles().write_bytes(f"gs://bucket/in/{path.name}", [path.read_bytes()])
-        yield Cloud(environment, parameters(world, hosts))
+        yield Cloud(bucket, parameters(world, hosts))
 
 
 def parameters(world: SampleWorld, hosts: Hosts) -> list[str]:
@@ -75,33 +78,36 @@ def parameters(world: SampleWorld, hosts: Hosts) -> list[str]:
     return [f"--{name}={value}" for name, value in given.items()]
 
 
-def check_job(
-    cloud: Cloud, built: Built, launcher: Sequence[str], workers: Sequence[Sequence[str]], log: Path
-) -> None:
+Start = Callable[[int, dict[str, str]], list[str]]
+"""Returns the command of a process in an environment: 0 is the launcher, the others are workers."""
+
+
+def check_job(cloud: Cloud, built: Built, start: Start, log: Path) -> None:
     """Launches the job as Google's launcher does, runs it as the service would, and looks at what was written."""
-    environment = {"PATH": os.environ["PATH"], **cloud.environment}
-    # --no_auth is the only flag that is not the launcher's: the bucket that stands in knows no accounts.
-    command = [*launcher, *LAUNCHER, *cloud.parameters, "--no_auth=true"]
-    launched = subprocess.run(command, env=environment, cwd=log, capture_output=True, text=True)
-    assert launched.returncode == 0, launched.stderr
-    files = BeamFiles()
-    assert files.glob("gs://bucket/set", "opensentinelmap-*") == []
-    assert run_job(JOB, workers, environment, log) == "DONE"
+    with contextlib.ExitStack() as stack:
+        # Each process has a machine's account of its own.
+        accounts = [stack.enter_context(serving_metadata()) for _ in range(1 + WORKERS)]
+        environments = [cloud.environment | account.environment for account in accounts]
+        launched = subprocess.run(
+            [*start(0, environments[0]), *LAUNCHER, *cloud.parameters],
+            env={"PATH": os.environ["PATH"]} | environments[0],
+            cwd=log,
+            capture_output=True,
+            text=True,
+        )
+        assert launched.returncode == 0, launched.stderr
+        files = BeamFiles()
+        assert files.glob("gs://bucket/set", "opensentinelmap-*") == []
+        workers = [Worker(start(number, environments[number]), environments[number]) for number in (1, 2)]
+        assert run_job(JOB, workers, log) == "DONE"
+        assert all(account.tokens for account in accounts)  # each of them has used the bucket
     written = {path.rpartition("/")[2]: path for path in files.glob("gs://bucket/set", "opensentinelmap-*")}
     assert {name: files.read_bytes(path) for name, path in written.items()} == built.shards
     assert verify(["gs://bucket/set"]) == 0
 
 
-@contextlib.contextmanager
-def folders(tmp_path: Path, count: int) -> Iterator[list[Path]]:
-    made = [tmp_path / f"staged-{number}" for number in range(count)]
-    for folder in made:
-        folder.mkdir()
-    yield made
-
-
 def test_a_written_job_runs_on_processes_that_share_the_bucket_only(
-    cloud: Cloud, built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, built: Built, tmp_path: Path
 ) -> None:
     """Without an image: Beam's own program starts the workers, in this Python."""
     if shutil.which("go") is None:
@@ -112,7 +118,34 @@ def test_a_written_job_runs_on_processes_that_share_the_bucket_only(
         "PYTHONPATH": str(ROOT),
         "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",
     }
-    away = Cloud(cloud.environment | own, cloud.parameters)
-    workers = [[str(boot), f"--semi_persist_dir={tmp_path}/staged-{number}"] for number in range(2)]
-    with folders(tmp_path, 2):
-        check_job(away, built, [sys.executable, str(ROOT / "templates/start.py")], workers, tmp_path)
+    here = dataclasses.replace(cloud, environment=cloud.environment | own)
+
+    def start(number: int, _: dict[str, str]) -> list[str]:
+        if number == 0:
+            return [sys.executable, str(ROOT / "templates/start.py")]
+        staged = tmp_path / f"staged-{number}"
+        staged.mkdir()
+        return [str(boot), f"--semi_persist_dir={staged}"]
+
+    check_job(here, built, start, tmp_path)
+
+
+def test_the_image_launches_a_job_and_its_workers_do_it(cloud: Cloud, built: Built, tmp_path: Path) -> None:
+    """Launcher and workers are containers of one image, each with files of its own."""
+    if reason := missing():
+        pytest.skip(reason)
+    images = Images(Path(os.environ.get("IMAGE_STORE") or tmp_path / "images"))
+    try:
+        make_stand_ins(images)
+        image = build_image(images, "build_dataset", tmp_path)
+        with contextlib.ExitStack() as stack:
+            containers = [stack.enter_context(images.container(image))[0] for _ in range(1 + WORKERS)]
+
+            def start(number: int, environment: dict[str, str]) -> list[str]:
+                program = "/opt/apache/beam/boot" if number else f"/{LAUNCHER_PROGRAM}"
+                return images.command(containers[number], environment, program)
+
+            check_job(cloud, built, start, tmp_path)
+    finally:
+        if "IMAGE_STORE" not in os.environ:
+            images.buildah("rmi", "--all", "--force")
