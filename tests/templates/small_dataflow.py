@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
@@ -65,19 +66,19 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
                     | {**worker.environment},
                     stdout=log,
                     stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that it can be ended with all that it started
                 )
             )
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def stop(self) -> None:
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            for process in self.processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE_S)
 
 
 @contextlib.contextmanager
