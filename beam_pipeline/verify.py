@@ -5,8 +5,8 @@
 Every planned cell-year must be accounted for once, as an example, a rejection or a dead letter; every shard must be
 readable and be what its summary and dataset.json say; every example must be what the plan, the schema, the ontology
 and the filters say; every file that describes the dataset must be what plan and summaries give. All of it is read. Exit
-codes: 0, nothing differs; 1, something does, or cannot be read, and the table says what; 2, it is no dataset; 130,
-stopped by Ctrl-C.
+codes: 0, nothing differs; 1, something does, or cannot be read, and the table says what; 2, it is no dataset, or one of
+another major version; 130, stopped by Ctrl-C. Of a later minor version the table also says what could not be checked.
 """
 
 import sys

@@ -79,6 +79,9 @@ ADVICE = {
     "That may pass: try again later": "test_files_that_are_not_given",
     "Hosts say so to who brings no token": "test_files_that_are_not_given",
     "{} is not as it was at launch": "test_workers_take_the_files_that_the_launch_saw_and_the_advice_holds",
+    "--osm_date goes with --osm overpass": "test_one_moment_of_a_history_is_built_from",
+    "An OSM extract holds the history": "test_one_moment_of_a_history_is_built_from",
+    "{}: {} is in it more than once": "test_extracts_of_two_dates_merged_are_refused_and_the_advice_holds",
     "An OSM extract breaks off": "test_a_truncated_extract_is_refused_before_launch_and_the_advice_holds",
     "There is no {}: no build finished there. One that": "test_a_build_without_its_description_goes_on_as_advised",
     "There is no {}. Give the folder that `python -m beam": "test_a_build_without_its_description_goes_on_as_advised",
@@ -104,7 +107,6 @@ NOT_OURS = (
         "Copy it again",
         "A regular file is wanted: copy",
         "The current folder cannot be used",
-        "{}: way {} is in it twice",
         ". Shards and dataset.json",
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
@@ -117,7 +119,8 @@ NOT_OURS = (
         "it is packed with",
     ),
     "a block takes more than {} MiB of memory",
-    *("An OSM extract holds the history", "An OSM extract has no readable header", "{}: {} has blocks of"),
+    "--water_polygons {}; {} and {} are read",
+    *("An OSM extract has no readable header", "{}: {} has blocks of"),
     # To make other data.
     "label: channel {} ({}) must hold only",
 )
@@ -200,7 +203,7 @@ def test_each_extra_brings_what_is_missing() -> None:
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["overpass", "plots", "plots", "train"]
+    assert sorted(brought) == ["overpass", "plots", "plots", "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:

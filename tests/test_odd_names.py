@@ -18,6 +18,7 @@ PATH_FLAGS = {
         "ontology",
         "output",
         "token_file",
+        "water_polygons",
     },
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "verify": {"dataset"},
@@ -30,7 +31,7 @@ FOLDERS = {"sample_dir", "overpass_cache", "expanded_dir", "dataset", "data", "r
 SEVERAL = {"osm", "night_lights"}
 TEXTS = {
     "build": {
-        *("years", "collection", "bad_scl", "overpass_url"),
+        *("years", "collection", "bad_scl", "overpass_url", "osm_date"),
         *("public_buckets", "sas_token_url", "token_hosts"),
     },
     "train": {"tpu", "width", "precision", "backend", "strategy"},

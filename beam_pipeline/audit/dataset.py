@@ -23,7 +23,8 @@ from beam_pipeline.imagery.image import Image
 from beam_pipeline.imagery.stac_item import tile_of_item
 from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.schema import features_since
+from beam_pipeline.records.version import require_readable
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.progress import Progress
@@ -39,7 +40,8 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
         What was checked and what differs.
 
     Raises:
-        InvalidInputError: The folder holds neither a plan nor a description of a dataset, or cannot be looked into.
+        InvalidInputError: The folder holds neither a plan nor a description of a dataset, cannot be looked into, or
+            is of another major version.
     """
     _check_is_dataset(folder)
     findings = Findings()
@@ -48,12 +50,10 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
     fingerprint = _read_fingerprint(folder, findings)
     if fingerprint is None:
         return findings
-    for field, given, ours in (
-        ("schema_version", fingerprint.schema_version, SCHEMA_VERSION),
-        ("grid", fingerprint.grid, GRID_NAME),
-    ):
-        if given != ours:
-            findings.differ("plan", FINGERPRINT_FILE, f"{field} is {given!r}, not {ours!r}")
+    require_readable(fingerprint.schema_version, folder.at(FINGERPRINT_FILE))
+    version = fingerprint.version
+    if fingerprint.grid != GRID_NAME:
+        findings.differ("plan", FINGERPRINT_FILE, f"grid is {fingerprint.grid!r}, not {GRID_NAME!r}")
     units = _read_units(folder, fingerprint, findings)
     if units is None:
         return findings
@@ -63,12 +63,14 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
         label_values=None if ontology is None else _label_values(ontology, fingerprint.none_labels),
         pairs_only=not fingerprint.allow_single,
         fingerprint=fingerprint.sha256,
+        version=version,
+        features=None if version.is_newer else frozenset(features_since(version.minor)),
         faults_of_image=_image_checks(fingerprint.filters.settings()),
     )
     with Progress(len(units), "verify", "shards") as progress:
-        summaries = audit_units(folder, units, expected, findings, progress.update)
+        totals = audit_units(folder, units, expected, findings, progress.update)
     with Progress(None, "verify: what describes the shards"):
-        check_sidecars(folder, units, fingerprint, ontology, summaries, findings)
+        check_sidecars(folder, units, fingerprint, ontology, totals, findings)
     return findings
 
 

@@ -13,6 +13,7 @@ from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import NUM_SLOTS, Image
 from beam_pipeline.imagery.radiometry import BOA_ADD_OFFSET
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.version import Version
 
 _OFFSETS = (0, BOA_ADD_OFFSET)
 
@@ -29,6 +30,8 @@ class Expected:
         label_values: Per channel, the values that a label may have; None where no ontology says.
         pairs_only: Whether an example must have two images.
         fingerprint: The SHA-256 that each summary holds.
+        version: Of the data format.
+        features: The features that each example has; None where a later version may have more than we know.
         faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
     """
 
@@ -36,6 +39,8 @@ class Expected:
     label_values: tuple[frozenset[int], ...] | None
     pairs_only: bool
     fingerprint: str
+    version: Version
+    features: frozenset[str] | None
     faults_of_image: Callable[[Image, str], Iterable[FaultOfExample]]
 
 

@@ -37,6 +37,7 @@ class Findings:
         kinds: Number of differences by kind, e.g. "corrupt_shard".
         shown: The first differences of each kind.
         damaged_shards: Names of shards that are not what their summaries say.
+        unchecked: By file, what could not be checked because a later version than ours wrote it.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Findings:
         self.kinds: collections.Counter[str] = collections.Counter()
         self.shown: dict[str, list[Difference]] = {}
         self.damaged_shards: list[str] = []
+        self.unchecked: dict[str, str] = {}
         self._unreadable: set[str] = set()
 
     def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
@@ -58,6 +60,10 @@ class Findings:
         if file not in self._unreadable:
             self._unreadable.add(file)
             self.differ("unreadable", file, detail)
+
+    def leave_unchecked(self, file: str, detail: str) -> None:
+        """Notes what is not ours to judge, once for a file."""
+        self.unchecked.setdefault(file, detail)
 
     def line(self) -> str:
         """Says in one line what was checked and whether anything differs."""
@@ -81,6 +87,9 @@ class Findings:
             lines += [f"  {difference}" for difference in differences]
             more = self.kinds[kind] - len(differences)
             lines += [f"  and {more} more"] if more else []
+        if self.unchecked:
+            lines.append("not checked, as a later version of this program wrote it:")
+            lines += [f"  {shown(f'{file}: {detail}')}" for file, detail in self.unchecked.items()]
         if self.damaged_shards:
             lines.append("delete these shards, and the command that built the dataset makes them anew:")
             lines += [f"  {shown(name)}" for name in self.damaged_shards]

@@ -4,17 +4,18 @@ Each is made again by the function that wrote it. What they are made from is rea
 fingerprint, the ontology, what was left out of the extracts.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pydantic
 
-from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.findings import MOST_SHOWN, Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
-from beam_pipeline.dataset.extract_records import Dropped, parse_dropped
+from beam_pipeline.dataset.extract_records import format_dropped, parse_dropped
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     DATASET_FILE,
@@ -22,15 +23,18 @@ from beam_pipeline.dataset.folder import (
     EXTRACTS_FOLDER,
     LAUNCH_FILE,
     ONTOLOGY_FILE,
+    WATER_FILE,
     DatasetFolder,
     description_json,
     plan_json,
 )
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.manifest import dataset_json, describe_ontology
-from beam_pipeline.dataset.summary import UnitSummary
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology_1_0 import load_1_0
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -56,7 +60,8 @@ def read_ontology(folder: DatasetFolder, fingerprint: Fingerprint, findings: Fin
         return None
     try:
         plain = parse_json(_OBJECT, content)
-        ontology = Ontology.load(content.decode())
+        load = load_1_0 if fingerprint.version[:2] == (1, 0) else Ontology.load
+        ontology = load(content.decode())
     except (MalformedError, InvalidInputError) as error:
         findings.differ("ontology", ONTOLOGY_FILE, f"is no ontology: {error}")
         return None
@@ -72,7 +77,7 @@ def check_sidecars(
     units: Sequence[Unit],
     fingerprint: Fingerprint,
     ontology: Ontology | None,
-    summaries: Sequence[UnitSummary],
+    totals: Totals,
     findings: Findings,
 ) -> None:
     """Compares everything but shards and summaries, and looks for what killed attempts left behind.
@@ -82,37 +87,77 @@ def check_sidecars(
         units: The plan.
         fingerprint: The fingerprint.
         ontology: The ontology of the plan; None where it cannot be read, which is then a difference already.
-        summaries: The summaries that can be read.
+        totals: Of the summaries that can be read.
         findings: Where differences go.
     """
-    cells = format_cells_csv(cell for unit in units for cell in unit.cells)
-    _compare(folder, CELLS_FILE, cells, findings)
-    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
-        _compare(folder, name, text, findings)
-    beyond = _cells_beyond_extracts(folder, units, findings)
+    newer = fingerprint.version.is_newer
+    texts = {CELLS_FILE: format_cells_csv(cell for unit in units for cell in unit.cells)}
+    texts |= sidecar_texts(units, totals.summaries, fingerprint)
+    for name, text in texts.items():
+        _compare(folder, name, text, newer, findings)
+    beyond = _cells_beyond_extracts(folder, units, newer, findings)
     dropped = _dropped(folder, fingerprint, findings)
+    _check_sea(folder, fingerprint, findings)
     dataset = _read_json(folder, DATASET_FILE, "dataset", description_json, findings)
     if dataset is not None and ontology is not None:
         described = dataset_json(
             fingerprint=fingerprint,
             units=units,
             ontology=describe_ontology(ontology),
-            summaries=summaries,
+            totals=totals,
             dropped_from_extracts=dropped,
             cells_beyond_extracts=beyond,
         )
+        if newer:
+            dataset = _known(dataset, described, findings)
         _compare_dataset(dataset, described, findings)
     _check_leftovers(folder, findings)
 
 
-def _compare(folder: DatasetFolder, name: str, expected: str, findings: Findings) -> None:
+def _check_sea(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> None:
+    if fingerprint.water_polygons is None:
+        return
+    content = read_file(folder, WATER_FILE, findings, "sidecar")
+    if content is None:
+        return
+    findings.checked["sidecars"] += 1
+    if hashlib.sha256(content).hexdigest() != fingerprint.water_polygons.sha256:
+        findings.differ("sidecar", WATER_FILE, "is not the sea of the fingerprint")
+
+
+def _compare(folder: DatasetFolder, name: str, expected: str, newer: bool, findings: Findings) -> None:
     kind = "dead_letters" if name == DEAD_LETTERS_FILE else "sidecar"
     content = read_file(folder, name, findings, kind)
     if content is None:
         return
     findings.checked["sidecars"] += 1
-    if content != expected.encode():
+    if content == expected.encode():
+        return
+    if newer:
+        findings.leave_unchecked(name, "it is not what is known here")
+    else:
         findings.differ(kind, name, "is not what plan and summaries give")
+
+
+def _known(dataset: dict[str, Any], described: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+    """Returns what our own version says too of what a later one says, and notes the rest."""
+    left: list[str] = []
+
+    def known(given: Any, ours: Any, path: str) -> Any:
+        if isinstance(given, dict) and isinstance(ours, Mapping):
+            left.extend(f"{path}.{key}" for key in sorted({*given} - {*ours}))
+            return {key: known(given[key], ours[key], f"{path}.{key}") for key in given if key in ours}
+        if isinstance(given, list) and isinstance(ours, Sequence) and len(given) == len(ours):
+            pairs = enumerate(zip(given, ours, strict=True))
+            return [known(*pair, f"{path}[{index}]") for index, pair in pairs]
+        return given
+
+    same = {**known(dataset, described, ""), "software": dataset.get("software")}
+    if left:
+        more = f" and {len(left) - MOST_SHOWN} more" if len(left) > MOST_SHOWN else ""
+        names = [path.removeprefix(".") for path in left[:MOST_SHOWN]]
+        findings.leave_unchecked(DATASET_FILE, ", ".join(names) + more)
+    return same
 
 
 def _compare_dataset(dataset: Mapping[str, Any], again: Mapping[str, Any], findings: Findings) -> None:
@@ -155,7 +200,9 @@ def _read_json(
     return plain
 
 
-def _cells_beyond_extracts(folder: DatasetFolder, units: Sequence[Unit], findings: Findings) -> int | None:
+def _cells_beyond_extracts(
+    folder: DatasetFolder, units: Sequence[Unit], newer: bool, findings: Findings
+) -> int | None:
     """Returns how many cells lie beyond the extracts, as the launcher saw."""
     content = read_file(folder, LAUNCH_FILE, findings, "plan")
     if content is None:
@@ -168,6 +215,10 @@ def _cells_beyond_extracts(folder: DatasetFolder, units: Sequence[Unit], finding
         return None
     if launch.to_json().encode() != content:
         findings.differ("plan", LAUNCH_FILE, "is not laid out as it was written")
+    if launch.model_extra and newer:
+        findings.leave_unchecked(LAUNCH_FILE, ", ".join(sorted(launch.model_extra)))
+    elif launch.model_extra:
+        findings.differ("plan", LAUNCH_FILE, f"holds what no launch writes: {', '.join(launch.model_extra)}")
     planned = sum(len(unit.cells) for unit in units)
     if launch.cells_beyond_extracts is not None and launch.cells_beyond_extracts > planned:
         findings.differ("plan", LAUNCH_FILE, "says that more cells lie beyond the extracts than are planned")
@@ -190,7 +241,7 @@ def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings
         except MalformedError as error:
             findings.differ("sidecar", file, f"cannot be read: {error}")
             continue
-        if description_json(dropped[name]).encode() != content:
+        if format_dropped(dropped[name]).encode() != content:
             findings.differ("sidecar", file, "is not laid out as it was written")
     return dropped
 

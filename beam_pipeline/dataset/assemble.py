@@ -141,6 +141,7 @@ class _Assembly:
             notes=tuple(sorted(self._notes)),
             dead_letters=tuple(self._dead_letters),
             scenes_by_year=self._scenes_by_year,
+            coastal=frozenset(label.cell_id for label in self._labels.values() if label.coastal),
         )
 
     def _bury(self, cell: Cell, year: int, stage: str, failure: Failure) -> None:

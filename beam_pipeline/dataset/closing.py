@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_pipeline.dataset import manifest, notices, tfds
 from beam_pipeline.dataset.commits import read_summaries
-from beam_pipeline.dataset.extract_records import Dropped, recorded_extract
+from beam_pipeline.dataset.extract_records import recorded_extract
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     CITATION_FILE,
@@ -25,7 +25,9 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.run_record import RunRecord, write_run
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.summary import UnitSummary
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit, numbered_in_turn, parse_units
+from beam_pipeline.labels.feature import Dropped
 
 _log = logging.getLogger(__name__)
 
@@ -39,19 +41,20 @@ def close_dataset(folder: DatasetFolder, settings: BuildSettings, started: str) 
         started: When the job was launched, ISO 8601.
     """
     units = parse_units(folder.read_bytes(UNITS_FILE))
-    summaries = [
+    fingerprint = Fingerprint.from_json(folder.read_bytes(FINGERPRINT_FILE))
+    totals = Totals.of(
         summary for summary in read_summaries(folder, units) if summary.fingerprint == settings.fingerprint
-    ]
+    )
     launch = LaunchRecord.from_json(folder.read_bytes(LAUNCH_FILE))
     described = manifest.dataset_json(
-        fingerprint=Fingerprint.from_json(folder.read_bytes(FINGERPRINT_FILE)),
+        fingerprint=fingerprint,
         units=units,
         ontology=manifest.describe_ontology(settings.ontology),
-        summaries=summaries,
+        totals=totals,
         dropped_from_extracts=_dropped_by_extract(folder, settings.extracts),
         cells_beyond_extracts=launch.cells_beyond_extracts,
     )
-    for name, text in sidecar_texts(units, summaries, settings.years).items():
+    for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         folder.write_text(name, text)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     write_run(folder, RunRecord(started=started, finished=finished))
@@ -61,7 +64,7 @@ def close_dataset(folder: DatasetFolder, settings: BuildSettings, started: str) 
 
 
 def sidecar_texts(
-    units: Sequence[Unit], summaries: Sequence[UnitSummary], years: Sequence[int]
+    units: Sequence[Unit], summaries: Sequence[UnitSummary], fingerprint: Fingerprint
 ) -> dict[str, str]:
     """Returns the texts, by name, of the small files that lie beside `dataset.json`.
 
@@ -69,16 +72,17 @@ def sidecar_texts(
         units: The plan. Where its shards are not numbered in turn there is no `dataset_info.json`, which lists as
             many shards as their names say.
         summaries: Of the units that are done or failed.
-        years: The years asked for, ascending.
+        fingerprint: The fingerprint: the texts are of its years, as its version has them.
     """
+    years, version = fingerprint.years, fingerprint.schema_version
     texts = {
         DEAD_LETTERS_FILE: manifest.dead_letters_jsonl(summaries),
-        CITATION_FILE: notices.citation_cff(years),
+        CITATION_FILE: notices.citation_cff(years, version),
         LICENSES_FILE: notices.licences_md(years),
-        FEATURES_FILE: tfds.features_json(),
+        FEATURES_FILE: tfds.features_json(fingerprint.version),
     }
     if numbered_in_turn(units):
-        texts[INFO_FILE] = tfds.dataset_info_json(summaries, years)
+        texts[INFO_FILE] = tfds.dataset_info_json(summaries, years, version)
     return texts
 
 

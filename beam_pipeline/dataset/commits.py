@@ -47,9 +47,12 @@ def read_summaries(folder: DatasetFolder, units: Iterable[Unit]) -> Iterator[Uni
     shards, summarised = set(folder.shards()), set(folder.summarised_units())
     there = [unit.name for unit in units if unit.name in summarised]
     with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        for summary in pool.map(functools.partial(read_summary, folder), there):
-            if summary.status == "failed" or summary.name in shards:
-                yield summary
+        # Few at a time: the pool would read on, whatever waits to be taken.
+        for start in range(0, len(there), READS_AT_ONCE):
+            names = there[start : start + READS_AT_ONCE]
+            for summary in pool.map(functools.partial(read_summary, folder), names):
+                if summary.status == "failed" or summary.name in shards:
+                    yield summary
 
 
 def committed_summary(folder: DatasetFolder, name: str, fingerprint: str) -> UnitSummary | None:

@@ -3,21 +3,30 @@
 It is said of the whole file, so it is the same whichever cells a run still has to do.
 """
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import pydantic
 from pydantic import Field
 
 from beam_pipeline.dataset.folder import EXTRACTS_FOLDER, DatasetFolder, description_json
+from beam_pipeline.labels.feature import MOST_NAMED, Dropped
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
-Dropped = Mapping[str, int]
-"""What was left out, by reason."""
+_Counts = dict[str, Annotated[int, Field(strict=True, ge=0)]]
+_Names = Annotated[tuple[str, ...], Field(max_length=MOST_NAMED)]
 
-_ADAPTER: pydantic.TypeAdapter[dict[str, int]] = pydantic.TypeAdapter(
-    dict[str, Annotated[int, Field(strict=True, ge=0)]]
-)
+
+class _Record(pydantic.BaseModel):
+    """What a record holds of an extract of which something was left out; the attributes are those of `Dropped`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    counts: _Counts
+    named: dict[str, _Names]
+
+
+# Before elements were named, a record held the counts alone. It still does where nothing was left out.
+_ADAPTER: pydantic.TypeAdapter[_Record | _Counts] = pydantic.TypeAdapter(_Record | _Counts)
 
 
 def record_extract(folder: DatasetFolder, path: str, dropped: Dropped) -> None:
@@ -26,9 +35,9 @@ def record_extract(folder: DatasetFolder, path: str, dropped: Dropped) -> None:
     Args:
         folder: The dataset's folder.
         path: The extract.
-        dropped: What was left out of it, by reason.
+        dropped: What was left out of it.
     """
-    folder.write_text(_record(path), description_json(dropped))
+    folder.write_text(_record(path), format_dropped(dropped))
 
 
 def recorded_extract(folder: DatasetFolder, path: str) -> Dropped | None:
@@ -41,13 +50,21 @@ def recorded_extract(folder: DatasetFolder, path: str) -> Dropped | None:
         return None
 
 
+def format_dropped(dropped: Dropped) -> str:
+    """Returns the text of a record."""
+    if not dropped.named:
+        return description_json(dropped.counts)
+    return description_json({"counts": dropped.counts, "named": dropped.named})
+
+
 def parse_dropped(text: bytes) -> Dropped:
-    """Reads the text of a record.
+    """Is the inverse of `format_dropped`.
 
     Raises:
-        MalformedError: It is none.
+        MalformedError: It is no such text.
     """
-    return parse_json(_ADAPTER, text)
+    record = parse_json(_ADAPTER, text)
+    return Dropped(record.counts, record.named) if isinstance(record, _Record) else Dropped(record)
 
 
 def _record(path: str) -> str:

@@ -16,11 +16,18 @@ from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.records.schema import SCHEMA_VERSION
+from beam_pipeline.records.version import Version
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.parsing import parse_json
 
 Number = int | float
 """A number as it was given: 20 stays 20 and 20.0 stays 20.0, because the bytes of the fingerprint count."""
+
+
+def _checked_version(text: str) -> str:
+    Version.parse(text)
+    return text
+
 
 SclClass = Annotated[int, Field(ge=0, le=255)]
 
@@ -74,6 +81,20 @@ class Extract(_Stored):
         return cls(name=info.name, bytes=info.size, timestamp=info.timestamp)
 
 
+class WaterPolygons(_Stored):
+    """Water polygons, told apart by their file and by what was cut of it.
+
+    Attributes:
+        name: File name.
+        bytes: Its size.
+        sha256: SHA-256 of the plan's sea, in hexadecimal.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class Fingerprint(_Stored):
     """What decides the content of a dataset. Two builds of one fingerprint give the same bytes.
 
@@ -94,9 +115,11 @@ class Fingerprint(_Stored):
         osm: The extracts, sorted by name, or the URL of the Overpass API.
         catalogue_profile: `imagery.catalog.CATALOGUE_PROFILE`, 1 where a fingerprint does not say it. How an API is
             asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
+        water_polygons: Where the sea is; None where it is not known.
+        osm_date: As of when Overpass was asked, "2019-07-01T00:00:00Z"; "" for the time of asking.
     """
 
-    schema_version: str
+    schema_version: Annotated[str, pydantic.AfterValidator(_checked_version)]
     grid: str
     cells_sha256: str
     cells_per_shard: Annotated[int, Field(ge=1)]
@@ -111,10 +134,17 @@ class Fingerprint(_Stored):
     none_labels: bool
     osm: tuple[Extract, ...] | str
     catalogue_profile: int = 1
+    water_polygons: WaterPolygons | None = None
+    osm_date: str = ""
 
     @classmethod
     def of_build(
-        cls, settings: BuildSettings, units_text: str, catalogue: str, extracts: Sequence[ExtractInfo]
+        cls,
+        settings: BuildSettings,
+        units_text: str,
+        catalogue: str,
+        extracts: Sequence[ExtractInfo],
+        water_polygons: WaterPolygons | None = None,
     ) -> "Fingerprint":
         """Returns the fingerprint of what is about to be built.
 
@@ -124,12 +154,16 @@ class Fingerprint(_Stored):
             catalogue: The catalogue's identity.
             extracts: What the extracts' headers say, in any order: what is in several of them is told apart by
                 itself. None with Overpass.
+            water_polygons: Those that were given, or None.
         """
+        # What was not given is not there, as in the fingerprints of versions that did not know it.
+        given: dict[str, Any] = {"water_polygons": water_polygons} if water_polygons else {}
+        given |= {"osm_date": settings.osm_date} if settings.osm_date else {}
         by_name = sorted(extracts, key=lambda info: info.name)
         return cls(
             schema_version=SCHEMA_VERSION,
             grid=GRID_NAME,
-            cells_sha256=hashlib.sha256(units_text.encode()).hexdigest(),
+            cells_sha256=cells_sha256(units_text),
             cells_per_shard=settings.cells_per_shard,
             seed=settings.seed,
             years=settings.years,
@@ -142,6 +176,7 @@ class Fingerprint(_Stored):
             none_labels=settings.none_labels,
             osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
             catalogue_profile=CATALOGUE_PROFILE,
+            **given,
         )
 
     @classmethod
@@ -164,6 +199,11 @@ class Fingerprint(_Stored):
         return content
 
     @property
+    def version(self) -> Version:
+        """The version of the data format."""
+        return Version.parse(self.schema_version)
+
+    @property
     def sha256(self) -> str:
         """SHA-256 in hexadecimal, by which each summary names the dataset that it is of."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
@@ -184,6 +224,11 @@ class Fingerprint(_Stored):
 
 
 _ADAPTER = pydantic.TypeAdapter(Fingerprint)
+
+
+def cells_sha256(units_text: str) -> str:
+    """Returns what the fingerprint holds of the plan's units."""
+    return hashlib.sha256(units_text.encode()).hexdigest()
 
 
 def _by_field(content: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ ONTOLOGY_FILE = "plan/osm_categories.json"
 LAUNCH_FILE = "plan/launch.json"
 """What the launcher saw that decides nothing, as `launch_record.LaunchRecord`."""
 
+WATER_FILE = "plan/water_polygons.jsonl"
+"""The sea of the cells, as `water_file` has it; only where water polygons were given."""
+
 EXTRACTS_FOLDER = "extracts"
 """For each extract, what was left out of it on reading."""
 

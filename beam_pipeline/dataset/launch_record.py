@@ -16,7 +16,8 @@ class LaunchRecord(pydantic.BaseModel):
         cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="forbid")
+    # Fields that a later 1.x adds are kept as they are.
+    model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="allow")
 
     cells_beyond_extracts: Annotated[int, Field(ge=0)] | None
 

@@ -17,12 +17,15 @@ from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.notices import ATTRIBUTION, copernicus_notice
 from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.dataset.summary import BandSums, UnitSummary
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, SCHEMA_VERSION, UNLABELED
+from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, UNLABELED
 from beam_pipeline.records.shards import DATASET_NAME
+from beam_pipeline.records.version import CONTENTS
 from beam_pipeline.runtime.gdal_drivers import rasterio
 
 _Key = TypeVar("_Key", str, int)
@@ -58,31 +61,31 @@ def dataset_json(
     fingerprint: Fingerprint,
     units: Sequence[Unit],
     ontology: Mapping[str, Any],
-    summaries: Iterable[UnitSummary],
-    dropped_from_extracts: Mapping[str, Mapping[str, int]],
+    totals: Totals,
+    dropped_from_extracts: Mapping[str, Dropped],
     cells_beyond_extracts: int | None,
 ) -> dict[str, Any]:
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
     Args:
-        fingerprint: What decides the content.
+        fingerprint: What decides the content; the description is as its version has it.
         units: The plan.
         ontology: From `describe_ontology`.
-        summaries: Of the units that are done or failed, in any order.
-        dropped_from_extracts: By extract, what was left out of the whole file on reading it, by reason.
+        totals: Of the units that are done or failed, in any order.
+        dropped_from_extracts: By extract, what was left out of the whole file on reading it.
         cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
 
     Returns:
         What `dataset.json` holds; `description_json` writes it.
     """
     years = fingerprint.years
-    by_name = {summary.name: summary for summary in summaries}
+    by_name = {summary.name: summary for summary in totals.summaries}
     done = [by_name[unit.name] for unit in units if unit.name in by_name]
     written = [summary for summary in done if summary.status == "written"]
     letters = sorted_letters(letter for summary in done for letter in summary.dead_letters)
-    return {
+    described = {
         "name": DATASET_NAME,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": fingerprint.schema_version,
         "fingerprint": fingerprint.content,
         "grid": GRID_DESCRIPTION,
         "ontology": ontology,
@@ -90,11 +93,14 @@ def dataset_json(
         "complete": len(written) == len(units) and not letters,
         "splits": {split: _split_counts(split, units, years, by_name) for split in SPLITS},
         "bands": _band_statistics(summary for summary in written if summary.split == "training"),
-        "labels": _label_statistics(ontology, written),
+        "labels": _label_statistics(ontology, written, totals),
+        "labelled_cells": totals.labelled_cells(),
+        "images_by_month": totals.images_by_month(),
         "rejections": _add(summary.rejection_counts for summary in done),
         "scene_rejections": _add(summary.scene_rejections for summary in done),
         "dropped_geometries": _add(summary.dropped_geometries for summary in done),
-        "dropped_from_extracts": dropped_from_extracts,
+        "dropped_from_extracts": {name: dict(it.counts) for name, it in dropped_from_extracts.items()},
+        **_dropped_elements(dropped_from_extracts),
         "cells_beyond_extracts": cells_beyond_extracts,
         "unusable_scenes": _notes(done),
         "tile_years_without_items": [
@@ -116,6 +122,18 @@ def dataset_json(
         "software": software_versions(),
         "licences": {**ATTRIBUTION, "imagery": copernicus_notice(years)},
     }
+    return described if fingerprint.version >= CONTENTS else _without_contents(described)
+
+
+def _without_contents(described: dict[str, Any]) -> dict[str, Any]:
+    """Takes away what a version before 1.1 does not say."""
+    for key in ("labelled_cells", "images_by_month"):
+        del described[key]
+    for of_split in described["splits"].values():
+        del of_split["cells_coastal"], of_split["cells_inexact"]
+    for of_channel in described["labels"]:
+        del of_channel["cells_by_split"]
+    return described
 
 
 def dead_letters_jsonl(summaries: Iterable[UnitSummary]) -> str:
@@ -164,6 +182,8 @@ def _split_counts(
         "cell_years_planned": len(years) * sum(len(unit.cells) for unit in planned),
         "cells": sum(summary.cells_with_examples for summary in written),
         "cells_unlabeled": sum(summary.cells_unlabeled for summary in written),
+        "cells_coastal": sum(len(summary.coastal_cells) for summary in written),
+        "cells_inexact": sum(len(summary.inexact_cells) for summary in written),
         "examples": sum(summary.examples for summary in written),
         "pairs": sum(summary.pairs for summary in written),
         "singles": sum(summary.singles for summary in written),
@@ -208,8 +228,10 @@ def _band_statistics(training: Iterable[UnitSummary]) -> dict[str, dict[str, flo
     return statistics
 
 
-def _label_statistics(ontology: Mapping[str, Any], written: Sequence[UnitSummary]) -> list[dict[str, Any]]:
-    """Pixels per label and the known, none and unlabelled share, per channel; a cell counts once."""
+def _label_statistics(
+    ontology: Mapping[str, Any], written: Sequence[UnitSummary], totals: Totals
+) -> list[dict[str, Any]]:
+    """Pixels and cells per label and the known, none and unlabelled share, per channel; a cell counts once."""
     statistics = []
     for index in range(CHANNELS):
         channel = ontology["channels"][index]
@@ -229,6 +251,7 @@ def _label_statistics(ontology: Mapping[str, Any], written: Sequence[UnitSummary
                     split: {name: counts.get(value, 0) for name, value in names.items()}
                     for split, counts in per_split.items()
                 },
+                "cells_by_split": totals.cells_holding(index, channel["labels"]),
                 "share": {name: count / total if total else None for name, count in shares.items()},
             }
         )
@@ -247,6 +270,19 @@ def _scenes_per_tile(
             of_tile = tiles.setdefault(unit.tile, {})
             of_tile |= {str(year): max(count, of_tile.get(str(year), 0)) for year, count in counted.items()}
     return {"scenes_per_tile": tiles} if tiles else {}
+
+
+def _dropped_elements(dropped: Mapping[str, Dropped]) -> dict[str, dict[str, Any]]:
+    """Names what was left out by extract and reason; nothing where no record names any, as in older datasets."""
+    named = {
+        name: {
+            reason: {"first": list(first), "beyond": it.counts.get(reason, 0) - len(first)}
+            for reason, first in it.named.items()
+        }
+        for name, it in dropped.items()
+        if it.named
+    }
+    return {"dropped_elements": named} if named else {}
 
 
 def _notes(done: Iterable[UnitSummary]) -> list[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from beam_pipeline.records.schema import SCHEMA_VERSION
-
 ATTRIBUTION = {
     "labels": "Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License "
     "(ODbL) 1.0: https://www.openstreetmap.org/copyright",
@@ -52,16 +50,17 @@ Terms: https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Leg
 """
 
 
-def citation_cff(years: Sequence[int]) -> str:
+def citation_cff(years: Sequence[int], version: str) -> str:
     """Returns the text of CITATION.cff: how to cite a dataset built with this software.
 
     Args:
         years: The years of the images, ascending.
+        version: Of the data format, e.g. "1.1.0".
     """
     return f"""cff-version: 1.2.0
 type: dataset
 title: Sentinel-2 image pairs with OpenStreetMap labels, {years[0]}-{years[-1]}
-version: {SCHEMA_VERSION}
+version: {version}
 message: >-
   Cite the paper below. {copernicus_notice(years)}. Labels © OpenStreetMap contributors, ODbL 1.0.
 authors:

@@ -59,6 +59,7 @@ class AssembledUnit:
         notes: Scenes that are unusable for good, each once.
         dead_letters: Cell-years that failed.
         scenes_by_year: Number of usable scenes of the tile in each year for which there is a list.
+        coastal: Ids of the cells through whose chip a coastline passes.
     """
 
     unit: Unit
@@ -71,6 +72,7 @@ class AssembledUnit:
     notes: tuple[SceneNote, ...]
     dead_letters: tuple[DeadLetter, ...]
     scenes_by_year: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    coastal: frozenset[int] = frozenset()
 
 
 def sorted_letters(letters: Iterable[DeadLetter]) -> tuple[DeadLetter, ...]:

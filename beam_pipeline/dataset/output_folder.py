@@ -95,8 +95,15 @@ def check_same_dataset(planned: Fingerprint, given: Fingerprint, output: str) ->
         output: The output folder, for the message.
 
     Raises:
-        InvalidInputError: They differ; the message names every difference.
+        InvalidInputError: They differ; the message names both versions of the data format, or else every
+            difference.
     """
+    there, now = planned.schema_version, given.schema_version
+    if there != now:
+        raise InvalidInputError(
+            f"{output} holds a dataset of version {there} of the data format, and this program writes {now}: "
+            "no dataset is of two versions. Choose another --output, or use the version of this program that began it."
+        )
     differences = [
         f"  {field}: {there!r} there, {now!r} now"
         for field, (there, now) in planned.differences(given).items()

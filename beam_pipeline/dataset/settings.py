@@ -6,6 +6,7 @@ import functools
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.traffic import Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +22,16 @@ class BuildSettings:
         max_scene_cloud: Scenes of more `eo:cloud_cover` (percent) are dropped; None keeps all.
         filters: What makes a chip unusable.
         allow_single: Whether a cell-year with one clear date is kept.
-        reads_in_flight: How many requests a worker process has open at once.
-        requests_per_second: How many it sends a second; None for no limit.
+        api: What one who asks the STAC API, an endpoint of tokens or Overpass may ask of them.
+        files: What one who reads files may ask of their hosts.
         extracts: Paths of .osm.pbf files; empty with Overpass.
         overpass_url: The Overpass API, "" with extracts.
         overpass_cache: Folder of cached Overpass answers, "" for the default.
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
+        water_polygons: Path of the file of water polygons, which only the launcher reads; "" for none.
+        osm_date: As of when Overpass is asked, "2019-07-01T00:00:00Z"; "" for now.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
@@ -40,20 +43,27 @@ class BuildSettings:
     max_scene_cloud: float | None
     filters: FilterSettings
     allow_single: bool
-    reads_in_flight: int
-    requests_per_second: float | None
+    api: Share
+    files: Share
     extracts: tuple[str, ...]
     overpass_url: str
     overpass_cache: str
     ontology_json: str
     none_labels: bool
     retry_dead_letters: bool
+    water_polygons: str = ""
+    osm_date: str = ""
     fingerprint: str = ""
 
     @functools.cached_property
     def ontology(self) -> Ontology:
         """The parsed ontology."""
         return Ontology.load(self.ontology_json)
+
+    @property
+    def sea_known(self) -> bool:
+        """Whether water polygons say where the sea is."""
+        return bool(self.water_polygons)
 
     @property
     def own_network(self) -> bool:

@@ -11,12 +11,21 @@ import numpy.typing as npt
 import pydantic
 
 from beam_pipeline.cells.cell import Split
+from beam_pipeline.dataset.cell_content import (
+    CellContent,
+    ImageRecord,
+    LabelCount,
+    count_labels,
+    image_record,
+)
+from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.outcomes import STORED, AssembledUnit, CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import UNLABELED
+from beam_pipeline.records.version import CONTENTS, CURRENT, Version
 from beam_pipeline.runtime.parsing import parse_json
 
 LabelPixels = tuple[Mapping[int, int], Mapping[int, int], Mapping[int, int]]
@@ -77,6 +86,9 @@ class UnitSummary:
         dead_letters: Unexpected failures.
         scenes_by_year: Number of usable scenes of the tile in each year for which there is a list; None of a unit
             that failed, and in summaries of versions that did not count them.
+        contents: What each cell with examples holds, sorted by cell; None in summaries of versions before 1.1.
+        coastal_cells: Those of them through whose chip a coastline passes, sorted.
+        inexact_cells: Those of them whose chip does not lie just where its bounds say, sorted.
         fingerprint: SHA-256 of the dataset's fingerprint that the unit is of.
     """
 
@@ -105,6 +117,9 @@ class UnitSummary:
     notes: tuple[SceneNote, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     scenes_by_year: Mapping[int, int] | None = None
+    contents: tuple[CellContent, ...] | None = None
+    coastal_cells: tuple[int, ...] = ()
+    inexact_cells: tuple[int, ...] = ()
     fingerprint: str = dataclasses.field(kw_only=True)
 
     @property
@@ -122,7 +137,11 @@ class UnitSummary:
         content = dataclasses.asdict(self)
         if self.scenes_by_year is None:
             del content["scenes_by_year"]
-        return json.dumps(content, sort_keys=True, indent=1) + "\n"
+        if self.contents is None:
+            for field in _SINCE_CONTENTS:
+                del content[field]
+            return plan_json(content)  # as versions before wrote it
+        return summary_json(content)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "UnitSummary":
@@ -136,6 +155,17 @@ class UnitSummary:
 
 _ADAPTER = pydantic.TypeAdapter(UnitSummary)
 
+_SINCE_CONTENTS = ("contents", "coastal_cells", "inexact_cells")
+
+
+def summary_json(content: Mapping[str, Any]) -> str:
+    """Returns the text of a summary, a field a line; equal content gives equal text."""
+    lines = [
+        f" {json.dumps(field)}: {json.dumps(content[field], sort_keys=True, separators=(',', ':'))}"
+        for field in sorted(content)
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
 
 class ShardContent:
     """Adds up what a shard holds, one cell-year at a time."""
@@ -143,38 +173,61 @@ class ShardContent:
     def __init__(self) -> None:
         self._examples: collections.Counter[int] = collections.Counter()  # by number of images
         self._bands = dict.fromkeys(BANDS, BandSums())
-        self._cells: set[int] = set()
-        self._unlabeled = 0
-        self._labels = np.zeros((CHANNELS, 256), np.int64)
+        self._labels: dict[int, tuple[LabelCount, ...]] = {}
+        self._images: dict[int, list[ImageRecord]] = {}
+        self._inexact: set[int] = set()
 
     def add(self, cell_year: CellYear) -> None:
         """Counts a cell-year in."""
         self._examples[len(cell_year.images)] += 1
+        cell_id = cell_year.cell.cell_id
         for image in cell_year.images:
             for band, sums in band_sums(image).items():
                 self._bands[band] += sums
+            self._images.setdefault(cell_id, []).append(image_record(cell_year.year, image))
         # The labels of a cell are the same in all years.
-        if cell_year.cell.cell_id not in self._cells:
-            self._cells.add(cell_year.cell.cell_id)
-            self._unlabeled += bool((cell_year.label == UNLABELED).all())
-            for channel in range(CHANNELS):
-                self._labels[channel] += np.bincount(cell_year.label[..., channel].ravel(), minlength=256)
+        if cell_id not in self._labels:
+            self._labels[cell_id] = count_labels(cell_year.label)
+        if not cell_year.bounds_exact:
+            self._inexact.add(cell_id)
 
-    def counts(self) -> dict[str, Any]:
-        """Returns the fields of a `UnitSummary` that follow from the shard alone, but for hash and size."""
-        return {
-            "cells_with_examples": len(self._cells),
-            "cells_unlabeled": self._unlabeled,
+    def counts(self, version: Version = CURRENT) -> dict[str, Any]:
+        """Returns the fields of a `UnitSummary` that follow from the shard alone, but for hash and size.
+
+        Args:
+            version: Of the data format: fields that it does not have are left out.
+        """
+        counts = {
+            "cells_with_examples": len(self._labels),
+            "cells_unlabeled": sum(
+                all(value == UNLABELED for value in values)
+                for (*values, _), *others in self._labels.values()
+                if not others
+            ),
             "examples": self._examples.total(),
             "pairs": self._examples[2],
             "singles": self._examples[1],
             "images": sum(images * examples for images, examples in self._examples.items()),
             "bands": dict(self._bands),
-            "label_pixels": tuple(
-                {int(value): int(channel[value]) for value in np.flatnonzero(channel)}
-                for channel in self._labels
-            ),
+            "label_pixels": self._label_pixels(),
         }
+        if version >= CONTENTS:
+            counts["inexact_cells"] = tuple(sorted(self._inexact))
+            counts["contents"] = tuple(
+                # By year alone: the images of a year stay in the order of their slots.
+                CellContent(cell_id, labels, tuple(sorted(self._images[cell_id], key=lambda it: it[0])))
+                for cell_id, labels in sorted(self._labels.items())
+            )
+        return counts
+
+    def _label_pixels(self) -> LabelPixels:
+        pixels: tuple[collections.Counter[int], ...] = tuple(collections.Counter() for _ in range(CHANNELS))
+        for labels in self._labels.values():
+            for *values, count in labels:
+                for channel, value in zip(pixels, values, strict=True):
+                    channel[value] += count
+        land_use, water_and_roads, buildings = ({value: it[value] for value in sorted(it)} for it in pixels)
+        return land_use, water_and_roads, buildings
 
 
 def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
@@ -209,6 +262,7 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
         notes=tuple(sorted(set(assembled.notes))),
         dead_letters=sorted_letters(assembled.dead_letters),
         scenes_by_year={year: assembled.scenes_by_year[year] for year in sorted(assembled.scenes_by_year)},
+        coastal_cells=tuple(sorted({it.cell.cell_id for it in assembled.cell_years} & assembled.coastal)),
         fingerprint=fingerprint,
         **content.counts(),
     )
@@ -226,7 +280,7 @@ def failed_summary(letter: DeadLetter, split: Split, fingerprint: str = "") -> U
         A summary without tile and cells: the plan has them.
     """
     return UnitSummary(
-        letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,), fingerprint=fingerprint
+        letter.unit, split, "", "failed", 0, 0, dead_letters=(letter,), contents=(), fingerprint=fingerprint
     )
 
 

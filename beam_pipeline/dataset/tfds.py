@@ -12,14 +12,15 @@ from typing import Any
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
 from beam_pipeline.dataset.summary import UnitSummary
-from beam_pipeline.records.schema import FEATURES, SCHEMA_VERSION, FeatureSpec
+from beam_pipeline.records.schema import FeatureSpec, features_since
 from beam_pipeline.records.shards import DATASET_NAME, parse_shard_name
+from beam_pipeline.records.version import CURRENT, Version
 
 _FEATURES = "tensorflow_datasets.core.features."
 _FEATURES_DICT = _FEATURES + "features_dict.FeaturesDict"
 
 
-def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int]) -> str:
+def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int], version: str) -> str:
     """Returns the content of `dataset_info.json`.
 
     A split without examples is left out, because TFDS refuses to load one. A shard that is empty or missing
@@ -28,6 +29,7 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int]) ->
     Args:
         summaries: Of the units that are done or failed, in any order.
         years: The years of the images, ascending.
+        version: Of the data format, e.g. "1.1.0".
     """
     written = [summary for summary in summaries if summary.status == "written"]
     splits = []
@@ -50,7 +52,7 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int]) ->
         )
     info = {
         "name": DATASET_NAME,
-        "version": SCHEMA_VERSION,
+        "version": version,
         "description": "Pairs of Sentinel-2 L2A images of a cell and year, with labels from OpenStreetMap. "
         f"{copernicus_notice(years)}. {ATTRIBUTION['labels']}",
         "citation": PAPER,
@@ -60,13 +62,16 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int]) ->
     return json.dumps(info, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def features_json() -> str:
+def features_json(version: Version = CURRENT) -> str:
     """Returns the content of `features.json`: the schema, `image_0/x` as x of the group image_0.
 
     TFDS gives images in the shape of their PNG.
+
+    Args:
+        version: Of the data format.
     """
     groups: dict[str, dict[str, Any]] = {}
-    for spec in FEATURES.values():
+    for spec in features_since(version.minor).values():
         group, _, name = spec.name.rpartition("/")
         groups.setdefault(group, {})[name] = _feature(spec)
     top = groups.pop("")

@@ -92,7 +92,8 @@ def refuse_known(url: str) -> None:
 def probe_catalog(
     settings: CatalogSettings,
     tile_years: Sequence[tuple[str, int]],
-    traffic: Traffic,
+    api: Traffic,
+    files: Traffic,
     retry: RetryPolicy | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -103,7 +104,8 @@ def probe_catalog(
     Args:
         settings: Of the catalogue.
         tile_years: (tile, year) that the run is about to search; a few of them are looked at.
-        traffic: Paces the requests.
+        api: Paces the requests to the API, and to endpoints of tokens.
+        files: Paces those for files.
         retry: How often each request is tried; a file is tried less often.
         clock: Seconds of a clock that never goes back; a test passes its own.
 
@@ -117,10 +119,10 @@ def probe_catalog(
     impatient = dataclasses.replace(
         retry, attempts=min(retry.attempts, _MOST_TRIES), cap_s=min(retry.cap_s, _MOST_WAIT_S)
     )
-    keys = FileKeys(settings, impatient, traffic)
-    with SceneReader(1, impatient, _TIMEOUT_S, traffic=traffic, reach=settings.reach, keys=keys) as reader:
+    keys = FileKeys(settings, impatient, api)
+    with SceneReader(1, impatient, _TIMEOUT_S, traffic=files, reach=settings.reach, keys=keys) as reader:
         for tile, year in _spread(tile_years, MOST_SEARCHES):
-            found = list(itertools.islice(_items_of(settings, tile, year, retry, traffic), _PAGE))
+            found = list(itertools.islice(_items_of(settings, tile, year, retry, api), _PAGE))
             for item, base_href in _spread(found, MOST_ITEMS - len(refused)):
                 if refused and clock() - started > _MOST_S:
                     break

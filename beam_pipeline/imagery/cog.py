@@ -79,15 +79,18 @@ class SceneReader:
         self._pool = concurrent.futures.ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
 
     @classmethod
-    def of_catalog(cls, settings: CatalogSettings, reads_in_flight: int, traffic: Traffic) -> Self:
+    def of_catalog(
+        cls, settings: CatalogSettings, reads_in_flight: int, traffic: Traffic, api: Traffic
+    ) -> Self:
         """Makes a reader of a catalogue's files.
 
         Args:
             settings: Of the catalogue.
-            reads_in_flight: As the class, like what follows.
-            traffic: Paces what is asked of endpoints of tokens, too.
+            reads_in_flight: As the class.
+            traffic: As the class.
+            api: Paces what is asked of endpoints of tokens.
         """
-        keys = FileKeys(settings, traffic=traffic)
+        keys = FileKeys(settings, traffic=api)
         return cls(reads_in_flight, traffic=traffic, reach=settings.reach, keys=keys)
 
     def read(

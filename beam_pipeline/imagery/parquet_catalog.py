@@ -14,7 +14,7 @@ import pyarrow as pa
 from beam_pipeline.imagery.catalog_settings import CatalogInfo, CatalogSettings
 from beam_pipeline.imagery.parquet_file import CHANGED, REWRITE, ParquetItems
 from beam_pipeline.imagery.parquet_rows import booleans, wanted_rows
-from beam_pipeline.imagery.parquet_statistics import TileYear
+from beam_pipeline.imagery.parquet_tile_year import TileYear
 from beam_pipeline.imagery.stac_item import sensing_time, tile_of_item
 from beam_pipeline.imagery.static_catalog import StaticItem
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -183,12 +183,7 @@ class _OpenCatalogues:
             if anew or stamp not in self._parts:
                 self._forget(path)
                 paths = _paths(files, path) if paths is None else paths
-                parts = [ParquetItems(FileRanges(files, each, retry), known) for each in paths]
-                if known and _digests(parts) != known:
-                    raise PermanentFault(
-                        CHANGED, f"{path} names other files than at launch: {len(parts)}, not {len(known)}"
-                    )
-                self._parts[stamp] = parts
+                self._parts[stamp] = _opened(files, paths, retry, known, path)
             return self._parts[stamp]
 
     def _forget(self, path: object) -> None:
@@ -204,6 +199,23 @@ class _OpenCatalogues:
 
 _OPEN = _OpenCatalogues()
 atexit.register(_OPEN.close)
+
+
+def _opened(
+    files: Files, paths: Sequence[str], retry: RetryPolicy, known: tuple[str, ...], pattern: str
+) -> list[ParquetItems]:
+    """Opens the files of a pattern, all or none."""
+    with contextlib.ExitStack() as opened:
+        parts = []
+        for path in paths:
+            ranges = opened.enter_context(contextlib.closing(FileRanges(files, path, retry)))
+            parts.append(ParquetItems(ranges, known))
+        if known and _digests(parts) != known:
+            raise PermanentFault(
+                CHANGED, f"{pattern} names other files than at launch: {len(parts)}, not {len(known)}"
+            )
+        opened.pop_all()
+    return parts
 
 
 def _digests(parts: Sequence[ParquetItems]) -> tuple[str, ...]:

@@ -5,17 +5,24 @@ DuckDB that are fetched from the web.
 """
 
 import contextlib
-import functools
 import hashlib
-import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from beam_pipeline.imagery.parquet_footer import FAILURES, MAGIC, parse_footer, require_parsable
-from beam_pipeline.imagery.parquet_rows import HREFS, KEYS, Item, is_needed, is_property, is_text, items_of
-from beam_pipeline.imagery.parquet_statistics import INDEXED, PER_SECOND, TIME, Statistics, statistics_of
+from beam_pipeline.imagery.parquet_blocks import Blocks, chunks_of
+from beam_pipeline.imagery.parquet_columns import HREFS, KEYS, column_problem, is_needed, is_property
+from beam_pipeline.imagery.parquet_footer import (
+    FAILURES,
+    MAGIC,
+    KeptFooters,
+    parse_footer,
+    require_parsable,
+)
+from beam_pipeline.imagery.parquet_rows import Item, items_of
+from beam_pipeline.imagery.parquet_statistics import Statistics, statistics_of
+from beam_pipeline.imagery.parquet_tile_year import INDEXED, PER_SECOND, TIME
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.file_ranges import FileRanges
 
@@ -31,8 +38,8 @@ _TAIL_BYTES = 8  # the length of the footer, and the magic
 _MOST_FOOTER_BYTES = 32 << 20
 """Parsed, a footer takes 8 times as much. A row group of Earth Search's items adds 0.1 MB."""
 
-_KEPT_FOOTERS = 2
-"""Footers that stay parsed; those of further files are parsed again when their rows are read."""
+_FOOTERS = KeptFooters(2)
+"""Those of further files are parsed again when their rows are read."""
 
 _MOST_LEAVES = 20_000
 _MOST_ROWS = 1 << 20
@@ -46,8 +53,8 @@ _MOST_PLAIN_BYTES = 512 << 20
 _MOST_KEPT_BYTES = 256 << 20
 """What the chosen items of a row group take: those of a tile and year are some hundreds, of a few kB each."""
 
-_MOST_GAP_BYTES = 1 << 16
-"""Ranges that are less apart are read in one go."""
+_MOST_BLOCK_BYTES = 4 << 20
+"""What is read of a row group at a time, but for a field that takes more."""
 
 _BATCH_ROWS = 1000
 
@@ -78,15 +85,13 @@ class ParquetItems:
         self.path = ranges.path
         tail = self._read_tail()
         self.digest = self._digest(tail)
+        self._end = tail[-_TAIL_BYTES:]
         if known and self.digest not in known:
             raise self.changed()
         with self._naming_damage("its footer"):
             if not known:
                 require_parsable(tail)
-        size_of_tail = len(tail)
-        del tail  # it is read again, and two of them would be megabytes
-        metadata = _parsed(self)
-        with self._naming_damage("its footer"):
+            metadata = _FOOTERS.of(self, lambda: parse_footer(tail))
             leaves = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
             schema = metadata.schema.to_arrow_schema()
         self.per_second = self._require_columns(schema, leaves)
@@ -94,7 +99,7 @@ class ParquetItems:
         self._leaves = leaves
         self._keys = [path for path in leaves if path in KEYS]
         self._columns = [path for path in leaves if is_needed(path, properties)]
-        self._require_bounds(metadata, ranges.size - size_of_tail)
+        self._require_bounds(metadata, ranges.size - len(tail))
         indexed = {path: number for path, number in leaves.items() if path in INDEXED}
         with self._naming_damage("its statistics"):
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -103,7 +108,7 @@ class ParquetItems:
 
     def keys(self, group: int) -> Iterator[Item]:
         """Yields what the items of a row group say of tile, time, place and collection; raises as `items`."""
-        for batch in self._batches(group, self._keys):
+        for batch in self._read(self._opened(group, self._keys), group, self._keys):
             with self._naming_damage(f"row group {group}"):
                 found = items_of(batch)
             yield from found
@@ -118,54 +123,85 @@ class ParquetItems:
             choose: Takes those columns of some rows, and returns a boolean for each.
 
         Raises:
-            PermanentFault: `DAMAGED`, or as `FileRanges`.
+            PermanentFault: `DAMAGED`; `CHANGED`, the file is another by now; or as `FileRanges`.
             TransientFault: As `FileRanges`.
         """
         with self._naming_damage(f"row group {group}"):
-            chosen = [choose(batch) for batch in self._batches(group, self._keys)]
-        if not any(rows.true_count for rows in chosen):
-            return
-        yield from self._items(group, chosen)
-
-    def _items(self, group: int, chosen: Sequence[pa.Array]) -> Iterator[Item]:
-        """Yields the items that were chosen of each batch; one field is decoded at a time, and few rows of it stay."""
-        file = self._opened(group, self._columns)
-        kept: list[list[pa.RecordBatch]] = [[] for _ in chosen]
-        kept_bytes = 0
-        for columns in _fields(self._columns):
-            for rows, fields, batch in zip(chosen, kept, self._read(file, group, columns), strict=True):
-                if rows.true_count:
-                    with self._naming_damage(f"row group {group}"):
-                        fields.append(batch.filter(rows))
-                    kept_bytes += fields[-1].nbytes
-            if kept_bytes > _MOST_KEPT_BYTES:
-                raise self._damaged(
-                    f"items of row group {group} take more than {_MOST_KEPT_BYTES >> 20} MiB. {REWRITE}"
-                )
+            batches = self._read(self._opened(group, self._keys), group, self._keys)
+            chosen = [choose(batch) for batch in batches]
+            if not any(rows.true_count for rows in chosen):
+                return
+            kept = self._filtered(group, chosen)
+        # Who puts another object into a bucket while it is read changes at least this.
+        if self._range(self._ranges.size - _TAIL_BYTES, _TAIL_BYTES) != self._end:
+            raise self.changed()
         while kept:
             with self._naming_damage(f"row group {group}"):
                 found = items_of(*kept.pop(0))
             yield from found
 
+    def _filtered(self, group: int, chosen: Sequence[pa.Array]) -> list[list[pa.RecordBatch]]:
+        """Returns the rows that were chosen of each batch; one field is decoded at a time, and few rows of it stay."""
+        kept: list[list[pa.RecordBatch]] = [[] for _ in chosen]
+        kept_bytes = 0
+        for run in self._runs(group):
+            file = self._opened(group, [path for field in run for path in field])
+            for columns in run:
+                for rows, fields, batch in zip(chosen, kept, self._read(file, group, columns), strict=True):
+                    if rows.true_count:
+                        fields.append(batch.filter(rows))
+                        kept_bytes += fields[-1].nbytes
+                if kept_bytes > _MOST_KEPT_BYTES:
+                    raise self._damaged(
+                        f"items of row group {group} take more than {_MOST_KEPT_BYTES >> 20} MiB. {REWRITE}"
+                    )
+            del file  # with its bytes, before the next ones are read
+        return kept
+
+    def _runs(self, group: int) -> Iterator[list[list[str]]]:
+        """Yields fields that are read in one go."""
+        said = self._metadata().row_group(group)
+        run: list[list[str]] = []
+        taken = 0
+        for field in _fields(self._columns):
+            size = sum(said.column(self._leaves[path]).total_compressed_size for path in field)
+            if run and taken + size > _MOST_BLOCK_BYTES:
+                yield run
+                run, taken = [], 0
+            run.append(field)
+            taken += size
+        yield run
+
     def close(self) -> None:
         """Closes the file."""
+        _FOOTERS.forget(self)
         self._ranges.close()
-
-    def _batches(self, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        return self._read(self._opened(group, columns), group, columns)
 
     def _opened(self, group: int, columns: Sequence[str]) -> parquet.ParquetFile:
         """Reads the bytes of columns of a row group, and returns them as a file."""
-        metadata = _parsed(self)
-        blocks = _Blocks(self._ranges, _chunks(metadata, group, [self._leaves[path] for path in columns]))
+        metadata = self._metadata()
+        with self._naming_damage("its footer"):
+            ranges = chunks_of(metadata, group, [self._leaves[path] for path in columns])
+        blocks = Blocks(self._ranges.size, self._range, ranges)
         with self._naming_damage(f"row group {group}"):
             return parquet.ParquetFile(blocks, metadata=metadata, pre_buffer=False)
 
     def _read(
         self, file: parquet.ParquetFile, group: int, columns: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
+        """Yields columns of a row group, all of its rows."""
+        count = 0
         with self._naming_damage(f"row group {group}"):
-            yield from file.iter_batches(_BATCH_ROWS, [group], columns, use_threads=False)
+            for batch in file.iter_batches(_BATCH_ROWS, [group], columns, use_threads=False):
+                count += batch.num_rows
+                yield batch
+                del batch
+                # Arrow's memory pool would keep 50 MB of what was decompressed.
+                pa.default_memory_pool().release_unused()
+        if count != self.rows[group]:
+            raise self._damaged(
+                f"row group {group} has {count:,} items, and {self.rows[group]:,} by its footer"
+            )
 
     def changed(self) -> PermanentFault:
         """Returns the fault of a file that is another than before."""
@@ -174,11 +210,11 @@ class ParquetItems:
             f"{self.path} is not as it was at launch. Put that back, or give the command again with another --output",
         )
 
-    def metadata(self) -> parquet.FileMetaData:
-        """Reads and parses the footer again; raises as the class."""
-        tail = self._read_tail()
-        if self._digest(tail) != self.digest:
-            raise self.changed()
+    def _metadata(self) -> parquet.FileMetaData:
+        return _FOOTERS.of(self, self._parse_again)
+
+    def _parse_again(self) -> parquet.FileMetaData:
+        tail = self._same_tail()
         with self._naming_damage("its footer"):
             return parse_footer(tail)
 
@@ -206,15 +242,9 @@ class ParquetItems:
 
     def _require_columns(self, schema: pa.Schema, leaves: dict[str, int]) -> int:
         """Refuses a file without what every item has; returns what its timestamps count."""
-        for name, wanted, is_it in (
-            ("id", "text", is_text),
-            (TIME, "a timestamp", pa.types.is_timestamp),
-            ("assets", "a struct of the assets", pa.types.is_struct),
-        ):
-            if schema.get_field_index(name) < 0:
-                raise self._damaged(f"it has no column {name!r}, or two of them")
-            if not is_it(schema.field(name).type):
-                raise self._damaged(f"its column {name!r} must be {wanted}, and is {schema.field(name).type}")
+        problem = column_problem(schema)
+        if problem:
+            raise self._damaged(problem)
         if not leaves.keys() & HREFS:
             raise self._damaged("its column 'assets' has none of the asset keys that are known")
         if len(leaves) > _MOST_LEAVES:
@@ -224,11 +254,12 @@ class ParquetItems:
     def _require_bounds(self, metadata: parquet.FileMetaData, end: int) -> None:
         """Refuses row groups that lie elsewhere, or would take too much memory, before any is read."""
         numbers = [self._leaves[path] for path in {*self._columns, *self._keys}]
+        is_list = [metadata.schema.column(number).max_repetition_level > 0 for number in numbers]
         for group in range(metadata.num_row_groups):
             with self._naming_damage("its footer"):
                 said = metadata.row_group(group)
                 chunks = [said.column(number) for number in numbers]
-                ranges = _chunks(metadata, group, numbers)
+                ranges = chunks_of(metadata, group, numbers)
             taken = sum(chunk.total_compressed_size for chunk in chunks)
             plain_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
             if said.num_rows > _MOST_ROWS or taken > _MOST_GROUP_BYTES or plain_bytes > _MOST_PLAIN_BYTES:
@@ -239,8 +270,9 @@ class ParquetItems:
             if not said.num_rows:
                 continue
             lies_elsewhere = any(not len(MAGIC) <= start <= stop <= end for start, stop in ranges)
-            most_values = _MOST_LINKS * max(0, said.num_rows)
-            if lies_elsewhere or any(not 0 <= chunk.num_values <= most_values for chunk in chunks):
+            most_values = [said.num_rows * (_MOST_LINKS if each else 1) for each in is_list]
+            counts = zip(chunks, most_values, strict=True)
+            if lies_elsewhere or any(not said.num_rows <= chunk.num_values <= most for chunk, most in counts):
                 raise self._damaged(f"row group {group} cannot be what its footer says")
 
     @contextlib.contextmanager
@@ -249,48 +281,29 @@ class ParquetItems:
         try:
             yield
         except FAILURES as error:
+            self._same_tail()
             raise self._damaged(f"{part} cannot be read: {error}") from error
+
+    def _same_tail(self) -> bytes:
+        """Reads the footer again; raises `CHANGED` where the file was replaced since it was opened."""
+        try:
+            tail = self._read_tail()
+        except PermanentFault as fault:
+            raise self.changed() from fault
+        if self._digest(tail) != self.digest:
+            raise self.changed()
+        return tail
+
+    def _range(self, start: int, length: int) -> bytes:
+        """Reads a range of which the footer says that it is there."""
+        try:
+            return self._ranges.read(start, length)
+        except PermanentFault:
+            self._same_tail()
+            raise
 
     def _damaged(self, why: str) -> PermanentFault:
         return PermanentFault(DAMAGED, f"{self.path} is no STAC GeoParquet that can be read: {why}")
-
-
-class _Blocks(io.RawIOBase):
-    """The ranges of a file that were read, as a file: nothing else of it can be read.
-
-    So pyarrow decodes what is here already, and storage that fails is told apart from a file that is damaged.
-    """
-
-    def __init__(self, ranges: FileRanges, wanted: list[tuple[int, int]]) -> None:
-        self._size = ranges.size
-        self._at = 0
-        self._blocks = [(start, ranges.read(start, end - start)) for start, end in _joined(wanted)]
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        for start, block in self._blocks:
-            offset = self._at - start
-            if offset >= 0 and 0 <= size <= len(block) - offset:
-                self._at += size
-                return block[offset : offset + size]
-        raise OSError(f"bytes {self._at:,} to {self._at + size:,} are none of its columns'")
-
-
-@functools.lru_cache(_KEPT_FOOTERS)
-def _parsed(items: ParquetItems) -> parquet.FileMetaData:
-    return items.metadata()
 
 
 def _fields(columns: Sequence[str]) -> list[list[str]]:
@@ -300,26 +313,3 @@ def _fields(columns: Sequence[str]) -> list[list[str]]:
         names = tuple(path.split(".", 2)[: 1 + path.startswith("assets.")])
         fields.setdefault(names, []).append(path)
     return list(fields.values())
-
-
-def _chunks(metadata: parquet.FileMetaData, group: int, columns: Sequence[int]) -> list[tuple[int, int]]:
-    """Returns where columns of a row group begin and end in the file."""
-    found = []
-    for number in columns:
-        chunk = metadata.row_group(group).column(number)
-        starts = [chunk.data_page_offset]
-        if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
-            starts.append(chunk.dictionary_page_offset)
-        found.append((min(starts), min(starts) + chunk.total_compressed_size))
-    return found
-
-
-def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Joins ranges that overlap or are close to each other."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] <= _MOST_GAP_BYTES:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined

@@ -15,11 +15,15 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from beam_pipeline.imagery.parquet_statistics import statistics_of
 from beam_pipeline.runtime.own_modules import environment_of_modules
 
 MAGIC = b"PAR1"
@@ -48,6 +52,35 @@ def parse_footer(tail: bytes) -> parquet.FileMetaData:
         One of `FAILURES`: It is damaged; but see `require_parsable`.
     """
     return parquet.read_metadata(pa.BufferReader(tail))
+
+
+class KeptFooters:
+    """Footers that stay parsed, those that were asked for last; threads may share it.
+
+    Args:
+        most: How many. Each takes some tens of megabytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, parquet.FileMetaData] = OrderedDict()
+
+    def of(self, file: Hashable, parse: Callable[[], parquet.FileMetaData]) -> parquet.FileMetaData:
+        """Returns the footer of a file, which is parsed where it is not kept."""
+        with self._lock:
+            if file not in self._kept:
+                # Another one goes first, so that no more than these are ever in memory.
+                while len(self._kept) >= self._most:
+                    self._kept.popitem(last=False)
+                self._kept[file] = parse()
+            self._kept.move_to_end(file)
+            return self._kept[file]
+
+    def forget(self, file: Hashable) -> None:
+        """Drops the footer of a file that is closed."""
+        with self._lock:
+            self._kept.pop(file, None)
 
 
 def require_parsable(tail: bytes) -> None:
@@ -91,16 +124,12 @@ def _end(code: int) -> str:
 def _look(metadata: parquet.FileMetaData) -> None:
     """Looks at all parts of a footer; what is wrong with them raises, or ends the process."""
     metadata.schema.to_arrow_schema()
+    columns = {str(column): column for column in range(metadata.num_columns)}
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         if group.num_columns != metadata.num_columns:
             raise ValueError(f"row group {number} has {group.num_columns} columns")
-        for column in range(metadata.num_columns):
-            said = group.column(column).statistics
-            if said is not None and said.has_min_max:
-                # Those of a column that nobody reads may be what they like.
-                with contextlib.suppress(*FAILURES):
-                    _ = said.min, said.max, said.min_raw, said.max_raw
+        statistics_of(group, columns)
 
 
 def _bound_itself() -> None:

@@ -1,7 +1,6 @@
 """Rows of a STAC GeoParquet file: chosen by tile, year and collection, and made STAC items again.
 
-Source of the layout: https://github.com/radiantearth/stac-geoparquet-spec. Properties are columns; assets are a struct
-of structs, links a list of them. Items of different profiles lie side by side: what one lacks is null in its row.
+Items of different profiles lie side by side: what one lacks is null in its row.
 """
 
 import contextlib
@@ -12,63 +11,26 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from beam_pipeline.imagery.parquet_statistics import BBOX, TIME, TileYear
+from beam_pipeline.imagery.parquet_columns import NO_PROPERTIES, is_text
+from beam_pipeline.imagery.parquet_tile_year import TIME, TileYear
 from beam_pipeline.imagery.stac_item import (
-    PROFILES,
     TILE_PROPERTIES,
     normalise_tile,
     sensing_time,
     tile_of_item,
 )
 
-HREFS = frozenset(f"assets.{key}.href" for keys in PROFILES for key in keys.values())
-"""Paths of the columns that say where files of images lie."""
-
-_LINKS = frozenset(f"links.list.{name}.{field}" for name in ("item", "element") for field in ("rel", "href"))
-_WHO_PAYS = ("storage:", *(f"assets.{key}.storage:" for keys in PROFILES for key in keys.values()))
-KEYS = frozenset(
-    ("id", "collection", TIME, "start_datetime", *BBOX, *(key for keys in TILE_PROPERTIES for key in keys))
-)
-"""Paths of the columns by which rows are chosen."""
-
-_NO_PROPERTIES = frozenset(
-    ("type", "stac_version", "id", "collection", "bbox", "geometry", "assets", "links")
-)
 _MOST_TEXT_BYTES = 1 << 16
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 Item = dict[str, Any]
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Tells whether a column holds texts."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def is_needed(path: str, properties: frozenset[str]) -> bool:
-    """Tells whether a column of this path is read of the items that were chosen.
-
-    Args:
-        path: Of the column.
-        properties: The names of those for which `is_property` holds.
-    """
-    return path in ("id", "collection") or path in properties | HREFS | _LINKS or path.startswith(_WHO_PAYS)
-
-
-def is_property(field: pa.Field) -> bool:
-    """Tells whether a column is a property that may be needed: a text, a number, a time, or a yes or no."""
-    kind = field.type
-    is_plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return field.name not in _NO_PROPERTIES and (is_plain or is_text(kind) or pa.types.is_timestamp(kind))
-
-
 def wanted_rows(rows: pa.RecordBatch, asked: TileYear, per_second: int, collection: str) -> pa.Array:
     """Chooses the rows that `find_scenes` must see: of the tile, year and collection, or that do not say of which.
 
     Args:
-        rows: The columns of `KEYS`.
+        rows: The columns of `parquet_columns.KEYS`.
         asked: The tile and year.
         per_second: What the timestamps count.
         collection: Its id; an item that names none belongs to all.
@@ -77,7 +39,7 @@ def wanted_rows(rows: pa.RecordBatch, asked: TileYear, per_second: int, collecti
         A boolean for each row.
 
     Raises:
-        ValueError: A text is longer than any item's.
+        ValueError: As `items_of`.
     """
     first, after = asked.counted(per_second)
     times = rows.column(TIME).cast(pa.int64()).to_pylist()
@@ -131,7 +93,7 @@ def items_of(*parts: pa.RecordBatch) -> list[Item]:
             become ISO 8601.
 
     Raises:
-        ValueError: A text is longer than any item's, or is no UTF-8.
+        ValueError: A text is longer than any item's, or is no UTF-8; or an item has no id.
     """
     rows: list[dict[str, Any]] = [{} for _ in range(parts[0].num_rows)] if parts else []
     for part in parts:
@@ -172,13 +134,15 @@ def require_short(column: pa.Array) -> None:
 
 def _item(row: dict[str, Any]) -> Item:
     given = {name: value for name, value in row.items() if value is not None}
+    if "id" not in given:
+        raise ValueError("an item has no id")  # several of them would be taken for one
     assets = given.get("assets", {})
     corners = [given.get("bbox", {}).get(corner) for corner in _CORNERS]
     return {
         "type": "Feature",
-        "id": given.get("id"),
+        "id": given["id"],
         "collection": given.get("collection"),
-        "properties": {name: value for name, value in given.items() if name not in _NO_PROPERTIES},
+        "properties": {name: value for name, value in given.items() if name not in NO_PROPERTIES},
         "assets": {key: _without_nulls(asset) for key, asset in assets.items() if asset is not None},
         "links": [_without_nulls(link) for link in _each(given.get("links"))],
         **({} if None in corners else {"bbox": corners}),

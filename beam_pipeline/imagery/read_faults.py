@@ -24,7 +24,7 @@ from beam_pipeline.runtime.gate_server import REFUSED, TIMED_OUT
 from beam_pipeline.runtime.gdal_drivers import rasterio
 from beam_pipeline.runtime.http_session import bounded_session
 from beam_pipeline.runtime.reach import WEB, Reach, why_closed
-from beam_pipeline.runtime.retries import RetryAfterFault, retry_after_s
+from beam_pipeline.runtime.retries import THROTTLED, TOO_MANY_REQUESTS, RetryAfterFault, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 
 HEADER_BYTES = 32768
@@ -34,7 +34,6 @@ _CONNECT_S = 10.0
 _REFUSALS = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.CONFLICT)
 """What hosts say to a key that has expired, and to none; Azure says the last of a container that is not public."""
 
-_THROTTLED = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
 _OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
@@ -73,7 +72,7 @@ class Peek:
     @property
     def throttled(self) -> bool:
         """Whether the host asks for fewer requests."""
-        return self.status in _THROTTLED
+        return self.status in TOO_MANY_REQUESTS
 
     @property
     def is_of_the_file(self) -> bool:
@@ -223,7 +222,7 @@ def fault_of_open(asset: Asset, error: RasterioError, timeout_s: float, traffic:
     if of_gate is not None and int(of_gate[2]) == REFUSED:
         return _refused(asset, _why_refused(asset, of_gate[1]))
     status = _STATUS.search(message)
-    if status is not None and int(status[1]) in _THROTTLED:
+    if status is not None and int(status[1]) in TOO_MANY_REQUESTS:
         # GDAL keeps the headers to itself, and honours no Retry-After of its own.
         peeked = asset.peek(0, 1, timeout_s, traffic)
         return _throttled(asset, int(status[1]), 0.0 if peeked is None else peeked.retry_after_s)
@@ -315,7 +314,7 @@ def _refused(asset: Asset, why: str) -> TransientFault:
 
 
 def _throttled(asset: Asset, status: int, wait_s: float) -> RetryAfterFault:
-    return RetryAfterFault("throttled", f"{asset.shown}: HTTP {status}", wait_s)
+    return RetryAfterFault(THROTTLED, f"{asset.shown}: HTTP {status}", wait_s)
 
 
 def _fault_of_status(asset: Asset, status: int) -> Fault:

@@ -23,7 +23,13 @@ from beam_pipeline.runtime.foreign_text import hide
 from beam_pipeline.runtime.http_session import bounded_session, request_faults
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.reach import Reach
-from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.retries import (
+    THROTTLED,
+    TOO_MANY_REQUESTS,
+    RetryAfterFault,
+    RetryPolicy,
+    retry_after_s,
+)
 from beam_pipeline.runtime.traffic import Traffic
 
 PLANETARY_COMPUTER = "planetarycomputer.microsoft.com"
@@ -182,8 +188,8 @@ def _raise_for_status(answer: requests.Response, url: str) -> None:
     if 200 <= status < 300:
         return
     detail = f"{url}: HTTP {status}"
-    if status == 429:
-        raise RetryAfterFault("throttled", detail, retry_after_s(answer.headers.get("Retry-After")))
+    if status in TOO_MANY_REQUESTS:
+        raise RetryAfterFault(THROTTLED, detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (408, 425) or status >= 500:
         raise RetryAfterFault("server_error", detail, retry_after_s(answer.headers.get("Retry-After")))
     raise PermanentFault("refused", detail)

@@ -12,7 +12,13 @@ from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.http_session import bound_session, request_faults
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.reach import Reach
-from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.retries import (
+    THROTTLED,
+    TOO_MANY_REQUESTS,
+    RetryAfterFault,
+    RetryPolicy,
+    retry_after_s,
+)
 from beam_pipeline.runtime.traffic import Traffic
 
 TIMEOUT_S = (10.0, 60.0)
@@ -136,8 +142,8 @@ def _raise_for_status(answer: requests.Response, where: str) -> None:
         return
     # Earth Search's gateway says this, and not 429, to a client that asks too often.
     forbidden = status == 403 and '"message":"Forbidden"' in text.replace(" ", "")
-    if status == 429 or forbidden:
-        raise RetryAfterFault("throttled", detail, retry_after_s(answer.headers.get("Retry-After")))
+    if status in TOO_MANY_REQUESTS or forbidden:
+        raise RetryAfterFault(THROTTLED, detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (408, 425) or status >= 500:
         raise RetryAfterFault("server_error", detail, retry_after_s(answer.headers.get("Retry-After")))
     if status in (404, 410):

@@ -1,12 +1,45 @@
 """Files that a person gives by a flag: whatever is wrong with one is said with the flag's name."""
 
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.storage import is_local, match_files, open_bytes, with_retries
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.local_files import named_files
 from beam_pipeline.runtime.regular_files import MOST_BYTES
+
+_log = logging.getLogger(__name__)
+
+
+def require_reachable(options: PipelineOptions, given: Iterable[tuple[str, Sequence[str], str]]) -> None:
+    """Looks for what lies on this machine, of a job that runs on others.
+
+    Dataflow's workers see nothing of this machine. Those of another runner may share a disk with it, so there is a
+    warning only.
+
+    Args:
+        options: Beam's options.
+        given: Of each flag whose files workers read or write: the flag, the paths, and what to give instead.
+
+    Raises:
+        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
+    """
+    if runs_locally(options):
+        return
+    for flag, paths, instead in given:
+        here = ", ".join(path for path in paths if is_local(path) or path.startswith("file://"))
+        if here and is_dataflow(options):
+            raise InvalidInputError(
+                f"{flag} lies on this machine, where no Dataflow worker finds it. Give {instead}. Received: {here}"
+            )
+        if here:
+            _log.warning(
+                "%s lies on this machine: every worker must see it under the same path: %s", flag, here
+            )
 
 
 def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
+    SetupOptions,
     StandardOptions,
 )
 
@@ -98,7 +99,7 @@ def parse_flags(
 
     Returns:
         The job's flags and Beam's options. Beam's defaults hold but for the runner, which is the in-process
-        FnApiRunner. Workers get Beam's options only.
+        FnApiRunner, and that no main session is pickled on Dataflow. Workers get Beam's options only.
 
     Raises:
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
@@ -114,18 +115,10 @@ def parse_flags(
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
     default = "DataflowRunner" if is_template_launch(argv) else "FnApiRunner"
     standard.runner = _runner_name(standard.runner or default)
-    left = both.parse_known_args(argv)[1]
-    unknown = [word.partition("=")[0] for word in left if word.startswith("--") and word != "--"]
-    if is_dataflow(
-        options
-    ):  # whose service has flags that Beam only passes on, and whose launcher gives some
-        known = parser if is_template_launch(argv) else both
-        refuse_slips(unknown, known._option_string_actions)
-    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # and so have job servers
-        for flag in {*unknown}:
-            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
-        left = both.parse_known_args(argv)[1]
-    refuse_left_words(left)
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:
+        setup.save_main_session = False  # all that workers run lies in modules that they import
+    _refuse_unknown(parser, both, argv, options)
     region = options.view_as(GoogleCloudOptions).region
     if region and not _CLOUD_REGION.match(region):
         raise InvalidInputError(
@@ -138,6 +131,28 @@ def parse_flags(
             "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
         )
     return given, options
+
+
+def _refuse_unknown(
+    parser: argparse.ArgumentParser,
+    both: argparse.ArgumentParser,
+    argv: Sequence[str],
+    options: PipelineOptions,
+) -> None:
+    """Refuses the words that neither our parser takes nor Beam's.
+
+    Dataflow and the job servers of portable runners have flags of their own, which Beam passes on.
+    """
+    left = both.parse_known_args(argv)[1]
+    flags = {word.partition("=")[0] for word in left if word.startswith("--") and word != "--"}
+    dataflow = is_dataflow(options)
+    if dataflow:  # what a template's launcher gives of them is not ours to judge
+        refuse_slips(flags, (parser if is_template_launch(argv) else both)._option_string_actions)
+    if dataflow or options.view_as(StandardOptions).runner in _PORTABLE_RUNNERS:
+        for flag in flags:
+            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
+        left = both.parse_known_args(argv)[1]
+    refuse_left_words(left)
 
 
 def _with_beams(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

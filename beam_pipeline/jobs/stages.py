@@ -44,12 +44,14 @@ class Stage(beam.DoFn):
     def setup(self) -> None:
         hide_secrets_in_logs()
         self.folder = DatasetFolder(BeamFiles(), self.settings.output)
-        self.traffic = Traffic.of_process(self.settings.requests_per_second, self.settings.reads_in_flight)
+        self.api = Traffic.of_job(self.settings.output, "api", self.settings.api)
+        self.files = Traffic.of_job(self.settings.output, "files", self.settings.files)
 
     def count_retried(self) -> None:
         """Counts what was asked once more since the last call.
 
         Metrics exist in the thread of the DoFn only, and much is asked in others.
         """
-        for reason, times in self.traffic.take_retried().items():
-            Metrics.counter(self.stage, f"{RETRIED}{reason}").inc(times)
+        for traffic in (self.api, self.files):
+            for reason, times in traffic.take_retried().items():
+                Metrics.counter(self.stage, f"{RETRIED}{reason}").inc(times)

@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -240,11 +241,12 @@ def open_bytes(path: str) -> Iterator[Any]:
         yield file
 
 
-def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
+def local_copy(path: str, beside: Sequence[str] = ()) -> contextlib.AbstractContextManager[str]:
     """Gives a file a local path, for libraries that know no other.
 
     Args:
         path: A local path or a URL.
+        beside: Endings of files that go with it, in place of its own.
 
     Returns:
         A context of the path itself if it is local, else of that of a copy, which is deleted afterwards.
@@ -252,7 +254,7 @@ def local_copy(path: str) -> contextlib.AbstractContextManager[str]:
     Raises:
         Fault: The file cannot be read.
     """
-    return _copy(path, None)
+    return _copy(path, None, beside)
 
 
 def header_copy(path: str) -> contextlib.AbstractContextManager[str]:
@@ -272,7 +274,7 @@ def header_copy(path: str) -> contextlib.AbstractContextManager[str]:
 
 
 @contextlib.contextmanager
-def _copy(path: str, limit: int | None) -> Iterator[str]:
+def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[str]:
     """Yields a local path of a file, or of a copy of its first `limit` bytes padded to its length."""
     if is_local(path):
         yield path
@@ -280,6 +282,9 @@ def _copy(path: str, limit: int | None) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, path.rpartition("/")[2])
         with_retries(lambda: _download(path, local, limit))
+        for ending in beside:
+            source, target = (os.path.splitext(name)[0] + ending for name in (path, local))
+            with_retries(functools.partial(_download, source, target, limit))
         yield local
 
 

@@ -1,4 +1,4 @@
-"""A worker process's part of the job's limits, by how many processes the runner's own flags allow."""
+"""How many worker processes a job may have, by the runner's own flags."""
 
 import os
 import re
@@ -16,9 +16,6 @@ from apache_beam.options.pipeline_options import (
 
 from beam_pipeline.runtime.faults import InvalidInputError
 
-MAX_REQUESTS_PER_SECOND = 1_000_000
-"""More is no limit: a whole job on hundreds of workers stays below."""
-
 # Source: https://cloud.google.com/compute/docs/general-purpose-machines; a name such as n2-standard-8 says it itself.
 _VCPUS_OF_SHARED_CORES = {"f1-micro": 1, "g1-small": 1, "e2-micro": 2, "e2-small": 2, "e2-medium": 2}
 _VCPUS = re.compile(r"(?:[a-z0-9]+-)?(?:standard|highmem|highcpu|megamem|ultramem|custom)-(\d+)(?:-|\Z)")
@@ -26,69 +23,20 @@ _ONE_CONTAINER = "no_use_multiple_sdk_containers"
 _LAUNCHERS_OWN = "LOOPBACK"  # Source: Beam's help of --environment_type: the process that submitted the job
 
 
-def share_per_second(options: PipelineOptions, most: float | None) -> float | None:
-    """Returns how many requests a second are the part of one worker process.
-
-    Args:
-        options: Beam's options.
-        most: Those of the whole job; None for no limit.
-
-    Returns:
-        Requests a second; None for no limit.
-
-    Raises:
-        InvalidInputError: It is out of range, or the flags do not say how many processes there may be.
-    """
-    if most is None:
-        return None
-    if not 0 < most <= MAX_REQUESTS_PER_SECOND:
-        raise InvalidInputError(
-            f"--max_requests_per_second must lie above 0 and up to {MAX_REQUESTS_PER_SECOND}. Received: {most}"
-        )
-    return most / most_processes(options, "max_requests_per_second")
-
-
-def share_in_flight(options: PipelineOptions, most: int | None, reads_in_flight: int) -> int:
-    """Returns how many requests at once are the part of one worker process.
-
-    Args:
-        options: Beam's options.
-        most: Those of the whole job; None for no limit.
-        reads_in_flight: The most that a process can make use of.
-
-    Returns:
-        At least 1.
-
-    Raises:
-        InvalidInputError: There is less than one for each process, or the flags do not say how many there may be.
-    """
-    if most is None:
-        return reads_in_flight
-    processes = most_processes(options, "max_requests_in_flight")
-    if most < processes:
-        raise InvalidInputError(
-            f"--max_requests_in_flight must leave one for each of the {processes} worker processes that the job "
-            f"may have: raise it, or allow fewer. Received: {most}"
-        )
-    return min(reads_in_flight, most // processes)
-
-
 def most_processes(options: PipelineOptions, flag: str) -> int:
-    """Returns the most worker processes that a job can have at once.
+    """Returns the most worker processes that a job can have at once; of Dataflow see `most_threads_on_dataflow`.
 
     Args:
         options: Beam's options.
         flag: The flag that needs to know it, for messages.
 
     Returns:
-        At least 1. A process may run many threads.
+        At least 1, of one thread each.
 
     Raises:
         InvalidInputError: The flags leave it open; the message names the one to add.
     """
     runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
-    if runner == "DataflowRunner":
-        return _dataflow_workers(options, flag) * _processes_of_a_worker(options, flag)
     environment = (options.view_as(PortableOptions).environment_type or "").upper()
     if runner in ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"):
         direct: Any = options.view_as(DirectOptions)
@@ -105,18 +53,23 @@ def most_processes(options: PipelineOptions, flag: str) -> int:
     )
 
 
-def _dataflow_workers(options: PipelineOptions, flag: str) -> int:
+def most_threads_on_dataflow(options: PipelineOptions) -> int | None:
+    """Returns the most threads of all workers that a job on Dataflow can have at once; each may do work of its own.
+
+    Args:
+        options: Beam's options.
+
+    Returns:
+        At least 1; None where the flags leave it open.
+    """
     given: Any = options.view_as(WorkerOptions)
-    most = given.max_num_workers or (given.num_workers if given.autoscaling_algorithm == "NONE" else None)
-    if not most:
-        raise InvalidInputError(
-            f"--{flag} is divided among the workers, and Dataflow chooses how many. Add --max_num_workers=N. "
-            "Received: neither that nor --autoscaling_algorithm=NONE with --num_workers"
-        )
-    return int(most)
+    workers = given.max_num_workers or (given.num_workers if given.autoscaling_algorithm == "NONE" else None)
+    processes = _processes_of_a_dataflow_worker(options)
+    threads = options.view_as(DebugOptions).number_of_worker_harness_threads
+    return workers * processes * threads if workers and processes and threads else None
 
 
-def _processes_of_a_worker(options: PipelineOptions, flag: str) -> int:
+def _processes_of_a_dataflow_worker(options: PipelineOptions) -> int | None:
     """Dataflow starts a Python process for each vCPU unless told not to.
 
     Source: https://cloud.google.com/dataflow/docs/guides/troubleshoot-oom.
@@ -127,13 +80,7 @@ def _processes_of_a_worker(options: PipelineOptions, flag: str) -> int:
     if machine in _VCPUS_OF_SHARED_CORES:
         return _VCPUS_OF_SHARED_CORES[machine]
     match = _VCPUS.match(machine)
-    if match is None:
-        raise InvalidInputError(
-            f"--{flag} is divided among the processes of a worker, one for each vCPU. Add --machine_type with a "
-            f"name that says how many, e.g. n1-standard-4, or --experiments={_ONE_CONTAINER}. "
-            f"Received: {machine or 'no --machine_type'}"
-        )
-    return max(1, int(match[1]))
+    return None if match is None else max(1, int(match[1]))
 
 
 def _parallelism(options: PipelineOptions, flag: str) -> int:

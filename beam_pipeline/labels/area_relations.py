@@ -5,7 +5,6 @@ what they hold is worth; see `relation_work`.
 """
 
 import array
-import collections
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import osmium
 
+from beam_pipeline.labels.feature import DroppedTally
 from beam_pipeline.labels.relation_work import Way, assembling_ns, counting_ns
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
@@ -40,20 +40,20 @@ class AreaRelations:
     Args:
         file: The file.
         is_drawn: Tells by the tags of a relation whether it is wanted.
-
-    Attributes:
-        dropped: What was left out, by reason, once all areas have been read: "incomplete_relation",
-            "broken_relation", "long_relation" or "tangled_relation".
+        tally: Takes what is left out: "incomplete_relation", "broken_relation",
+            "long_relation" or "tangled_relation".
     """
 
-    def __init__(self, file: osmium.io.File, is_drawn: Callable[[Mapping[str, str]], bool]) -> None:
+    def __init__(
+        self, file: osmium.io.File, is_drawn: Callable[[Mapping[str, str]], bool], tally: DroppedTally
+    ) -> None:
         self._file = file
         self._is_drawn = is_drawn
         self._wkb = osmium.geom.WKBFactory()
         self._members: dict[int, array.array[int]] = {}  # of each relation, the ways, each once
         self._wanted: frozenset[int] = frozenset()  # all ways of them
         self._ways: dict[int, Way] = {}  # those of which no node is missing
-        self.dropped: collections.Counter[str] = collections.Counter()
+        self._tally = tally
 
     def find(self) -> None:
         """Reads the relations."""
@@ -92,14 +92,16 @@ class AreaRelations:
                 continue
             accepted.discard(area.orig_id())
             yield area
-        self.dropped["broken_relation"] += len(accepted)
+        for relation in self._members:
+            if relation in accepted:
+                self._tally.add("broken_relation", "relation", relation)
 
     def _note(self, relation: Any) -> None:
         tags = dict(relation.tags)
         if tags.get("type") not in AREA_RELATIONS or not self._is_drawn(tags):
             return
         if len(relation.members) > MOST_MEMBERS:
-            self.dropped["long_relation"] += 1
+            self._tally.add("long_relation", "relation", relation.id)
             return
         ways = {member.ref for member in relation.members if member.type == "w"}
         self._members[relation.id] = array.array("q", ways)
@@ -110,11 +112,11 @@ class AreaRelations:
         for relation, members in self._members.items():
             ways = [self._ways[member] for member in members if member in self._ways]
             if not members or len(ways) < len(members):
-                self.dropped["incomplete_relation"] += 1
+                self._tally.add("incomplete_relation", "relation", relation)
             elif sum(map(len, ways)) > MOST_RELATION_NODES:
-                self.dropped["long_relation"] += 1
+                self._tally.add("long_relation", "relation", relation)
             elif (takes_ns := assembling_ns(ways, left_ns)) > left_ns:
-                self.dropped["tangled_relation"] += 1
+                self._tally.add("tangled_relation", "relation", relation)
                 left_ns -= min(left_ns, counting_ns(ways))
             else:
                 left_ns -= takes_ns

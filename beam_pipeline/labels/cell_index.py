@@ -10,7 +10,7 @@ from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.antimeridian import make_continuous
 from beam_pipeline.labels.chip_boxes import lonlat_boxes, utm_boxes
 from beam_pipeline.labels.clipping import ROUGH_MARGIN_M, clip_to_boxes, mend
-from beam_pipeline.labels.feature import Feature, Found
+from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.geometries import Geometries, Indices, decode, shift
 from beam_pipeline.labels.tangles import are_tangled, may_be_tangled
 
@@ -67,13 +67,16 @@ class CellIndex:
         geometries[near] = mend(geometries[near])
         rows, cells = self._touched(geometries[near])
         rows = near[rows]
-        parts = clip_to_boxes(geometries[rows], self._rough[cells], self._kept[cells], self._epsgs[cells])
+        parts = clip_to_boxes(geometries, rows, self._rough[cells], self._kept[cells], self._epsgs[cells])
         clipped = [
             (int(self._cell_ids[cell]), dataclasses.replace(features[row], geometry=part))
             for row, cell, part in zip(rows.tolist(), cells.tolist(), parts, strict=True)
             if part is not None
         ]
-        return Found(clipped, {"tangled": len(tangled)} if len(tangled) else {})
+        tally = DroppedTally()
+        for osm_type, osm_id in dict.fromkeys((features[i].osm_type, features[i].osm_id) for i in tangled):
+            tally.add("tangled", osm_type, osm_id)
+        return Found(clipped, tally.dropped())
 
     def _candidates(self, geometries: Geometries) -> Indices:
         """Indices of geometries whose envelope meets a box, or that may cross the antimeridian."""

@@ -13,9 +13,10 @@ from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.antimeridian import make_continuous
+from beam_pipeline.labels.box_cuts import cut, cut_to_boxes
 from beam_pipeline.labels.chip_boxes import Boxes, lonlat_boxes, utm_boxes, utm_transformer
 from beam_pipeline.labels.feature import Feature
-from beam_pipeline.labels.geometries import Geometries, decode, keep_dimension, shift
+from beam_pipeline.labels.geometries import Geometries, Indices, decode, shift
 from beam_pipeline.labels.label_image import PIXEL_M
 from beam_pipeline.labels.repair import repair
 
@@ -23,17 +24,17 @@ ROUGH_MARGIN_M = 250
 """Edges made by the first, rough cut in degrees lie so far outside of what is kept."""
 
 
-def clip_margin(max_dilation_m: float) -> float:
+def clip_margin(reach_m: float) -> float:
     """Returns how far outside a chip features are kept.
 
     Args:
-        max_dilation_m: The widest dilation of the ontology in metres.
+        reach_m: `Ontology.reach_m`, in metres.
 
     Returns:
-        Metres: the dilation, rounded up to whole pixels, and two pixels more, so that a pixel that dilates
+        Metres: the reach, rounded up to whole pixels, and two pixels more, so that a pixel that reaches
         into the chip is drawn from everything that crosses it.
     """
-    return float(PIXEL_M * (np.ceil(max_dilation_m / PIXEL_M) + 2))
+    return float(PIXEL_M * (np.ceil(reach_m / PIXEL_M) + 2))
 
 
 def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature | None:
@@ -50,7 +51,8 @@ def clip_to_chip(feature: Feature, chip: ChipWindow, margin_m: float) -> Feature
     """
     geometries = mend(decode([feature]))
     rough = lonlat_boxes([chip], margin_m + ROUGH_MARGIN_M)
-    (part,) = clip_to_boxes(geometries, rough, utm_boxes([chip], margin_m), np.array([chip.epsg]))
+    kept = utm_boxes([chip], margin_m)
+    (part,) = clip_to_boxes(geometries, np.zeros(1, np.int64), rough, kept, np.array([chip.epsg]))
     return None if part is None else dataclasses.replace(feature, geometry=part)
 
 
@@ -68,12 +70,13 @@ def mend(geometries: Geometries) -> Geometries:
 
 
 def clip_to_boxes(
-    geometries: Geometries, rough: Boxes, kept: Boxes, epsgs: npt.NDArray[np.int64]
+    geometries: Geometries, owners: Indices, rough: Boxes, kept: Boxes, epsgs: npt.NDArray[np.int64]
 ) -> Geometries:
-    """Clips geometries, each to its own box.
+    """Clips geometries to boxes.
 
     Args:
-        geometries: (N,) mended geometries in degrees, or None.
+        geometries: (G,) mended geometries in degrees, or None.
+        owners: (N,) for each box, the index of the geometry that is clipped to it.
         rough: (N, 4) boxes in degrees, larger than those in metres. Cutting there first keeps what is
             projected small, and keeps away coordinates that UTM cannot hold.
         kept: (N, 4) boxes in metres.
@@ -83,21 +86,22 @@ def clip_to_boxes(
         (N,) WKB of normalised geometries in metres, None where nothing is left; whole and invalid where they are
         too tangled.
     """
-    clipped: Geometries = np.full(len(geometries), None, dtype=object)
+    clipped: Geometries = np.full(len(owners), None, dtype=object)
     left: dict[int, BaseGeometry] = {}
     for degrees in (0.0, -360.0, 360.0):  # from each turn of the world that reaches into the box
         bounds = shapely.bounds(geometries) + degrees * np.array([1.0, 0.0, 1.0, 0.0])
-        rows = np.flatnonzero(_meet(bounds, rough))
+        rows = np.flatnonzero(_meet(bounds[owners], rough))
         if len(rows) == 0:
             continue
-        here = shift(geometries[rows], degrees) if degrees else geometries[rows]
-        here = _cut(here, rough[rows])
+        met, met_by = np.unique(owners[rows], return_inverse=True)
+        shifted = shift(geometries[met], degrees) if degrees else geometries[met]
+        here = cut_to_boxes(shifted, met_by, rough[rows])
         for epsg in np.unique(epsgs[rows]):
             of_zone = np.flatnonzero(epsgs[rows] == epsg)
             here[of_zone] = _to_utm(here[of_zone], int(epsg))
         repaired, tangled = repair(here)
         left |= dict(zip(rows[tangled].tolist(), here[tangled], strict=True))
-        here = _cut(repaired, kept[rows])
+        here = cut(repaired, kept[rows])
         # The two sides of the antimeridian are parts of one thing.
         both = ~shapely.is_missing(clipped[rows]) & ~shapely.is_missing(here)
         here[both] = shapely.union(clipped[rows][both], here[both])
@@ -113,17 +117,6 @@ def clip_to_boxes(
 def _meet(bounds: Boxes, boxes: Boxes) -> npt.NDArray[np.bool_]:
     apart = np.maximum(bounds[:, :2] - boxes[:, 2:], boxes[:, :2] - bounds[:, 2:])
     return np.asarray((apart <= 0.0).all(axis=1))
-
-
-def _cut(geometries: Geometries, boxes: Boxes) -> Geometries:
-    """Cuts valid geometries at boxes, both (N,) and (N, 4); those that lie inside are left untouched."""
-    bounds = shapely.bounds(geometries)
-    inside = (bounds[:, :2] >= boxes[:, :2]).all(1) & (bounds[:, 2:] <= boxes[:, 2:]).all(1)
-    rows = np.flatnonzero(~inside & ~shapely.is_missing(geometries))
-    cut = geometries.copy()
-    pieces = shapely.intersection(geometries[rows], shapely.box(*boxes[rows].T))
-    cut[rows] = keep_dimension(pieces, shapely.get_dimensions(geometries[rows]))
-    return cut
 
 
 def _to_utm(geometries: Geometries, epsg: int) -> Geometries:

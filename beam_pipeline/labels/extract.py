@@ -21,11 +21,11 @@ from beam_pipeline.labels.area_relations import AreaRelations
 from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
-from beam_pipeline.labels.feature import Feature, Found
-from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.feature import DroppedTally, Feature, Found
+from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
-from beam_pipeline.labels.polygon_rules import is_area
+from beam_pipeline.labels.polygon_rules import tags_of_closed_way
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
@@ -98,8 +98,8 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         )
     if header.has_multiple_object_versions:
         raise InvalidInputError(
-            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
-            "osmium time-filter"
+            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: osmium "
+            f"time-filter {path} 2020-07-01T00:00:00Z -o MOMENT.osm.pbf"
         )
     box = header.box()
     bounds = (
@@ -119,7 +119,7 @@ def features_of_cells(
 
     Args:
         path: A local `.osm.pbf` file, sorted by type and id.
-        chips: Cell id -> chip. Features are kept up to the ontology's widest dilation outside of it.
+        chips: Cell id -> chip. Features are kept up to the ontology's reach outside of it.
         ontology: Says which keys are looked at and what is drawn.
 
     Yields:
@@ -127,18 +127,18 @@ def features_of_cells(
         file and of cells. A cell comes as often as it has features, and not at all without. Dropped are, of
         the whole file: "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing,
         as at an extract's edge), "broken_relation" (its ways make no valid rings), "long_way" and "long_relation" (of
-        more nodes or members than OpenStreetMap allows), "tangled" and "tangled_relation" (to repair, cut or assemble
-        it could take minutes).
+        more nodes or members than OpenStreetMap allows), "degenerate_way" (all nodes lie in one place), "tangled" and
+        "tangled_relation" (to repair, cut or assemble it could take minutes).
 
     Raises:
-        PermanentFault: "missing_extract", "unsorted_extract", "truncated_extract" or "corrupt_extract".
-            Features may have come before it: they are not all there are.
+        PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
+            "corrupt_extract". Features may have come before it: they are not all there are.
     """
-    index = CellIndex(chips, clip_margin(ontology.max_dilation_m))
+    index = CellIndex(chips, clip_margin(ontology.reach_m))
     held: list[Found[tuple[int, Feature]]] = []
     for read in read_features(path, ontology):
         clipped = index.clip(read.features)
-        held += [clipped, Found((), read.dropped)]
+        held += [clipped, Found[tuple[int, Feature]]((), read.dropped)]
         if sum(len(part.features) for part in held) >= _FEATURES_FOUND:
             yield Found.all_of(held)
             held = []
@@ -146,14 +146,15 @@ def features_of_cells(
 
 
 def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:
-    """Returns the keys without one of which nothing is drawn, sorted.
+    """Returns the keys of OpenStreetMap without one of which a feature is of no use to drawing, sorted.
 
     Args:
         ontology: What is drawn.
         kinds: The kinds of geometry that are meant.
     """
     rules = (rule for label in ontology.labels for rule in label.rules)
-    return sorted({rule.key for rule in rules if set(kinds) & set(rule.kinds)})
+    keys = {rule.key for rule in rules if set(kinds) & set(rule.kinds)} - {SEA_KEY}
+    return sorted(keys | {COASTLINE[0]} if "line" in kinds else keys)
 
 
 def read_features(
@@ -181,8 +182,8 @@ def read_features(
         reading = _Reading(path, ontology, large_bytes)
         features = reading.features()
         while batch := list(_batch(features)):
-            yield Found(batch, {})
-        yield Found((), reading.dropped())
+            yield Found(batch)
+        yield Found((), reading.tally.dropped())
     except UnicodeDecodeError as error:
         raise PermanentFault(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
@@ -190,8 +191,6 @@ def read_features(
     except RuntimeError as error:
         # pyosmium has one class for all its errors; only the text tells them apart.
         text = str(error)
-        if "out of order" in text:
-            raise _unsorted(name, text) from error
         reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
         advice = "download or make it again"
         if "overlong" in text:
@@ -216,47 +215,36 @@ class _Reading:
         path: The file.
         ontology: What is drawn.
         large_bytes: As for `read_features`.
+
+    Attributes:
+        tally: What was left out, once all features have been read.
     """
 
     def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
-        self._name = Path(path).name
+        self.tally = DroppedTally()
         self._file = osmium.io.File(str(path), "pbf")
-        self._keys = ontology.keys
-        self._drawn_keys = drawn_keys(ontology)
+        self._drawn_keys = frozenset(drawn_keys(ontology))
+        self._keys = (ontology.keys | {COASTLINE[0]}) - {SEA_KEY}
         self._point_keys = drawn_keys(ontology, ("point",))
         self._wkb = osmium.geom.WKBFactory()
         # Few combinations of tags make up most of a file.
-        self._is_drawn: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(
-            _CACHED_TAGS
-        )(lambda kind, tags: bool(ontology.layers_of(kind, tags)))
+        self._keeps: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(_CACHED_TAGS)(
+            ontology.keeps
+        )
         # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
         storage = "sparse_file_array" if Path(path).stat().st_size >= large_bytes else "flex_mem"
         self._locations = None if _bears_locations(self._file) else osmium.index.create_map(storage)
-        self._missing_nodes: list[int] = []
         self._relations = AreaRelations(
-            self._file, lambda tags: self._is_drawn("area", self._looked_at(tags))
+            self._file, lambda tags: self._keeps("area", self._looked_at(tags)), self.tally
         )
-        self._ways = _WayFilter(self._name, self._relations.look_at)
 
     def features(self) -> Iterator[Feature]:
-        """Yields the features; a file that is out of order is refused at the end."""
+        """Yields the features."""
         self._relations.find()
         for entity in self._processor():
-            feature = self._way(entity) if entity.is_way() else self._node(entity)
-            if feature is not None:
-                yield feature
-        self._check_order()
+            yield from self._way(entity) if entity.is_way() else self._node(entity)
         for area in self._relations.areas(self._locating()):
             yield self._area(area)
-
-    def dropped(self) -> dict[str, int]:
-        """Returns what was left out, by reason, once all features have been read."""
-        counts = {
-            **self._relations.dropped,
-            "incomplete_way": len(self._missing_nodes),
-            "long_way": self._ways.long,
-        }
-        return {reason: count for reason, count in counts.items() if count}
 
     def _processor(self) -> Any:
         # Filters run in C++: nodes without a tag of ours, nine in ten objects of a file, never reach Python.
@@ -269,7 +257,7 @@ class _Reading:
         return (
             osmium.FileProcessor(self._file, osmium.osm.NODE | osmium.osm.WAY)
             .with_locations(self._locations)  # type: ignore[arg-type]  # None is taken
-            .with_filter(self._ways)
+            .with_filter(_WayFilter(self._relations.look_at, self.tally))
             .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
             .with_filter(points)
         )
@@ -285,77 +273,61 @@ class _Reading:
     def _looked_at(self, tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         return tuple(sorted((key, value) for key, value in tags.items() if key in self._keys))
 
-    def _node(self, node: Any) -> Feature | None:
+    def _node(self, node: Any) -> Iterator[Feature]:
         tags = self._looked_at(dict(node.tags))
-        if not self._is_drawn("point", tags) or not node.location.valid():
-            return None
-        return Feature("node", node.id, tags, shapely.to_wkb(shapely.Point(node.lon, node.lat)))
+        if self._keeps("point", tags) and node.location.valid():
+            yield Feature("node", node.id, tags, shapely.to_wkb(shapely.Point(node.lon, node.lat)))
 
-    def _way(self, way: Any) -> Feature | None:
-        all_tags = dict(way.tags)
-        tags = self._looked_at(all_tags)
-        closed = way.is_closed() and is_area(all_tags)
-        if not self._is_drawn("area" if closed else "line", tags):
-            return None
+    def _way(self, way: Any) -> Iterator[Feature]:
+        tags = dict(way.tags)
+        nodes = way.nodes
+        kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (("line", tags),)
+        if len(nodes) and nodes.is_closed():
+            area, line = tags_of_closed_way(tags, self._drawn_keys)
+            kinds = (("area", area), ("line", line))
+        wkb = None
+        for kind, of_kind in kinds:
+            looked_at = self._looked_at(of_kind)
+            if looked_at and self._keeps(kind, looked_at):
+                wkb = self._line(way, nodes) if wkb is None else wkb
+                if wkb:
+                    geometry = _POLYGON_HEADER + wkb[len(_LINE_HEADER) :] if kind == "area" else wkb
+                    yield Feature("way", way.id, looked_at, geometry)
+
+    def _line(self, way: Any, nodes: Any) -> bytes:
+        """Returns a way as WKB; none where it has no line, which is noted."""
         try:
-            line = bytes.fromhex(self._wkb.create_linestring(way))
-        except (osmium.InvalidLocationError, RuntimeError):
-            # Nodes are missing, or all of them lie in one place.
-            missing = [node.ref for node in way.nodes if not node.location.valid()]
-            self._missing_nodes += missing[:1]
-            return None
-        geometry = _POLYGON_HEADER + line[len(_LINE_HEADER) :] if closed else line
-        return Feature("way", way.id, tags, geometry)
+            # libosmium passes over locations at the beginning that are missing.
+            if not len(nodes) or nodes[0].location.valid():
+                return bytes.fromhex(self._wkb.create_linestring(way))
+            self.tally.add("incomplete_way", "way", way.id)
+        except osmium.InvalidLocationError:
+            self.tally.add("incomplete_way", "way", way.id)
+        except RuntimeError:
+            self.tally.add("degenerate_way", "way", way.id)
+        return b""
 
     def _area(self, area: Any) -> Feature:
         geometry = bytes.fromhex(self._wkb.create_multipolygon(area))
         return Feature("relation", area.orig_id(), self._looked_at(dict(area.tags)), geometry)
 
-    def _check_order(self) -> None:
-        """Refuses a file in which ways come before their nodes: pyosmium takes them for ways without nodes."""
-        if self._locations is None:
-            return  # the ways bear their locations, so the nodes' place in the file is nothing to them
-        for node_id in self._missing_nodes:
-            if node_id < 0:
-                continue  # of those, which OpenStreetMap does not give out, no location is ever kept
-            try:
-                self._locations.get(node_id)
-            except KeyError:
-                continue
-            raise _unsorted(self._name, f"node {node_id} comes after a way of it")
-
 
 class _WayFilter:
-    """Keeps away ways of more nodes than OpenStreetMap allows, and refuses a file whose ways are out of order.
+    """Keeps away ways of more nodes than OpenStreetMap allows.
 
     Args:
-        name: Of the file, for messages.
         look_at: Is called with each way that is not kept away.
-
-    Attributes:
-        long: The number of ways that were kept away.
+        tally: Takes those that are.
     """
 
-    def __init__(self, name: str, look_at: Callable[[Any], None]) -> None:
-        self._name = name
+    def __init__(self, look_at: Callable[[Any], None], tally: DroppedTally) -> None:
         self._look_at = look_at
-        self._last = (False, -1)
-        self.long = 0
+        self._tally = tally
 
     def way(self, way: Any) -> bool:
         """Tells whether a way is kept away."""
-        # As libosmium sorts: negative ids come first, from 0 down.
-        place = (way.id > 0, abs(way.id))
-        if place <= self._last:
-            if place == self._last:
-                raise PermanentFault(
-                    "corrupt_extract",
-                    f"{self._name}: way {way.id} is in it twice; download it again, or merge extracts of one date",
-                )
-            raise _unsorted(self._name, f"way {way.id} comes after way {self._last[1]}")
-        self._last = place
         if len(way.nodes) > MOST_WAY_NODES:
-            self.long += 1
+            self._tally.add("long_way", "way", way.id)
             return True
         self._look_at(way)
         return False
@@ -367,9 +339,3 @@ def _bears_locations(file: Any) -> bool:
         header = reader.header()
     names = (header.get(f"pbf_optional_feature_{number}", "") for number in itertools.count())
     return "LocationsOnWays" in itertools.takewhile(bool, names)
-
-
-def _unsorted(name: str, detail: str) -> PermanentFault:
-    return PermanentFault(
-        "unsorted_extract", f"{name}: {detail}; sort it: osmium sort {name} -o SORTED.osm.pbf"
-    )

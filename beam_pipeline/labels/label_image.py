@@ -37,10 +37,12 @@ class LabelImage:
         dropped: Reason -> number of features that could not be drawn: "unreadable" (no well-known binary),
             "empty", "not_finite" (a coordinate is infinite or no number), "degenerate" (an area or a line
             of no extent), "tangled" (an area that crosses itself so often that its repair could take minutes).
+        coastal: Whether a coastline passes through the chip itself.
     """
 
     pixels: npt.NDArray[np.uint8]
     dropped: dict[str, int]
+    coastal: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,17 +54,26 @@ class CellLabel:
         pixels: zlib of the (192, 192, 3) uint8 image; empty after a failure.
         dropped: Geometries that could not be used, by reason.
         failure: Why there is no label, or None.
+        coastal: Whether a coastline passes through the chip itself.
     """
 
     cell_id: int
     pixels: bytes
     dropped: dict[str, int]
     failure: Failure | None = None
+    coastal: bool = False
 
     @classmethod
-    def pack(cls, cell_id: int, pixels: npt.NDArray[np.uint8], dropped: Mapping[str, int]) -> "CellLabel":
+    def pack(
+        cls,
+        cell_id: int,
+        pixels: npt.NDArray[np.uint8],
+        dropped: Mapping[str, int],
+        *,
+        coastal: bool = False,
+    ) -> "CellLabel":
         """Compresses a label image."""
-        return cls(cell_id, zlib.compress(pixels.tobytes()), dict(dropped))
+        return cls(cell_id, zlib.compress(pixels.tobytes()), dict(dropped), coastal=coastal)
 
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Returns the (192, 192, 3) uint8 label image."""

@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from beam_pipeline.labels.condition_json import ConditionJson
 from beam_pipeline.labels.ontology_json import (
-    ANY,
     KINDS,
     ChannelJson,
     Kind,
@@ -21,52 +22,34 @@ from beam_pipeline.labels.ontology_json import (
     OntologyJson,
     RuleJson,
     parse_ontology,
-    refuse,
 )
+from beam_pipeline.labels.ontology_text import ANY, refuse
+from beam_pipeline.labels.tag_rules import Condition, Layer, Rule, TagTest, fulfils, split_values
+
+_T = TypeVar("_T")
 
 DEFAULT_ONTOLOGY = Path(__file__).with_name("osm_categories.json")
 """The ontology that is used when no other is given."""
 
+PUBLISHED, STRICT = "published", "strict"
+SHIPPED = (PUBLISHED, STRICT)
+"""Names of the ontologies that come with the package: they draw the same and differ in their `none` table."""
 
-@dataclasses.dataclass(frozen=True, order=True)
-class Layer:
-    """What is burnt in one go: pixels of one label that are drawn in one way.
+_NONE_STRICT = Path(__file__).with_name("none_strict.json")
 
-    Attributes:
-        value: The label's pixel value.
-        dilation_m: Metres by which the burnt pixels grow; 0 for not at all.
-        all_touched: Whether polygons light every pixel they touch, instead of those whose centre they hold.
-            Lines are always all-touched.
-    """
+SEA_KEY = "water_polygons"
+"""Key of a tag that OpenStreetMap does not have: what `--water_polygons` brings is tagged SEA_KEY = "sea"."""
 
-    value: int
-    dilation_m: float
-    all_touched: bool
+COASTLINE = ("natural", "coastline")
+"""The tag of lines that have the sea on one side. It is not drawn; it tells where the sea is near."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One tag of a label and how it is drawn.
-
-    Attributes:
-        key: The tag's key.
-        values: The values it takes, sorted; `ANY` alone for every value.
-        excluded: Values that `ANY` does not take, sorted.
-        kinds: The kinds of geometry that it takes.
-        layer: Where its pixels are burnt.
-        unless: (key, values) pairs, sorted: a feature with one of these values of the key is not drawn.
-    """
-
-    key: str
-    values: tuple[str, ...]
-    excluded: tuple[str, ...]
-    kinds: tuple[Kind, ...]
-    layer: Layer
-    unless: tuple[tuple[str, tuple[str, ...]], ...]
-
-    def admits(self, tags: dict[str, str]) -> bool:
-        """Returns whether no `unless` speaks against a feature with these tags."""
-        return not any(tags.get(key) in values for key, values in self.unless)
+def shipped_ontology(name: str) -> str:
+    """Returns the text of an ontology that comes with the package, by its name in `SHIPPED`."""
+    text = DEFAULT_ONTOLOGY.read_text("utf-8")
+    if name == PUBLISHED:
+        return text
+    return json.dumps({**json.loads(text), "none": json.loads(_NONE_STRICT.read_text("utf-8"))}, indent=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +90,18 @@ class NoneRule:
 
     Attributes:
         channel: Index of the channel.
-        where: Values of labels of other channels, sorted: the pixel holds one of them.
-        if_cell_has: Value of a label that some pixel of the cell must hold for the rule to apply, or None.
+        where: Values of labels, sorted. What is drawn of them counts as it is before any dilation, and only what is
+            drawn by features and rules that settle.
+        distance_m: 0 where the pixel itself holds one of them and nothing else lies over it; else how far at most
+            a pixel of one of them is.
+        if_mapped: (value of a label, share) pairs: of the chip's pixels that are of a label of `where` in the end, at
+            least this share must hold that label.
     """
 
     channel: int
     where: tuple[int, ...]
-    if_cell_has: int | None
+    distance_m: float
+    if_mapped: tuple[tuple[int, float], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,21 +112,22 @@ class Ontology:
         version: The version that the file gives itself.
         channels: The three channels in the order of the label image.
         none_rules: The `none` table.
+        unless: A feature that fulfils one of these conditions is not drawn.
+        settles_unless: A feature that fulfils one of these conditions does not count for the `none` table.
     """
 
     version: int
     channels: tuple[Channel, ...]
     none_rules: tuple[NoneRule, ...]
+    unless: tuple[Condition, ...] = ()
+    settles_unless: tuple[Condition, ...] = ()
 
     @classmethod
     def load(cls, text: str) -> "Ontology":
         """Reads an ontology and checks all of it.
 
         Args:
-            text: JSON, `{"version", "channels": [{"name", "labels": {NAME: {"value", "precedence",
-                KEY: [rule, ...]}}}], "none": {CHANNEL: [{"where": [NAME, ...], "if_cell_has": NAME}]}}`. A
-                rule is a value of the key or `{"values", "except", "geometry", "all_touched", "dilation_m",
-                "unless"}`.
+            text: JSON, as docs/ontology.md describes it.
 
         Returns:
             The ontology.
@@ -157,15 +146,30 @@ class Ontology:
         )
 
     @functools.cached_property
-    def keys(self) -> frozenset[str]:
-        """The tag keys that drawing looks at: those of the rules and those of their `unless`."""
-        rules = [rule for label in self.labels for rule in label.rules]
-        return frozenset([rule.key for rule in rules] + [key for rule in rules for key, _ in rule.unless])
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of all labels."""
+        return tuple(rule for label in self.labels for rule in label.rules)
 
     @functools.cached_property
-    def max_dilation_m(self) -> float:
-        """The widest dilation of any tag, in metres: what lies farther outside a chip cannot show in it."""
-        return max((rule.layer.dilation_m for label in self.labels for rule in label.rules), default=0.0)
+    def keys(self) -> frozenset[str]:
+        """The tag keys that drawing looks at: those of the rules and those of all conditions."""
+        conditions = [condition for rule in self.rules for condition in rule.unless]
+        conditions += [*self.unless, *self.settles_unless]
+        tested = [test.key for condition in conditions for test in condition]
+        return frozenset([rule.key for rule in self.rules] + tested)
+
+    @functools.cached_property
+    def reach_m(self) -> float:
+        """The farthest that a feature reaches, in metres: what lies farther outside a chip cannot show in it."""
+        reaches = [rule.layer.dilation_m for rule in self.rules]
+        return max([*reaches, *(rule.distance_m for rule in self.none_rules)], default=0.0)
+
+    @functools.cached_property
+    def sea_channel(self) -> int | None:
+        """Index of the channel that the polygons of the sea are drawn in; None if they are not drawn."""
+        return next(
+            (label.channel for label in self.labels if SEA_KEY in {it.key for it in label.rules}), None
+        )
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -188,11 +192,25 @@ class Ontology:
         looked_at = dict(tags)
         layers = set()
         for key, value in looked_at.items():
-            for part in value.split(";") if ";" in value else (value,):
-                for rule in self._rules_of(kind, key, part.strip()):
-                    if rule.admits(looked_at):
+            for part in split_values(value):
+                for rule in self._rules_of(kind, key, part):
+                    if not fulfils(rule.unless, looked_at):
                         layers.add(rule.layer)
+        if not layers or fulfils(self.unless, looked_at):
+            return frozenset()
+        if fulfils(self.settles_unless, looked_at):
+            return frozenset(dataclasses.replace(layer, settles=False) for layer in layers)
         return frozenset(layers)
+
+    def keeps(self, kind: Kind, tags: Iterable[tuple[str, str]]) -> bool:
+        """Returns whether drawing makes use of a feature: it is drawn, or it is a line of coastline.
+
+        Args:
+            kind: As for `layers_of`.
+            tags: As for `layers_of`.
+        """
+        tags = tuple(tags)
+        return (kind == "line" and COASTLINE in tags) or bool(self.layers_of(kind, tags))
 
     def _rules_of(self, kind: Kind, key: str, value: str) -> tuple[Rule, ...]:
         by_value, by_any = self._index.get((kind, key), ({}, ()))
@@ -209,7 +227,7 @@ class Ontology:
     def _index(self) -> dict[tuple[Kind, str], tuple[dict[str, tuple[Rule, ...]], tuple[Rule, ...]]]:
         """(kind, key) -> (value -> rules that name it, rules for any value)."""
         index: dict[tuple[Kind, str], tuple[dict[str, tuple[Rule, ...]], tuple[Rule, ...]]] = {}
-        for rule in (rule for label in self.labels for rule in label.rules):
+        for rule in self.rules:
             for kind in rule.kinds:
                 by_value, by_any = index.get((kind, rule.key), ({}, ()))
                 if ANY in rule.values:
@@ -221,34 +239,72 @@ class Ontology:
         return index
 
 
+_Named = Mapping[str, Sequence[ConditionJson]]
+
+
 def _compiled(document: OntologyJson) -> Ontology:
-    channels = tuple(_channel(index, part) for index, part in enumerate(document.channels))
-    return Ontology(document.version, channels, tuple(_none_rules(document.none, channels)))
+    named = document.conditions
+    channels = tuple(_channel(index, part, named) for index, part in enumerate(document.channels))
+    return Ontology(
+        version=document.version,
+        channels=channels,
+        none_rules=tuple(_none_rules(document.none, channels)),
+        unless=_conditions("$.unless", document.unless, named),
+        settles_unless=_conditions("$.settles_unless", document.settles_unless, named),
+    )
 
 
-def _channel(index: int, part: ChannelJson) -> Channel:
-    labels = [_label(index, name, label) for name, label in part.labels.items()]
+def _channel(index: int, part: ChannelJson, named: _Named) -> Channel:
+    labels = [_label(index, name, label, named) for name, label in part.labels.items()]
     return Channel(part.name, tuple(sorted(labels, key=lambda label: label.value)))
 
 
-def _label(channel: int, name: str, part: LabelJson) -> Label:
-    rules = [rule for key in sorted(part.rules) for rule in _rules(key, part.value, part.rules[key])]
+def _label(channel: int, name: str, part: LabelJson, named: _Named) -> Label:
+    at = f"$.channels[{channel}].labels.{name}"
+    rules = [
+        rule
+        for key in sorted(part.rules)
+        for rule in _rules(f"{at}.{key}", key, part.value, part.rules[key], named)
+    ]
     return Label(name, part.value, part.precedence, channel, tuple(rules))
 
 
-def _rules(key: str, value: int, parts: Iterable[RuleJson]) -> list[Rule]:
+def _rules(at: str, key: str, value: int, parts: Iterable[RuleJson], named: _Named) -> list[Rule]:
     rules = [
         Rule(
             key=key,
             values=tuple(part.values),
             excluded=tuple(part.excluded),
             kinds=tuple(kind for kind in KINDS if kind in part.geometry),
-            layer=Layer(value, float(part.dilation_m), part.all_touched),
-            unless=tuple((other, tuple(part.unless[other])) for other in sorted(part.unless)),
+            layer=Layer(value, float(part.dilation_m), part.all_touched, part.settles),
+            unless=_conditions(f"{at}[{i}].unless", part.unless, named),
         )
-        for part in parts
+        for i, part in enumerate(parts)
     ]
     return sorted(rules, key=lambda rule: (rule.values, rule.kinds))
+
+
+def _conditions(at: str, parts: Sequence[str | ConditionJson], named: _Named) -> tuple[Condition, ...]:
+    """Puts what names stand for in their places; the order makes no difference."""
+    plain: list[ConditionJson] = []
+    for i, part in enumerate(parts):
+        if isinstance(part, str):
+            plain += _look_up(f"{at}[{i}]", "condition", part, named)
+        else:
+            plain.append(part)
+    conditions = {
+        tuple(
+            TagTest(
+                key,
+                (ANY,) if test.excluded else tuple(test.values),
+                tuple(test.excluded),
+                None if test.below is None else float(test.below),
+            )
+            for key, test in sorted(condition.items())
+        )
+        for condition in plain
+    }
+    return tuple(sorted(conditions, key=repr))
 
 
 def _none_rules(
@@ -257,26 +313,25 @@ def _none_rules(
     names = [channel.name for channel in channels]
     for name in sorted(table.keys() - names):
         refuse(f"$.none.{name}", "this field is unknown", name, f"Use only {', '.join(sorted(names))}")
-    labels = {label.name: label for channel in channels for label in channel.labels}
+    values = {label.name: label.value for channel in channels for label in channel.labels}
     for index, channel in enumerate(names):
         for i, rule in enumerate(table.get(channel, ())):
             at = f"$.none.{channel}[{i}]"
-            where = [_named(f"{at}.where", name, labels) for name in rule.where]
-            for label in where:
-                if label.channel == index:
-                    refuse(
-                        f"{at}.where",
-                        "a channel cannot settle itself",
-                        label.name,
-                        "Name labels of other channels",
+            where = values if rule.where == [ANY] else rule.where
+            yield NoneRule(
+                channel=index,
+                where=tuple(sorted(_look_up(f"{at}.where", "label", name, values) for name in where)),
+                distance_m=float(rule.distance_m),
+                if_mapped=tuple(
+                    sorted(
+                        (_look_up(f"{at}.if_mapped", "label", name, values), float(share))
+                        for name, share in rule.if_mapped.items()
                     )
-            has = None
-            if rule.if_cell_has is not None:
-                has = _named(f"{at}.if_cell_has", rule.if_cell_has, labels).value
-            yield NoneRule(index, tuple(sorted(label.value for label in where)), has)
+                ),
+            )
 
 
-def _named(path: str, name: str, labels: Mapping[str, Label]) -> Label:
-    if name not in labels:
-        refuse(path, "there is no label of this name", name, f"Use one of {', '.join(labels)}")
-    return labels[name]
+def _look_up(path: str, what: str, name: str, known: Mapping[str, _T]) -> _T:
+    if name not in known:
+        refuse(path, f"there is no {what} of this name", name, f"Use one of {', '.join(known) or 'none'}")
+    return known[name]

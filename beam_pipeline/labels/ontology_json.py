@@ -4,57 +4,50 @@ Others write such files by hand (`--ontology JSON`), so an error names the place
 and what to do.
 """
 
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
+from typing import Annotated, Literal, NoReturn, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
-    WrapValidator,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
+from beam_pipeline.labels.condition_json import CONDITION, NAME, ConditionJson, Conditions, TagTestJson
 from beam_pipeline.labels.label_image import CHANNELS, NONE
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.labels.ontology_text import (
+    ANY,
+    Model,
+    TagKey,
+    Text,
+    Texts,
+    TextsOrAny,
+    TrueOrFalse,
+    check_unique,
+    field_error,
+    parse_plain,
+    refuse,
+    says,
+    sorted_once,
+)
 
 Kind = Literal["area", "line", "point"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What a geometry can be: a (multi)polygon, a (multi)line, a (multi)point."""
 
-ANY = "*"
-"""Stands for every value of a key."""
+MAX_DISTANCE_M = 500
+"""The farthest that an ontology may ask for, in metres: a slip (mm for m) must not draw half a chip."""
 
-MAX_DILATION_M = 500
-"""Widest dilation that an ontology may ask for, in metres: a slip (mm for m) must not draw half a chip."""
-
-_TAG_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_:]*")
-
-_T = TypeVar("_T")
-
-
-def refuse(path: str, problem: str, received: object, advice: str) -> NoReturn:
-    """Raises the error of one place of an ontology.
-
-    Args:
-        path: The place, e.g. "$.channels[0].name".
-        problem: What is wrong there.
-        received: What was given.
-        advice: What to do.
-
-    Raises:
-        InvalidInputError: Always.
-    """
-    raise InvalidInputError(f"Ontology, at {path}: {problem}. Received: {received!r}. {advice}.")
+_Metres = Annotated[
+    float,
+    Field(ge=0, le=MAX_DISTANCE_M),
+    says(f"this must be metres from 0 to {MAX_DISTANCE_M}", "Correct it"),
+]
 
 
 def parse_ontology(text: str) -> "OntologyJson":
@@ -70,80 +63,16 @@ def parse_ontology(text: str) -> "OntologyJson":
         InvalidInputError: Something is missing, unknown, double or out of its range. Names the place as a path.
     """
     try:
-        return OntologyJson.model_validate(_parse(text))
+        return OntologyJson.model_validate(parse_plain(text))
     except ValidationError as error:
         _refuse_first(error.errors(include_url=False)[0])
-
-
-def first_double(items: Iterable[_T]) -> _T | None:
-    """Returns the first item that comes more than once, or None."""
-    times = Counter(items)
-    return next((item for item, count in times.items() if count > 1), None)
-
-
-def _says(problem: str, advice: str) -> WrapValidator:
-    """Says in our words whatever pydantic finds wrong with a plain value."""
-
-    def check(value: object, inner: Any) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            raise _problem(problem, advice) from None
-
-    return WrapValidator(check)
-
-
-def _problem(problem: str, advice: str, **received: object) -> PydanticCustomError:
-    """The error of a field; `received` is what it shows of a value that is long."""
-    return PydanticCustomError("ontology", "{problem}", {"problem": problem, "advice": advice, **received})
-
-
-def _check_unique(what: str, items: Iterable[object]) -> None:
-    double = first_double(items)
-    if double is not None:
-        raise _problem(f"each {what} may stand only once", "Change or remove one of them", received=double)
-
-
-def _check_printable(text: str) -> str:
-    if not text or text != text.strip() or not text.isprintable():
-        raise ValueError
-    return text
-
-
-def _check_tag_key(key: str) -> str:
-    if not _TAG_KEY.fullmatch(key):
-        raise _problem("this is no key of an OSM tag", "Use letters, digits, _ and :")
-    return key
-
-
-def _sorted_once(texts: list[str]) -> list[str]:
-    _check_unique("text", texts)
-    return sorted(texts)
-
-
-def _check_name(name: object) -> object:
-    if not isinstance(name, str):
-        raise _problem("there is no label of this name", "Write the name of a label")
-    return name
 
 
 def _rule_of_value(part: object) -> object:
     return {"values": [part]} if isinstance(part, str) else part
 
 
-_Text = Annotated[
-    str,
-    AfterValidator(_check_printable),
-    _says("this must be a printable text without spaces around it", 'Write "..."'),
-]
-_Texts = Annotated[list[_Text], Field(min_length=1), AfterValidator(_sorted_once)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class RuleJson(_Model):
+class RuleJson(Model):
     """Tags of one key and how they are drawn; a plain value of the key is a rule of that value alone.
 
     Attributes:
@@ -152,43 +81,34 @@ class RuleJson(_Model):
         geometry: The kinds of geometry that are drawn.
         all_touched: Whether polygons light every pixel they touch.
         dilation_m: Metres by which the burnt pixels grow.
-        unless: Key -> values, sorted: a feature with one of them is not drawn.
+        settles: Whether the burnt pixels count for the `none` table.
+        unless: A feature that fulfils one of these conditions is not drawn.
     """
 
-    values: _Texts
-    excluded: _Texts = Field(default=[], alias="except")
+    values: TextsOrAny
+    excluded: Texts = Field(default=[], alias="except")
     geometry: Annotated[
-        list[Annotated[Kind, _says(f"a geometry is one of {', '.join(KINDS)}", "Correct it")]],
+        list[Annotated[Kind, says(f"a geometry is one of {', '.join(KINDS)}", "Correct it")]],
         Field(min_length=1),
-        AfterValidator(_sorted_once),
+        AfterValidator(sorted_once),
     ] = Field(default=["area"])
-    all_touched: Annotated[bool, _says("this must be true or false", "Correct it")] = False
-    dilation_m: Annotated[
-        float,
-        Field(ge=0, le=MAX_DILATION_M),
-        _says(f"this must be metres from 0 to {MAX_DILATION_M}", "Correct it"),
-    ] = 0.0
-    unless: dict[str, _Texts] = Field(default={})
-
-    @field_validator("values")
-    @classmethod
-    def _any_alone(cls, values: list[str]) -> list[str]:
-        if ANY in values and len(values) > 1:
-            raise _problem(f'"{ANY}" stands for every value', "Let it stand alone")
-        return values
+    all_touched: TrueOrFalse = False
+    dilation_m: _Metres = 0.0
+    settles: TrueOrFalse = True
+    unless: Conditions = Field(default=[])
 
     @field_validator("excluded")
     @classmethod
     def _of_any(cls, excluded: list[str], info: ValidationInfo) -> list[str]:
         if ANY not in info.data.get("values", (ANY,)):
-            raise _problem(f'only "{ANY}" can have exceptions', "Leave them out of values")
+            raise field_error(f'only "{ANY}" can have exceptions', "Leave them out of values")
         return excluded
 
 
 def _each_value_once(rules: list[RuleJson]) -> list[RuleJson]:
     for kind in KINDS:
         of_kind = [value for rule in rules if kind in rule.geometry for value in rule.values]
-        _check_unique(f"tag value for {kind}", of_kind)
+        check_unique(f"tag value for {kind}", of_kind)
     return rules
 
 
@@ -199,7 +119,7 @@ _Rules = Annotated[
 ]
 
 
-class LabelJson(_Model):
+class LabelJson(Model):
     """A category. All fields but these two are keys of tags with their rules.
 
     Attributes:
@@ -208,21 +128,21 @@ class LabelJson(_Model):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[Annotated[str, AfterValidator(_check_tag_key)], _Rules] = Field(init=False)
+    __pydantic_extra__: dict[TagKey, _Rules] = Field(init=False)
 
     value: Annotated[
         int,
         Field(ge=0, le=NONE - 1),
-        _says(f"this must be a whole number from 0 to {NONE - 1}", "Correct it"),
+        says(f"this must be a whole number from 0 to {NONE - 1}", "Correct it"),
     ]
     precedence: Annotated[
-        int, Field(ge=1, le=100), _says("this must be a whole number from 1 to 100", "Correct it")
+        int, Field(ge=1, le=100), says("this must be a whole number from 1 to 100", "Correct it")
     ]
 
     @model_validator(mode="after")
     def _has_a_tag(self) -> "LabelJson":
         if not self.rules:
-            raise _problem(
+            raise field_error(
                 "a label needs a tag",
                 'Add one, e.g. "natural": ["wood"]',
                 received=["precedence", "value"],
@@ -235,7 +155,7 @@ class LabelJson(_Model):
         return self.__pydantic_extra__
 
 
-class ChannelJson(_Model):
+class ChannelJson(Model):
     """A channel of the label image.
 
     Attributes:
@@ -243,42 +163,65 @@ class ChannelJson(_Model):
         labels: Name -> label.
     """
 
-    name: _Text
-    labels: dict[_Text, LabelJson]
+    name: Text
+    labels: dict[Text, LabelJson]
 
     @field_validator("labels")
     @classmethod
     def _one_a_precedence(cls, labels: dict[str, LabelJson]) -> dict[str, LabelJson]:
         if not labels:
-            raise _problem("a channel needs a label", "Add one")
-        _check_unique("precedence", [label.precedence for label in labels.values()])
+            raise field_error("a channel needs a label", "Add one")
+        check_unique("precedence", [label.precedence for label in labels.values()])
         return labels
 
 
-class NoneRuleJson(_Model):
+class NoneRuleJson(Model):
     """Where an unlabelled pixel of a channel is known to hold none of the channel's categories.
 
     Attributes:
-        where: Names of labels, sorted: the pixel holds one of them.
-        if_cell_has: Name of a label that the cell must hold somewhere, or None.
+        where: Names of labels, sorted; `ANY` alone for all of them.
+        distance_m: How far from a pixel of one of them, in metres.
+        if_mapped: Name of a label -> the least share, above 0 to 1, of the chip's pixels of `where` that hold it.
     """
 
-    where: _Texts
-    if_cell_has: Annotated[str | None, BeforeValidator(_check_name)] = None
+    where: TextsOrAny
+    distance_m: _Metres = 0.0
+    if_mapped: dict[
+        Text,
+        Annotated[float, Field(gt=0, le=1), says("this must be a share above 0, up to 1", "Correct it")],
+    ] = Field(default={})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, part: object) -> object:
+        if isinstance(part, dict) and "if_cell_has" in part:
+            raise field_error(
+                "if_cell_has is of an older version of this format",
+                'Write "if_mapped": {"building": 0.05} for a rule that holds only where at least 5 % of the '
+                "pixels of its labels are building",
+                received=part["if_cell_has"],
+            )
+        return part
 
 
-class OntologyJson(_Model):
+class OntologyJson(Model):
     """A whole file.
 
     Attributes:
         version: The version that the file gives itself.
+        conditions: Name -> conditions, which others take up by that name.
+        unless: A feature that fulfils one of these conditions is not drawn, whatever its tags.
+        settles_unless: A feature that fulfils one of these conditions does not count for the `none` table.
         channels: The channels in the order of the label image.
         none: Name of a channel -> where it is known to hold nothing.
     """
 
     version: Annotated[
-        int, Field(ge=1, le=1_000_000), _says("this must be a whole number from 1 to 1000000", "Correct it")
+        int, Field(ge=1, le=1_000_000), says("this must be a whole number from 1 to 1000000", "Correct it")
     ]
+    conditions: dict[Text, Annotated[list[ConditionJson], Field(min_length=1)]] = Field(default={})
+    unless: Conditions = Field(default=[])
+    settles_unless: Conditions = Field(default=[])
     channels: Annotated[list[ChannelJson], Field(min_length=1)]
     none: dict[str, Annotated[list[NoneRuleJson], Field(min_length=1)]] = Field(default={})
 
@@ -286,12 +229,12 @@ class OntologyJson(_Model):
     @classmethod
     def _each_name_and_value_once(cls, channels: list[ChannelJson]) -> list[ChannelJson]:
         if len(channels) != CHANNELS:
-            raise _problem(
+            raise field_error(
                 f"there must be {CHANNELS} channels", "Give one object a channel", received=len(channels)
             )
-        _check_unique("channel name", [channel.name for channel in channels])
-        _check_unique("label name", [name for channel in channels for name in channel.labels])
-        _check_unique("label value", [it.value for channel in channels for it in channel.labels.values()])
+        check_unique("channel name", [channel.name for channel in channels])
+        check_unique("label name", [name for channel in channels for name in channel.labels])
+        check_unique("label value", [it.value for channel in channels for it in channel.labels.values()])
         return channels
 
 
@@ -308,7 +251,7 @@ def _refuse_first(error: ErrorDetails) -> NoReturn:
     """Says in one sentence what pydantic found."""
     kind, received, context = error["type"], error["input"], error.get("ctx", {})
     # pydantic adds a part where the key of an object is wrong, whose path names it already.
-    steps = [step for step in error["loc"] if step != "[key]"]
+    steps = [step for step in error["loc"] if step not in ("[key]", NAME, CONDITION)]
     path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     if kind == "missing":
         refuse(path, "this field is missing", sorted(received), "Add it")
@@ -320,41 +263,17 @@ def _refuse_first(error: ErrorDetails) -> NoReturn:
     refuse(path, problem, received, advice)
 
 
+_STEPS_TO_UNLESS = len(("channels", 0, "labels", "wooded", "natural", 0, "unless"))
+
+
 def _fields_at(steps: list[int | str]) -> list[str]:
     """The fields that the object may have in which an unknown one stands."""
     if len(steps) == 1:
-        model: type[_Model] = OntologyJson
+        model: type[Model] = OntologyJson
     elif steps[0] == "none":
         model = NoneRuleJson
+    elif steps[0] != "channels" or len(steps) > _STEPS_TO_UNLESS:
+        model = TagTestJson
     else:
         model = ChannelJson if len(steps) == 3 else RuleJson
     return sorted(field.alias or name for name, field in model.model_fields.items())
-
-
-def _parse(text: str) -> object:
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        double = first_double(name for name, _ in items)
-        if double is not None:
-            raise InvalidInputError(
-                f'Ontology: the key "{double}" stands twice in one object. '
-                f"Received: keys {[name for name, _ in items]}. Keep one."
-            )
-        return dict(items)
-
-    def constant(name: str) -> NoReturn:
-        raise InvalidInputError(
-            f"Ontology: {name} is no number that can be used. Received: {name}. Give a number."
-        )
-
-    try:
-        parsed: object = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
-    except json.JSONDecodeError as error:
-        raise InvalidInputError(
-            f"Ontology: this is no JSON, line {error.lineno} column {error.colno}: {error.msg}. "
-            f"Received: {text[max(0, error.pos - 20) : error.pos + 20]!r}. Correct the file there."
-        ) from error
-    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
-        raise InvalidInputError(
-            f"Ontology: this JSON cannot be read ({error}). Received: {text[:20]!r}... Give an ontology."
-        ) from error
-    return parsed

@@ -53,7 +53,7 @@ from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, 
 from beam_pipeline.runtime.json_weight import parsed_bytes
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.reach import Reach
-from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
+from beam_pipeline.runtime.retries import THROTTLED, RetryAfterFault, RetryPolicy, retry_after_s
 from beam_pipeline.runtime.traffic import Traffic
 from beam_pipeline.runtime.whole_files import write_whole
 
@@ -81,7 +81,11 @@ _STATUS_BYTES = 1 << 14  # read of a status, which has a few lines
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 _ANTIMERIDIAN = 180.0 - 1e-6  # degrees; what OSMnx projects and back must not land on the other side
-_NO_USE_TRYING = re.compile(r"out of memory|parse error|static error|maxsize", re.IGNORECASE)
+_NO_USE_TRYING = re.compile(
+    # The last two are of a server that keeps no map but today's. Source: issue 616 of OpenHistoricalMap/issues.
+    r"out of memory|parse error|static error|maxsize|no museum files|_attic\.bin",
+    re.IGNORECASE,
+)
 _ORDER = {"node": 0, "way": 1, "relation": 2}  # of the elements of an extract
 _SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
@@ -128,12 +132,12 @@ def features_of_chip(
     url: str,
     cache_dir: str | os.PathLike[str] = "",
     *,
+    date: str = "",
     retry: RetryPolicy = RETRY,
-    answer_s: float = ANSWER_S,
     traffic: Traffic | None = None,
     own_network: bool = False,
 ) -> Found[Feature]:
-    """Asks for the features of a chip, up to the ontology's widest dilation outside of it.
+    """Asks for the features of a chip, up to the ontology's reach outside of it.
 
     Queries go out one at a time: those of this process, and of all processes that share the cache.
 
@@ -143,8 +147,8 @@ def features_of_chip(
         url: The server's API, e.g. "https://overpass-api.de/api".
         cache_dir: Where answers are kept, for good: delete the folder to ask anew. "" for the user's cache
             folder.
+        date: As of when, e.g. "2019-07-01T00:00:00Z"; "" for now.
         retry: How often and how long a busy server is asked again.
-        answer_s: Seconds in which an answer must be whole.
         traffic: Paces the queries and counts those that were sent again.
         own_network: As `Reach`.
 
@@ -160,9 +164,9 @@ def features_of_chip(
     """
     check_url(url)
     cache = Path(cache_dir or cache_folder("overpass"))
-    server = _Server(url, cache, retry, answer_s, traffic or Traffic(), Reach(url, own_network))
+    server = _Server(url, cache, date, retry, traffic or Traffic(), Reach(url, own_network))
     answers: list[Element] = []
-    for query_box in _query_boxes(chip, clip_margin(ontology.max_dilation_m)):
+    for query_box in _query_boxes(chip, clip_margin(ontology.reach_m)):
         answers += _elements(query_box, ontology, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
@@ -177,8 +181,8 @@ class _Server:
 
     url: str
     cache: Path
+    date: str
     retry: RetryPolicy
-    answer_s: float
     traffic: Traffic
     reach: Reach
 
@@ -205,8 +209,9 @@ def _query_boxes(chip: ChipWindow, margin_m: float) -> list[Bounds]:
 
 def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     """The elements of an answer, from the cache or from the server."""
-    question = json.dumps([server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)])
-    kept = server.cache / f"{hashlib.sha256(question.encode()).hexdigest()}.json.gz"
+    question = [server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)]
+    question += [server.date] if server.date else []
+    kept = server.cache / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.json.gz"
     server.cache.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time, (server.cache / _LOCK).open("ab") as lock:
         # As long as others ask, whose time is limited; the kernel frees the lock of a process that died.
@@ -244,7 +249,9 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
 
     settings: dict[str, Any] = {
         "overpass_url": server.url,
-        "overpass_settings": "[out:json][timeout:{timeout}]{maxsize}" + _areas_around(box, ontology),
+        "overpass_settings": "[out:json][timeout:{timeout}]{maxsize}"
+        + (f'[date:"{server.date}"]' if server.date else "")
+        + _areas_around(box, ontology),
         # OSMnx waits without end for servers that have no /status, and resends without end on 429 and 504.
         # Here a refusal comes out as a fault and the retry policy waits.
         "overpass_rate_limit": False,
@@ -258,7 +265,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     }
     tags: dict[str, bool | str | list[str]] = dict.fromkeys(drawn_keys(ontology), True)
     # OSMnx makes a session of its own, and its time-out holds between two bytes only.
-    adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, server.answer_s, server.reach)}
+    adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, ANSWER_S, server.reach)}
     try:
         with (
             server.traffic.slot(),
@@ -312,7 +319,7 @@ def _checked(response: requests.Response, server: _Server) -> list[Element]:
     stated_s = retry_after_s(response.headers.get("Retry-After"))
     if status == 429:
         wait_s = stated_s or _seconds_to_a_slot(server)
-        raise RetryAfterFault("throttled", f"{host} has no free slot", wait_s)
+        raise RetryAfterFault(THROTTLED, f"{host} has no free slot", wait_s)
     if status in (408, 425) or status >= 500:
         raise RetryAfterFault("server_error", f"{host} answered {status}", stated_s)
     if status != 200:

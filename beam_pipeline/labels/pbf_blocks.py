@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from beam_pipeline.labels.pbf_order import ObjectOrder
 from beam_pipeline.labels.pbf_sizes import decoded_bytes
 from beam_pipeline.labels.pbf_wire import AGAIN, fields
 from beam_pipeline.runtime.faults import PermanentFault
@@ -40,15 +41,18 @@ _EMPTY_STRING = b"\x0a\x00"  # by custom the first of a table, as index 0 means 
 def check_blocks(path: str | os.PathLike[str]) -> None:
     """Refuses a file in which a string holds a NUL, that is made to fill memory, or that is not what the format says.
 
+    So is one refused whose objects are not in order, or of which one is in it twice.
+
     Args:
         path: A local `.osm.pbf` file. Its header is left to libosmium, and so are blobs that libosmium says
             itself that it cannot unpack (LZMA, Zstandard).
 
     Raises:
-        PermanentFault: "truncated_extract" or "corrupt_extract". The latter also where a blob is packed with
-            LZ4, which libosmium reads and this module does not.
+        PermanentFault: "truncated_extract", "corrupt_extract", "unsorted_extract" or "doubled_extract". It is corrupt
+            also where a blob is packed with LZ4, which libosmium reads and this module does not.
     """
     name = Path(path).name
+    order = ObjectOrder(name)
     left = MOST_UNPACKED_BYTES + MOST_RATIO * os.path.getsize(path)
     try:
         for block in blocks(path):
@@ -62,6 +66,7 @@ def check_blocks(path: str | os.PathLike[str]) -> None:
                 )
             for table in string_tables(block):
                 _check_table(table)
+            order.check(block)
     except EOFError as error:
         raise PermanentFault("truncated_extract", f"{name}: {error}; {AGAIN}") from error
     except ValueError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.labels.pbf_wire import AGAIN, fields
+from beam_pipeline.labels.pbf_wire import AGAIN, fields, varints
 
 MOST_PARTS = 1_000_000
 """Objects of a block, and texts. Source: writers put 8,000 objects into one."""
@@ -85,12 +85,7 @@ def _count(array: bytes) -> int:
 
 def _text_bytes(array: bytes, lengths: npt.NDArray[np.int64]) -> int:
     """Returns the bytes of the texts whose numbers an array of varints holds; libosmium refuses what has no text."""
-    taken = np.frombuffer(array, np.uint8).astype(np.int64)
-    starts = (
-        np.flatnonzero(np.concatenate([[True], taken[:-1] < 128])) if len(taken) else np.empty(0, np.int64)
-    )
-    if not len(starts) or not len(lengths):
+    numbers = varints(array)
+    if not len(numbers) or not len(lengths):
         return 0
-    place = np.arange(len(taken)) - np.repeat(starts, np.diff(np.append(starts, len(taken))))
-    numbers = np.add.reduceat((taken & 127) << np.minimum(7 * place, 35), starts)
-    return int((lengths[np.minimum(numbers, len(lengths) - 1)] + 1).sum())
+    return int((lengths[np.minimum(numbers, np.uint64(len(lengths) - 1))] + 1).sum())

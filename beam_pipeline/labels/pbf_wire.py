@@ -5,6 +5,9 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 AGAIN = "download or make it again"
 """What to do about a file that is damaged."""
 
@@ -19,29 +22,47 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """
     place = 0
     while place < len(message):
-        tag, place = _varint(message, place)
+        tag, place = varint(message, place)
         # libosmium cuts tags to 32 bits, and so would take a larger one for another.
         if not 8 <= tag < 1 << 32:
             raise ValueError(f"a block is garbled; {AGAIN}")
         wire = tag & 7
         if wire == _VARINT:
-            value, place = _varint(message, place)
+            value, place = varint(message, place)
             yield tag >> 3, value
             continue
         size = {_FIXED64: 8, _FIXED32: 4}.get(wire, -1)
         if wire == _BYTES:
-            size, place = _varint(message, place)
+            size, place = varint(message, place)
         if not 0 <= size <= len(message) - place:
             raise ValueError(f"a block is garbled; {AGAIN}")
         yield tag >> 3, message[place : place + size]
         place += size
 
 
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Returns the number at a place, and the place behind it."""
-    number = 0
-    for shift, byte in zip(range(0, 70, 7), message[place : place + 10], strict=False):
+def varints(array: bytes) -> npt.NDArray[np.uint64]:
+    """Returns the numbers of a packed field; of one that breaks off, the bytes that are there."""
+    taken = np.frombuffer(array, np.uint8).astype(np.uint64)
+    if not len(taken):
+        return taken
+    starts = np.flatnonzero(np.concatenate([[True], taken[:-1] < 128]))
+    place = np.arange(len(taken)) - np.repeat(starts, np.diff(np.append(starts, len(taken))))
+    shifts = np.minimum(7 * place, 63).astype(np.uint64)
+    return np.add.reduceat((taken & np.uint64(127)) << shifts, starts)
+
+
+def varint(message: bytes, place: int) -> tuple[int, int]:
+    """Returns the number at a place, and the place behind it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if place < len(message) and message[place] < 128:  # most are, and there are millions
+        return message[place], place + 1
+    number = shift = 0
+    for byte in message[place : place + 10]:
         number |= (byte & 127) << shift
+        shift += 7
         place += 1
         if byte < 128:
             return number, place

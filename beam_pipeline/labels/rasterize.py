@@ -2,39 +2,35 @@
 
 Features are burnt layer by layer (a label and a way of drawing it) on rasters that reach beyond the chip,
 grown by the layer's dilation, cut to the chip, and put on each other in order of precedence. Then the
-`none` table tells what is known to be nothing from what is unknown. Neither the order of the features nor
-their duplicates make a difference.
+`none` table tells what is known to be nothing from what is unknown, from what was burnt before it grew. Neither the
+order of the features nor their duplicates make a difference.
 """
 
-import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import shapely
-from affine import Affine
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.dilation import Mask, crop, dilate
+from beam_pipeline.labels.drawing import burn
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.geometries import Geometries, decode
-from beam_pipeline.labels.label_image import CHANNELS, NONE, PIXEL_M, SIZE, UNLABELED, CellLabel, LabelImage
-from beam_pipeline.labels.ontology import Layer, NoneRule, Ontology
+from beam_pipeline.labels.label_image import CHANNELS, PIXEL_M, SIZE, UNLABELED, CellLabel, LabelImage
+from beam_pipeline.labels.none_rules import settle
+from beam_pipeline.labels.ontology import COASTLINE, Ontology
 from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
-from beam_pipeline.runtime.gdal_drivers import rasterio
-
-Mask = npt.NDArray[np.bool_]
+from beam_pipeline.labels.tag_rules import Layer
 
 _KIND_OF_DIMENSION: tuple[Kind, ...] = ("point", "line", "area")
 _POLYGON = 3  # shapely's type id of a polygon; those above are of several parts
-_MULTI: Mapping[Kind, str] = {"point": "MultiPoint", "line": "MultiLineString", "area": "MultiPolygon"}
 
 
 def rasterize(
-    features: Sequence[Feature], chip: ChipWindow, ontology: Ontology, none_labels: bool
+    features: Sequence[Feature], chip: ChipWindow, ontology: Ontology, none_labels: bool, *, sea_known: bool
 ) -> LabelImage:
     """Draws features as a label image.
 
@@ -44,27 +40,40 @@ def rasterize(
 
     Args:
         features: Geometries in metres of the chip's UTM zone. What they hold within
-            `ontology.max_dilation_m` of the chip shows; what lies farther makes no difference.
+            `ontology.reach_m` of the chip shows; what lies farther makes no difference.
         chip: The chip.
         ontology: What is drawn, and how.
         none_labels: Whether to apply the `none` table; without it what has no category is `UNLABELED`.
+        sea_known: Whether the sea is among the features, as polygons.
 
     Returns:
-        The label image, and what was dropped.
+        The label image, what was dropped, and whether a coastline passes through the chip.
     """
     groups, dropped = _group(features, ontology)
     label_of = {label.value: label for label in ontology.labels}
     pixels = np.full((SIZE, SIZE, CHANNELS), UNLABELED, dtype=np.uint8)
+    # A pixel farther out has its centre more than the reach from that of any pixel of the chip.
+    margin = math.floor(ontology.reach_m / PIXEL_M)
+    drawn: dict[int, Mask] = {}
     for layer in sorted(groups, key=lambda layer: (label_of[layer.value].precedence, layer)):
-        lit = _burn(groups[layer], chip, layer)
-        pixels[lit, label_of[layer.value].channel] = layer.value
+        burnt = burn(groups[layer], chip, margin, all_touched=layer.all_touched)
+        if layer.settles:
+            drawn[layer.value] = drawn[layer.value] | burnt if layer.value in drawn else burnt
+        pixels[_grown(burnt, layer.dilation_m), label_of[layer.value].channel] = layer.value
     if none_labels:
-        _settle(pixels, ontology.none_rules)
-    return LabelImage(pixels, dict(sorted(dropped.items())))
+        sea_unknown = not sea_known and _meets_coastline(features, chip, ontology.reach_m)
+        pixels = settle(pixels, drawn, ontology, sea_unknown=sea_unknown)
+    return LabelImage(pixels, dict(sorted(dropped.items())), _meets_coastline(features, chip, 0.0))
 
 
 def label_cell(
-    cell_id: int, chip: ChipWindow, found: Found[Feature], ontology: Ontology, none_labels: bool
+    cell_id: int,
+    chip: ChipWindow,
+    found: Found[Feature],
+    ontology: Ontology,
+    none_labels: bool,
+    *,
+    sea_known: bool,
 ) -> CellLabel:
     """Draws the label image of a cell, ready to travel.
 
@@ -74,40 +83,28 @@ def label_cell(
         found: Its features, as `rasterize` takes them.
         ontology: What is drawn, and how.
         none_labels: As for `rasterize`.
+        sea_known: As for `rasterize`.
 
     Returns:
         The label; dropped is what could not be had of the features and what could not be drawn.
     """
-    image = rasterize(found.features, chip, ontology, none_labels)
-    return CellLabel.pack(cell_id, image.pixels, Counter(found.dropped) + Counter(image.dropped))
+    image = rasterize(found.features, chip, ontology, none_labels, sea_known=sea_known)
+    dropped = Counter(found.dropped.counts) + Counter(image.dropped)
+    return CellLabel.pack(cell_id, image.pixels, dropped, coastal=image.coastal)
 
 
-def dilate(lit: Mask, radius_m: float) -> Mask:
-    """Grows a mask by a Euclidean distance.
+def _grown(burnt: Mask, radius_m: float) -> Mask:
+    """Returns (192, 192) bool: the chip's pixels that what was burnt on a wider raster dilates to."""
+    if not radius_m:
+        return crop(burnt, SIZE)
+    return crop(dilate(crop(burnt, SIZE + 2 * math.floor(radius_m / PIXEL_M)), radius_m), SIZE)
 
-    Args:
-        lit: (H, W) bool, pixels of 10 m.
-        radius_m: The distance in metres.
 
-    Returns:
-        (H, W) bool: the pixels whose centre is within `radius_m` of the centre of a lit pixel.
-    """
-    radius = radius_m / PIXEL_M
-    height, width = lit.shape
-    reach = min(math.floor(radius), height - 1)
-    # A disc is a run in each of its rows. From its top row to its middle the runs only widen, so one mask is
-    # widened step by step, and each row's is laid on the result above and below.
-    widened, half = lit.copy(), 0
-    grown = lit.copy()
-    for up in range(reach, -1, -1):
-        run = min(math.floor(math.sqrt(radius * radius - up * up)), width - 1)
-        while half < run:
-            half += 1
-            widened[:, : width - half] |= lit[:, half:]
-            widened[:, half:] |= lit[:, : width - half]
-        grown[: height - up] |= widened[up:]
-        grown[up:] |= widened[: height - up]
-    return grown
+def _meets_coastline(features: Sequence[Feature], chip: ChipWindow, margin_m: float) -> bool:
+    """Returns whether a coastline passes through the chip or the margin around it."""
+    lines = decode([feature for feature in features if COASTLINE in feature.tags])
+    box = shapely.box(*chip.bounds).buffer(margin_m, join_style="mitre")
+    return bool(((shapely.get_dimensions(lines) == 1) & shapely.intersects(lines, box)).any())
 
 
 def _group(
@@ -171,45 +168,3 @@ def _parts(geometries: Geometries, dimension: int) -> tuple[Geometries, Counter[
         tangled=tangled,
         degenerate=len(geometries) - len(np.unique(owner[kept])),
     )
-
-
-def _burn(parts_of: Mapping[Kind, Sequence[Geometries]], chip: ChipWindow, layer: Layer) -> Mask:
-    """Returns (192, 192) bool: the chip's pixels that a layer lights."""
-    # A pixel farther out has its centre more than the dilation from that of any pixel of the chip.
-    pad = math.floor(layer.dilation_m / PIXEL_M)
-    side = SIZE + 2 * pad
-    raster = np.zeros((side, side), dtype=np.uint8)
-    transform = Affine(PIXEL_M, 0, chip.left - pad * PIXEL_M, 0, -PIXEL_M, chip.top + pad * PIXEL_M)
-    for kind, parts in parts_of.items():
-        rasterio.features.rasterize(
-            [({"type": _MULTI[kind], "coordinates": _coordinates(np.concatenate(parts))}, 1)],
-            out=raster,
-            transform=transform,
-            all_touched=layer.all_touched or kind == "line",
-        )
-    lit: Mask = raster.view(np.bool_)
-    if layer.dilation_m:
-        lit = dilate(lit, layer.dilation_m)
-    return lit[pad : pad + SIZE, pad : pad + SIZE]
-
-
-def _coordinates(parts: Geometries) -> list[Any]:
-    """Returns the coordinates of simple geometries of one kind, nested as in a GeoJSON multi-geometry."""
-    _, coordinates, offsets = shapely.to_ragged_array(parts, include_z=False)
-    nested: list[Any] = coordinates.tolist()
-    for level in offsets:
-        cuts = level.tolist()
-        nested = [nested[start:end] for start, end in itertools.pairwise(cuts)]
-    return nested
-
-
-def _settle(pixels: npt.NDArray[np.uint8], rules: Sequence[NoneRule]) -> None:
-    """Writes `NONE` into the unlabelled pixels that the `none` table settles; `pixels` is (192, 192, 3)."""
-    drawn = pixels.copy()
-    for rule in rules:
-        if rule.if_cell_has is None or (drawn == rule.if_cell_has).any():
-            settles = np.zeros(256, dtype=bool)
-            settles[list(rule.where)] = True
-            held = settles[drawn].any(axis=2)
-            channel = pixels[..., rule.channel]
-            channel[held & (channel == UNLABELED)] = NONE

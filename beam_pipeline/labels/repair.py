@@ -10,6 +10,8 @@ from beam_pipeline.labels.tangles import Mask, are_tangled
 def make_valid(geometries: Geometries) -> tuple[Geometries, Mask]:
     """Makes invalid geometries valid, by even-odd filling where polygons cross themselves.
 
+    Each edge counts once, however often it is run over: a ring that is run over twice is filled.
+
     Args:
         geometries: (N,) invalid 2D geometries with finite coordinates.
 

@@ -13,8 +13,9 @@ from pydantic import ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.records.schema import CHANNELS, NONE, SCHEMA_VERSION
+from beam_pipeline.records.schema import CHANNELS, NONE
 from beam_pipeline.records.shards import parse_shard_name, shard_name
+from beam_pipeline.records.version import require_readable
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import Files, join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -162,7 +163,7 @@ class DatasetDescription(_Read):
     """What readers need of `dataset.json`.
 
     Attributes:
-        schema_version: E.g. "1.0.0"; `SCHEMA_VERSION` says what its parts mean.
+        schema_version: E.g. "1.1.0"; `version.Version` says what its parts mean.
         shards: Every shard.
         splits: Counts by split.
         ontology: What the labels mean.
@@ -226,13 +227,7 @@ def parse_description(text: str | bytes, path: str) -> DatasetDescription:
             missing or not what it must be.
     """
     # Another major version may differ in everything else, and its version is what to tell people.
-    version = _parse(_VERSIONED, text, path).schema_version
-    major = SCHEMA_VERSION.partition(".")[0]
-    if version.partition(".")[0] != major:
-        raise InvalidInputError(
-            f"{path}: schema_version must be {major}.x.x, which is what this version reads. Received: {version!r}. "
-            "Build the dataset with this version, or use the version that built it."
-        )
+    require_readable(_parse(_VERSIONED, text, path).schema_version, path)
     description: DatasetDescription = _parse(_DESCRIPTION, text, path)
     return description
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,9 @@ from beam_pipeline.runtime.faults import PermanentFault
 
 Value = bytes | str | int | float | npt.NDArray[Any]
 
+_ALWAYS = frozenset(name for name, spec in FEATURES.items() if spec.default is None)
+"""The features that an example of every version has."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CellYear:
@@ -35,18 +38,20 @@ class CellYear:
         year: The year of the images.
         images: One or two images, in the order of their dates.
         label: (192, 192, 3) uint8, the values of the ontology, 254 none, 255 unlabelled.
+        bounds_exact: Whether the chip lies where its bounds say.
     """
 
     cell: Cell
     year: int
     images: tuple[Image, ...]
     label: npt.NDArray[np.uint8]
+    bounds_exact: bool = True
 
     def __eq__(self, other: Any) -> bool:
         """Equal when every field and every pixel is."""
         if not isinstance(other, CellYear):
             return NotImplemented
-        mine, theirs = (self.cell, self.year, self.images), (other.cell, other.year, other.images)
+        mine, theirs = ((it.cell, it.year, it.images, it.bounds_exact) for it in (self, other))
         return mine == theirs and np.array_equal(self.label, other.label)
 
     __hash__ = None  # type: ignore[assignment]
@@ -87,11 +92,13 @@ def encode(cell_year: CellYear) -> bytes:
     return cast(bytes, message.SerializeToString(deterministic=True))
 
 
-def decode(payload: bytes) -> CellYear:
-    """Reads an example, the exact inverse of `encode`.
+def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
+    """Reads an example of any 1.x, the exact inverse of `encode`.
 
     Args:
         payload: A serialised example.
+        exactly: The features that it must have, and no other. By default what it lacks has the default of the
+            schema, and what a later version adds is passed over.
 
     Returns:
         What was stored.
@@ -101,9 +108,13 @@ def decode(payload: bytes) -> CellYear:
     """
     try:
         features = Example.FromString(payload).features.feature
-        if set(features) != set(FEATURES):
-            raise ValueError(f"features missing or unknown: {sorted(set(features) ^ set(FEATURES))}")
-        values = {name: _from_feature(spec, features[name]) for name, spec in FEATURES.items()}
+        wrong = _ALWAYS - set(features) if exactly is None else exactly ^ set(features)
+        if wrong:
+            raise ValueError(f"features missing or unknown: {sorted(wrong)}")
+        values: dict[str, Any] = {
+            name: _from_feature(spec, features[name]) if name in features else spec.default
+            for name, spec in FEATURES.items()
+        }
         chip = ChipWindow(values["epsg"], values["chip_left"], values["chip_bottom"])
         if (chip.right, chip.top) != (values["chip_right"], values["chip_top"]):
             raise ValueError(f"chip_right and chip_top do not belong to {chip}")
@@ -111,6 +122,8 @@ def decode(payload: bytes) -> CellYear:
         bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
+        if values["bounds_exact"] not in (0, 1):
+            raise ValueError(f"bounds_exact is {values['bounds_exact']}")
         for slot in range(NUM_SLOTS):
             _check_slot(values, slot_prefix(slot), filled=slot < values["num_images"])
     except (DecodeError, ValueError) as error:
@@ -120,6 +133,7 @@ def decode(payload: bytes) -> CellYear:
         year=values["year"],
         images=tuple(_to_image(values, slot_prefix(slot)) for slot in range(values["num_images"])),
         label=values["label"],
+        bounds_exact=bool(values["bounds_exact"]),
     )
 
 
@@ -141,6 +155,7 @@ def _cell_values(cell_year: CellYear) -> dict[str, Value]:
         "max_lat": _float_text("max_lat", cell.max_lat),
         "label": cell_year.label,
         "num_images": len(cell_year.images),
+        "bounds_exact": int(cell_year.bounds_exact),
     }
 
 

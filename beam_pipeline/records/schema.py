@@ -25,8 +25,8 @@ from beam_pipeline.labels.label_image import CHANNELS as CHANNELS
 from beam_pipeline.labels.label_image import NONE as NONE
 from beam_pipeline.labels.label_image import UNLABELED as UNLABELED
 
-SCHEMA_VERSION = "1.0.0"
-"""Major: readers must change. Minor: features were added. Patch: meanings were made clearer."""
+SCHEMA_VERSION = "1.1.0"
+"""Major: readers must change. Minor: something was added. Patch: meanings were made clearer."""
 
 GRID_BANDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"gsd_10": BANDS_10, "gsd_20": BANDS_20, "gsd_60": BANDS_60}
@@ -51,6 +51,8 @@ class FeatureSpec:
         dtype: Of the decoded value.
         unit: Of the decoded value, "" where there is none.
         meaning: What it is, and what stands for no data.
+        since: The minor version 1.x that added it.
+        default: What it is in examples of versions before that; None of what every version stores.
     """
 
     name: str
@@ -60,6 +62,8 @@ class FeatureSpec:
     dtype: str
     unit: str
     meaning: str
+    since: int = 0
+    default: int | None = None
 
 
 def _text(name: str, meaning: str, unit: str = "") -> FeatureSpec:
@@ -133,6 +137,11 @@ CELL_FEATURES: tuple[FeatureSpec, ...] = (
         "categories, 255 = unknown",
     ),
     _int("num_images", "1 or 2 images, in the order of their dates"),
+    dataclasses.replace(
+        _int("bounds_exact", "1 = the chip lies just where its bounds say; 0 = only nearly, as of an import"),
+        since=1,
+        default=1,
+    ),
 )
 """The features that an example has once."""
 
@@ -154,3 +163,12 @@ FEATURES: dict[str, FeatureSpec] = {
     )
 }
 """Every feature of an example by its key."""
+
+
+def features_since(minor: int) -> dict[str, FeatureSpec]:
+    """Returns the features, by key, that examples of a version 1.x have.
+
+    Args:
+        minor: Its x; of what a later version than this one adds, nothing is known.
+    """
+    return {name: spec for name, spec in FEATURES.items() if spec.since <= minor}

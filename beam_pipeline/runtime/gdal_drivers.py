@@ -2,13 +2,13 @@
 
 Metadata of a raster may name another file, which GDAL opens with every driver that it has. GDAL registers its drivers
 once a process. Importing this module has them registered, and all but those of `KEPT` taken away, before anything is
-opened. pyogrio has a GDAL of its own, which is left as it is.
+opened. pyogrio has a GDAL of its own: `vector_drivers`.
 """
 
-import ctypes
 import logging
 from typing import Any
 
+from beam_pipeline.runtime.driver_registry import keep_drivers
 from beam_pipeline.runtime.environment import settle_rasters
 
 settle_rasters()  # in workers too, which no command of ours started
@@ -49,7 +49,7 @@ def require_drawing() -> None:
 
 def _take_away_others() -> None:
     with gdal_options() as env:
-        _deregister(env.drivers().keys() - KEPT)
+        keep_drivers(rasterio._env.__file__, KEPT)
         left = sorted(env.drivers().keys() - KEPT)
     if left:
         logging.getLogger(__name__).warning(
@@ -58,24 +58,6 @@ def _take_away_others() -> None:
             len(left),
             ", ".join(left[:3]),
         )
-
-
-def _deregister(names: set[str]) -> None:
-    """Takes drivers away by GDAL's C interface, which rasterio does not show.
-
-    GDAL's own setting for it, GDAL_SKIP, must name every driver of every build, and comes too late in a process that
-    used rasterio before.
-    """
-    # GDAL is a library that rasterio's modules are linked with: what is looked up in one of them is found there.
-    try:
-        gdal = ctypes.CDLL(rasterio._env.__file__)
-        find, take_away = gdal.GDALGetDriverByName, gdal.GDALDeregisterDriver
-    except (AttributeError, OSError):
-        return
-    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
-    take_away.argtypes, take_away.restype = [ctypes.c_void_p], None
-    for name in names:
-        take_away(find(name.encode()))
 
 
 _take_away_others()

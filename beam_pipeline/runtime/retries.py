@@ -1,6 +1,7 @@
 """One retry policy for everything that is asked of another machine."""
 
 import dataclasses
+import http
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,15 @@ from urllib3.util import Retry
 from beam_pipeline.runtime.faults import TransientFault
 
 _T = TypeVar("_T")
+
+THROTTLED = "throttled"
+"""The reason of a fault by which a host says that it is asked too often."""
+
+TOO_MANY_REQUESTS = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
+"""How hosts say so; Amazon S3 says the second ("Slow Down").
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
+"""
 
 
 class RetryAfterFault(TransientFault):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.sidecars import read_ontology
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
@@ -23,19 +25,25 @@ from beam_pipeline.dataset.folder import (
     DatasetFolder,
     description_json,
     plan_json,
+    summary_name,
 )
 from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.outcomes import DeadLetter
-from beam_pipeline.dataset.summary import ShardContent, summarise
+from beam_pipeline.dataset.summary import ShardContent, summarise, summary_json
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import make_units, parse_units, units_text
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology_1_0 import load_1_0
 from beam_pipeline.records.example import CellYear, decode, encode
+from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.shards import frame, read_shard
 from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
 FILES = BeamFiles()
+DROPPED = Dropped({"incomplete_relation": 3}, {"incomplete_relation": ("relation/5", "relation/8")})
 YEARS = (2019, 2020)
 FIRST, SECOND = (f"opensentinelmap-training.tfrecord-0000{index}-of-00002" for index in range(2))
 TESTING = "opensentinelmap-testing.tfrecord-00000-of-00001"
@@ -111,7 +119,7 @@ def make_dataset(folder: Path, cells: Sequence[Cell] = CELLS) -> None:
         (FINGERPRINT_FILE, fingerprint.to_json()),
     ):
         whole.write_text(name, content)
-    record_extract(whole, "somewhere/a.osm.pbf", {"incomplete_relation": 3})
+    record_extract(whole, "somewhere/a.osm.pbf", DROPPED)
     for unit in units:
         keys = [(cell, year) for cell in unit.cells for year in YEARS]
         examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]
@@ -135,19 +143,63 @@ def describe(folder: Path) -> None:
     whole = DatasetFolder(FILES, str(folder))
     units = parse_units(whole.read_bytes(UNITS_FILE))
     fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
-    summaries = list(read_summaries(whole, units))
+    totals = Totals.of(read_summaries(whole, units))
     described = dataset_json(
         fingerprint=fingerprint,
         units=units,
-        ontology={"version": 10, "sha256": FINGERPRINT.ontology_sha256, "channels": LABELS},
-        summaries=summaries,
-        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        ontology={"version": 10, "sha256": fingerprint.ontology_sha256, "channels": LABELS},
+        totals=totals,
+        dropped_from_extracts={"a.osm.pbf": DROPPED},
         cells_beyond_extracts=0,
     )
-    for name, text in sidecar_texts(units, summaries, fingerprint.years).items():
+    for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         whole.write_text(name, text)
     whole.delete_leftovers()
     whole.write_text(DATASET_FILE, description_json(described))
+
+
+def as_version(
+    folder: Path,
+    version: str,
+    record: Callable[[Example], object],
+    summary: Callable[[dict], object],
+    described: Callable[[dict], object] = lambda content: None,
+) -> None:
+    """Makes of a dataset what a build of another version would have written.
+
+    Args:
+        folder: The dataset.
+        version: The version, e.g. "1.0.0".
+        record: Changes an example.
+        summary: Changes the content of a summary.
+        described: Changes the content of dataset.json.
+    """
+    whole = DatasetFolder(FILES, str(folder))
+    load = load_1_0 if version.startswith("1.0.") else Ontology.load
+    of_version = {"schema_version": version, "ontology_sha256": load(json.dumps(ONTOLOGY)).sha256}
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(of_version))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    # Each version takes the digest of an ontology in a way of its own.
+    ontology = read_ontology(whole, fingerprint, Findings())
+    edit_json(folder / FINGERPRINT_FILE, lambda content: content.update(ontology_sha256=ontology.sha256))
+    fingerprint = Fingerprint.from_json(whole.read_bytes(FINGERPRINT_FILE))
+    for unit in parse_units(whole.read_bytes(UNITS_FILE)):
+        stored = dataclasses.replace(read_summary(whole, unit.name), fingerprint=fingerprint.sha256)
+        records = [changed(payload, record) for payload in payloads(folder, unit.name)]
+        commit_unit(whole, unit.name, records, stored)
+        path = folder / summary_name(unit.name)
+        content = json.loads(path.read_text())
+        summary(content)
+        path.write_text((summary_json if "contents" in content else plan_json)(content))
+    describe(folder)
+    edit_json(folder / DATASET_FILE, described)
+
+
+def changed(payload: bytes, change: Callable[[Example], object]) -> bytes:
+    """Changes a record as a message."""
+    message = Example.FromString(payload)
+    change(message)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def payloads(folder: Path, name: str) -> list[bytes]:
@@ -178,4 +230,5 @@ def edit_json(path: Path, edit: Callable[[dict], object]) -> None:
     """Changes a file's content and not its layout."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text((description_json if path.name == DATASET_FILE else plan_json)(content))
+    layouts = {DATASET_FILE: description_json, "summaries": summary_json}
+    path.write_text(layouts.get(path.name, layouts.get(path.parent.name, plan_json))(content))

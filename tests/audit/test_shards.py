@@ -186,6 +186,27 @@ def fingerprint(edit):
     return mutate
 
 
+def edit_content(edit):
+    """Changes what the first summary says of its cells."""
+    return lambda folder: edit_json(summary(folder), lambda content: edit(content["contents"]))
+
+
+def move_a_pixel(cells):
+    """As many pixels, and as many of each value in each channel, but other values that meet."""
+    counts = {tuple(values): count for *values, count in cells[0]["labels"]}
+    counts[0, 12, 14] -= 1
+    counts[2, 13, 14] -= 1
+    counts[0, 13, 14] += 1
+    counts[2, 12, 14] += 1
+    cells[0]["labels"] = [[*values, count] for values, count in sorted(counts.items())]
+
+
+def inexact_bounds(records):
+    message = Example.FromString(records[0])
+    message.features.feature["bounds_exact"].int64_list.value[0] = 0
+    return [message.SerializeToString(deterministic=True), *records[1:]]
+
+
 def edit_text(path, old, new):
     text = path.read_text()
     assert old in text
@@ -398,6 +419,48 @@ MUTATIONS = {
         edit_summary(FIRST, rejections={"no_clear_date": 1}),
         {"summary", "unaccounted", "dataset", "sidecar"},
     ),
+    # What a summary says of each cell.
+    "another count of labels": (edit_content(move_a_pixel), {"summary"}),
+    "labels of another cell": (
+        edit_content(lambda cells: cells[0].update(labels=cells[1]["labels"])),
+        {"summary"},
+    ),
+    "another category": (
+        edit_content(lambda cells: cells[0].update(labels=[[7, 12, 14, 36864]])),
+        {"summary", "dataset"},
+    ),
+    "pixels that do not add up": (
+        edit_content(lambda cells: cells[0]["labels"].pop()),
+        {"summary", "unaccounted", "dataset", "sidecar"},
+    ),
+    "another month": (
+        edit_content(lambda cells: cells[0]["images"][0].__setitem__(1, 3)),
+        {"summary", "dataset"},
+    ),
+    "another year of an image": (
+        edit_content(lambda cells: cells[0]["images"][0].__setitem__(0, 2018)),
+        {"summary"},
+    ),
+    "another bad share": (
+        edit_content(lambda cells: cells[0]["images"][0].__setitem__(2, 5)),
+        {"summary"},
+    ),
+    "an image fewer": (edit_content(lambda cells: cells[0]["images"].pop()), {"summary", "dataset"}),
+    "a cell fewer": (edit_content(lambda cells: cells.pop()), {"summary", "dataset"}),
+    "a cell twice": (edit_content(lambda cells: cells.append(cells[0])), {"summary", "dataset"}),
+    "cells in another order": (edit_content(lambda cells: cells.reverse()), {"summary"}),
+    "no contents": (
+        lambda folder: edit_json(summary(folder), lambda content: content.pop("contents")),
+        {"summary", "dataset"},
+    ),
+    "a coastal cell more": (edit_summary(FIRST, coastal_cells=[1]), {"dataset"}),
+    "a coastal cell without examples": (edit_summary(FIRST, coastal_cells=[7]), {"summary", "dataset"}),
+    "coastal cells out of order": (edit_summary(FIRST, coastal_cells=[2, 1]), {"summary", "dataset"}),
+    "bounds that are not exact": (edit_summary(FIRST, inexact_cells=[1]), {"summary", "dataset"}),
+    "exact bounds in the shard alone": (
+        lambda folder: rewrite(folder, FIRST, inexact_bounds),
+        {"sha256", "summary"},
+    ),
     "plan lacks a cell": (
         edit_plan(lambda units: units[0]["cells"].pop()),
         {"plan", "unplanned", "summary", "dataset", "sidecar"},
@@ -423,6 +486,21 @@ MUTATIONS = {
         dataset(lambda content: content["bands"]["B02"].update(mean=0.1)),
         {"dataset"},
     ),
+    **{
+        f"dataset.json: other {name}": (dataset(edit), {"dataset"})
+        for name, edit in {
+            "labelled cells": lambda content: content["labelled_cells"]["cells_by_split"][
+                "training"
+            ].reverse(),
+            "edges": lambda content: content["labelled_cells"]["edges_percent"].pop(),
+            "months": lambda content: content["images_by_month"]["training"].update({"02": 1}),
+            "cells of a category": lambda content: content["labels"][0]["cells_by_split"]["training"].update(
+                wooded=1
+            ),
+            "coastal cells": lambda content: content["splits"]["training"].update(cells_coastal=1),
+            "inexact cells": lambda content: content["splits"]["training"].pop("cells_inexact"),
+        }.items()
+    },
     "dataset.json: complete": (dataset(lambda content: content.update(complete=True)), {"dataset"}),
     "dataset.json: another ontology": (
         dataset(lambda content: content["ontology"].update(sha256="cd")),
@@ -438,6 +516,12 @@ MUTATIONS = {
     ),
     "dataset.json: more was dropped": (
         dataset(lambda content: content["dropped_from_extracts"]["a.osm.pbf"].update(open_ring=9)),
+        {"dataset"},
+    ),
+    "dataset.json: another element was dropped": (
+        dataset(
+            lambda content: content["dropped_elements"]["a.osm.pbf"]["incomplete_relation"].update(first=[])
+        ),
         {"dataset"},
     ),
     "dataset.json: cells beyond": (
@@ -486,9 +570,11 @@ MUTATIONS = {
         fingerprint(lambda content: content["filters"].update(max_bad_fraction=0.1)),
         {"filter", "other_fingerprint"},
     ),
-    "another schema": (
-        fingerprint(lambda content: content.update(schema_version="0.9.0")),
-        {"plan", "other_fingerprint"},
+    "a version that is none": (
+        lambda folder: edit_json(
+            folder / FINGERPRINT_FILE, lambda content: content.update(schema_version="one")
+        ),
+        {"plan"},
     ),
     "another grid": (fingerprint(lambda content: content.update(grid="x")), {"plan", "other_fingerprint"}),
     "labels without none": (

@@ -257,7 +257,7 @@ def read(name: str, folder: Path, url: str) -> str:
         dropped: collections.Counter[str] = collections.Counter()
         for part in features_of_cells(folder / "a.osm.pbf", {1: chip}, ontology):
             features += len(part.features)
-            dropped.update(part.dropped)
+            dropped.update(part.dropped.counts)
         return f"{features} features, dropped {dict(dropped)}"
     if name in ANSWERS:
         from beam_pipeline.labels.overpass import features_of_chip

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import geopandas
 import numpy as np
+import pandas
 import pyproj
 import rasterio.features
 import scipy.ndimage
@@ -63,9 +64,18 @@ def frame_of(features, ontology, epsg):
     return geopandas.GeoDataFrame(columns, geometry=geometry, crs=epsg)
 
 
+def holds(test, column):
+    """Whether each row fulfils a test of one tag."""
+    if test.below is not None:
+        return pandas.to_numeric(column, errors="coerce") < test.below
+    if test.values == ("*",):
+        return column.notna() & ~column.isin(test.excluded)
+    return column.isin(test.values)
+
+
 def plain(frame, chip, ontology):
     """The plain way, without the none table. Returns (192, 192, 3) uint8."""
-    pad = int(ontology.max_dilation_m // 10)
+    pad = int(max(rule.layer.dilation_m for rule in ontology.rules) // 10)
     shape = (SIZE + 2 * pad, SIZE + 2 * pad)
     transform = Affine(10, 0, chip.left - 10 * pad, 0, -10, chip.top + 10 * pad)
     pixels = np.full((SIZE, SIZE, 3), UNLABELED, np.uint8)
@@ -74,8 +84,8 @@ def plain(frame, chip, ontology):
             for value in rule.values:
                 column = frame[rule.key]
                 chosen = column.notna() & ~column.isin(rule.excluded) if value == "*" else column == value
-                for key, values in rule.unless:
-                    chosen &= ~frame[key].isin(values)
+                for condition in (*rule.unless, *ontology.unless):
+                    chosen &= ~np.logical_and.reduce([holds(test, frame[test.key]) for test in condition])
                 for kind in rule.kinds:
                     rows = frame[chosen & frame.geom_type.isin(KINDS[kind])]
                     if rows.empty:
@@ -115,12 +125,12 @@ def crowd(count):
 
 def label_crowd(features, ontology):
     """What the pipeline does with a cell's features from the extract to the label image."""
-    index = CellIndex({1: CHIP}, clip_margin(ontology.max_dilation_m))
+    index = CellIndex({1: CHIP}, clip_margin(ontology.reach_m))
     batches = [features[first : first + BATCH] for first in range(0, len(features), BATCH)]
     packs = [pack_features([one for _, one in index.clip(batch).features]) for batch in batches]
     unpacked = deduplicate(one for pack in packs for one in unpack_features(pack))
     assert len(unpacked) == len(features)
-    return rasterize(unpacked, CHIP, ontology, True)
+    return rasterize(unpacked, CHIP, ontology, True, sea_known=False)
 
 
 def measure_crowds(ontology):
@@ -174,12 +184,12 @@ def measure_extract(file, ontology):
     for cell_id, chip in chips.items():
         features = deduplicate(of_cell[cell_id])
         drawn += len(features)
-        image, seconds = least(lambda f=features, c=chip: rasterize(f, c, ontology, True))
+        image, seconds = least(lambda f=features, c=chip: rasterize(f, c, ontology, True, sea_known=False))
         ours.append(seconds)
         frame = frame_of(features, ontology, chip.epsg)
         pixels, seconds = least(lambda f=frame, c=chip: plain(f, c, ontology))
         plains.append(seconds)
-        bare = rasterize(features, chip, ontology, False).pixels
+        bare = rasterize(features, chip, ontology, False, sea_known=False).pixels
         agreed += int((pixels == bare).sum())
         assert ((image.pixels == bare) | (bare == UNLABELED)).all()
 

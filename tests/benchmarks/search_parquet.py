@@ -1,10 +1,13 @@
 """Time, memory and bytes of a search in STAC GeoParquet that is made of an item of Earth Search.
 
-    python -m tests.benchmarks.search_parquet [--check] [--megabytes N] [--rows N] ITEM.json
+    python -m tests.benchmarks.search_parquet [--check] [--megabytes N] [--rows N] [--file FILE] ITEM.json
 
 The file is sorted by tile and time: 600 items a tile over eight years, each with the names, hrefs, times, bounds and
-numbers of its own tile and date. It is deleted at the end. What searches is a fresh process without Beam, which takes
-more memory by itself; like a worker, it knows from the launch what the footer is.
+numbers of its own tile and date. It is deleted at the end; one that `--file` names stays, and is used again.
+
+What searches is a fresh process without Beam, which takes more memory by itself; like a worker, it knows from the
+launch what the footer is, and starts no process of its own. Its peak is the most that was resident at once, libraries
+included. The launch has the footer parsed by a child first: the peaks of both are printed, and are not bounded.
 """
 
 import argparse
@@ -165,7 +168,7 @@ class Copies:
 
 
 def write(path, item_path, megabytes, rows):
-    """Writes the file; returns the tile in its middle and its number of items."""
+    """Writes the file."""
     import rustac
     from pyarrow import parquet
 
@@ -178,13 +181,19 @@ def write(path, item_path, megabytes, rows):
     names = sorted(tile.name for tile in all_tiles())
     names = names[len(names) // 3 :]
     every = ((name, number) for name in names for number in range(ITEMS_PER_TILE))
-    count = 0
     with parquet.ParquetWriter(path, copies._one.schema, compression=compression) as writer:
         while path.stat().st_size < megabytes << 20:
             tiles, numbers = zip(*itertools.islice(every, rows), strict=True)
             writer.write_table(copies.table(tiles, numbers), row_group_size=rows)
-            count += len(tiles)
-    return names[count // ITEMS_PER_TILE // 2], count
+
+
+def middle(path):
+    """Returns the number of items of the file, and the tile of those in the middle."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(path)
+    codes = file.read_row_group(file.num_row_groups // 2, ["grid:code"]).column(0)
+    return file.metadata.num_rows, codes[len(codes) // 2].as_py().removeprefix("MGRS-")
 
 
 def measure(path, tile, footers):
@@ -201,14 +210,14 @@ def measure(path, tile, footers):
         started = time.perf_counter()
         found = find_scenes(settings, tile, year, 0)
         took[name] = round(time.perf_counter() - started, 3)
-        took[f"{name[:-2]}_read_mb"] = round((_bytes_read() - read) / 2**20, 2)
+        took[f"{name[:-2]}_read_mb"] = round((_bytes_read() - read) / 1e6, 2)
         read = _bytes_read()
     took |= {"found": found.found, "scenes": len(found.scenes)}
     print(json.dumps({**took, "peak_mb": _peak_mb(), "libraries_mb": libraries}))
 
 
 def launch(path):
-    """Looks at the file as the launch does, and prints what it took, as JSON."""
+    """Looks at the file as the launch does, and prints what it took, as JSON; its child's peak is not in its own."""
     from beam_pipeline.imagery.catalog import check_catalog
     from beam_pipeline.imagery.catalog_settings import CatalogSettings
     from tests.imagery.damaged_footers import OnDisk
@@ -219,20 +228,37 @@ def launch(path):
     print(json.dumps({"s": took, "peak_mb": _peak_mb(), "footers": info.footers}))
 
 
+def parse():
+    """Parses the footer on standard input as the launch's child does, and prints its peak, as JSON."""
+    from beam_pipeline.imagery import parquet_footer
+
+    code = parquet_footer.main()
+    print(json.dumps({"code": code, "peak_mb": _peak_mb()}))
+
+
 def _peak_mb():
     # What getrusage says is no less than what the process that started this had taken.
     (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kilobytes) // 1024
+    return round(int(kilobytes) * 1024 / 1e6, 1)
 
 
 def _bytes_read():
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def fresh(*arguments):
+def fresh(*arguments, given=b""):
     """Runs this in a fresh process; returns what it prints."""
     command = [sys.executable, "-m", "tests.benchmarks.search_parquet", *arguments]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, input=given, stdout=subprocess.PIPE).stdout)
+
+
+def footer_of(path):
+    """Returns the footer as the launch gives it to its child."""
+    with path.open("rb") as file:
+        file.seek(-8, 2)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - length, 2)
+        return file.read()
 
 
 def main():
@@ -243,22 +269,30 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--rows", type=int, default=50_000, help="items in a row group")
+    parser.add_argument("--file", type=Path, help="is made where it is not there, and kept")
     parser.add_argument("--launch", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--parse", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs="+", metavar=("TILE", "FOOTER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.launch:
         launch(given.item)
         return 0
+    if given.parse:
+        parse()
+        return 0
     if given.measure:
         measure(given.item, given.measure[0], given.measure[1:])
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "items.parquet"
-        tile, count = write(path, given.item, given.megabytes, given.rows)
-        print(f"{count} items in row groups of {given.rows}, {path.stat().st_size >> 20} MiB", flush=True)
+        path = given.file or Path(folder) / "items.parquet"
+        if not path.exists():
+            write(path, given.item, given.megabytes, given.rows)
+        count, tile = middle(path)
+        print(f"{count} items, {path.stat().st_size / 1e6:.0f} MB", flush=True)
         looked = fresh(str(path), "--launch")
         footers = looked.pop("footers")
-        print(f"launch: {looked}")
+        child = fresh(str(path), "--parse", given=footer_of(path))
+        print(f"launch: {looked}, its child: {child}")
         took = fresh(str(path), "--measure", tile, *footers)
         print(f"search of {tile}: {took}")
     if not took["found"] or took["scenes"] != took["found"]:

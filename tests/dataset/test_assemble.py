@@ -10,6 +10,7 @@ import pytest
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.dataset.assemble import YearScenes, assemble_unit
 from beam_pipeline.dataset.outcomes import AssembledUnit
+from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, SCL
@@ -130,6 +131,15 @@ def test_calm_years_give_every_pair_with_its_own_label() -> None:
         )
     assert (assembled.rejections, assembled.scene_rejections, assembled.dropped_geometries) == ({}, {}, {})
     assert (assembled.years_without_items, assembled.notes, assembled.dead_letters) == ((), (), ())
+
+
+def test_coastal_cells_are_those_of_coastal_labels() -> None:
+    labels = [dataclasses.replace(label, coastal=label.cell_id != SECOND) for label in LABELS]
+    assembled = assemble([scenes_of(2020, "a", "b")], {("a", THIRD): "cloud"}, labels)
+    assert assembled.coastal == {FIRST, THIRD}
+    # The third has no example.
+    assert summarise(assembled).coastal_cells == (FIRST,)
+    assert assemble([scenes_of(2020, "a", "b")]).coastal == frozenset()
 
 
 def test_the_order_of_years_and_labels_changes_nothing() -> None:

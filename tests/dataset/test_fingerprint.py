@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.fingerprint import Fingerprint, WaterPolygons
 from beam_pipeline.dataset.output_folder import check_same_dataset
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
@@ -14,8 +14,10 @@ from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.tile_forms import EARTH_SEARCH_V1_FORM
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.traffic import Share
 
 STORED = {
     "schema_version": "1.0.0",
@@ -109,8 +111,8 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
         max_scene_cloud=20.0,
         filters=FilterSettings(),
         allow_single=False,
-        reads_in_flight=8,
-        requests_per_second=None,
+        api=Share(),
+        files=Share(),
         extracts=("b.osm.pbf", "a.osm.pbf"),
         overpass_url="",
         overpass_cache="",
@@ -121,6 +123,7 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
     extracts = [ExtractInfo("b.osm.pbf", 8, "2023", None), ExtractInfo("a.osm.pbf", 7, "", None)]
     fingerprint = Fingerprint.of_build(settings, "units", "https://example.org/v1", extracts)
     assert fingerprint.to_json() == text(
+        schema_version=SCHEMA_VERSION,
         catalogue_profile=CATALOGUE_PROFILE,
         cells_sha256=hashlib.sha256(b"units").hexdigest(),
         max_scene_cloud=20.0,
@@ -133,12 +136,46 @@ def test_of_build_gives_what_builds_wrote_before() -> None:
     # How it is asked decides how many requests that takes, and nothing else.
     profile = ApiProfile("https://example.org/v1/search", "POST", True, True, (EARTH_SEARCH_V1_FORM,))
     catalog = dataclasses.replace(settings.catalog, own_network=True, profile=profile)
-    opened = dataclasses.replace(settings, catalog=catalog, reads_in_flight=1)
+    opened = dataclasses.replace(settings, catalog=catalog, files=Share(1.0, 1, 8, by_lane=True))
     assert Fingerprint.of_build(opened, "units", "https://example.org/v1", extracts) == fingerprint
     assert fingerprint.filters.settings() == settings.filters
     assert fingerprint.extract_names == ("a.osm.pbf", "b.osm.pbf")
     asked = dataclasses.replace(settings, extracts=(), overpass_url="https://user:secret@host/api?key=1")
     assert Fingerprint.of_build(asked, "units", "", []).osm == "https://host/api"
+
+
+def test_the_sea_and_the_date_are_there_where_they_were_given() -> None:
+    ontology = DEFAULT_ONTOLOGY.read_text()
+    settings = BuildSettings(
+        **{"output": "out", "years": (2019,), "seed": 0, "cells_per_shard": 16, "max_scene_cloud": None},
+        **{"catalog": CatalogSettings("https://example.org/v1", "c"), "filters": FilterSettings()},
+        **{"allow_single": False, "reads_in_flight": 8, "requests_per_second": None, "extracts": ()},
+        **{"overpass_url": "https://host/api", "overpass_cache": "", "ontology_json": ontology},
+        **{"none_labels": True, "retry_dead_letters": False},
+    )
+    plain = Fingerprint.of_build(settings, "units", "", [])
+    assert not plain.content.keys() & {"water_polygons", "osm_date"}
+    # Where the file lies is nothing to it.
+    dated = dataclasses.replace(settings, osm_date="2019-07-01T00:00:00Z", water_polygons="/here/sea.gpkg")
+    water = WaterPolygons(name="sea.gpkg", bytes=7, sha256="ef")
+    given = Fingerprint.of_build(dated, "units", "", [], water)
+    assert given.content["water_polygons"] == {"name": "sea.gpkg", "bytes": 7, "sha256": "ef"}
+    assert given.content["osm_date"] == "2019-07-01T00:00:00Z"
+    assert "/here" not in given.to_json()
+    again = Fingerprint.from_json(given.to_json())
+    assert (again, again.sha256) == (given, given.sha256)
+    assert again.water_polygons == water
+    larger = Fingerprint.of_build(
+        dated, "units", "", [], WaterPolygons(name="sea.gpkg", bytes=8, sha256="aa")
+    )
+    with pytest.raises(
+        InvalidInputError, match=r"(?s)water_polygons.bytes: 7 there, 8 now.*'ef' there, 'aa' now"
+    ):
+        check_same_dataset(given, larger, "out")
+    with pytest.raises(InvalidInputError, match=r"osm_date: None there, '2019-07-01T00:00:00Z' now"):
+        check_same_dataset(plain, given, "out")
+    with pytest.raises(MalformedError, match=r"water_polygons\.bytes"):
+        stored(water_polygons={"name": "a", "bytes": "7", "sha256": ""})
 
 
 def test_it_travels_between_processes() -> None:
@@ -192,6 +229,14 @@ def test_a_difference_within_a_group_is_named_alone() -> None:
     assert stored().differences(other) == {"filters.max_bad_fraction": (0.25, 0.9)}
 
 
-def test_going_on_with_another_schema_names_both() -> None:
-    with pytest.raises(InvalidInputError, match=r"schema_version: '1.7.0' there, '1.0.0' now"):
-        check_same_dataset(stored(schema_version="1.7.0", added=1), stored(), "out")
+@pytest.mark.parametrize(("there", "now"), [("1.7.0", "1.1.0"), ("1.0.0", "1.1.0"), ("1.1.1", "1.1.0")])
+def test_going_on_with_another_version_names_both(there: str, now: str) -> None:
+    said = rf"^out holds a dataset of version {there} of the data format, and this program writes {now}: "
+    with pytest.raises(InvalidInputError, match=said):
+        check_same_dataset(stored(schema_version=there, added=1), stored(schema_version=now), "out")
+
+
+@pytest.mark.parametrize("version", ["", "x", "1.x", "1.1.0.0", "-1.0.0", "1.1.0\n", "11111.0.0", "１.0.0"])
+def test_a_version_is_three_numbers(version: str) -> None:
+    with pytest.raises(MalformedError, match="schema_version: Value error, a version is written like"):
+        stored(schema_version=version)

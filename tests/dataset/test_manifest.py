@@ -13,10 +13,13 @@ from beam_pipeline.dataset.manifest import dataset_json, dead_letters_jsonl
 from beam_pipeline.dataset.notices import citation_cff, licences_md
 from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import failed_summary, summarise
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.labels.feature import Dropped
+from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.shards import shard_name, summary_path
 from tests.records.builders import make_assembled, make_cell, make_cell_year, make_fingerprint
 
@@ -46,6 +49,7 @@ UNITS = [
 LETTER = DeadLetter(TRAINING[1], None, None, "read_chips", "throttled", "503")
 CELL_LETTER = DeadLetter(TESTING, 5, 2020, "find_scenes", "throttled", "429")
 NOTE = SceneNote("item", "not_found", "404")
+DROPPED = Dropped({"incomplete_relation": 3}, {"incomplete_relation": ("relation/5", "relation/8")})
 ASSEMBLED = {
     TRAINING[0]: make_assembled(
         UNITS[0],
@@ -74,13 +78,13 @@ SUMMARIES = [
 ]
 
 
-def describe(summaries=SUMMARIES, units=UNITS):
+def describe(summaries=SUMMARIES, units=UNITS, dropped=DROPPED):
     return dataset_json(
         fingerprint=make_fingerprint(years=(2019, 2020)),
         units=units,
         ontology=ONTOLOGY,
-        summaries=summaries,
-        dropped_from_extracts={"a.osm.pbf": {"incomplete_relation": 3}},
+        totals=Totals.of(summaries),
+        dropped_from_extracts={"a.osm.pbf": dropped},
         cells_beyond_extracts=0,
     )
 
@@ -94,6 +98,8 @@ def test_counts():
         "cell_years_planned": 8,
         "cells": 2,
         "cells_unlabeled": 0,
+        "cells_coastal": 0,
+        "cells_inexact": 0,
         "examples": 2,
         "pairs": 1,
         "singles": 1,
@@ -118,6 +124,12 @@ def test_counts():
         "stages": {"find_scenes": 1, "read_chips": 1},
     }
     assert dataset["dropped_from_extracts"] == {"a.osm.pbf": {"incomplete_relation": 3}}
+    assert dataset["dropped_elements"] == {
+        "a.osm.pbf": {"incomplete_relation": {"first": ["relation/5", "relation/8"], "beyond": 1}}
+    }
+    of_an_older_record = describe(dropped=Dropped({"incomplete_relation": 3}))
+    assert of_an_older_record["dropped_from_extracts"] == dataset["dropped_from_extracts"]
+    assert "dropped_elements" not in of_an_older_record
     assert dataset["failed_units"] == [TRAINING[1]]
     assert dataset["missing_units"] == [TRAINING[2]]
     assert dataset["complete"] is False
@@ -187,7 +199,7 @@ def test_licences_and_software():
     assert dataset["licences"]["imagery"] == "Contains modified Copernicus Sentinel data [2019, 2020]"
     assert "ODbL" in dataset["licences"]["labels"]
     assert {"numpy", "rasterio", "gdal", "apache-beam", "python"} <= set(dataset["software"])
-    for text in (licences_md([2019, 2020]), citation_cff([2019, 2020])):
+    for text in (licences_md([2019, 2020]), citation_cff([2019, 2020], SCHEMA_VERSION)):
         assert "ontains modified Copernicus Sentinel data [2019, 2020]" in text
         assert "OpenStreetMap contributors" in text
 
@@ -209,7 +221,7 @@ def test_a_worker_without_osmnx_describes_the_dataset_too(monkeypatch):
 
 def test_the_citation_is_yaml():
     yaml = pytest.importorskip("yaml")
-    citation = yaml.safe_load(citation_cff([2019, 2020]))
+    citation = yaml.safe_load(citation_cff([2019, 2020], SCHEMA_VERSION))
     assert citation["cff-version"] == "1.2.0"
     assert {"title", "message", "authors"} <= set(citation)
 

@@ -11,7 +11,7 @@ from beam_pipeline.dataset.tfds import dataset_info_json, features_json
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import decode, encode
-from beam_pipeline.records.schema import FEATURES
+from beam_pipeline.records.schema import FEATURES, SCHEMA_VERSION
 from beam_pipeline.records.shards import read_shard, shard_name
 from tests.records.builders import make_assembled, make_cell, make_cell_year
 
@@ -37,7 +37,9 @@ def dataset(tmp_path_factory):
         commit(output, shard_name("validation", 0, 1), "validation", []),
         commit(output, shard_name("testing", 0, 1), "testing", testing),
     ]
-    BeamFiles().write_text(f"{output}/dataset_info.json", dataset_info_json(reversed(summaries), [2020]))
+    BeamFiles().write_text(
+        f"{output}/dataset_info.json", dataset_info_json(reversed(summaries), [2020], SCHEMA_VERSION)
+    )
     BeamFiles().write_text(f"{output}/features.json", features_json())
     return output, {"training": training, "testing": testing}
 
@@ -109,4 +111,4 @@ def test_no_example_at_all_gives_no_split(dataset):
     empty = summarise(make_assembled(unit))
     failed = dataclasses.replace(summarise(make_assembled(unit, 1, (make_cell_year(),))), status="failed")
     for summaries in ([], [empty], [failed]):
-        assert json.loads(dataset_info_json(summaries, [2020]))["splits"] == []
+        assert json.loads(dataset_info_json(summaries, [2020], SCHEMA_VERSION))["splits"] == []

@@ -20,6 +20,7 @@ from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
 from beam_pipeline.dataset.commits import committed_summary
 from beam_pipeline.dataset.folder import DatasetFolder, description_json
 from beam_pipeline.dataset.summary import UnitSummary, summarise
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
@@ -32,8 +33,11 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.png import decode_png, encode_png
+from beam_pipeline.records.schema import FEATURES
 from beam_pipeline.records.shards import parse_shard, shard_name, summary_path
+from beam_pipeline.records.version import CURRENT
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.retries import RetryPolicy
 from tests.fuzz.foreign import NASTY, damaged, values
 from tests.records.builders import make_assembled, make_cell, make_cell_year
@@ -73,6 +77,12 @@ UNIT = Unit(NAME, "training", "56HLH", (make_cell(1),))
 SUMMARY = json.loads(
     summarise(make_assembled(UNIT, 2, rejections={"no_items": [(1, 2019), (1, 2020)]})).to_json()
 )
+
+WITH_CONTENTS = {
+    **SUMMARY,
+    "coastal_cells": [1],
+    "contents": [{"cell_id": 1, "labels": [[0, 254, 255, 36863], [11, 13, 14, 1]], "images": [[2019, 2, 5]]}],
+}
 
 
 def outcome(call: Callable[[], object], *meant: type[Exception]) -> object:
@@ -179,7 +189,7 @@ def test_an_ontology_is_loaded_or_refused(document: object) -> None:
         return
     assert isinstance(ontology, Ontology)
     assert ontology.sha256
-    assert ontology.max_dilation_m >= 0
+    assert ontology.reach_m >= 0
     for kind in KINDS:
         ontology.layers_of(kind, [("natural", "wood;scrub"), ("\0", "")])
     description_json({label.name: label.value for label in ontology.labels}).encode()
@@ -285,7 +295,19 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     if committed_summary(DatasetFolder(files, str(folder)), NAME, "") is not None:
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
     findings = Findings()
-    expected = Expected((2019, 2020), None, True, "", lambda image, tile: ())
-    summaries = audit_units(DatasetFolder(files, str(folder)), [UNIT], expected, findings)
+    features = frozenset(FEATURES)
+    expected = Expected((2019, 2020), None, True, "", CURRENT, features, lambda image, tile: ())
+    totals = audit_units(DatasetFolder(files, str(folder)), [UNIT], expected, findings)
     if not findings.kinds:
-        assert summaries == [UnitSummary.from_json(path.read_text())]
+        assert totals.summaries == Totals.of([UnitSummary.from_json(path.read_text())]).summaries
+
+
+@given(damaged(WITH_CONTENTS))
+@patient
+def test_whatever_a_summary_says_of_cells_is_added_up_or_refused(summary: object) -> None:
+    read = outcome(lambda: UnitSummary.from_json(json.dumps(summary)), MalformedError)
+    if isinstance(read, UnitSummary):
+        cells = len(read.contents or ()) if read.status == "written" else 0
+        counts = Totals.of([read]).labelled_cells()["cells_by_split"]
+        assert sum(map(sum, counts.values())) == cells
+        assert UnitSummary.from_json(read.to_json()) == read

@@ -9,9 +9,14 @@ import rustac
 from pyarrow import parquet
 
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
+from beam_pipeline.imagery.catalog import find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
+from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.imagery.stac_item import EARTH_SEARCH_V1_KEYS
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.runtime.retries import RetryPolicy
+
+QUICK = RetryPolicy(attempts=3, base_s=0.0)
 
 
 def write_items(path: Path, items: Sequence[dict[str, Any]], rows: int | None = None) -> str:
@@ -31,6 +36,19 @@ def change(path: Path, edit: Callable[[pa.Table], pa.Table], **options: Any) -> 
 def catalogue(url: str, collection: str = "sentinel-2-l2a") -> CatalogSettings:
     """Returns the settings of a catalogue in STAC GeoParquet."""
     return CatalogSettings(url, collection, files=BeamFiles())
+
+
+def find(url: str, tile: str = "33TWN", year: int = 2020, collection: str = "sentinel-2-l2a") -> SceneList:
+    """Searches a catalogue in STAC GeoParquet."""
+    return find_scenes(catalogue(url, collection), tile, year, 0, retry=QUICK)
+
+
+def year_of(tile: str, count: int, year: int = 2020) -> list[dict[str, Any]]:
+    """Makes items of a tile and year, of dates of their own."""
+    return [
+        made(tile, f"{year}-{number % 12 + 1:02d}-{number // 12 + 1:02d}T10:00:00.123Z")
+        for number in range(count)
+    ]
 
 
 def made(tile: str, when: str, number: int = 0, **properties: Any) -> dict[str, Any]:

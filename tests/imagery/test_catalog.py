@@ -267,7 +267,7 @@ def test_every_request_has_its_turn_and_what_is_sent_again_is_counted() -> None:
         found = find_scenes(CatalogSettings(server.url, V1), "33TWN", 2020, 0, None, quick, told)
     assert found.found == 30
     assert told.turns == len(server.requests)
-    assert told.take_retried() == {"throttled": 1, "server_error": 2}
+    assert told.take_retried() == {"throttled": 2, "server_error": 1}
 
 
 def test_nothing_found_is_an_empty_list() -> None:

@@ -51,7 +51,7 @@ def items_at(url_of: Callable[[str], str], count: int = 12) -> list[Item]:
 
 
 def probe(url: str, **more: Any) -> None:
-    probe_catalog(CatalogSettings(url, COLLECTION, **more), TILE_YEARS, Traffic(), QUICK)
+    probe_catalog(CatalogSettings(url, COLLECTION, **more), TILE_YEARS, Traffic(), Traffic(), QUICK)
 
 
 def refusal(items: list[Item], **more: Any) -> str:
@@ -171,7 +171,9 @@ def test_files_that_are_not_given(files: FolderServer, fault: Injected, said: li
 def test_a_host_is_asked_a_bounded_number_of_times(files: FolderServer) -> None:
     files.inject("SCL.tif", Injected("status", 500))
     with StacServer(items_at(files.url)) as api, pytest.raises(InvalidInputError):
-        probe_catalog(CatalogSettings(api.url, COLLECTION), TILE_YEARS, Traffic(), RetryPolicy(8, 1e-3, 1e-3))
+        probe_catalog(
+            CatalogSettings(api.url, COLLECTION), TILE_YEARS, Traffic(), Traffic(), RetryPolicy(8, 1e-3, 1e-3)
+        )
     # Three tries of each item, in each of which GDAL asks twice at most.
     assert len(files.requests) <= MOST_ITEMS * 3 * 2
 
@@ -182,7 +184,7 @@ def test_a_slow_host_is_not_waited_for_without_end(files: FolderServer) -> None:
     with StacServer(items_at(files.url)) as api:
         settings = CatalogSettings(api.url, COLLECTION)
         with pytest.raises(InvalidInputError, match=r"[12] items were looked at"):
-            probe_catalog(settings, TILE_YEARS, Traffic(), QUICK, clock=clock)
+            probe_catalog(settings, TILE_YEARS, Traffic(), Traffic(), QUICK, clock=clock)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.read_faults import Asset, Peek
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
-from beam_pipeline.runtime.traffic import Traffic
+from beam_pipeline.runtime.traffic import Share, Traffic
 from tests.imagery.made_cogs import (
     EPSG,
     LEFT,
@@ -191,7 +191,9 @@ def test_readers_of_one_process_share_the_bound(tmp_path: Path) -> None:
 
     def read(server: FolderServer) -> None:
         hrefs = {band: server.url(f"{band}.tif?{threading.get_ident()}") for band in bands}
-        with SceneReader(8, QUICK, traffic=Traffic.of_process(None, 3)) as reader:
+        with SceneReader(
+            8, QUICK, traffic=Traffic.of_job(str(tmp_path), "files", Share(in_flight=3))
+        ) as reader:
             faults.extend(answer for answer in reader.read(hrefs, bands, CHIPS) if isinstance(answer, Fault))
 
     with Watch(tmp_path) as server:

@@ -2,6 +2,7 @@ import errno
 import io
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
@@ -238,6 +239,24 @@ def test_copies_of_remote_files(monkeypatch):
     assert len(head) == len(content)
     assert head[:HEADER_BYTES] == content[:HEADER_BYTES]
     assert not any(head[HEADER_BYTES:])
+
+
+def test_files_that_go_with_a_remote_one_are_copied_beside_it(monkeypatch):
+    sea = {
+        f"objects://bucket/a.b/sea{ending}": ending.encode() for ending in (".shp", ".shx", ".prj", ".dbf")
+    }
+    monkeypatch.setattr(ObjectStore, "objects", sea)
+    with local_copy("objects://bucket/a.b/sea.shp", (".shx", ".prj")) as local:
+        folder = Path(local).parent
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+            **{"sea.shp": b".shp", "sea.shx": b".shx", "sea.prj": b".prj"},
+        }
+    assert not folder.exists()
+    with (
+        pytest.raises(PermanentFault, match=r"sea\.shy"),
+        local_copy("objects://bucket/a.b/sea.shp", [".shy"]),
+    ):
+        pass
 
 
 def test_it_pickles():

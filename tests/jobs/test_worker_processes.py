@@ -1,15 +1,16 @@
-"""How a limit of the job is divided, and which flag is asked for where it cannot be."""
+"""How many processes a job may have, and which flag is asked for where nothing says it."""
 
 import os
 
 import pytest
 
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
-from beam_pipeline.jobs.worker_processes import most_processes
+from beam_pipeline.jobs.worker_processes import most_processes, most_threads_on_dataflow
 from beam_pipeline.runtime.faults import InvalidInputError
 
 NEEDED = ["--output", "out", "--osm", "a.osm.pbf"]
 DATAFLOW = ["--runner=DataflowRunner", "--project=p", "--region=europe-west1", "--temp_location=gs://b/tmp"]
+THREADS = "--number_of_worker_harness_threads=5"
 MANY = ["--direct_running_mode=multi_processing"]
 
 
@@ -22,21 +23,6 @@ MANY = ["--direct_running_mode=multi_processing"]
         (["--direct_num_workers=4"], 1),  # has no effect in one process
         ([*MANY, "--direct_num_workers=4"], 4),
         ([*MANY, "--direct_num_workers=0"], os.cpu_count()),
-        ([*DATAFLOW, "--max_num_workers=50", "--machine_type=n1-standard-4"], 200),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=n2d-highmem-16"], 48),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=c3-standard-4-lssd"], 12),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=custom-2-7680"], 6),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=n2-custom-6-7680"], 18),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=e2-medium"], 6),
-        ([*DATAFLOW, "--max_num_workers=3", "--machine_type=zones/z/machineTypes/n1-standard-2"], 6),
-        ([*DATAFLOW, "--max_num_workers=3", "--experiments=no_use_multiple_sdk_containers"], 3),
-        (
-            [
-                *(*DATAFLOW, "--num_workers=5", "--autoscaling_algorithm=NONE"),
-                *("--experiments=shuffle_mode=service", "--experiments=no_use_multiple_sdk_containers"),
-            ],
-            5,
-        ),
         (["--runner=FlinkRunner", "--parallelism=8"], 8),
         (["--runner=PortableRunner", "--parallelism=8", "--sdk_worker_parallelism=2"], 16),
         (["--runner=PortableRunner", "--environment_type=LOOPBACK"], 1),
@@ -49,10 +35,6 @@ def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> Non
 @pytest.mark.parametrize(
     ("flags", "to_add"),
     [
-        ([*DATAFLOW, "--machine_type=n1-standard-4"], "--max_num_workers=N"),
-        ([*DATAFLOW, "--num_workers=4", "--machine_type=n1-standard-4"], "--max_num_workers=N"),
-        ([*DATAFLOW, "--max_num_workers=4"], "--machine_type"),
-        ([*DATAFLOW, "--max_num_workers=4", "--machine_type=a2-highgpu-1g"], "--machine_type"),
         (["--runner=FlinkRunner"], "--parallelism=N"),
         (
             ["--runner=FlinkRunner", "--parallelism=2", "--sdk_worker_parallelism=0"],
@@ -62,7 +44,10 @@ def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> Non
         (["--runner=PrismRunner", "--environment_type=DOCKER"], "Leave it out"),
     ],
 )
-@pytest.mark.parametrize("limit", ["--max_requests_per_second=10", "--max_requests_in_flight=10"])
+@pytest.mark.parametrize(
+    "limit",
+    ["--max_requests_per_second=10", "--max_api_requests_per_second=10", "--max_requests_in_flight=10"],
+)
 def test_what_is_left_open_is_refused(flags: list[str], to_add: str, limit: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         build_settings(*parse_build_flags([*NEEDED, *flags, limit]))
@@ -71,20 +56,30 @@ def test_what_is_left_open_is_refused(flags: list[str], to_add: str, limit: str)
     build_settings(*parse_build_flags([*NEEDED, *flags]))  # without a limit it does not matter
 
 
-def test_shares() -> None:
-    four = [*NEEDED, *MANY, "--direct_num_workers=4"]
-    settings = build_settings(
-        *parse_build_flags([*four, "--max_requests_per_second=50", "--max_requests_in_flight=11"])
-    )
-    assert settings.requests_per_second == 12.5
-    assert settings.reads_in_flight == 2
-    none = build_settings(*parse_build_flags(four))
-    assert none.requests_per_second is None
-    assert none.reads_in_flight == 8
-    wide = build_settings(*parse_build_flags([*four, "--max_requests_in_flight=1000", "--reads_in_flight=5"]))
-    assert wide.reads_in_flight == 5
-    with pytest.raises(InvalidInputError, match=r"each of the 4 worker processes.* Received: 3"):
-        build_settings(*parse_build_flags([*four, "--max_requests_in_flight=3"]))
-    for bad in ("0", "-1", "nan", "inf"):
-        with pytest.raises(InvalidInputError, match="--max_requests_per_second must lie above 0"):
-            build_settings(*parse_build_flags([*four, f"--max_requests_per_second={bad}"]))
+@pytest.mark.parametrize(
+    ("flags", "threads"),
+    [
+        (["--max_num_workers=50", "--machine_type=n1-standard-4", THREADS], 1000),
+        (["--max_num_workers=3", "--machine_type=n2d-highmem-16", THREADS], 240),
+        (["--max_num_workers=3", "--machine_type=c3-standard-4-lssd", THREADS], 60),
+        (["--max_num_workers=3", "--machine_type=custom-2-7680", THREADS], 30),
+        (["--max_num_workers=3", "--machine_type=n2-custom-6-7680", THREADS], 90),
+        (["--max_num_workers=3", "--machine_type=e2-medium", THREADS], 30),
+        (["--max_num_workers=3", "--machine_type=zones/z/machineTypes/n1-standard-2", THREADS], 30),
+        (["--max_num_workers=3", "--experiments=no_use_multiple_sdk_containers", THREADS], 15),
+        (
+            [
+                *("--num_workers=5", "--autoscaling_algorithm=NONE", THREADS),
+                *("--experiments=shuffle_mode=service", "--experiments=no_use_multiple_sdk_containers"),
+            ],
+            25,
+        ),
+        (["--max_num_workers=50", "--machine_type=n1-standard-4"], None),
+        (["--machine_type=n1-standard-4", THREADS], None),
+        (["--num_workers=4", "--machine_type=n1-standard-4", THREADS], None),
+        (["--max_num_workers=4", THREADS], None),
+        (["--max_num_workers=4", "--machine_type=a2-highgpu-1g", THREADS], None),
+    ],
+)
+def test_threads_by_the_flags_of_dataflow(flags: list[str], threads: int | None) -> None:
+    assert most_threads_on_dataflow(parse_build_flags([*NEEDED, *DATAFLOW, *flags])[1]) == threads

@@ -40,6 +40,18 @@ TIMED_OUT = 'runtime error: Query timed out in "query" at line 1 after 180 secon
 NO_MEMORY = 'runtime error: Query run out of memory in "recurse" at line 1 using about 2048 MB of RAM.'
 """Texts as servers give them. Source: issues 229, 291, 447 of https://github.com/drolbr/Overpass-API."""
 
+_NO_FILE = (
+    "runtime error: open64: 2 No such file or directory /db/db/node_tags_global_attic.bin File_Blocks::1"
+)
+NO_PAST = (
+    f"runtime error: Tried to use museum file but no museum files available on this instance.{_NO_FILE}",
+    _NO_FILE,
+)
+"""What servers say to a query of a date that keep today's map alone, by their version.
+
+Source: issue 616 of https://github.com/OpenHistoricalMap/issues, issue 5 of https://github.com/wiktorn/Overpass-API.
+"""
+
 _SEARCH = re.compile(r"\((node|way|relation)\['([^']+)'\]\(poly:'([^']+)'\);\(\._;>;\);\);")
 _IS_IN = re.compile(r'is_in\(([-\d.]+),([-\d.]+)\).*?\[~"\^\(([^)]*)\)\$"~"\."\]')
 

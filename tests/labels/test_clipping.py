@@ -148,7 +148,7 @@ def test_invalid_and_empty_geometries_break_nothing(geometry, lives):
         assert not part.has_z
         assert part.area > 0
     index = CellIndex({5: VADUZ}, MARGIN)
-    assert index.clip([given_feature]) == Found([(5, clipped)] if lives else [], {})
+    assert index.clip([given_feature]) == Found([(5, clipped)] if lives else [])
 
 
 def test_bytes_that_are_no_geometry_are_nothing():
@@ -224,7 +224,7 @@ def test_what_only_bends_around_a_cell_at_the_antimeridian_does_not_touch_it():
     corner = [((lon + 180) % 360 - 180, lat) for lon, lat in [*beside, (west, north), (west, south)]]
     index = CellIndex({3: FIJI}, MARGIN)
     assert index.cells_of(feature(shapely.Polygon(corner))) == []
-    assert index.clip([feature(shapely.Polygon(corner))]) == Found([], {})
+    assert index.clip([feature(shapely.Polygon(corner))]) == Found([])
 
 
 def test_a_feature_around_the_pole_stays_what_it_is():
@@ -261,8 +261,8 @@ def test_index_finds_what_metres_find():
 def test_an_index_of_no_cells_finds_nothing():
     index = CellIndex({}, MARGIN)
     assert index.cells_of(feature(shapely.box(9, 47, 10, 48))) == []
-    assert index.clip([feature(shapely.box(9, 47, 10, 48))]) == Found([], {})
-    assert CellIndex({1: VADUZ}, MARGIN).clip([]) == Found([], {})
+    assert index.clip([feature(shapely.box(9, 47, 10, 48))]) == Found([])
+    assert CellIndex({1: VADUZ}, MARGIN).clip([]) == Found([])
 
 
 copies = st.builds(

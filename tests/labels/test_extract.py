@@ -9,9 +9,8 @@ import shapely
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
 from beam_pipeline.labels.extract import check_extract, drawn_keys, features_of_cells, read_features
-from beam_pipeline.labels.feature import Found, deduplicate
+from beam_pipeline.labels.feature import Dropped, Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.polygon_rules import is_area
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OsmData
@@ -25,7 +24,9 @@ LON, LAT = 9.5327, 47.1413  # the middle of CHIP
 
 def read(path):
     found = Found.all_of(read_features(path, ONTOLOGY))
-    return {(f.osm_type, f.osm_id): f for f in found.features}, found.dropped
+    by_element = {(f.osm_type, f.osm_id): f for f in found.features}
+    assert len(by_element) == len(found.features)
+    return by_element, found.dropped.counts
 
 
 def read_cells(path, chips):
@@ -34,54 +35,6 @@ def read_cells(path, chips):
 
 def geometry(feature):
     return shapely.from_wkb(feature.geometry)
-
-
-def test_polygon_rules_are_those_of_osmnx():
-    rules = osmnx.features._POLYGON_FEATURES
-    values = {"yes", "no", "anything"}.union(*(rule.get("values", set()) for rule in rules.values()))
-    for key in {*rules, "barrier", "bridge", "name", "surface"}:
-        for value in values:
-            rule = rules.get(key, {})
-            listed = value in rule.get("values", set())
-            expected = {"all": True, "passlist": listed, "blocklist": not listed}.get(
-                rule.get("polygon"), False
-            )
-            if (key, value) == ("area", "no"):
-                expected = False
-            assert is_area({key: value}) == expected, (key, value)
-            assert not is_area({key: value, "area": "no"})
-            assert is_area({key: value, "area": "yes"}) or (key, value) == ("area", "no")
-
-
-@pytest.mark.parametrize(
-    ("tags", "kind"),
-    [
-        ({"building": "yes"}, "Polygon"),
-        ({"building": "yes", "area": "no"}, None),  # a building that is a line is not drawn
-        ({"highway": "residential"}, "LineString"),
-        ({"highway": "residential", "area": "yes"}, "Polygon"),
-        ({"highway": "services", "building": "yes"}, "Polygon"),
-        ({"natural": "coastline"}, None),
-        ({"natural": "wood"}, "Polygon"),
-        ({"waterway": "river"}, "LineString"),
-        ({"waterway": "riverbank"}, "Polygon"),
-        ({"aeroway": "taxiway"}, "LineString"),
-        ({"name": "nothing that is looked at"}, None),
-    ],
-)
-def test_closed_ways(tmp_path, tags, kind):
-    file = OsmFile()
-    file.way(7, square(LON, LAT, 0.001), **tags)
-    found, dropped = read(file.write(tmp_path / "a.osm.pbf"))
-    assert not dropped
-    drawn = {kind: g for kind in ("area", "line") if (g := ONTOLOGY.layers_of(kind, tags.items()))}
-    if kind is None:
-        assert found == {} or not drawn
-        return
-    (one,) = found.values()
-    assert (one.osm_type, one.osm_id) == ("way", 7)
-    assert geometry(one).geom_type == kind
-    assert one.tags == tuple(sorted((k, v) for k, v in tags.items() if k in ONTOLOGY.keys))
 
 
 def test_multipolygon_with_holes_islands_and_split_rings(tmp_path):
@@ -144,7 +97,8 @@ def test_what_is_incomplete_or_broken_is_dropped_whole_and_counted(tmp_path):
     found, dropped = read(file.write(tmp_path / "a.osm.pbf"))
     assert found == {}
     assert dropped == {"incomplete_relation": 1, "broken_relation": 1, "incomplete_way": 2}
-    assert read_cells(tmp_path / "a.osm.pbf", {1: CHIP}) == Found([], dropped)
+    of_cells = read_cells(tmp_path / "a.osm.pbf", {1: CHIP})
+    assert (of_cells.features, of_cells.dropped.counts) == ([], dropped)
 
 
 def test_self_crossing_closed_ways_are_repaired(tmp_path):
@@ -191,14 +145,14 @@ def test_cells_get_their_clipped_features(tmp_path):
     assert [(cell, one.osm_id) for cell, one in pairs] == [(3, 1), (8, 1), (8, 2)]
     whole, _ = read(path)
     for cell, one in pairs:
-        expected = clip_to_chip(whole["way", one.osm_id], chips[cell], clip_margin(ONTOLOGY.max_dilation_m))
+        expected = clip_to_chip(whole["way", one.osm_id], chips[cell], clip_margin(ONTOLOGY.reach_m))
         assert one == expected
     assert read_cells(path, {}).features == []
 
 
 def test_an_empty_extract_has_no_features(tmp_path):
     path = OsmFile().write(tmp_path / "a.osm.pbf")
-    assert read_cells(path, {1: CHIP}) == Found([], {})
+    assert read_cells(path, {1: CHIP}) == Found([])
     info = check_extract(path)
     assert (info.name, info.size, info.timestamp, info.bounds) == ("a.osm.pbf", path.stat().st_size, "", None)
 
@@ -305,7 +259,7 @@ def test_a_tangled_way_is_left_out_and_counted(tmp_path):
     for chips, found in (({4: CHIP}, [(4, 2)]), ({}, [])):
         read = read_cells(path, chips)
         assert [(cell, one.osm_id) for cell, one in read.features] == found
-        assert read.dropped == {"tangled": 1}
+        assert read.dropped == Dropped({"tangled": 1}, {"tangled": ("way/1",)})
 
 
 def test_check_extract_reads_the_header():
@@ -363,13 +317,13 @@ def test_monaco_is_what_osmnx_makes_of_it():
     for key, row in zip(theirs.index, theirs[["geometry", *columns]].itertuples(index=False), strict=True):
         its_tags = {k: v for k, v in zip(columns, row[1:], strict=True) if isinstance(v, str)}
         kind = ("point", "line", "area")[int(shapely.get_dimensions(row[0]))]
-        if ONTOLOGY.layers_of(kind, its_tags.items()):
+        if ONTOLOGY.keeps(kind, its_tags.items()):
             expected[key] = (tuple(sorted(its_tags.items())), row[0])
     assert len(expected) > 3900
     # OSMnx makes something of a relation whose members are missing; here it is dropped.
     lost = set(expected) - set(found)
     assert {kind for kind, _ in lost} <= {"relation"}
-    assert len(lost) <= dropped["incomplete_relation"] + dropped["broken_relation"]
+    assert len(lost) <= dropped["incomplete_relation"]
     assert set(found) <= set(expected)
     for key, one in found.items():
         its_tags, its_geometry = expected[key]

@@ -31,7 +31,7 @@ def features(path: Path) -> tuple[list[Feature], dict[str, int]]:
     found, dropped = [], {}
     for part in parts:
         found += part.features
-        dropped |= part.dropped
+        dropped |= part.dropped.counts
     return found, dropped
 
 

@@ -1,6 +1,8 @@
 """The ontology: what the file says, what is refused, how tags are matched, and that the page agrees with it."""
 
 import copy
+import dataclasses
+import itertools
 import json
 import pickle
 import re
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.labels.condition_json import TagTestJson
+from beam_pipeline.labels.extract import drawn_keys
 from beam_pipeline.labels.label_image import NONE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.ontology_json import KINDS
+from beam_pipeline.labels.ontology import COASTLINE, DEFAULT_ONTOLOGY, SEA_KEY, Ontology, shipped_ontology
+from beam_pipeline.labels.ontology_json import KINDS, OntologyJson, parse_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")
@@ -53,8 +57,12 @@ def test_values_precedences_and_channels_are_those_of_the_paper(ontology: Ontolo
     assert (NONE, UNLABELED) == (254, 255)
 
 
-def test_keys_and_widest_dilation(ontology: Ontology) -> None:
-    assert ontology.max_dilation_m == 30
+def test_keys_and_reach(ontology: Ontology) -> None:
+    assert max(rule.layer.dilation_m for rule in ontology.rules) == 30
+    assert ontology.reach_m == 100  # of the `none` table
+    document = json.loads(TEXT)
+    del document["none"]
+    assert Ontology.load(json.dumps(document)).reach_m == 30
     assert {"landuse", "natural", "highway", "building", "waterway", "tunnel"} <= ontology.keys
     assert not {"railway", "area:highway", "name"} & ontology.keys
 
@@ -100,10 +108,164 @@ def test_keys_and_widest_dilation(ontology: Ontology) -> None:
         ("area", {"amenity": "parking", "parking": "underground"}, {}),
         ("area", {"landuse": "forest", "leisure": "park"}, {"wooded": 0, "recreation": 0}),
         ("area", {}, {}),
+        ("area", {"building": "yes", "layer": "-1", "level": "-2"}, {"building": 0}),
+        ("area", {"building": "train_station", "layer": "-2", "tunnel": "yes"}, {}),
+        ("area", {"building": "train_station", "layer": "-2", "tunnel": "no"}, {"building": 0}),
+        ("area", {"building": "train_station", "tunnel": "yes"}, {"building": 0}),  # a tunnel through it
+        ("area", {"building": "roof", "covered": "yes"}, {"building": 0}),
+        ("area", {"building": "yes", "level": "-3--1", "indoor": "room"}, {}),
+        ("area", {"building": "yes", "level": "-2;-1", "covered": "yes"}, {}),
+        ("area", {"building": "yes", "level": "-1;0", "covered": "yes"}, {"building": 0}),
+        ("area", {"building": "yes", "level": "-1-2", "covered": "yes"}, {"building": 0}),
+        ("area", {"building": "yes", "level": "basement", "covered": "yes"}, {"building": 0}),
+        ("area", {"building": "house", "layer": "-1", "covered": "yes"}, {}),
+        ("area", {"building": "warehouse", "layer": "-1", "indoor": "yes"}, {}),
+        ("area", {"building": "collapsed"}, {}),
+        ("area", {"building": "destroyed"}, {}),
+        ("area", {"building": "foundation"}, {}),
+        ("area", {"building": "ruins"}, {"building": 0}),
+        ("area", {"building": "yes", "ruins": "yes"}, {"building": 0}),
+        ("area", {"building": "yes", "disused": "yes"}, {"building": 0}),
+        ("area", {"building": "house", "demolished": "yes"}, {}),
+        ("area", {"building": "house", "demolished": "no"}, {"building": 0, "residential": 30}),
+        ("area", {"building": "house", "razed": "2019"}, {}),
+        ("area", {"landuse": "industrial", "demolished": "yes"}, {}),
+        ("area", {"landuse": "industrial", "proposed": "yes"}, {}),
+        ("area", {"natural": "water", "tunnel": "culvert"}, {}),
+        ("area", {"natural": "water", "covered": "yes"}, {}),
+        ("area", {"natural": "water", "indoor": "pool"}, {}),
+        ("area", {"natural": "water", "covered": "no"}, {"water": 0}),
+        ("area", {"natural": "water", "location": "underground", "water": "reservoir"}, {}),
+        ("area", {"man_made": "reservoir_covered", "water": "reservoir"}, {}),
+        ("area", {"landuse": "reservoir", "location": "underground"}, {}),
+        ("area", {"landuse": "reservoir", "covered": "yes"}, {}),
+        ("area", {"natural": "water", "layer": "-1"}, {"water": 0}),
+        ("area", {"natural": "water", "intermittent": "yes"}, {"water": 0}),
+        ("line", {"waterway": "stream", "seasonal": "yes"}, {"water": 0}),
+        ("line", {"waterway": "river", "layer": "-1"}, {"water": 0}),
+        ("line", {"waterway": "canal", "covered": "yes"}, {}),
+        ("line", {"waterway": "stream", "tunnel": "flooded"}, {}),
+        ("line", {"waterway": "wadi"}, {}),
+        ("line", {"waterway": "check_dam"}, {}),
+        ("line", {"highway": "trunk", "tunnel": "avalanche_protector"}, {}),
+        ("line", {"highway": "motorway", "covered": "yes"}, {}),
+        ("line", {"highway": "living_street", "tunnel": "building_passage"}, {}),
+        ("line", {"highway": "footway", "indoor": "yes"}, {}),
+        ("line", {"highway": "footway", "location": "underground"}, {}),
+        ("line", {"highway": "footway", "level": "-1"}, {"road": 0}),
+        ("line", {"highway": "footway", "covered": "no"}, {"road": 0}),
     ],
 )
 def test_tags(ontology: Ontology, kind: str, tags: dict[str, str], expected: dict[str, float]) -> None:
     assert names(ontology, kind, **tags) == expected
+
+
+LIFECYCLE = [  # Source: https://wiki.openstreetmap.org/wiki/Lifecycle_prefix
+    *(
+        "proposed",
+        "planned",
+        "construction",
+        "disused",
+        "abandoned",
+        "ruins",
+        "demolished",
+        "removed",
+        "razed",
+    ),
+    *("destroyed", "was", "historic", "former"),
+]
+
+
+@pytest.mark.parametrize("prefix", LIFECYCLE)
+def test_what_was_or_will_be_draws_nothing_and_forbids_nothing(ontology: Ontology, prefix: str) -> None:
+    for kind, key, value in [
+        ("area", "landuse", "quarry"),
+        ("area", "building", "house"),
+        ("area", "natural", "water"),
+        ("line", "highway", "trunk"),
+        ("line", "waterway", "river"),
+        ("area", "aeroway", "aerodrome"),
+    ]:
+        assert names(ontology, kind, **{f"{prefix}:{key}": value}) == {}
+        # The key without a prefix says what is there now: a quarry that is a wood, a church that is a house.
+        now = names(ontology, kind, **{key: value})
+        assert now
+        assert names(ontology, kind, **{key: value, f"{prefix}:{key}": "yes"}) == now
+    assert names(ontology, "area", landuse="forest", **{f"{prefix}:landuse": "quarry"}) == {"wooded": 0}
+    assert not {key for key in ontology.keys if key.startswith(f"{prefix}:")}
+
+
+def test_what_settles_nothing_is_drawn_the_same(ontology: Ontology) -> None:
+    for kind, tags in [
+        ("area", {"natural": "wetland", "wetland": "tidalflat"}),
+        ("area", {"military": "danger_area"}),
+        ("line", {"man_made": "pier"}),
+    ]:
+        layers = ontology.layers_of(kind, tuple(tags.items()))
+        assert {layer.settles for layer in layers} == {False}
+    assert names(ontology, "area", natural="wetland", wetland="tidalflat") == {"other_natural": 0}
+    (layer,) = ontology.layers_of("area", [("natural", "wetland"), ("wetland", "bog")])
+    assert layer.settles
+
+
+def test_the_ontologies_that_come_with_the_package_differ_in_their_none_table(ontology: Ontology) -> None:
+    published, strict = (Ontology.load(shipped_ontology(name)) for name in ("published", "strict"))
+    assert published == ontology
+    assert published.version == strict.version == 2
+    assert dataclasses.replace(strict, none_rules=published.none_rules) == published
+    assert len({published.sha256, strict.sha256}) == 2
+    assert strict.reach_m == 30
+
+
+LAND, WATER_AND_ROADS = 0, 1
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "tags", "before", "after"),
+    [
+        ((LAND, "other_natural"), "area", {"landuse": "grass"}, {}, {"other_natural": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "village_green"}, {}, {"recreation": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "cemetery"}, {}, {"recreation": 0}),
+        ((LAND, "recreation"), "area", {"landuse": "winter_sports"}, {}, {"recreation": 0}),
+        ((LAND, "mountain_rock"), "area", {"natural": "glacier"}, {}, {"mountain_rock": 0}),
+        ((WATER_AND_ROADS, "road"), "line", {"highway": "path"}, {"road": 0}, {}),
+        ((WATER_AND_ROADS, "road"), "line", {"highway": "track"}, {"road": 0}, {}),
+        ((WATER_AND_ROADS, "water"), "line", {"waterway": "ditch"}, {"water": 0}, {}),
+    ],
+)
+def test_a_decision_is_taken_the_other_way_in_one_line(
+    place: tuple[int, str], kind: str, tags: dict[str, str], before: dict[str, float], after: dict[str, float]
+) -> None:
+    document = json.loads(TEXT)
+    label = document["channels"][place[0]]["labels"][place[1]]
+    ((key, value),) = tags.items()
+    if before:
+        next(rule for rule in label[key] if rule["values"] == ["*"])["except"].append(value)
+    else:
+        label.setdefault(key, []).append(value)
+    assert names(Ontology.load(TEXT), kind, **tags) == before
+    assert names(Ontology.load(json.dumps(document)), kind, **tags) == after
+
+
+def test_intermittent_water_is_left_out_by_a_condition_more() -> None:
+    document = json.loads(TEXT)
+    document["conditions"]["hidden"].append({"intermittent": ["yes"]})
+    ontology = Ontology.load(json.dumps(document))
+    for kind, tags in (("area", {"natural": "water"}), ("line", {"waterway": "stream"})):
+        assert names(ontology, kind, **tags) == {"water": 0}
+        assert names(ontology, kind, **tags, intermittent="yes") == {}
+
+
+def test_what_drawing_makes_use_of_is_kept(ontology: Ontology) -> None:
+    assert ontology.keeps("line", [COASTLINE])
+    assert not ontology.keeps("area", [COASTLINE])
+    assert ontology.keeps("line", iter([("highway", "path"), ("name", "x")]))
+    assert not ontology.keeps("point", iter([("highway", "path")]))
+
+
+def test_the_sea_is_drawn_and_is_no_key_of_openstreetmap(ontology: Ontology) -> None:
+    assert names(ontology, "area", **{SEA_KEY: "sea"}) == {"water": 0}
+    assert SEA_KEY not in drawn_keys(ontology)
 
 
 def test_only_buildings_towers_and_tanks_are_all_touched(ontology: Ontology) -> None:
@@ -130,7 +292,7 @@ def test_digest_is_of_the_content(ontology: Ontology) -> None:
 
 def test_the_digest_of_the_ontology_of_the_package(ontology: Ontology) -> None:
     # Datasets keep it in their fingerprint: with another they do not resume. Change it only with the ontology.
-    assert ontology.sha256 == "828d8b83246ffec2920b56cdd501cca08bbf171461333f4edceb6a87ed9b872f"
+    assert ontology.sha256 == "5ac3c0ecf3fac4cd1b9d0947d8b5f50b772d81a416341d5c559e7981e60405d8"
 
 
 def test_travels_between_processes(ontology: Ontology) -> None:
@@ -219,19 +381,62 @@ WOODED = ("channels", 0, "labels", "wooded")
             "each text may stand only once",
         ),
         ((*WOODED, "natural"), [{"values": ["*"], "except": ["b", "b"]}], "natural[0].except", "only once"),
-        ((*WOODED, "natural"), [{"values": ["*", "a"]}], "natural[0].values", "every value"),
-        ((*WOODED, "natural"), [{"values": ["a"], "unless": ["b"]}], "natural[0].unless", "object"),
-        ((*WOODED, "natural"), [{"values": ["a"], "unless": {"b": "yes"}}], "natural[0].unless.b", "list"),
+        ((*WOODED, "natural"), [{"values": ["*", "a"]}], "natural[0].values", "every one"),
+        ((*WOODED, "natural"), [{"values": ["a"], "unless": []}], "natural[0].unless", "list"),
+        ((*WOODED, "natural"), [{"values": ["a"], "unless": [7]}], "natural[0].unless[0]", "object"),
+        ((*WOODED, "natural"), [{"values": ["a"], "unless": [{}]}], "natural[0].unless[0]", "not empty"),
+        ((*WOODED, "natural"), [{"values": ["a"], "unless": ["b"]}], "natural[0].unless[0]", "no condition"),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a"], "unless": {"b": ["yes"]}}],
+            "natural[0].unless",
+            "this must be a list of conditions",
+        ),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a"], "unless": [{"b": "yes"}]}],
+            "natural[0].unless[0].b",
+            "object",
+        ),
+        ((*WOODED, "natural"), [{"values": ["a"], "unless": [{"b": {}}]}], "unless[0].b", "in one way"),
+        (("unless", 0), {"b c": ["yes"]}, "$.unless[0].b c", "no key"),
+        (("unless", 0), {"b": {"below": 0, "except": ["no"]}}, "$.unless[0].b", "in one way"),
+        (("unless", 0), {"b": {"below": "0"}}, "$.unless[0].b.below", "number"),
+        (("unless", 0), {"b": {"above": 0}}, "$.unless[0].b.above", "Use only below, except, values"),
+        (("unless", 0), {"b": []}, "$.unless[0].b.values", "list"),
+        (("unless", 0), "gone", "$.unless[0]", "no condition"),
+        (("settles_unless", 0), "gone", "$.settles_unless[0]", "no condition"),
+        (("conditions", "hidden"), [], "$.conditions.hidden", "list"),
+        (("conditions", "hidden"), ["buried"], "$.conditions.hidden[0]", "object"),
+        (("conditions", "hidden"), [{"b": {"x": 1}}], "$.conditions.hidden[0].b.x", "unknown"),
+        ((*WOODED, "natural"), [{"values": ["a"], "settles": "no"}], "natural[0].settles", "true or false"),
+        (
+            (*WOODED, "natural"),
+            [{"values": ["a"], "geometry": ["area", "area"]}],
+            "natural[0].geometry",
+            "only once",
+        ),
         (("none", "roofs"), [{"where": ["water"]}], "$.none.roofs", "unknown"),
         (("none", "buildings", 0, "where"), ["lava"], "$.none.buildings[0].where", "no label"),
-        (("none", "buildings", 0, "where"), ["building"], "$.none.buildings[0].where", "itself"),
+        (("none", "buildings", 0, "where"), ["*", "water"], "$.none.buildings[0].where", "every one"),
+        (
+            ("none", "buildings", 0, "distance_m"),
+            -1,
+            "$.none.buildings[0].distance_m",
+            "metres from 0 to 500",
+        ),
+        (("none", "buildings", 0, "distance_m"), 501, "$.none.buildings[0].distance_m", "metres"),
+        (("none", "buildings", 0, "if_mapped"), ["building"], "$.none.buildings[0].if_mapped", "object"),
+        (("none", "buildings", 0, "if_mapped"), {"lava": 0.5}, "$.none.buildings[0].if_mapped", "no label"),
+        (("none", "buildings", 0, "if_mapped"), {"water": 0}, "if_mapped.water", "share above 0"),
+        (("none", "buildings", 0, "if_mapped"), {"water": 5}, "if_mapped.water", "share above 0"),
         (
             ("none", "buildings", 0, "if_cell_has"),
-            7,
-            "$.none.buildings[0].if_cell_has",
-            "there is no label of this name. Received: 7. Write the name of a label.",
+            "building",
+            "$.none.buildings[0]",
+            "if_cell_has is of an older version of this format. Received: 'building'. Write \"if_mapped\": "
+            '{"building": 0.05}',
         ),
-        (("none", "buildings", 0, "if_cell_has"), "lava", "$.none.buildings[0].if_cell_has", "no label"),
     ],
 )
 def test_a_bad_file_is_refused_where_it_is_bad(
@@ -256,13 +461,13 @@ def test_a_bad_file_is_refused_where_it_is_bad(
 @pytest.mark.parametrize(
     ("place", "fields"),
     [
-        ((), "channels, none, version"),
+        ((), "channels, conditions, none, settles_unless, unless, version"),
         (("channels", 0), "labels, name"),
-        (("none", "buildings", 0), "if_cell_has, where"),
+        (("none", "buildings", 0), "distance_m, if_mapped, where"),
         (("none",), "OSM_land_use, OSM_water_and_roads, buildings"),
         (
             (*WOODED, "natural", -1),
-            "all_touched, dilation_m, except, geometry, unless, values",
+            "all_touched, dilation_m, except, geometry, settles, unless, values",
         ),
     ],
 )
@@ -316,30 +521,77 @@ def test_the_none_table_may_be_absent() -> None:
     assert Ontology.load(json.dumps(document)).none_rules == ()
 
 
-def rows(ontology: Ontology) -> set[tuple[str, ...]]:
+def words_of_condition(condition: dict[str, TagTestJson] | str) -> str:
+    """A condition as the page writes it: by its name where it has one."""
+    if isinstance(condition, str):
+        return condition
+    words = []
+    for key, test in condition.items():
+        if test.below is not None:
+            words.append(f"`{key}` below {test.below:g}")
+        elif test.excluded:
+            words.append(f"`{key}` any but {', '.join(f'`{value}`' for value in test.excluded)}")
+        else:
+            words.append(" or ".join(f"`{key}={value}`" for value in test.values))
+    return " with ".join(words)
+
+
+def rows(document: OntologyJson) -> set[tuple[str, ...]]:
     """What each tag of the ontology does, as the page's table has it."""
     found = set()
-    for label in ontology.labels:
-        for rule in label.rules:
-            refused = [f"{rule.key}={value}" for value in rule.excluded]
-            refused += [f"{key}={value}" for key, values in rule.unless for value in values]
-            how = [f"{rule.layer.dilation_m:g} m"] if rule.layer.dilation_m else []
-            how += ["all touched"] if rule.layer.all_touched else []
+    for name, label in [pair for channel in document.channels for pair in channel.labels.items()]:
+        for key, rule in [(key, rule) for key, rules in label.rules.items() for rule in rules]:
+            refused = [f"`{key}={value}`" for value in rule.excluded]
+            refused += [words_of_condition(condition) for condition in rule.unless]
+            how = [f"{rule.dilation_m:g} m"] if rule.dilation_m else []
+            how += ["all touched"] if rule.all_touched else []
+            how += [] if rule.settles else ["settles nothing"]
+            kinds = ", ".join(kind for kind in KINDS if kind in rule.geometry)
             for value in rule.values:
-                tag = f"`{rule.key}={value}`"
-                found.add((label.name, tag, ", ".join(rule.kinds), ", ".join(how), ", ".join(refused)))
+                found.add((name, f"`{key}={value}`", kinds, ", ".join(how), ", ".join(refused)))
     return found
 
 
-def test_the_page_says_what_the_file_says(ontology: Ontology) -> None:
-    lines = [
-        line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\| [a-z_]+ \| `", line)
-    ]
-    cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
+def table(*header: str) -> list[tuple[str, ...]]:
+    """The rows of the page's table of this header."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    first = lines.index(f"| {' | '.join(header)} |") + 2
+    body = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in body]
+
+
+def test_the_page_says_what_the_file_says() -> None:
+    cells = table("category", "tag", "takes", "drawn", "not if", "why")
     assert all(len(cell) == 6 and cell[5] for cell in cells), "every tag has its reason"
     assert len(cells) == len({cell[:5] for cell in cells})
-    assert {(*cell[:4], cell[4].replace("`", "")) for cell in cells} == rows(ontology)
+    assert {cell[:5] for cell in cells} == rows(parse_ontology(TEXT))
     assert set(KINDS) == {"area", "line", "point"}
+
+
+def test_the_page_says_the_conditions() -> None:
+    document = parse_ontology(TEXT)
+    expected = {
+        **document.conditions,
+        "(any tag) is not drawn": document.unless,
+        "(any tag) settles nothing": document.settles_unless,
+    }
+    cells = table("name", "holds where one of these does")
+    assert dict(cells) == {
+        name: "; ".join(map(words_of_condition, conditions)) for name, conditions in expected.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["published", "strict"])
+def test_the_page_says_the_none_tables(name: str) -> None:
+    expected = []
+    for channel, rules in parse_ontology(shipped_ontology(name)).none.items():
+        for rule in rules:
+            labels = "anything drawn" if rule.where == ["*"] else ", ".join(rule.where)
+            where = f"within {rule.distance_m:g} m of {labels}" if rule.distance_m else f"on {labels}"
+            only = [f"{share:.0%} of these pixels are {label}" for label, share in rule.if_mapped.items()]
+            expected.append((name, f"`{channel}`", where, ", ".join(only)))
+    cells = table("table", "channel", "`none`", "only if at least")
+    assert [cell for cell in cells if cell[0] == name] == expected
 
 
 def test_the_page_says_the_values_and_precedences(ontology: Ontology) -> None:

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels import overpass
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
@@ -24,6 +25,7 @@ from beam_pipeline.runtime.traffic import Traffic
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import (
     NO_MEMORY,
+    NO_PAST,
     PARSE_ERROR,
     RATE_LIMITED,
     TIMED_OUT,
@@ -113,7 +115,9 @@ def test_label_image_is_that_of_the_extract(made_up, server, tmp_path, chip):
     asked = features_of_chip(chip, ONTOLOGY, server.url, tmp_path).features
     read = from_extract(path, chip)
     assert asked == read
-    image, expected = (rasterize(features, chip, ONTOLOGY, True).pixels for features in (asked, read))
+    image, expected = (
+        rasterize(features, chip, ONTOLOGY, True, sea_known=False).pixels for features in (asked, read)
+    )
     np.testing.assert_array_equal(image, expected)
     assert len(np.unique(image)) > 3
     assert len(server.queries) == (2 if chip == FIJI else 1)
@@ -137,7 +141,7 @@ def test_what_is_left_out_of_an_answer_is_counted(tmp_path):
     with OverpassServer(file.write(tmp_path / "a.osm.pbf")) as server:
         found = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path / "cache")
     assert [one.osm_id for one in found.features] == [2]
-    assert found.dropped == {"tangled": 1}
+    assert found.dropped.counts == {"tangled": 1}
 
 
 def test_areas_around_the_chip_are_found(server, tmp_path):
@@ -176,8 +180,8 @@ def test_the_default_cache_is_the_users(server, tmp_path, monkeypatch):
 
 
 def test_nothing_mapped_is_an_answer(server, tmp_path):
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([], {})
-    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([], {})
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([])
+    assert features_of_chip(EMPTY, ONTOLOGY, server.url, tmp_path) == Found([])
     assert len(server.queries) == 1
 
 
@@ -220,6 +224,35 @@ def test_failed_answers_are_faults_and_never_cached(server, tmp_path, answer, ki
     assert socket.getaddrinfo is getaddrinfo
 
 
+def test_the_map_as_of_a_date_is_asked_for_and_kept_apart(server, tmp_path):
+    def ask(date):
+        return features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, date=date)
+
+    # A server says as of when its answer is; what is asked for is a matter of the query alone.
+    answer = {"version": 0.6, "osm3s": {"timestamp_osm_base": "2019-07-01T00:00:00Z"}, "elements": []}
+    server.refusals.append((200, {}, json.dumps(answer)))
+    assert ask("2019-07-01T00:00:00Z") == Found([])
+    now, earlier = ask(""), ask("2018-01-01T00:00:00Z")
+    assert len(now.features) > 10
+    assert now == earlier
+    settings = [query.partition(";")[0] for query in server.queries]
+    assert [text.count("[date:") for text in settings] == [1, 0, 1]
+    assert '[date:"2019-07-01T00:00:00Z"]' in settings[0]
+    assert '[date:"2018-01-01T00:00:00Z"]' in settings[2]
+    # Each is kept under what was asked.
+    assert ask("2019-07-01T00:00:00Z") == Found([])
+    assert ask("") == now
+    assert len(server.queries) == 3
+
+
+@pytest.mark.parametrize("remark", NO_PAST)
+def test_there_is_no_use_in_asking_a_server_again_that_keeps_no_past(server, tmp_path, remark):
+    server.refusals.append((200, {}, json.dumps({"version": 0.6, "elements": [], "remark": remark})))
+    with pytest.raises(PermanentFault, match="overpass_remark"):
+        features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path, date="2019-07-01T00:00:00Z")
+    assert len(server.queries) == 1
+
+
 def test_a_busy_server_is_asked_again(server, tmp_path):
     clock = Clock()
     server.refusals += [(429, {"Retry-After": "37"}, ""), (504, {}, "")]
@@ -260,7 +293,7 @@ def test_a_status_that_says_nothing_is_no_hindrance(server, tmp_path, status):
     started = time.process_time()
     assert features_of_chip(
         EMPTY, ONTOLOGY, server.url, tmp_path, retry=dataclasses.replace(RETRY, sleep=clock)
-    ) == Found([], {})
+    ) == Found([])
     assert len(clock.waits) == 1
     assert time.process_time() - started < 5
 
@@ -276,7 +309,8 @@ def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):
 
 
 @pytest.mark.parametrize("byte_s", [0.05, 30.0], ids=["trickling", "silent"])
-def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
+def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s, monkeypatch):
+    monkeypatch.setattr(overpass, "ANSWER_S", 0.5)
     adapter = requests.sessions.HTTPAdapter
     traffic = Traffic()
     server.byte_s = byte_s
@@ -284,7 +318,7 @@ def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s):
     with pytest.raises(TransientFault) as caught:
         features_of_chip(
             *(CHIP, ONTOLOGY, server.url, tmp_path),
-            **{"retry": RetryPolicy(attempts=2, sleep=Clock()), "answer_s": 0.5, "traffic": traffic},
+            **{"retry": RetryPolicy(attempts=2, sleep=Clock()), "traffic": traffic},
         )
     assert 1.0 <= time.monotonic() - started < 5
     assert caught.value.reason == "timeout"

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.dilation import dilate
 from beam_pipeline.labels.extract import features_of_cells
-from beam_pipeline.labels.feature import Feature, Found, deduplicate
-from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.feature import Dropped, Feature, Found, deduplicate
+from beam_pipeline.labels.label_image import SIZE, UNLABELED
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS
-from beam_pipeline.labels.rasterize import dilate, label_cell, rasterize
+from beam_pipeline.labels.rasterize import label_cell, rasterize
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def feature(geometry, osm_id=1, **tags):
 
 
 def draw(*features, chip=CHIP, none_labels=False, ontology=ONTOLOGY):
-    return rasterize(features, chip, ontology, none_labels)
+    return rasterize(features, chip, ontology, none_labels, sea_known=False)
 
 
 def lit(image, name):
@@ -124,7 +125,7 @@ def reference(features, chip):
 
 
 def check(features, chip, least_certain):
-    drawn = rasterize(features, chip, ONTOLOGY, False)
+    drawn = rasterize(features, chip, ONTOLOGY, False, sea_known=False)
     expected, certain = reference(features, chip)
     wrong = np.argwhere((drawn.pixels != expected) & certain)
     assert not len(wrong), [(at.tolist(), drawn.pixels[tuple(at)], expected[tuple(at)]) for at in wrong[:5]]
@@ -347,14 +348,14 @@ def test_precedence_in_land_use():
 
 def test_the_label_of_a_cell_says_all_that_was_dropped():
     features = [feature(box(0, 0, 9, 9), landuse="forest"), feature(b"", 2, landuse="forest")]
-    found = Found(features, {"tangled": 2, "unreadable": 1})
-    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True)
+    found = Found(features, Dropped({"tangled": 2, "unreadable": 1}))
+    label = label_cell(7, CHIP, found, ONTOLOGY, none_labels=True, sea_known=False)
     assert (label.cell_id, label.failure) == (7, None)
     assert label.dropped == {"tangled": 2, "unreadable": 2}
     image = draw(*features, none_labels=True)
     assert image.dropped == {"unreadable": 1}
     np.testing.assert_array_equal(label.unpack(), image.pixels)
-    bare = label_cell(7, CHIP, Found(features, {}), ONTOLOGY, none_labels=False)
+    bare = label_cell(7, CHIP, Found(features), ONTOLOGY, none_labels=False, sea_known=False)
     np.testing.assert_array_equal(bare.unpack(), draw(*features).pixels)
 
 
@@ -454,40 +455,32 @@ def test_nothing_mapped_is_unknown_everywhere(none_labels):
     assert (image.pixels == UNLABELED).all()
 
 
-def test_the_none_table():
-    features = [
-        feature(box(0, 0, 10, 10), 1, landuse="forest"),
-        feature(box(20, 0, 10, 10), 2, landuse="residential"),
-        feature(box(40, 0, 10, 10), 3, natural="water"),
-        feature(line((60, 5.5), (70, 5.5)), 4, highway="residential"),
-    ]
-    elsewhere = feature(box(100, 100, 2, 2), 5, building="yes")
-    forest, town, water, road, void = (5, 5), (5, 25), (5, 45), (5, 65), (150, 150)
-    n, u = NONE, UNLABELED
-
-    pixels = draw(*features, none_labels=True).pixels
-    assert pixels[forest].tolist() == [VALUE["wooded"], n, n]
-    assert pixels[town].tolist() == [VALUE["residential"], n, u]  # nobody has mapped buildings here
-    assert pixels[water].tolist() == [n, VALUE["water"], n]
-    assert pixels[road].tolist() == [u, VALUE["road"], n]
-    assert pixels[void].tolist() == [u, u, u]
-
-    pixels = draw(*features, elsewhere, none_labels=True).pixels
-    assert pixels[town].tolist() == [VALUE["residential"], n, n]
-    assert pixels[101, 101].tolist() == [u, n, VALUE["building"]]
-    assert pixels[void].tolist() == [u, u, u]
-
-    outside = feature(box(-2, 100, 1, 1), 5, building="yes")
-    assert draw(*features, outside, none_labels=True).pixels[town].tolist() == [VALUE["residential"], n, u]
-
-    pixels = draw(*features, elsewhere, none_labels=False).pixels
-    assert not (pixels == NONE).any()
+@pytest.mark.parametrize(
+    ("course", "coastal"),
+    [
+        (((-5, 90.5), (200, 90.5)), True),
+        (((191.5, 191.5), (300, 300)), True),
+        (((-5, -2), (200, -2)), False),  # in the margin only
+    ],
+)
+def test_a_chip_is_coastal_where_a_coastline_passes_it(course, coastal):
+    shore = feature(line(*course), natural="coastline")
+    assert draw(shore).coastal is coastal
+    assert (
+        draw(feature(line(*course), highway="residential"), feature(b"", natural="coastline")).coastal
+        is False
+    )
+    label = label_cell(7, CHIP, Found([shore]), ONTOLOGY, none_labels=True, sea_known=True)
+    assert label.coastal is coastal
+    assert (label.unpack() == UNLABELED).all()  # the line itself is not drawn
 
 
-@pytest.mark.parametrize("name", ["residential", "industrial", "commercial", "airport", "military"])
-def test_built_up_land_settles_buildings_only_where_some_are_mapped(name):
-    tag = {"airport": {"aeroway": "aerodrome"}}.get(name, {"landuse": name})
-    land = feature(box(0, 0, 50, 50), 1, **tag)
-    building = feature(box(100, 100, 1, 1), 2, building="yes")
-    assert draw(land, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, UNLABELED]
-    assert draw(land, building, none_labels=True).pixels[9, 9].tolist() == [VALUE[name], NONE, NONE]
+def test_an_island_in_the_chip_is_coast():
+    assert draw(feature(box(50, 50, 9, 9).boundary, natural="coastline")).coastal
+    assert not draw(feature(box(50, 50, 9, 9), natural="coastline")).coastal  # an area is no coastline
+
+
+def test_the_sea_is_water():
+    sea = Feature("sea", 1, ((SEA_KEY, "sea"),), shapely.to_wkb(box(0, 0, 20, 30)))
+    assert lit(draw(sea), "water") == {(row, column) for row in range(30) for column in range(20)}
+    assert deduplicate([sea, feature(box(0, 0, 1, 1), 9, natural="water")])[-1] == sea

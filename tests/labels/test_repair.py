@@ -88,6 +88,27 @@ def test_what_is_broken_is_repaired_as_shapely_does(ring):
     assert shapely.to_wkb(made[0]) == shapely.to_wkb(shapely.make_valid(polygon))
 
 
+def test_each_edge_counts_once_however_often_it_is_run_over():
+    corners = [(0, 0), (4, 0), (4, 4), (0, 4)]
+    turned = [corners[0], *corners[:0:-1]]
+    # Around a square of 1 x 1 a second time, within: by even-odd it is a hole, by winding it would be filled.
+    coil = [(0, 0), (4, 0), (4, 4), (0, 4), (0, 1), (3, 1), (3, 3), (1, 3), (1, 0)]
+    for rings, area in (
+        ([corners + corners], 16),
+        ([corners + turned], 16),
+        ([corners * 3], 16),
+        ([[*corners, (0, 0), (4, 0), (4, 4)]], 16),  # twice around a half
+        ([corners, corners], 16),  # two parts in one place
+        ([corners, [(2, 0), (6, 0), (6, 4), (2, 4)]], 24),  # two parts with edges in common
+        ([corners, [(2, 2), (6, 2), (6, 6), (2, 6)]], 16 + 16 - 2 * 4),  # two parts that cross: even-odd
+        ([coil], 16 - 4 - 1),
+    ):
+        broken = shapely.MultiPolygon([shapely.Polygon(ring) for ring in rings])
+        assert not broken.is_valid
+        made, _ = make_valid(np.array([broken]))
+        assert made[0].area == area
+
+
 TANGLED = {
     "scribble": scribble(500),
     "scribble of 2,000": scribble(2000),
@@ -164,7 +185,7 @@ def test_tangles_are_left_out_and_counted_whatever_the_cells_and_their_company()
     for chips, cells in (({7: CHIP}, [7]), ({7: CHIP, 9: far}, [7]), ({9: far}, []), ({}, [])):
         for company in ([area, line, good, broken, doodle], [doodle, line, broken, area, good]):
             found = CellIndex(chips, 50.0).clip(company)
-            assert found.dropped == {"tangled": 2}
+            assert found.dropped.counts == {"tangled": 2}
             assert sorted((cell, one.osm_id) for cell, one in found.features) == [
                 (c, i) for c in cells for i in (3, 4, 5)
             ]
@@ -186,9 +207,9 @@ def test_what_is_tangled_only_in_metres_is_counted_by_the_drawing():
     polygon = shapely.Polygon(ring)
     assert polygon.is_valid
     found = CellIndex({7: CHIP}, 50.0).clip([as_feature(1, polygon, landuse="forest")])
-    assert not found.dropped
+    assert not found.dropped.counts
     ((_, part),) = found.features
-    image = rasterize([part], CHIP, ONTOLOGY, none_labels=False)
+    image = rasterize([part], CHIP, ONTOLOGY, none_labels=False, sea_known=False)
     assert image.dropped == {"tangled": 1}
     assert (image.pixels == 255).all()
 
@@ -197,6 +218,14 @@ def test_the_drawing_drops_tangles_and_draws_the_rest():
     middle = np.array([(CHIP.bounds[0] + CHIP.bounds[2]) / 2, (CHIP.bounds[1] + CHIP.bounds[3]) / 2])
     tangle = middle + 2000 * (np.random.default_rng(0).random((300, 2)) - 0.5)
     good = as_feature(1, shapely.Point(*middle).buffer(300), landuse="forest")
-    image = rasterize([good, as_feature(2, shapely.Polygon(tangle), landuse="forest")], CHIP, ONTOLOGY, False)
+    image = rasterize(
+        [good, as_feature(2, shapely.Polygon(tangle), landuse="forest")],
+        CHIP,
+        ONTOLOGY,
+        False,
+        sea_known=False,
+    )
     assert image.dropped == {"tangled": 1}
-    np.testing.assert_array_equal(image.pixels, rasterize([good], CHIP, ONTOLOGY, False).pixels)
+    np.testing.assert_array_equal(
+        image.pixels, rasterize([good], CHIP, ONTOLOGY, False, sea_known=False).pixels
+    )

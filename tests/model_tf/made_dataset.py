@@ -15,6 +15,7 @@ from beam_pipeline.dataset.commits import commit_unit
 from beam_pipeline.dataset.folder import DatasetFolder, description_json
 from beam_pipeline.dataset.manifest import dataset_json
 from beam_pipeline.dataset.summary import summarise
+from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
 from beam_pipeline.records.description import Ontology
@@ -162,7 +163,7 @@ def write_dataset(folder: str | Path, shards: dict[str, list[list[CellYear]]], f
         fingerprint=make_fingerprint(years=tuple(sorted(all_years))),
         units=units,
         ontology=ONTOLOGY,
-        summaries=summaries,
+        totals=Totals.of(summaries),
         dropped_from_extracts={},
         cells_beyond_extracts=0,
     )

@@ -55,8 +55,16 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *_WITHOUT_TENSORFLOW,
         ),
         "beam_pipeline/records/shards.py": ("tests/records/test_shards.py", *_WITHOUT_TENSORFLOW),
+        "beam_pipeline/records/version.py": ("tests/records/test_version.py",),
     },
     "runtime": {"beam_pipeline/runtime/retries.py": ("tests/runtime/test_retries.py",)},
-    "dataset": {"beam_pipeline/dataset/assemble.py": ("tests/dataset/test_assemble.py",)},
+    "dataset": {
+        "beam_pipeline/dataset/assemble.py": ("tests/dataset/test_assemble.py",),
+        "beam_pipeline/dataset/cell_content.py": (
+            "tests/dataset/test_cell_content.py",
+            "tests/dataset/test_totals.py",
+        ),
+        "beam_pipeline/dataset/totals.py": ("tests/dataset/test_totals.py",),
+    },
 }
 """Package -> file -> what pytest runs on its mutants: test files, the quickest to notice first, less slow tests."""

@@ -26,11 +26,11 @@ def test_it_gives_tokens() -> None:
 def test_its_images_are_opened() -> None:
     settings = CatalogSettings(URL, "sentinel-2-l2a")
     assert check_catalog(settings).kind == "api"
-    probe_catalog(settings, TILE_YEARS, Traffic())
+    probe_catalog(settings, TILE_YEARS, Traffic(), Traffic())
 
 
 def test_its_images_are_not_opened_without_a_token() -> None:
     """Its endpoint of tokens gives none for a container that is not there."""
     settings = CatalogSettings(URL, "sentinel-2-l2a", sas_token_url=f"{PLANETARY_COMPUTER_TOKENS}/none")
     with pytest.raises(InvalidInputError, match="no_token"):
-        probe_catalog(settings, TILE_YEARS, Traffic())
+        probe_catalog(settings, TILE_YEARS, Traffic(), Traffic())

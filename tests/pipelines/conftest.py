@@ -15,8 +15,10 @@ from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
+from beam_pipeline.runtime.pacer import Pacer
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
+from tests.pipelines.chaos import VirtualClock
 
 CELLS = 24
 """Of the whole sample world."""
@@ -129,8 +131,10 @@ def built(world: SampleWorld, run_folder: Path) -> Built:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps the number of tries, not the minutes between them."""
+    """Keeps the number of tries, not the minutes between them, nor those that throttling costs."""
     monkeypatch.setattr(RetryPolicy, "default", lambda: RetryPolicy(base_s=0.001, cap_s=0.01))
+    clock = VirtualClock()
+    monkeypatch.setattr(Pacer, "default", lambda per_second: Pacer(per_second, clock.now, clock.sleep))
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
-"""The one check of files that every object store has to pass, and a bucket of Google to look at."""
+"""The checks that every object store has to pass: of files, and of a catalogue in STAC GeoParquet."""
 
-import contextlib
-import functools
-import http.server
-import logging
-import threading
-from collections.abc import Iterator
+import dataclasses
+from pathlib import Path
 
 import pytest
 
+from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.jobs.storage import BeamFiles, header_copy, local_copy
-from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from tests.imagery.stac_parquet import catalogue, made, write_items, year_of
 
 
 def check_files(folder: str) -> None:
@@ -43,33 +41,27 @@ def check_files(folder: str) -> None:
     assert files.glob(folder, "*/*") == []
 
 
-@contextlib.contextmanager
-def serving_bucket(name: str) -> Iterator[dict[str, str]]:
-    """Serves an empty bucket: gcp-storage-emulator stands in for the store.
-
-    Yields:
-        What leads Google's clients to it, also those of other processes, as environment variables.
-    """
-    from gcp_storage_emulator.handlers.buckets import create_bucket
-    from gcp_storage_emulator.server import RequestHandler
-    from gcp_storage_emulator.storage import Storage
-
-    storage = Storage(use_memory_fs=True)
-    create_bucket(name, storage)
-    server = http.server.HTTPServer(("127.0.0.1", 0), functools.partial(RequestHandler, storage))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    loggers = [logging.getLogger(f"gcp_storage_emulator{part}") for part in ("", ".server")]
-    for logger in loggers:
-        logger.disabled = True  # it warns at each answer that is a string
-    try:
-        yield {
-            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{server.server_port}",
-            "NO_PROXY": "127.0.0.1",
-        }
-    finally:
-        for logger in loggers:
-            logger.disabled = False
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def check_catalogue(folder: str, local: Path) -> None:
+    """Searches items in a folder of the store as on a disk, whose catalogue is of the same identity."""
+    files = BeamFiles()
+    items = {
+        "a": [*year_of("33TWM", 30), *year_of("33TWN", 20)],
+        "b": [made("33TWN", "2020-12-31T10:00:00Z")],
+    }
+    for name, some in items.items():
+        content = Path(write_items(local / f"{name}.parquet", some, rows=10)).read_bytes()
+        files.write_bytes(f"{folder}/{name}.parquet", [content])
+    settings, on_disk = catalogue(f"{folder}/*.parquet"), catalogue(str(local / "*.parquet"))
+    info = check_catalog(settings)
+    assert info == check_catalog(on_disk)
+    settings = dataclasses.replace(settings, footers=info.footers)
+    for tile, count in (("33TWM", 30), ("33TWN", 21), ("33TWL", 0)):
+        found = find_scenes(settings, tile, 2020, 0)
+        assert found == find_scenes(on_disk, tile, 2020, 0)
+        assert found.found == count
+    with pytest.raises(InvalidInputError, match="there is no such file"):
+        check_catalog(catalogue(f"{folder}/none.parquet"))
+    # Others put another file there while it is open.
+    files.write_bytes(f"{folder}/b.parquet", [b"PAR1" * 1000])
+    with pytest.raises(PermanentFault, match=r"changed: .* is not as it was at launch"):
+        find_scenes(settings, "33TWN", 2020, 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyproj
+from scipy.ndimage import distance_transform_edt
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.imagery.image import BANDS, BANDS_10, SCL
@@ -50,26 +51,32 @@ def item_of(folder: str, name: str, date: str) -> Item:
     }
 
 
-def inside(box: Box, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    west, south, east, north = box[0] % 360, box[1], box[2] % 360, box[3]
+def inside(box: Box, lon: np.ndarray, lat: np.ndarray, more: float = 0.0) -> np.ndarray:
+    west, south, east, north = box[0] % 360 - more, box[1] - more, box[2] % 360 + more, box[3] + more
     return (west < lon) & (lon < east) & (south < lat) & (lat < north)
 
 
 def expected_label(chip: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The label image, and which of its pixels lie so near to an edge that rounding decides."""
-    x = chip.left + 10 * (np.arange(192) + 0.5)
-    y = chip.top - 10 * (np.arange(192) + 0.5)
+    """The label image, and which of its values hang on pixels so near to an edge that rounding decides."""
+    reach = 10  # pixels around the chip that tell of its second channel
+    x = chip.left + 10 * (np.arange(-reach, 192 + reach) + 0.5)
+    y = chip.top - 10 * (np.arange(-reach, 192 + reach) + 0.5)
     to_degrees = pyproj.Transformer.from_crs(EPSG, 4326, always_xy=True)
     lon, lat = to_degrees.transform(*np.meshgrid(x, y))
     lon = lon % 360
     forest, lake, park = (inside(box, lon, lat) for box in (FOREST, LAKE, PARK))
-    label = np.full((192, 192, 3), UNLABELED, np.uint8)
-    label[..., 0][lake] = label[..., 1][forest | park] = label[..., 2][forest | lake | park] = NONE
+    possible, sure = (
+        np.logical_or.reduce([inside(box, lon, lat, more) for box in (FOREST, LAKE, PARK)])
+        for more in (5e-6, -5e-6)
+    )
+    edge = possible & ~sure
+    near, may_be_near = (distance_transform_edt(~drawn) <= reach for drawn in (sure, possible))
+    label = np.full((*lon.shape, 3), UNLABELED, np.uint8)
+    label[..., 1][near] = label[..., 2][forest | lake] = NONE
     label[..., 0][forest], label[..., 0][park], label[..., 1][lake] = WOODED, RECREATION, WATER
-    boxes = np.array([FOREST, LAKE, PARK])
-    near_lon = (np.abs(lon[..., None] - boxes[:, ::2].ravel() % 360) < 5e-6).any(-1)
-    near_lat = (np.abs(lat[..., None] - boxes[:, 1::2].ravel()) < 5e-6).any(-1)
-    return label, near_lon | near_lat
+    unsure = np.stack([edge, edge | (near != may_be_near), edge], axis=-1)
+    inner = slice(reach, reach + 192)
+    return label[inner, inner], unsure[inner, inner]
 
 
 def test_cells_on_both_sides_of_the_antimeridian(tmp_path: Path) -> None:

@@ -268,12 +268,14 @@ class Place:
         return self.degrees(corners)
 
 
+def categories(label: np.ndarray) -> np.ndarray:
+    """A label image without what the `none` table says of it."""
+    return np.where(label == NONE, UNLABELED, label)
+
+
 def drawn(before: np.ndarray, inside: np.ndarray, value: int, channel: int) -> np.ndarray:
-    """A label image with a category on top. Recreation and buildings settle what else is not there."""
+    """The categories of a label image with one on top."""
     after = before.copy()
-    settled = {0: (1, 2), 2: (1,)}[channel]
-    for other in settled:
-        after[..., other][inside & (before[..., other] == UNLABELED)] = NONE
     after[..., channel][inside] = value
     return after
 
@@ -291,7 +293,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     assert sorted(cells) == few
     added = MapAdditions()
     before = {key: decode(payload) for key, payload in built.records().items()}
-    label = {cell_id: example.label for (cell_id, _), example in before.items()}
+    label = {cell_id: categories(example.label) for (cell_id, _), example in before.items()}
     expected = dict(label)
     rows, columns = np.mgrid[:192, :192] + 0.5
 
@@ -332,7 +334,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
 
     # A park that crosses itself thousands of times, which would take minutes to repair: dropped.
     scribble = np.random.default_rng(0).uniform(10, 180, (500, 2))
-    added.way(place.degrees(np.vstack([scribble, scribble[:1]])), {"leisure": "park"})
+    tangle = added.way(place.degrees(np.vstack([scribble, scribble[:1]])), {"leisure": "park"})
 
     # Fifty thousand buildings of 2 x 4 m in the west of one cell.
     dense = 112_452_854
@@ -374,6 +376,11 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
     assert after.dataset["dropped_from_extracts"] == {
         "map.osm.pbf": {"incomplete_way": 1, "incomplete_relation": 1, "broken_relation": 1, "tangled": 1}
     }
+    named = after.dataset["dropped_elements"]["map.osm.pbf"]
+    assert {reason: (len(it["first"]), it["beyond"]) for reason, it in named.items()} == dict.fromkeys(
+        after.dataset["dropped_from_extracts"]["map.osm.pbf"], (1, 0)
+    )
+    assert named["tangled"]["first"] == [f"way/{tangle}"]
     assert after.dataset["dropped_geometries"] == {}
     sound = {cell_id for cell_id in few if cell_id not in lost}
     assert rejected(after) == {key: reason for key, reason in rejected(built).items() if key[0] in sound}
@@ -385,7 +392,7 @@ def test_a_broken_map_costs_exactly_its_shapes(built: Built, world: SampleWorld,
             assert payload == old[cell_id, year], cell_id
         example = decode(payload)
         assert example.images == before[cell_id, year].images
-        np.testing.assert_array_equal(example.label, expected[cell_id])
+        np.testing.assert_array_equal(categories(example.label), expected[cell_id])
     assert changed <= {cell_id for cell_id, _ in now}
     for cell_id in changed:
         assert (expected[cell_id] != label[cell_id]).sum() > 300

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import SetupOptions
 
 from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import prepare_build
@@ -32,6 +33,7 @@ def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, build_settings(given, options))
     result = pipeline.run()
+    assert options.view_as(SetupOptions).save_main_session is False
     proto = result.job.proto_pipeline
     names = {transform.unique_name for transform in proto.components.transforms.values()}
     assert {"ReadPlan", "FindScenes", "MakeLabels", "WriteUnits", "CloseDataset"} <= names

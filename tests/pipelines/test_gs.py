@@ -9,7 +9,8 @@ from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
-from tests.pipelines.object_stores import check_files, serving_bucket
+from tests.pipelines.gs_bucket import serving_bucket
+from tests.pipelines.object_stores import check_catalogue, check_files
 
 pytest.importorskip(
     "gcp_storage_emulator", reason="needs gcp-storage-emulator: pip install -r tests/requirements.txt"
@@ -32,6 +33,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_files_on_gs_behave_as_the_records_need(bucket: str) -> None:
     check_files(bucket)
+
+
+def test_a_catalogue_on_gs_is_searched_as_on_a_disk(bucket: str, tmp_path: Path) -> None:
+    check_catalogue(bucket, tmp_path)
 
 
 @pytest.mark.slow  # each of its many requests waits for the one thread of the emulator

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +28,8 @@ ON_DATAFLOW = [
 ]
 ON_DATAFLOW += ["--temp_location=gs://fake-bucket/tmp", "--staging_location=gs://fake-bucket/staging"]
 
+ELSEWHERE = "--runner=SparkRunner"
+
 REMOTE = ["--output", "gs://b/set", "--osm", "gs://b/a.osm.pbf", "--stac_url", "https://stac.example/v1"]
 
 
@@ -44,19 +45,24 @@ REMOTE = ["--output", "gs://b/set", "--osm", "gs://b/a.osm.pbf", "--stac_url", "
 def test_dataflow_needs_remote_inputs(
     caplog: pytest.LogCaptureFixture, more: list[str], message: str
 ) -> None:
-    settings = build_settings(*parse_build_flags([*REMOTE, *more]))
+    given, options = parse_build_flags([*REMOTE, *more, *ON_DATAFLOW])
     with pytest.raises(InvalidInputError, match=message):
-        check_reach(settings, dataflow=True)
+        check_reach(build_settings(given, options), options)
     # Workers of another runner may share a disk with the launcher.
-    with caplog.at_level(logging.WARNING, "beam_pipeline.jobs.build.launch"):
-        check_reach(settings, dataflow=False)
+    given, options = parse_build_flags([*REMOTE, *more, ELSEWHERE])
+    check_reach(build_settings(given, options), options)
     (record,) = caplog.records
     assert more[0] in record.getMessage()
+    # This machine's own see all of it.
+    given, options = parse_build_flags([*REMOTE, *more])
+    check_reach(build_settings(given, options), options)
+    assert len(caplog.records) == 1
 
 
 def test_remote_inputs_are_for_all(caplog: pytest.LogCaptureFixture) -> None:
-    for dataflow in (True, False):
-        check_reach(build_settings(*parse_build_flags(REMOTE)), dataflow)
+    for runner in (ON_DATAFLOW, [ELSEWHERE]):
+        given, options = parse_build_flags([*REMOTE, *runner])
+        check_reach(build_settings(given, options), options)
     assert not caplog.records
 
 

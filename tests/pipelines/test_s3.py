@@ -15,7 +15,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built
-from tests.pipelines.object_stores import check_files
+from tests.pipelines.object_stores import check_catalogue, check_files
 from tests.pipelines.test_kill import check, killed_build
 from tests.records.builders import make_fingerprint
 
@@ -58,6 +58,11 @@ def download(client: Any, folder: Path) -> Path:
 
 def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
     check_files(f"s3://{BUCKET}/set")
+
+
+@pytest.mark.slow  # Beam makes a client for each operation
+def test_a_catalogue_on_s3_is_searched_as_on_a_disk(bucket: Any, tmp_path: Path) -> None:
+    check_catalogue(f"s3://{BUCKET}/set", tmp_path)
 
 
 @pytest.mark.slow

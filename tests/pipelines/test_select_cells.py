@@ -496,11 +496,21 @@ def test_what_a_cluster_cannot_do_is_refused(
     assert main([*flags(inputs, tmp_path / "out", "--plot"), *DATAFLOW]) == 2
     assert "--plot" in capsys.readouterr().err
     (tmp_path / "vnl.tif.gz").write_bytes(b"")
-    assert (
-        main([*flags(inputs, tmp_path / "out", "--night_lights", str(tmp_path / "vnl.tif.gz")), *DATAFLOW])
-        == 2
-    )
+    packed = ("--night_lights", str(tmp_path / "vnl.tif.gz"))
+    assert main([*flags(inputs, tmp_path / "out", *packed), "--runner=SparkRunner"]) == 2
     assert "--expanded_dir is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("local", ["--output", "--night_lights", "--land_cover", "--expanded_dir"])
+def test_dataflow_finds_nothing_that_lies_here(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], local: str
+) -> None:
+    here = dict(zip(*[iter(flags(inputs, tmp_path / "out"))] * 2, strict=True))
+    here["--expanded_dir"] = str(tmp_path)
+    given = [part for flag in here for part in (flag, here[flag] if flag == local else "gs://bucket/a.tif")]
+    assert main([*given, *DATAFLOW]) == 2
+    assert f"{local} lies on this machine, where no Dataflow worker finds it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

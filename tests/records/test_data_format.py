@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beam_pipeline.dataset.commits import commit_unit
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.summary import summarise
+from beam_pipeline.dataset.units import Unit
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import encode
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.schema import FEATURES
 from beam_pipeline.records.shards import frame, shard_name
-from tests.records.builders import make_cell_year
+from tests.records.builders import make_assembled, make_cell_year
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data_format.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -49,6 +54,21 @@ def test_reading_without_tensorflow(folder):
     expected = (last.images[0].gsd_10.astype(np.float32) - 1000) / 10_000
     np.testing.assert_array_equal(names["reflectance"], expected)
     assert names["transform"] @ (192, 192) == (last.cell.chip.right, last.cell.chip.bottom)
+
+
+def test_which_categories_meet(folder):
+    unit = Unit(shard_name("training", 0, 1), "training", "56HLH", (EXAMPLES[0].cell,))
+    commit_unit(
+        DatasetFolder(BeamFiles(), folder), unit.name, [], summarise(make_assembled(unit, 1, EXAMPLES[:1]))
+    )
+    names = {"folder": folder, "shard": unit.name}
+    exec(code_with("meeting"), names)
+    label = EXAMPLES[0].label
+    # Made up, a pixel may hold one value in several channels.
+    times = {value: (label == value).sum(axis=-1) for value in (0, 2, 12, 13, 14)}
+    assert names["meeting"] == {
+        one: {other: int((times[one] * times[other]).sum()) for other in times} for one in times
+    }
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

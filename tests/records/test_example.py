@@ -11,7 +11,7 @@ from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.example_proto import Example
-from beam_pipeline.records.schema import FEATURES
+from beam_pipeline.records.schema import FEATURES, features_since
 from beam_pipeline.runtime.faults import PermanentFault
 from tests.records.builders import make_cell, make_cell_year, make_image
 
@@ -205,11 +205,33 @@ def test_features_of_another_schema_are_named():
     del features["tile"]
     features["tiles"].bytes_list.value.append(b"56HLH")
     with pytest.raises(PermanentFault, match=r"features missing or unknown: \['tile', 'tiles'\]$"):
+        decode(example.SerializeToString(), set(FEATURES))
+    with pytest.raises(PermanentFault, match=r"features missing or unknown: \['tile'\]$"):
         decode(example.SerializeToString())
     del features["tiles"]
     features["tile"].bytes_list.value.extend([b"56HLH", b"56HLJ"])
     with pytest.raises(PermanentFault, match=r"tile holds 2 values of kind text$"):
         decode(example.SerializeToString())
+
+
+def test_an_example_of_the_first_version_has_exact_bounds():
+    inexact = dataclasses.replace(make_cell_year(), bounds_exact=False)
+    payload = encode(inexact)
+    assert decode(payload, set(FEATURES)) == inexact != make_cell_year()
+    message = Example.FromString(payload)
+    del message.features.feature["bounds_exact"]
+    older = message.SerializeToString()
+    assert set(features_since(0)) == set(message.features.feature)
+    assert decode(older) == decode(older, set(features_since(0))) == make_cell_year()
+    for stored, features in ((older, FEATURES), (payload, features_since(0))):
+        with pytest.raises(PermanentFault, match=r"features missing or unknown: \['bounds_exact'\]$"):
+            decode(stored, set(features))
+
+
+def test_what_a_later_version_adds_to_an_example_is_passed_over():
+    message = Example.FromString(encode(make_cell_year()))
+    message.features.feature["image_0/haze"].float_list.value.append(0.5)
+    assert decode(message.SerializeToString()) == make_cell_year()
 
 
 @pytest.mark.parametrize(
@@ -218,6 +240,8 @@ def test_features_of_another_schema_are_named():
         ("chip_top", "int64_list", 1),
         ("num_images", "int64_list", 3),
         ("num_images", "int64_list", 0),
+        ("bounds_exact", "int64_list", 2),
+        ("bounds_exact", "bytes_list", b"1"),
         ("split", "bytes_list", b"train"),
         ("min_lat", "bytes_list", b"north"),
         ("year", "float_list", 2020.0),

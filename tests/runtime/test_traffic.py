@@ -1,102 +1,69 @@
-import random
 import threading
-import time
 
 import pytest
 
 from beam_pipeline.runtime.faults import TransientFault
-from beam_pipeline.runtime.traffic import Pacer, Traffic
+from beam_pipeline.runtime.pacer import Pacer
+from beam_pipeline.runtime.traffic import Share, Traffic
 
 
-class Clock:
-    """Time that passes only where somebody waits."""
+@pytest.fixture
+def pacers(monkeypatch: pytest.MonkeyPatch) -> list[Pacer]:
+    """Those that are made, on a clock that stands still; nobody sleeps."""
+    made: list[Pacer] = []
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def make(per_second: float | None) -> Pacer:
+        made.append(Pacer(per_second, lambda: 1000.0, lambda seconds: None))
+        return made[-1]
 
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now += seconds
-
-
-def test_requests_are_spaced_evenly() -> None:
-    clock = Clock()
-    pacer = Pacer(4.0, clock, clock.sleep)
-    times = []
-    for _ in range(9):
-        pacer.turn()
-        times.append(clock.now - 1000.0)
-    assert times == [pytest.approx(number / 4) for number in range(9)]
+    monkeypatch.setattr(Pacer, "default", make)
+    return made
 
 
-def test_no_window_holds_more_than_the_rate() -> None:
-    """Whatever the pauses between the turns and however many requests one is for."""
-    generator = random.Random(0)
-    for rate in (0.5, 3.0, 40.0):
-        clock = Clock()
-        pacer = Pacer(rate, clock, clock.sleep)
-        sent: list[float] = []
-        for _ in range(500):
-            clock.now += generator.choice([0.0, 0.0, 0.3, 2.0]) / rate
-            requests = generator.choice([1, 1, 2])
-            pacer.turn(requests)
-            sent += [clock.now] * requests
-        for seconds in (1 / rate, 1.0, 10.0):
-            most = max(sum(start <= at < start + seconds for at in sent) for start in sent)
-            assert most <= rate * seconds + 2
+def test_stages_share_a_rate_for_each_kind_of_host(pacers: list[Pacer]) -> None:
+    share = Share(4.0, 2)
+    for _ in range(3):
+        Traffic.of_job("rates", "files", share).turn()
+    Traffic.of_job("rates", "api", share).turn()
+    assert [pacer.reserve() for pacer in pacers] == [pytest.approx(3 / 4), pytest.approx(1 / 4)]
 
 
-def test_idle_time_is_not_saved_up() -> None:
-    clock = Clock()
-    pacer = Pacer(2.0, clock, clock.sleep)
-    pacer.turn()
-    clock.now += 3600.0
-    before = clock.now
-    for _ in range(5):
-        pacer.turn()
-    assert clock.now - before == pytest.approx(2.0)
+def test_each_job_has_its_own(pacers: list[Pacer]) -> None:
+    for job in ("one", "other"):
+        Traffic.of_job(job, "files", Share(4.0)).turn()
+    assert [pacer.reserve() for pacer in pacers] == [pytest.approx(1 / 4)] * 2
 
 
-def test_what_was_sent_without_a_turn_is_waited_for() -> None:
-    clock = Clock()
-    pacer = Pacer(2.0, clock, clock.sleep)
-    pacer.turn()
-    pacer.charge(3)
-    pacer.turn()
-    assert clock.now - 1000.0 == pytest.approx(2.0)
+def test_each_lane_has_its_own_rate_wherever_its_work_is_done(pacers: list[Pacer]) -> None:
+    share = Share(4.0, 2, parts=3, by_lane=True)
+    one, other = Traffic.of_job("lanes", "files", share), Traffic.of_job("lanes", "files", share)
+    for lane, traffic in ((1, one), (2, other), (1, other)):
+        traffic.enter(lane)
+        traffic.turn()
+    first, lane_1, lane_2 = pacers
+    assert first.reserve() == 0.0
+    assert (lane_1.reserve(), lane_2.reserve()) == (pytest.approx(2 / 4), pytest.approx(1 / 4))
 
 
-def test_without_a_limit_nobody_waits() -> None:
-    clock = Clock()
-    pacer = Pacer(None, clock, clock.sleep)
-    for _ in range(100):
-        pacer.turn(2)
-        pacer.charge(2)
-    assert clock.now == Clock().now
+def test_where_processes_have_parts_there_are_no_lanes(pacers: list[Pacer]) -> None:
+    traffic = Traffic.of_job("no lanes", "files", Share(4.0, 2, parts=3))
+    for lane in range(3):
+        traffic.enter(lane)
+        traffic.turn()
+    (pacer,) = pacers
+    assert pacer.reserve() == pytest.approx(3 / 4)
 
 
-def test_threads_share_the_rate() -> None:
-    traffic = [Traffic.of_process(200.0, 3), Traffic.of_process(200.0, 3)]
-    sent: list[float] = []
-
-    def ask(number: int) -> None:
-        for _ in range(5):
-            traffic[number % 2].turn()
-            sent.append(time.monotonic())
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert max(sent) - min(sent) >= 38 / 200  # the first of 40 may be late, the last cannot be early
+def test_the_same_limit_divided_otherwise() -> None:
+    """20 searches a second in 20 lanes; while 5 lanes of 40 read files, each may ask the API 4 times."""
+    api, files = Share(1.0, 1, 20, by_lane=True), Share(40.0, 8, 5, by_lane=True)
+    assert api.among(files) == Share(4.0, 8, 5, by_lane=True)
+    assert Share().among(files) == Share(None, 8, 5, by_lane=True)
+    assert (api.whole(), files.whole()) == (Share(20.0, 1), Share(200.0, 8))
 
 
 def test_slots_are_shared_by_the_process() -> None:
-    one, other = Traffic.of_process(None, 2), Traffic.of_process(None, 2)
+    one, other = (Traffic.of_job("slots", host, Share(in_flight=2)) for host in ("api", "files"))
     entered = threading.Event()
 
     def enter() -> None:
@@ -113,9 +80,16 @@ def test_slots_are_shared_by_the_process() -> None:
 
 
 def test_what_was_tried_again_is_counted_for_each_stage() -> None:
-    one, other = Traffic.of_process(None, 2), Traffic.of_process(None, 2)
+    one, other = (Traffic.of_job("counts", "files", Share()) for _ in range(2))
     for reason in ("timeout", "throttled", "timeout"):
         one.retried(TransientFault(reason, ""))
     assert other.take_retried() == {}
     assert one.take_retried() == {"timeout": 2, "throttled": 1}
     assert one.take_retried() == {}
+
+
+@pytest.mark.parametrize(("reason", "rate"), [("throttled", 4.0), ("timeout", 8.0), ("server_error", 8.0)])
+def test_only_who_asks_too_often_slows_down(reason: str, rate: float) -> None:
+    pacer = Pacer(8.0, lambda: 1000.0)
+    Traffic(pacer).retried(TransientFault(reason, ""))
+    assert pacer.per_second == rate

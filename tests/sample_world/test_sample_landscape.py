@@ -74,7 +74,7 @@ def test_every_category_is_drawn_in_the_labels(scene: Landscape, tmp_path: Path)
         features[cell_id].append(feature)
     counts = np.zeros(256, np.int64)
     for cell_id, chip in chips.items():
-        image = rasterize(deduplicate(features[cell_id]), chip, ontology, True)
+        image = rasterize(deduplicate(features[cell_id]), chip, ontology, True, sea_known=False)
         assert not image.dropped
         counts += np.bincount(image.pixels.ravel(), minlength=256)
     assert (counts[:15] > 300).all(), counts[:15]

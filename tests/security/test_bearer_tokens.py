@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.imagery import token_file
@@ -270,7 +273,55 @@ def test_only_its_path_travels(path: Path, tmp_path: Path) -> None:
     assert pickle.loads(pickled).catalog.bearer_of("https://api.example.org/v1/search") == TOKEN
     remote = dataclasses.replace(settings, output="gs://bucket/set", extracts=("gs://bucket/a.osm.pbf",))
     with pytest.raises(InvalidInputError, match="--token_file lies on this machine"):
-        check_reach(remote, dataflow=True)
+        check_reach(remote, PipelineOptions(["--runner=DataflowRunner"]))
+
+
+WORKER = """
+import pickle, sys
+from beam_pipeline.imagery.catalog import find_scenes
+from beam_pipeline.runtime.retries import RetryPolicy
+settings = pickle.load(sys.stdin.buffer)
+print(find_scenes(settings.catalog, "33TWN", 2020, 0, retry=RetryPolicy(1)).found)
+"""
+
+
+def worked(settings: object) -> "subprocess.CompletedProcess[bytes]":
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/nonexistent"}
+    return subprocess.run(
+        [sys.executable, "-c", WORKER], input=pickle.dumps(settings), env=environment, capture_output=True
+    )
+
+
+@pytest.mark.slow
+def test_a_worker_with_nothing_of_our_environment_gets_it(path: Path, tmp_path: Path) -> None:
+    """As on another machine: the pickled settings, no environment, no home with a `.netrc`."""
+    with GuardedApi([ITEM]) as api:
+        more = ("--stac_url", api.url, "--token_file", str(path), "--allow_own_network")
+        settings = build_settings(*parse_build_flags(flags(tmp_path, *more)))
+        assert worked(settings).stdout.split() == [b"1"]
+        path.write_text(NEXT)
+        assert b"HTTP 401" in worked(settings).stderr
+
+
+def test_a_password_that_workers_do_not_find_is_warned_of(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "netrc").write_text("machine api.example.org login me password secret-1701\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    remote = ["--output", "gs://b/set", "--osm", "gs://b/a.osm.pbf"]
+    for host, runner, more, warned in (
+        ("api.example.org", "DataflowRunner", [], True),
+        ("api.example.org", "SparkRunner", [], True),
+        ("api.example.org", "FnApiRunner", [], False),
+        ("other.example.org", "DataflowRunner", [], False),
+        ("api.example.org", "DataflowRunner", ["--token_file", "gs://b/token"], False),
+    ):
+        caplog.clear()
+        url = ["--stac_url", f"https://{host}/v1", f"--runner={runner}"]
+        given, options = parse_build_flags([*remote, *url, *more])
+        check_reach(build_settings(given, options), options)
+        assert ("~/.netrc" in caplog.text) == warned
+        assert "secret-1701" not in caplog.text
 
 
 @pytest.mark.parametrize(

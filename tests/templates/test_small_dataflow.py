@@ -16,9 +16,9 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import CELLS_PER_SHARD, Built
+from tests.pipelines.gs_bucket import serving_bucket
 from tests.pipelines.hosts import Hosts
 from tests.pipelines.hosts import serving as serving_hosts
-from tests.pipelines.object_stores import serving_bucket
 from tests.templates.metadata_server import serving_metadata
 from tests.templates.small_dataflow import Worker, run_job
 from tests.templates.stand_in import LAUNCHER as LAUNCHER_PROGRAM

@@ -23,7 +23,7 @@ _FEW = 3
 """A tile-year has a gap where it has this many times fewer scenes than the median: where orbits overlap, tiles are seen
 twice as often as elsewhere, and near the poles oftener."""
 
-_OTHER_FILE = {"truncated_extract", "unsorted_extract"}
+_OTHER_FILE = {"doubled_extract", "truncated_extract", "unsorted_extract"}
 """Reasons of dead letters that only an extract of another size or name mends."""
 
 _DAMAGED_FILE = "corrupt_extract"
@@ -40,10 +40,15 @@ class _DeadLetters(pydantic.BaseModel):
     reasons: dict[str, int]
 
 
+class _Fingerprint(pydantic.BaseModel):
+    water_polygons: object = None
+
+
 class _Description(pydantic.BaseModel):
     """What is shown of `dataset.json`."""
 
     complete: bool
+    fingerprint: _Fingerprint
     splits: dict[str, dict[str, int]]
     rejections: dict[str, int]
     scene_rejections: dict[str, int]
@@ -90,11 +95,9 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += _reasons("OSM geometries dropped", dataset.dropped_geometries)
     for name, dropped in sorted(dataset.dropped_from_extracts.items()):
         lines += _reasons(f"left out of {name}", dropped)
-    unlabeled = sum(splits[split]["cells_unlabeled"] for split in SPLITS)
     if dataset.cells_beyond_extracts:
         lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset.cells_beyond_extracts}")
-    if unlabeled:
-        lines.append(f"CELLS IN WHICH NOTHING IS MAPPED: {unlabeled}. Do the extracts hold them?")
+    lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
     lines += _some(
         "SCENES UNUSABLE FOR GOOD",
         [f"{note.item_id}: {note.reason}: {note.detail}" for note in dataset.unusable_scenes],
@@ -112,6 +115,21 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), dataset.complete and not empty
+
+
+def _unmapped(splits: Mapping[str, Mapping[str, int]], *, sea_known: bool) -> list[str]:
+    """Says how many cells lack labels for want of a map, and what would mend it."""
+    unlabeled = sum(splits[split]["cells_unlabeled"] for split in SPLITS)
+    coastal = sum(splits[split].get("cells_coastal", 0) for split in SPLITS)
+    lines = []
+    if coastal and not sea_known:
+        lines.append(
+            f"CELLS AT A COAST WITH THE SEA UNLABELLED: {coastal}. --water_polygons says where it is"
+        )
+    if unlabeled:
+        sea = "" if sea_known else ", or is it sea, which --water_polygons says?"
+        lines.append(f"CELLS IN WHICH NOTHING IS MAPPED: {unlabeled}. Do the extracts hold them{sea or '?'}")
+    return lines
 
 
 def _scenes_by_year(scenes_per_tile: Mapping[str, Mapping[int, int]]) -> list[str]:

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from apache_beam.options.pipeline_options import PipelineOptions
+from requests.utils import get_netrc_auth
+
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
@@ -17,7 +20,8 @@ from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
 from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs, read_given_text
+from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
+from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.storage import header_copy
 from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
@@ -26,6 +30,7 @@ from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.traffic import Traffic
@@ -61,9 +66,9 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         check_cache(settings.overpass_cache)
     refuse_known(settings.catalog.url)
     _check_token(settings)
-    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    api = Traffic.of_job(settings.output, "api", settings.api.whole())
     with _reaching(settings), Progress(None, "asking the catalogue"):
-        return check_catalog(settings.catalog, traffic=traffic, years=settings.years)
+        return check_catalog(settings.catalog, traffic=api, years=settings.years)
 
 
 def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
@@ -83,13 +88,14 @@ def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: Dataset
     """
     if folder.files.glob(folder.path, f"{DATASET_NAME}-*"):
         return
-    traffic = Traffic.of_process(settings.requests_per_second, settings.reads_in_flight)
+    api = Traffic.of_job(settings.output, "api", settings.api.whole())
+    files = Traffic.of_job(settings.output, "files", settings.files.whole())
     # The newest first: of those every catalogue has most.
     tile_years = [
         (tile, year) for year in settings.years[::-1] for tile in sorted({cell.tile for cell in cells})
     ]
     with _reaching(settings), Progress(None, "opening a first image"):
-        probe_catalog(settings.catalog, tile_years, traffic)
+        probe_catalog(settings.catalog, tile_years, api, files)
 
 
 @contextlib.contextmanager
@@ -112,43 +118,33 @@ def _check_token(settings: BuildSettings) -> None:
         raise InvalidInputError(f"--token_file cannot be used: {fault.detail}") from fault
 
 
-def check_reach(settings: BuildSettings, dataflow: bool) -> None:
-    """Looks for what lies on this machine, of a job that runs on others.
+def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
+    """Looks for what lies on this machine, of a job that runs on others: see `require_reachable`.
 
     Args:
         settings: The settings.
-        dataflow: Whether the workers are Dataflow's, which see nothing of this machine; others may share a disk
-            with it, so they get a warning only.
+        options: Beam's options.
 
     Raises:
         InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
     """
-    for flag, paths, advice in (
-        ("--output", [settings.output], "a gs:// folder"),
-        ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
-        (
-            "--stac_url",
-            [settings.catalog.url],
-            "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet",
-        ),
-        (
-            "--token_file",
-            [settings.catalog.token.path] if settings.catalog.token else [],
-            "a gs:// path that the workers may read",
-        ),
-    ):
-        here = [path for path in paths if "://" not in path or path.startswith("file://")]
-        if here and dataflow:
-            raise InvalidInputError(
-                f"{flag} lies on this machine, where no Dataflow worker finds it. Give {advice}. "
-                f"Received: {', '.join(here)}"
-            )
-        if here:
-            _log.warning(
-                "%s lies on this machine: every worker must see it under the same path: %s",
-                flag,
-                ", ".join(here),
-            )
+    token = settings.catalog.token
+    catalogue = "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet"
+    require_reachable(
+        options,
+        [
+            ("--output", [settings.output], "a gs:// folder"),
+            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+            ("--stac_url", [settings.catalog.url], catalogue),
+            ("--token_file", [token.path] if token else [], "a gs:// path that the workers may read"),
+        ],
+    )
+    url = settings.catalog.url
+    if not (runs_locally(options) or token) and get_netrc_auth(url) is not None:
+        _log.warning(
+            "%s: ~/.netrc of this machine has a password for it, which workers do not find. Give --token_file",
+            without_secrets(url),
+        )
 
 
 def find_cells(given: Any, seed: int) -> list[Cell]:

@@ -8,7 +8,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.fingerprint import Fingerprint
-from beam_pipeline.dataset.folder import LAUNCH_FILE, ONTOLOGY_FILE, UNITS_FILE, DatasetFolder, plan_json
+from beam_pipeline.dataset.folder import (
+    LAUNCH_FILE,
+    ONTOLOGY_FILE,
+    UNITS_FILE,
+    WATER_FILE,
+    DatasetFolder,
+    plan_json,
+)
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
@@ -26,7 +33,8 @@ from beam_pipeline.jobs.build.inputs import (
 )
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
-from beam_pipeline.jobs.runners import is_dataflow, runs_locally
+from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
@@ -54,9 +62,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     if given.sample:
         given, sample = use_sample(given, local)
     settings = build_settings(given, options)
-    if not local:
-        check_reach(settings, is_dataflow(options))
-        require_package_on_workers(options)
+    check_reach(settings, options)
+    require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
@@ -65,13 +72,14 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     with naming("--output", "used", settings.output, _WRITABLE):
         require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
+    units = units_text(make_units(cells, settings.cells_per_shard))
+    water, sea = find_sea(settings, cells, units, folder)
     catalogue = check_hosts(settings, local)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
     settings = dataclasses.replace(settings, catalog=found)
     with naming("--output", "used", settings.output, _WRITABLE):
         check_images(settings, cells, folder)
-    units = units_text(make_units(cells, settings.cells_per_shard))
-    fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, extracts)
+    fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, extracts, water)
     texts = {
         UNITS_FILE: units,
         CELLS_FILE: format_cells_csv(cells),
@@ -79,6 +87,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         ONTOLOGY_FILE: plan_json(json.loads(settings.ontology_json)),
         LAUNCH_FILE: LaunchRecord(cells_beyond_extracts=beyond).to_json(),
     }
+    if water:
+        texts[WATER_FILE] = sea
     if sample:
         texts[SELECTION_FILE] = sample.described
     with Progress(None, "writing the plan"), naming("--output", "used", settings.output, _WRITABLE):

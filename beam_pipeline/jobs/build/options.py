@@ -12,6 +12,7 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
 from beam_pipeline.jobs.given_files import read_given_text
+from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
@@ -21,8 +22,7 @@ from beam_pipeline.jobs.runners import (
     output_folder,
     parse_flags,
 )
-from beam_pipeline.jobs.worker_processes import share_in_flight, share_per_second
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
@@ -35,6 +35,8 @@ MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
 _FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
+_FIRST_MAP = datetime.datetime(2012, 9, 12, tzinfo=datetime.UTC)
+"""The first map under the ODbL, from which on Overpass keeps what was. Source: issue 199 of drolbr/Overpass-API."""
 
 
 def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
@@ -47,7 +49,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     parser = job_parser(prog, description)
     _add_cells(parser)
     _add_imagery(parser)
-    _add_limits(parser)
+    add_limit_flags(parser)
     add_access_flags(parser)
     _add_labels(parser)
     _add_output(parser)
@@ -126,14 +128,6 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("limits of the whole job, divided among its worker processes")
-    group.add_argument(
-        "--max_requests_per_second", type=float, metavar="R", help="requests to all hosts (off)"
-    )
-    group.add_argument("--max_requests_in_flight", type=int, metavar="N", help="requests at once (off)")
-
-
 def _add_labels(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("labels")
     group.add_argument(
@@ -149,7 +143,26 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="keep Overpass answers here (default: a cache)",
     )
-    group.add_argument("--ontology", type=path_name, metavar="JSON", help="another osm_categories.json")
+    group.add_argument(
+        "--osm_date",
+        metavar="DATE",
+        help="the map of --osm overpass as of a day or time in UTC, e.g. 2019-07-01 or 2019-07-01T12:00:00Z (now)",
+    )
+    group.add_argument(
+        "--water_polygons",
+        type=path_name,
+        metavar="FILE",
+        help="the sea: the water-polygons-split of osmdata.openstreetmap.de, or another shapefile (.shp or .zip), "
+        "GeoPackage or FlatGeobuf, local or gs:// (none)",
+    )
+    group.add_argument(
+        "--ontology",
+        type=path_name,
+        default=PUBLISHED,
+        metavar=f"{'|'.join(SHIPPED)}|JSON",
+        help="what is drawn as what, and where nothing is known to be: as in the published dataset, with a stricter "
+        f"table of the latter, or another osm_categories.json ({PUBLISHED})",
+    )
     group.add_argument("--no_none_labels", action="store_true", help="never write 254; unknown stays 255")
 
 
@@ -223,6 +236,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         seed=SEEDS,
     )
     overpass = given.osm == (OVERPASS,)
+    api, files = request_shares(given, options)
     return BuildSettings(
         output=output_folder(given.output),
         years=parse_years(given.years or "2017-2020"),
@@ -238,14 +252,16 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
             allow_nodata=given.allow_nodata,
         ),
         allow_single=given.allow_single,
-        reads_in_flight=share_in_flight(options, given.max_requests_in_flight, given.reads_in_flight),
-        requests_per_second=share_per_second(options, given.max_requests_per_second),
+        api=api,
+        files=files,
         extracts=() if overpass else given.osm,
         overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
         ontology_json=_ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
+        water_polygons=given.water_polygons or "",
+        osm_date="" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass),
     )
 
 
@@ -278,6 +294,44 @@ def parse_years(text: str) -> tuple[int, ...]:
     return tuple(sorted(years))
 
 
+def parse_osm_date(text: str, *, overpass: bool) -> str:
+    """Parses "2019-07-01" or "2019-07-01T12:00:00Z".
+
+    Args:
+        text: A day, which stands for its beginning, or a time in UTC.
+        overpass: Whether Overpass is asked; extracts are of the date that they are of.
+
+    Returns:
+        The time as Overpass takes it, e.g. "2019-07-01T00:00:00Z".
+
+    Raises:
+        InvalidInputError: It is neither, lies in the future or before the first map that Overpass keeps, or goes with
+            extracts.
+    """
+    try:
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?", text):
+            raise ValueError(text)
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInputError(
+            "--osm_date takes a day or a time in UTC such as 2019-07-01 or 2019-07-01T12:00:00Z. "
+            f"Received: {text}"
+        ) from error
+    time = time.replace(tzinfo=datetime.UTC)
+    if not _FIRST_MAP <= time <= datetime.datetime.now(datetime.UTC):
+        raise InvalidInputError(
+            f"--osm_date must lie between {_FIRST_MAP:%Y-%m-%d}, the first map that Overpass keeps, and now. "
+            f"Received: {text}"
+        )
+    parsed = time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if not overpass:
+        raise InvalidInputError(
+            "--osm_date goes with --osm overpass: an extract is of the date that it was made at. For another date make "
+            f"one of a history extract: osmium time-filter HISTORY.osh.pbf {parsed} -o MAP.osm.pbf"
+        )
+    return parsed
+
+
 def parse_scl_classes(text: str) -> tuple[int, ...]:
     """Parses "1,3,8" to SCL classes.
 
@@ -299,9 +353,9 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _ontology_text(path: str | None) -> str:
-    if path is None:
-        return DEFAULT_ONTOLOGY.read_text("utf-8")
+def _ontology_text(path: str) -> str:
+    if path in SHIPPED:
+        return shipped_ontology(path)
     text = read_given_text(path, "--ontology")
     try:
         Ontology.load(text)

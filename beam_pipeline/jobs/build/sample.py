@@ -17,7 +17,10 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld, default_directory, make_sample_world
 
 _LEAST_SAMPLE_CELLS = 4
-_INPUT_FLAGS = ("cells", "area", "max_cells", "stac_url", "collection", "osm", *ACCESS_FLAGS)
+_INPUT_FLAGS = (
+    *("cells", "area", "max_cells", "stac_url", "collection", "osm", "osm_date", "water_polygons"),
+    *ACCESS_FLAGS,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,11 +32,13 @@ from beam_pipeline.imagery.catalog import find_scenes, sign_scenes
 from beam_pipeline.imagery.cog import SceneReader
 from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.scenes import SceneList
+from beam_pipeline.jobs.build.lanes import InLanes, lane_of_search, lane_of_unit
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles, with_retries
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ class FindScenes(beam.PTransform):
                 lambda unit: [((unit.tile, year), unit.name) for year in years]
             ).with_output_types(tuple[TileYear, str])
             | "GroupByTileYear" >> beam.GroupByKey()
+            | "SearchesInLanes" >> InLanes(self.settings.api, lane_of_search)
             | "Search" >> beam.ParDo(_FindScenes(self.settings)).with_output_types(tuple[str, SceneListRef])
         )
 
@@ -148,6 +151,7 @@ class _FindScenes(Stage):
 
     def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
         (tile, year), names = element
+        self.api.enter(lane_of_search((tile, year), self.settings.api.parts))
         file = f"{SCENES_FOLDER}/{tile}_{year}.json"
         failure = None
         with self.timing.measured():
@@ -183,7 +187,7 @@ class _FindScenes(Stage):
             year,
             seed=settings.seed,
             max_scene_cloud=settings.max_scene_cloud,
-            traffic=self.traffic,
+            traffic=self.api,
         )
         if not found.scenes:
             Metrics.counter(self.stage, "tile_years_without_items").inc()
@@ -205,7 +209,11 @@ class WriteUnits(beam.PTransform):
         units = parts["unit"] | "KeyByName" >> beam.Map(lambda unit: (unit.name, unit)).with_output_types(
             tuple[str, Unit]
         )
-        joined = {**parts, "unit": units} | "JoinByUnit" >> beam.CoGroupByKey()
+        joined = (
+            {**parts, "unit": units}
+            | "JoinByUnit" >> beam.CoGroupByKey()
+            | "UnitsInLanes" >> InLanes(self.settings.files, lane_of_unit)
+        )
         read = joined | "ReadChips" >> beam.ParDo(_ReadChips(self.settings)).with_outputs(FAILED, main="ok")
         encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self.settings)).with_outputs(
             FAILED, main="ok"
@@ -226,8 +234,9 @@ class _ReadChips(_UnitStage):
 
     def setup(self) -> None:
         super().setup()
+        self.api = Traffic.of_job(self.settings.output, "api", self.settings.api.among(self.settings.files))
         self._reader = SceneReader.of_catalog(
-            self.settings.catalog, self.settings.reads_in_flight, self.traffic
+            self.settings.catalog, self.settings.files.in_flight, self.files, self.api
         )
 
     def teardown(self) -> None:
@@ -238,6 +247,8 @@ class _ReadChips(_UnitStage):
 
     def work(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> AssembledUnit:
         name, parts = element
+        for traffic in (self.api, self.files):
+            traffic.enter(lane_of_unit(name, self.settings.files.parts))
         refs = list(parts["scenes"])
         if sorted(ref.year for ref in refs) != list(self.settings.years):
             raise ValueError(f"{len(refs)} scene lists arrived for the years of {name}")
@@ -265,7 +276,7 @@ class _ReadChips(_UnitStage):
             return YearScenes(ref.year, None, ref.failure)
         found = SceneList.from_json(self.folder.read_text(ref.file))
         try:
-            found = sign_scenes(found, self.settings.catalog, traffic=self.traffic)
+            found = sign_scenes(found, self.settings.catalog, traffic=self.api)
         except Exception as error:
             return YearScenes(ref.year, None, describe(error))
         return YearScenes(ref.year, found)

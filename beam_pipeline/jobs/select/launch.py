@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.region import bands_of, region_polygons
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs
+from beam_pipeline.jobs.given_files import expand_globs, require_reachable
 from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
@@ -55,6 +55,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
         )
     if given.plot:
         require_package("matplotlib", "--plot", "plots")
+    _require_reachable(given, options)
     require_package_on_workers(options)
     region = None if given.area is None else read_area(given.area)
     output = output_folder(given.output)
@@ -85,6 +86,19 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
         _require_enough(settings)
     BeamFiles().delete(join(output, PROBLEM_FILE))
     return settings
+
+
+def _require_reachable(given: Any, options: PipelineOptions) -> None:
+    expanded_dir = [given.expanded_dir] if given.expanded_dir else []
+    require_reachable(
+        options,
+        [
+            ("--output", [given.output], "a gs:// folder"),
+            ("--night_lights", given.night_lights, "gs:// paths of the composites"),
+            ("--land_cover", [given.land_cover], "a gs:// path of the map"),
+            ("--expanded_dir", expanded_dir, "a gs:// folder"),
+        ],
+    )
 
 
 def rows_to_read(settings: SelectionSettings) -> list[range]:

@@ -24,6 +24,36 @@ def lines_of(path: Path, scenes_per_tile: Mapping[str, Mapping[str, int]] | None
     return said[1 + len(described["splits"]) + 1 : rejected]
 
 
+def unmapped(path: Path, unlabeled: int, coastal: int | None, sea: object) -> list[str]:
+    """The lines of the table that are about what no map says."""
+    described = describe()
+    counts = described["splits"]["training"]
+    counts["cells_unlabeled"] = unlabeled
+    counts.pop("cells_coastal", None)
+    if coastal is not None:
+        counts["cells_coastal"] = coastal
+    described["fingerprint"] = {**described["fingerprint"], **({"water_polygons": sea} if sea else {})}
+    folder = DatasetFolder(BeamFiles(), str(path))
+    folder.write_text(DATASET_FILE, description_json(described))
+    write_run(folder, RunRecord(started="2026-01-01T00:00:00+00:00", finished="2026-01-01T00:00:00+00:00"))
+    return [line for line in closing_table(folder)[0].splitlines() if line.startswith("CELLS")]
+
+
+def test_what_the_map_lacks_is_said_with_what_mends_it(tmp_path: Path) -> None:
+    sea = {"name": "sea.gpkg", "bytes": 1, "sha256": "00"}
+    at_a_coast = "CELLS AT A COAST WITH THE SEA UNLABELLED: 5. --water_polygons says where it is"
+    nothing = "CELLS IN WHICH NOTHING IS MAPPED: 3. Do the extracts hold them"
+    assert unmapped(tmp_path, 3, 5, None) == [
+        at_a_coast,
+        f"{nothing}, or is it sea, which --water_polygons says?",
+    ]
+    assert unmapped(tmp_path, 0, 5, None) == [at_a_coast]
+    assert unmapped(tmp_path, 3, 5, sea) == [f"{nothing}?"]
+    assert unmapped(tmp_path, 0, 5, sea) == []
+    # A dataset of a version that counted no coasts.
+    assert unmapped(tmp_path, 0, None, None) == []
+
+
 def test_a_year_that_is_not_whole_is_seen(tmp_path: Path) -> None:
     full = {f"{zone}TWN": {"2019": 140, "2020": 60 + zone} for zone in range(30, 39)}
     gaps = {"29RKH": {"2019": 141, "2020": 21}, "28PDC": {"2019": 46}}

@@ -1,4 +1,5 @@
 import datetime
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
@@ -8,11 +9,13 @@ from beam_pipeline.jobs.build.options import (
     build_parser,
     build_settings,
     parse_build_flags,
+    parse_osm_date,
     parse_scl_classes,
     parse_years,
 )
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.options import selection_parser
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 
@@ -42,6 +45,58 @@ def test_next_year_is_no_year() -> None:
     assert parse_years(str(this_year)) == (this_year,)
     with pytest.raises(InvalidInputError):
         parse_years(str(this_year + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("2019-07-01", "2019-07-01T00:00:00Z"),
+        ("2020-02-29T23:59:59Z", "2020-02-29T23:59:59Z"),
+        ("2012-09-12", "2012-09-12T00:00:00Z"),
+    ],
+)
+def test_a_date_of_the_map_is_a_time_in_utc(text: str, asked: str) -> None:
+    flags = ["--output", "out", "--osm", "overpass", "--osm_date", text]
+    assert build_settings(*parse_build_flags(flags)).osm_date == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("", "2019", "2019-7-1", "01.07.2019", "2019-02-30")
+        ),
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("2019-07-01T00:00:00", "2019-07-01T00:00:00+02:00")
+        ),
+        *(
+            (text, "takes a day or a time in UTC")
+            for text in ("2019-07-01 ", '2019-07-01"];out;', "٢٠١٩-07-01")
+        ),
+        ("2012-09-11", "must lie between 2012-09-12"),
+        ("9999-12-31", "must lie between 2012-09-12"),
+    ],
+)
+def test_what_is_no_date_of_the_map_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"--osm_date {said}"):
+        build_settings(*parse_build_flags(["--output", "out", "--osm", "overpass", f"--osm_date={text}"]))
+
+
+def test_tomorrow_has_no_map() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    assert parse_osm_date(f"{now - day:%Y-%m-%d}", overpass=True) < parse_osm_date(
+        f"{now:%Y-%m-%d}", overpass=True
+    )
+    with pytest.raises(InvalidInputError, match="and now"):
+        parse_osm_date(f"{now + day:%Y-%m-%d}", overpass=True)
+
+
+def test_an_extract_has_a_date_of_its_own() -> None:
+    with pytest.raises(InvalidInputError, match=r"osmium time-filter \S+ 2019-07-01T00:00:00Z -o \S+$"):
+        build_settings(*parse_build_flags([*NEEDED, "--osm_date", "2019-07-01"]))
 
 
 def test_scl_classes() -> None:
@@ -228,6 +283,19 @@ def test_every_seed_that_is_taken_can_be_drawn_with() -> None:
     for seed in (-(2**63), 2**63 - 1):
         settings = build_settings(*parse_build_flags([*NEEDED, f"--seed={seed}"]))
         assert 0 <= keyed_hash(settings.seed, "split", "32TMS") < 2**64
+
+
+def test_an_ontology_is_named_or_given(tmp_path: Path) -> None:
+    def ontology(*flags: str) -> Ontology:
+        return build_settings(*parse_build_flags([*NEEDED, *flags])).ontology
+
+    published = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+    strict = Ontology.load(shipped_ontology("strict"))
+    assert ontology() == ontology("--ontology", "published") == published
+    assert ontology("--ontology", "strict") == strict != published
+    own = tmp_path / "strict"
+    own.write_text(DEFAULT_ONTOLOGY.read_text())
+    assert ontology("--ontology", str(own)) == published
 
 
 def test_settings_are_frozen_flags() -> None:

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from beam_pipeline.records.example import encode
+from beam_pipeline.records.example_proto import Example
 from model_tf.data.decoding import (
     check_label,
     decode_pair,
@@ -54,6 +55,19 @@ def test_decodes_what_the_records_hold(num_images):
     if num_images == 1:
         assert not pair["gsd_10"][1].any()
         assert not pair["gsd_20"][1].any()
+
+
+def test_an_example_of_another_version_is_decoded_alike():
+    """The first version had no bounds_exact; a later one may have more."""
+    payload = encode(make_cell_year())
+    older, later = Example.FromString(payload), Example.FromString(payload)
+    del older.features.feature["bounds_exact"]
+    later.features.feature["image_0/haze"].float_list.value.append(0.5)
+    of_now = decode(payload)
+    for message in (older, later):
+        pair = decode(message.SerializeToString())
+        assert pair.keys() == of_now.keys()
+        assert all(np.array_equal(pair[name], of_now[name]) for name in pair)
 
 
 def test_gsd_60_and_scl_are_not_decoded():

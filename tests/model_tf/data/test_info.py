@@ -10,6 +10,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.info import load_info
 from tests.model_tf.made_dataset import made_cell_years, write_dataset
 
+FIRST_VERSION = Path(__file__).parents[2] / "dataset" / "old_folder" / "set"
 FIRST_SHARD = "opensentinelmap-training.tfrecord-00000-of-00004"
 
 
@@ -47,6 +48,14 @@ def test_says_what_there_is(dataset_folder, cell_years):
     )
     for split in cell_years:
         info.require_examples(split)
+
+
+def test_a_folder_of_the_first_version_is_read():
+    """Its summaries say nothing of single cells."""
+    info = load_info(str(FIRST_VERSION))
+    assert info.examples == {"training": 0, "validation": 0, "testing": 2}
+    assert info.shard_cells["testing"] == (2, 0)
+    assert info.cells["testing"] == 2
 
 
 def test_statistics_are_those_of_the_training_images(dataset_folder, cell_years):
