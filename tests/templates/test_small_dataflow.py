@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
-from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.labels.ontology import PUBLISHED, shipped_ontology
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import CELLS_PER_SHARD, Built
@@ -55,8 +55,9 @@ def cloud(world: SampleWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
         # Beam keeps what it finds for the process, which is that of other tests too.
         monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _: None)
         use_default_options()
-        for path in (world.cells_csv, world.osm_extract, DEFAULT_ONTOLOGY):
+        for path in (world.cells_csv, world.osm_extract):
             BeamFiles().write_bytes(f"gs://bucket/in/{path.name}", [path.read_bytes()])
+        BeamFiles().write_text("gs://bucket/in/ontology.json", shipped_ontology(PUBLISHED))
         yield Cloud(bucket, parameters(world, hosts))
 
 
@@ -65,7 +66,7 @@ def parameters(world: SampleWorld, hosts: Hosts) -> list[str]:
         "output": "gs://bucket/set",
         "cells": f"gs://bucket/in/{world.cells_csv.name}",
         "osm": f"gs://bucket/in/{world.osm_extract.name}",
-        "ontology": f"gs://bucket/in/{DEFAULT_ONTOLOGY.name}",
+        "ontology": "gs://bucket/in/ontology.json",
         "stac_url": hosts.api.url,
         "collection": hosts.collection,
         "years": ",".join(map(str, world.years)),
