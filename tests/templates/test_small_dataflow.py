@@ -1,7 +1,6 @@
-"""Dataflow in small, from parameters to shards: opt in with -m engines. docs/running.md says what it needs."""
+"""Dataflow in small, from parameters to shards: opt in with -m engines. templates/README.md says what it needs."""
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipeline.cells.table import CELLS_FILE
 from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.labels.ontology import PUBLISHED, shipped_ontology
 from beam_pipeline.sample_world import SampleWorld
+from beam_pipeline.select_cells import main as select
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import CELLS_PER_SHARD, Built
 from tests.pipelines.gs_bucket import serving_bucket
@@ -32,40 +33,45 @@ WORKERS = 2
 JOB = LAUNCHER[0].partition("=")[2]
 
 
-@dataclasses.dataclass(frozen=True)
-class Cloud:
-    """A bucket with the inputs of a build, and the hosts of its images.
-
-    Attributes:
-        environment: Leads a process to the bucket.
-        parameters: What a person gives to the template.
-    """
-
-    environment: dict[str, str]
-    parameters: list[str]
-
-
 @pytest.fixture
-def cloud(world: SampleWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """An empty bucket of this name; what leads a process to it, as environment variables."""
     pytest.importorskip("gcp_storage_emulator", reason="needs gcp-storage-emulator: tests/requirements.txt")
     gcsio = pytest.importorskip("apache_beam.io.gcp.gcsio", reason="needs apache-beam[gcp]")
-    with serving_bucket("bucket") as bucket, serving_hosts(world) as hosts:
-        for name, value in bucket.items():
+    with serving_bucket("bucket") as environment:
+        for name, value in environment.items():
             monkeypatch.setenv(name, value)
         # Beam keeps what it finds for the process, which is that of other tests too.
         monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _: None)
         use_default_options()
-        for path in (world.cells_csv, world.osm_extract):
-            BeamFiles().write_bytes(f"gs://bucket/in/{path.name}", [path.read_bytes()])
-        BeamFiles().write_text("gs://bucket/in/ontology.json", shipped_ontology(PUBLISHED))
-        yield Cloud(bucket, parameters(world, hosts))
+        # GDAL has a client of its own.
+        yield environment | {
+            "CPL_GS_ENDPOINT": f"{environment['STORAGE_EMULATOR_HOST']}/",
+            "GS_NO_SIGN_REQUEST": "YES",
+        }
+
+
+@pytest.fixture
+def boot(tmp_path: Path) -> Path:
+    if shutil.which("go") is None:
+        pytest.skip("needs Go, which installs Beam's program that starts workers")
+    return install_boot(tmp_path)
+
+
+def upload(*paths: Path) -> str:
+    """Puts files on the bucket, and returns their names there, separated by commas."""
+    for path in paths:
+        BeamFiles().write_bytes(f"gs://bucket/in/{path.name}", [path.read_bytes()])
+    return ",".join(f"gs://bucket/in/{path.name}" for path in paths)
 
 
 def parameters(world: SampleWorld, hosts: Hosts) -> list[str]:
+    """What a person gives to the template, the files of it uploaded."""
+    BeamFiles().write_text("gs://bucket/in/ontology.json", shipped_ontology(PUBLISHED))
     given = {
         "output": "gs://bucket/set",
-        "cells": f"gs://bucket/in/{world.cells_csv.name}",
-        "osm": f"gs://bucket/in/{world.osm_extract.name}",
+        "cells": upload(world.cells_csv),
+        "osm": upload(world.osm_extract),
         "ontology": "gs://bucket/in/ontology.json",
         "stac_url": hosts.api.url,
         "collection": hosts.collection,
@@ -83,55 +89,85 @@ Start = Callable[[int, dict[str, str]], list[str]]
 """Returns the command of a process in an environment: 0 is the launcher, the others are workers."""
 
 
-def check_job(cloud: Cloud, built: Built, start: Start, log: Path) -> None:
-    """Launches the job as Google's launcher does, runs it as the service would, and looks at what was written."""
+def run_template(environment: dict[str, str], given: list[str], start: Start, log: Path) -> list[int]:
+    """Launches a job as Google's launcher does, and runs it as the service would.
+
+    Args:
+        environment: Of each process: with an account of its own, it is all that they share.
+        given: What a person gives to the template.
+        start: Says how processes start.
+        log: A folder for what they say.
+
+    Returns:
+        How many tokens for the bucket each process asked for, the launcher first.
+    """
     with contextlib.ExitStack() as stack:
-        # Each process has a machine's account of its own.
         accounts = [stack.enter_context(serving_metadata()) for _ in range(1 + WORKERS)]
-        environments = [cloud.environment | account.environment for account in accounts]
+        environments = [environment | account.environment for account in accounts]
         launched = subprocess.run(
-            [*start(0, environments[0]), *LAUNCHER, *cloud.parameters],
+            [*start(0, environments[0]), *LAUNCHER, *given],
             env={"PATH": os.environ["PATH"]} | environments[0],
             cwd=log,
             capture_output=True,
             text=True,
         )
         assert launched.returncode == 0, launched.stderr
-        files = BeamFiles()
-        assert files.glob("gs://bucket/set", "opensentinelmap-*") == []
         workers = [Worker(start(number, environments[number]), environments[number]) for number in (1, 2)]
         assert run_job(JOB, workers, log) == "DONE"
-        assert all(account.tokens for account in accounts)  # each of them has used the bucket
+        return [account.tokens for account in accounts]
+
+
+def check_dataset(built: Built) -> None:
+    files = BeamFiles()
     written = {path.rpartition("/")[2]: path for path in files.glob("gs://bucket/set", "opensentinelmap-*")}
     assert {name: files.read_bytes(path) for name, path in written.items()} == built.shards
     assert verify(["gs://bucket/set"]) == 0
 
 
-def test_a_written_job_runs_on_processes_that_share_the_bucket_only(
-    cloud: Cloud, built: Built, tmp_path: Path
-) -> None:
+def processes(entry: str, environment: dict[str, str], boot: Path) -> tuple[dict[str, str], Start]:
     """Without an image: Beam's own program starts the workers, in this Python."""
-    if shutil.which("go") is None:
-        pytest.skip("needs Go, which installs Beam's program that starts workers")
-    boot = install_boot(tmp_path)
-    own = {
-        "TEMPLATE_ENTRY": "build_dataset",
-        "PYTHONPATH": str(ROOT),
-        "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",
-    }
-    here = dataclasses.replace(cloud, environment=cloud.environment | own)
+    own = {"TEMPLATE_ENTRY": entry, "PYTHONPATH": str(ROOT), "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1"}
 
     def start(number: int, _: dict[str, str]) -> list[str]:
         if number == 0:
             return [sys.executable, str(ROOT / "templates/start.py")]
-        staged = tmp_path / f"staged-{number}"
-        staged.mkdir()
-        return [str(boot), f"--semi_persist_dir={staged}"]
+        return [str(boot), f"--semi_persist_dir={boot.parent}/staged-{number}"]
 
-    check_job(here, built, start, tmp_path)
+    return environment | own, start
 
 
-def test_the_image_launches_a_job_and_its_workers_do_it(cloud: Cloud, built: Built, tmp_path: Path) -> None:
+def test_a_written_build_runs_on_processes_that_share_the_bucket_only(
+    bucket: dict[str, str], world: SampleWorld, built: Built, boot: Path, tmp_path: Path
+) -> None:
+    environment, start = processes("build_dataset", bucket, boot)
+    with serving_hosts(world) as hosts:
+        tokens = run_template(environment, parameters(world, hosts), start, tmp_path)
+    assert all(tokens)  # both workers have used the bucket
+    check_dataset(built)
+
+
+def test_a_written_selection_runs_on_processes_that_share_the_bucket_only(
+    bucket: dict[str, str], whole_world: SampleWorld, boot: Path, tmp_path: Path
+) -> None:
+    maps = ",".join(map(str, whole_world.night_lights)), str(whole_world.land_cover)
+    area, here = f"--area={whole_world.region}", str(tmp_path / "cells")
+    folders = ["--output", here, "--expanded_dir", here]
+    assert select(["--night_lights", maps[0], "--land_cover", maps[1], area, *folders]) == 0
+    environment, start = processes("select_cells", bucket, boot)
+    given = [
+        f"--night_lights={upload(*whole_world.night_lights)}",
+        f"--land_cover={upload(whole_world.land_cover)}",
+        area,
+        *("--output=gs://bucket/cells", "--expanded_dir=gs://bucket/expanded", "--num_cells="),
+    ]
+    run_template(environment, given, start, tmp_path)
+    chosen = BeamFiles().read_text(f"gs://bucket/cells/{CELLS_FILE}")
+    assert chosen == Path(here, CELLS_FILE).read_text()
+
+
+def test_the_image_launches_a_job_and_its_workers_do_it(
+    bucket: dict[str, str], world: SampleWorld, built: Built, tmp_path: Path
+) -> None:
     """Launcher and workers are containers of one image, each with files of its own."""
     if reason := missing():
         pytest.skip(reason)
@@ -146,7 +182,10 @@ def test_the_image_launches_a_job_and_its_workers_do_it(cloud: Cloud, built: Bui
                 program = "/opt/apache/beam/boot" if number else f"/{LAUNCHER_PROGRAM}"
                 return images.command(containers[number], environment, program)
 
-            check_job(cloud, built, start, tmp_path)
+            with serving_hosts(world) as hosts:
+                tokens = run_template(bucket, parameters(world, hosts), start, tmp_path)
+        assert all(tokens)
+        check_dataset(built)
     finally:
         if "IMAGE_STORE" not in os.environ:
             images.buildah("rmi", "--all", "--force")
