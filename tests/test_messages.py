@@ -60,6 +60,7 @@ OTHERS_FLAGS = {
     "--version",
     "--xla_gpu_deterministic_ops",  # of XLA, in the environment
     "--config",  # of GDAL's programs
+    *("--id", "--provision_endpoint"),  # of engines, to a worker that they start
     *("--summary", "--num_categories"),  # of `python -m model_tf.network.hrnet`
 }
 
@@ -70,6 +71,7 @@ ADVISES = re.compile(
 
 ADVICE = {
     "delete these shards, and the command that built": "test_a_shard_with_a_flipped_bit_is_named_and_made_anew",
+    "error: the job failed on its engine": "test_a_job_that_fails_is_one_sentence_and_the_same_command_goes_on",
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",

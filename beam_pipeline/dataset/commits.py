@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from beam_pipeline.dataset.folder import DatasetFolder, summary_name
 from beam_pipeline.dataset.outcomes import DeadLetter
@@ -78,6 +78,21 @@ def committed_summary(folder: DatasetFolder, name: str, fingerprint: str) -> Uni
         return None  # damaged too
     done = summary.status == "written" and summary.num_bytes == size and summary.fingerprint == fingerprint
     return summary if done else None
+
+
+def all_committed(folder: DatasetFolder, units: Sequence[Unit], fingerprint: str) -> bool:
+    """Tells whether every unit of a plan is done, as `committed_summary` finds it.
+
+    Args:
+        folder: The dataset's folder.
+        units: The plan.
+        fingerprint: SHA-256 of the dataset's fingerprint.
+    """
+    if not {unit.name for unit in units} <= set(folder.shards()):
+        return False  # one listing, not three looks a unit
+    with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        summaries = pool.map(lambda unit: committed_summary(folder, unit.name, fingerprint), units)
+        return all(summary is not None for summary in summaries)
 
 
 def commit_unit(

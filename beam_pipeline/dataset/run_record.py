@@ -1,7 +1,7 @@
 """`run.json`: when a dataset was built, and what each stage counted; the one file that differs between runs."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pydantic
@@ -11,6 +11,10 @@ from beam_pipeline.runtime.parsing import parse_json
 
 RETRIED = "retried_"
 """Begins the names of the counters of what was asked of a host once more, by reason."""
+
+
+_BEAMS_OWN = "beam"
+"""The namespace under which some runners tell of their own, one value for all stages or none at all."""
 
 
 class Spread(pydantic.BaseModel):
@@ -71,12 +75,19 @@ def add_stage_metrics(folder: DatasetFolder, metrics: Mapping[str, Any]) -> None
         folder: The dataset's folder.
         metrics: Beam's `result.metrics().query()`.
     """
-    stages: dict[str, dict[str, int | Spread]] = {}
-    for counter in metrics["counters"]:
-        stages.setdefault(counter.key.metric.namespace, {})[counter.key.metric.name] = counter.result
-    for distribution in metrics["distributions"]:
+    stages: dict[str, dict[str, int | Spread]] = collections.defaultdict(dict)
+    for counter in _of_stages(metrics["counters"]):
+        # A committed 0 passes for none in Beam: its `result` is "committed or attempted".
+        stages[counter.key.metric.namespace][counter.key.metric.name] = counter.result or 0
+    for distribution in _of_stages(metrics["distributions"]):
         spread = distribution.result
-        stages.setdefault(distribution.key.metric.namespace, {})[distribution.key.metric.name] = Spread(
+        if not spread.count:
+            continue  # of an attempt whose work was thrown away
+        stages[distribution.key.metric.namespace][distribution.key.metric.name] = Spread(
             count=spread.count, mean=round(spread.mean, 1), min=spread.min, max=spread.max
         )
-    write_run(folder, read_run(folder).model_copy(update={"stages": stages}))
+    write_run(folder, read_run(folder).model_copy(update={"stages": dict(stages)}))
+
+
+def _of_stages(measured: Iterable[Any]) -> Iterator[Any]:
+    return (one for one in measured if one.key.metric.namespace != _BEAMS_OWN)

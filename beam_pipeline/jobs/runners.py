@@ -1,21 +1,26 @@
 """Flags and runners: what every job of ours shares."""
 
 import argparse
+import ipaddress
 import re
 import shutil
 import sys
+import urllib.parse
 import weakref
 from collections.abc import Sequence
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import (
     DirectOptions,
+    FlinkRunnerOptions,
     GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     SetupOptions,
     StandardOptions,
 )
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
 from beam_pipeline.jobs.template_flags import as_flags, is_template_launch, refuse_slips
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -35,15 +40,14 @@ SEEDS = (-(2**63), 2**63 - 1)
 SEVERAL_FILES = "separated by commas; a pattern in quotes stands for all files that match"
 """How a flag's help says that it takes several files."""
 
+_LONGEST_CONNECT_S = 20
+_LONGEST_JOB_S = 366 * 24 * 3600
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
-_LOCAL_RUNNERS = (
-    "FnApiRunner",
-    "DirectRunner",
-    "PrismRunner",
-    "BundleBasedDirectRunner",
-    "SwitchingDirectRunner",
-)
+_IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+LAUNCHERS_OWN = "LOOPBACK"
+"""Workers in the process that submitted the job. Source: Beam's help of --environment_type."""
+
 _PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
 
 
@@ -112,9 +116,16 @@ def parse_flags(
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
-    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for.
+    # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for. And Prism,
+    # where Beam has it, would pass over a wish for several processes.
+    several = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     default = "DataflowRunner" if is_template_launch(argv) else "FnApiRunner"
-    standard.runner = _runner_name(standard.runner or default)
+    standard.runner = _full_name(standard.runner or default)
+    if standard.runner == "DirectRunner" and several:
+        standard.runner = "FnApiRunner"
+    # Beam stops listening to Prism and to its reference job server after it, and takes the job for failed.
+    portable = options.view_as(PortableOptions)
+    portable.job_server_timeout = max(int(portable.job_server_timeout), _LONGEST_JOB_S)
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False  # all that workers run lies in modules that they import
@@ -168,14 +179,59 @@ def _with_beams(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
 
 
+def runner_name(options: PipelineOptions) -> str:
+    """Returns a runner's name without its module, e.g. "FlinkRunner"."""
+    return str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+
+
+def is_in_process(options: PipelineOptions) -> bool:
+    """Tells whether the runner is part of this process, though it may start others."""
+    return runner_name(options) in _IN_PROCESS
+
+
 def runs_locally(options: PipelineOptions) -> bool:
-    """Tells whether the job runs on this machine."""
-    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] in _LOCAL_RUNNERS
+    """Tells whether the workers are on this machine and see its files.
+
+    So they are of an engine that is started here or listens at a loopback address, unless they are containers.
+    """
+    if is_in_process(options):
+        return True
+    environment = environment_type(options)
+    if environment == LAUNCHERS_OWN:
+        return True
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    master = str(options.view_as(FlinkRunnerOptions).flink_master).strip()
+    if endpoint:
+        here = endpoint == "embed" or _is_loopback(endpoint)
+    elif runner_name(options) == "FlinkRunner":
+        here = master in MAGIC_HOST_NAMES or _is_loopback(master)
+    else:
+        here = runner_name(options) == "PrismRunner"
+    return here and environment != "DOCKER"
+
+
+def environment_type(options: PipelineOptions) -> str:
+    """Returns what kind of workers an engine starts, as Beam makes it out: "LOOPBACK", "DOCKER", ..."""
+    portable = options.view_as(PortableOptions)
+    if portable.environment_type:
+        return str(portable.environment_type).upper()
+    runner, master = runner_name(options), str(options.view_as(FlinkRunnerOptions).flink_master)
+    own = runner == "PrismRunner" or (runner == "FlinkRunner" and master in MAGIC_HOST_NAMES)
+    return LAUNCHERS_OWN if own and not portable.output_executable_path else "DOCKER"
+
+
+def _is_loopback(address: str) -> bool:
+    """Tells whether HOST:PORT, a URL of it perhaps, is on this machine."""
+    host = urllib.parse.urlsplit(address if "://" in address else f"//{address}").hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
     """Tells whether the job is handed to Google Cloud Dataflow."""
-    return str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1] == "DataflowRunner"
+    return runner_name(options) == "DataflowRunner"
 
 
 def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
@@ -191,9 +247,12 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
         InvalidInputError: There is no such runner, or it lacks a flag.
     """
     runner = options.view_as(StandardOptions).runner
-    # Beam notices only when the job is submitted.
-    if runner == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
+    # Beam notices only when the job is submitted, and a missing server only after five minutes.
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if runner == "PortableRunner" and not endpoint:
         raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
+    if runner in _PORTABLE_RUNNERS and endpoint and endpoint != "embed":
+        _require_answer(endpoint)
     try:
         pipeline = beam.Pipeline(options=options)
     except Exception as error:  # of a missing module, of a missing flag, or a cloud's own that Beam asked
@@ -205,7 +264,23 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     return pipeline
 
 
-def _runner_name(given: str) -> str:
+def _require_answer(endpoint: str) -> None:
+    channel = grpc.insecure_channel(
+        endpoint
+    )  # left to be collected: closed, its thread would end with a traceback
+    ready = grpc.channel_ready_future(channel)
+    try:
+        ready.result(_LONGEST_CONNECT_S)
+    except grpc.FutureTimeoutError as error:
+        raise InvalidInputError(
+            f"--job_endpoint must be HOST:PORT of a job server, and none answers there within {_LONGEST_CONNECT_S} "
+            f"seconds. Received: {endpoint}"
+        ) from error
+    finally:
+        ready.cancel()
+
+
+def _full_name(given: str) -> str:
     """Returns the full name of a runner: Beam takes "dataflow" for DataflowRunner."""
     names = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
     lower = given.lower()

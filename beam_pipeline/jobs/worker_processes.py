@@ -10,17 +10,21 @@ from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
     PortableOptions,
-    StandardOptions,
     WorkerOptions,
 )
 
+from beam_pipeline.jobs.runners import (
+    LAUNCHERS_OWN,
+    environment_type,
+    is_in_process,
+    runner_name,
+)
 from beam_pipeline.runtime.faults import InvalidInputError
 
 # Source: https://cloud.google.com/compute/docs/general-purpose-machines; a name such as n2-standard-8 says it itself.
 _VCPUS_OF_SHARED_CORES = {"f1-micro": 1, "g1-small": 1, "e2-micro": 2, "e2-small": 2, "e2-medium": 2}
 _VCPUS = re.compile(r"(?:[a-z0-9]+-)?(?:standard|highmem|highcpu|megamem|ultramem|custom)-(\d+)(?:-|\Z)")
 _ONE_CONTAINER = "no_use_multiple_sdk_containers"
-_LAUNCHERS_OWN = "LOOPBACK"  # Source: Beam's help of --environment_type: the process that submitted the job
 
 
 def most_processes(options: PipelineOptions, flag: str) -> int:
@@ -36,14 +40,13 @@ def most_processes(options: PipelineOptions, flag: str) -> int:
     Raises:
         InvalidInputError: The flags leave it open; the message names the one to add.
     """
-    runner = str(options.view_as(StandardOptions).runner).rsplit(".", 1)[-1]
-    environment = (options.view_as(PortableOptions).environment_type or "").upper()
-    if runner in ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner"):
+    runner = runner_name(options)
+    if is_in_process(options):
         direct: Any = options.view_as(DirectOptions)
         if direct.direct_running_mode != "multi_processing":
             return 1
         return int(direct.direct_num_workers) or os.cpu_count() or 1  # 0 is Beam's word for all cores
-    if environment == _LAUNCHERS_OWN or (runner == "PrismRunner" and not environment):
+    if environment_type(options) == LAUNCHERS_OWN:
         return 1
     if runner in ("FlinkRunner", "PortableRunner"):
         return _parallelism(options, flag) * _processes_of_a_node(options, flag)

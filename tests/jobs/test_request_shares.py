@@ -15,7 +15,7 @@ SMALL = ["--max_num_workers=2", "--machine_type=n1-standard-2", "--number_of_wor
 
 
 def flink(processes: int) -> list[str]:
-    return ["--runner=FlinkRunner", f"--parallelism={processes}"]
+    return ["--runner=FlinkRunner", "--flink_master=flink:8081", f"--parallelism={processes}"]
 
 
 @pytest.mark.parametrize(

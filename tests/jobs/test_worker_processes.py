@@ -23,7 +23,8 @@ MANY = ["--direct_running_mode=multi_processing"]
         (["--direct_num_workers=4"], 1),  # has no effect in one process
         ([*MANY, "--direct_num_workers=4"], 4),
         ([*MANY, "--direct_num_workers=0"], os.cpu_count()),
-        (["--runner=FlinkRunner", "--parallelism=8"], 8),
+        (["--runner=FlinkRunner"], 1),  # Beam's own cluster, whose workers are threads of the launcher
+        (["--runner=FlinkRunner", "--flink_master=flink:8081", "--parallelism=8"], 8),
         (["--runner=PortableRunner", "--parallelism=8", "--sdk_worker_parallelism=2"], 16),
         (["--runner=PortableRunner", "--environment_type=LOOPBACK"], 1),
     ],
@@ -35,9 +36,9 @@ def test_processes_by_the_runners_flags(flags: list[str], processes: int) -> Non
 @pytest.mark.parametrize(
     ("flags", "to_add"),
     [
-        (["--runner=FlinkRunner"], "--parallelism=N"),
+        (["--runner=FlinkRunner", "--flink_master=flink:8081"], "--parallelism=N"),
         (
-            ["--runner=FlinkRunner", "--parallelism=2", "--sdk_worker_parallelism=0"],
+            ["--runner=PortableRunner", "--parallelism=2", "--sdk_worker_parallelism=0"],
             "--sdk_worker_parallelism=N",
         ),
         (["--runner=SparkRunner"], "Leave it out"),

@@ -45,7 +45,7 @@ def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp
 def test_local_inputs_are_refused_on_a_cluster() -> None:
     from beam_pipeline.runtime.faults import InvalidInputError
 
-    with pytest.raises(InvalidInputError, match="--sample works with local runners only"):
+    with pytest.raises(InvalidInputError, match="--sample works where the workers are on this machine"):
         prepare_build(*parse_build_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
     with pytest.raises(InvalidInputError, match="local runners only"):
         prepare_build(

@@ -36,7 +36,7 @@ def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespa
 
     Args:
         given: Our flags, from `parse_build_flags`.
-        local: Whether the job runs on this machine.
+        local: Whether the workers are on this machine.
 
     Returns:
         The flags with the world's files as inputs, and the cells.
@@ -45,7 +45,10 @@ def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespa
         InvalidInputError: A flag does not go with the sample, or the world cannot be written.
     """
     if not local:
-        raise InvalidInputError("--sample works with local runners only: its files lie on this machine")
+        raise InvalidInputError(
+            "--sample works where the workers are on this machine and no containers: its files lie here. Leave "
+            "--runner out, or give an engine on this machine --environment_type=LOOPBACK"
+        )
     clashing = [f"--{name}" for name in _INPUT_FLAGS if getattr(given, name) is not None]
     if clashing:
         raise InvalidInputError(f"--sample brings its own inputs. Leave out {', '.join(clashing)}")

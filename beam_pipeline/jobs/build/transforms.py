@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 
 TileYear = tuple[str, int]
 
+DONE = "done"
+"""The tag of units of which nothing is left to do."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SceneListRef:
@@ -118,12 +121,17 @@ class _Pending(Stage):
     stage = "plan"
 
     def process(self, unit: Unit) -> Iterator[Unit]:
-        done = committed_summary(self.folder, unit.name, self.settings.fingerprint)
-        # What is done again stays as it is until there is better.
-        committed = done is not None and not (self.settings.retry_dead_letters and done.dead_letters)
+        committed = _is_committed(self.folder, unit.name, self.settings)
         Metrics.counter(self.stage, "units_committed_before" if committed else "units_pending").inc()
         if not committed:
             yield unit
+
+
+def _is_committed(folder: DatasetFolder, name: str, settings: BuildSettings) -> bool:
+    """Tells whether nothing is left to do of a unit."""
+    done = committed_summary(folder, name, settings.fingerprint)
+    # What is done again stays as it is until there is better.
+    return done is not None and not (settings.retry_dead_letters and done.dead_letters)
 
 
 @dataclasses.dataclass(eq=False)
@@ -199,8 +207,9 @@ class _FindScenes(Stage):
 class WriteUnits(beam.PTransform):
     """Units with their scene lists and labels -> committed shards; gives the names of units, done or failed.
 
-    Reading, encoding and writing follow each other without a shuffle, so runners fuse them: pixels never
-    travel.
+    Looking, reading, encoding and writing follow each other without a shuffle, so runners fuse them: pixels never
+    travel. A worker that is lost takes its bundle's units with it, of which some are committed: the one that gets the
+    bundle next reads the others only.
     """
 
     settings: BuildSettings
@@ -214,7 +223,12 @@ class WriteUnits(beam.PTransform):
             | "JoinByUnit" >> beam.CoGroupByKey()
             | "UnitsInLanes" >> InLanes(self.settings.files, lane_of_unit)
         )
-        read = joined | "ReadChips" >> beam.ParDo(_ReadChips(self.settings)).with_outputs(FAILED, main="ok")
+        looked = joined | "LookBeforeReading" >> beam.ParDo(_LookBeforeReading(self.settings)).with_outputs(
+            DONE, main="pending"
+        )
+        read = looked["pending"] | "ReadChips" >> beam.ParDo(_ReadChips(self.settings)).with_outputs(
+            FAILED, main="ok"
+        )
         encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self.settings)).with_outputs(
             FAILED, main="ok"
         )
@@ -226,7 +240,20 @@ class WriteUnits(beam.PTransform):
             | "AllFailed" >> beam.Flatten()
             | "RecordFailures" >> beam.ParDo(_RecordFailure(self.settings))
         )
-        return (written["ok"], failed) | beam.Flatten()
+        return (looked[DONE], written["ok"], failed) | beam.Flatten()
+
+
+class _LookBeforeReading(Stage):
+    stage = "look_before_reading"
+
+    def process(self, element: tuple[str, Any]) -> Iterator[Any]:
+        name = element[0]
+        if _is_committed(self.folder, name, self.settings):
+            # By an attempt at this bundle that was lost later, or by another job.
+            Metrics.counter(self.stage, "units_committed").inc()
+            yield pvalue.TaggedOutput(DONE, name)
+        else:
+            yield element
 
 
 class _ReadChips(_UnitStage):
@@ -314,6 +341,7 @@ class _RecordFailure(Stage):
 
     def process(self, element: tuple[str, str, Failure]) -> Iterator[str]:
         name, stage, failure = element
+        Metrics.counter(self.stage, "units").inc()
         letter = DeadLetter(name, None, None, stage, *failure)
         try:
             record_failure(self.folder, letter, self.settings.fingerprint)

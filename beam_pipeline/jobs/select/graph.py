@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam import pvalue
 
-from beam_pipeline.jobs.runners import is_dataflow
+from beam_pipeline.jobs.engines import run_job
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE, SELECTION_FILE, Part, close_selection
 from beam_pipeline.jobs.select.launch import rows_to_read
 from beam_pipeline.jobs.select.options import SelectionSettings
@@ -66,13 +66,12 @@ def run_selection(pipeline: beam.Pipeline, settings: SelectionSettings) -> Mappi
 
     Raises:
         InvalidInputError: Too few cells are left; no list was written, and `PROBLEM_FILE` has the counts.
+        EngineError: The job failed on its engine.
     """
     build_graph(pipeline, settings)
     with Progress(None, "choosing cells"):
-        result = pipeline.run()
-        if is_dataflow(pipeline.options):
+        if run_job(pipeline) is None:
             return None
-        result.wait_until_finish()
     files = BeamFiles()
     problem = join(settings.output, PROBLEM_FILE)
     if files.exists(problem):

@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from rasterio.errors import RasterioError
 
 from beam_pipeline.cells.table import CELLS_FILE
+from beam_pipeline.jobs.engines import EngineError
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.cell_list import selection_table
 from beam_pipeline.jobs.select.graph import run_selection
@@ -32,7 +33,7 @@ def select_cells(given: Any, options: PipelineOptions) -> int:
     settings = prepare_selection(given, options)
     try:
         described = run_selection(pipeline, settings)
-    except RasterioError as error:
+    except (RasterioError, EngineError) as error:
         print(f"error: the job failed, and no list was written: {error}", file=sys.stderr)
         return 1
     if described is None:

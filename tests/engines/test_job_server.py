@@ -1,0 +1,43 @@
+"""Beam's reference job server in a process of its own: a runner behind the Job API, as Flink's is."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from beam_pipeline.build_dataset import main
+from beam_pipeline.sample_world import SampleWorld
+from tests.engines.flink import answers, free_ports, wait_for
+from tests.pipelines.conftest import CELLS, Built, build
+
+pytestmark = pytest.mark.engines
+
+
+@pytest.fixture(scope="module")
+def job_server() -> Iterator[str]:
+    (port,) = free_ports(1)
+    module = "apache_beam.runners.portability.local_job_service_main"
+    process = subprocess.Popen([sys.executable, "-m", module, "-p", str(port)])
+    try:
+        wait_for("the job server", lambda: answers(port))
+        yield f"localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_job_api(built: Built, world: SampleWorld, tmp_path: Path, job_server: str) -> None:
+    flags = ["--runner=PortableRunner", f"--job_endpoint={job_server}", "--environment_type=LOOPBACK"]
+    other = build(world, tmp_path / "set", *flags)
+    assert other.code == 0
+    assert other.shards == built.shards
+    assert (other.folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
+
+
+def test_the_sample_on_a_job_server_of_this_machine(tmp_path: Path, job_server: str) -> None:
+    flags = ["--runner=PortableRunner", f"--job_endpoint={job_server}", "--environment_type=LOOPBACK"]
+    output = tmp_path / "set"
+    assert main(["--sample", f"--sample_cells={CELLS}", f"--output={output}", *flags]) == 0
+    assert Built(output, 0).dataset["complete"]
