@@ -126,3 +126,23 @@ def test_the_base_image_is_of_the_locks_beam() -> None:
     assert re.findall(r"beam_python3\.11_sdk:(\S+)", text) == [beam_version()]
     # With it the launcher would install everything again.
     assert "ENV FLEX_TEMPLATE_PYTHON_REQUIREMENTS_FILE" not in text
+
+
+@pytest.mark.parametrize(("version", "code"), [(beam_version(), 0), ("2.76.0", 1)])
+def test_a_base_image_of_another_beam_ends_the_build(tmp_path: Path, version: str, code: int) -> None:
+    """The step of the Dockerfile, in a shell that has such a Python."""
+    (step,) = re.findall(r"(?s)\nRUN (pin=.*?)\n\n", (TEMPLATES / "Dockerfile").read_text())
+    for name, script in (("python", f"echo {version}"), ("pip", "touch installed")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    shutil.copy(TEMPLATES / "requirements-worker.txt", tmp_path)
+    done = subprocess.run(
+        ["/bin/sh", "-c", step.replace("\\\n", "")],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "installed").exists() == (code == 0)
+    assert (f"The base image must have apache-beam=={beam_version()}" in done.stderr) == bool(code)
