@@ -113,6 +113,7 @@ def parse_flags(
     if argv is None:
         sys.argv[1:] = words  # Beam reads it too, to look at buckets, and ends the process at --switch=true
     argv = words
+    left = both.parse_known_args(argv)[1]  # before Beam reads a value, which ends the process at a wrong one
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     standard = options.view_as(StandardOptions)
@@ -129,7 +130,13 @@ def parse_flags(
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False  # all that workers run lies in modules that they import
-    _refuse_unknown(parser, both, argv, options)
+    if is_dataflow(options):  # what a template's launcher gives of the service's flags is not ours to judge
+        refuse_slips(_flags_of(left), (parser if is_template_launch(argv) else both)._option_string_actions)
+    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # these have flags that Beam passes on
+        for flag in _flags_of(left):
+            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
+        left = both.parse_known_args(argv)[1]
+    refuse_left_words(left)
     region = options.view_as(GoogleCloudOptions).region
     if region and not _CLOUD_REGION.match(region):
         raise InvalidInputError(
@@ -144,26 +151,8 @@ def parse_flags(
     return given, options
 
 
-def _refuse_unknown(
-    parser: argparse.ArgumentParser,
-    both: argparse.ArgumentParser,
-    argv: Sequence[str],
-    options: PipelineOptions,
-) -> None:
-    """Refuses the words that neither our parser takes nor Beam's.
-
-    Dataflow and the job servers of portable runners have flags of their own, which Beam passes on.
-    """
-    left = both.parse_known_args(argv)[1]
-    flags = {word.partition("=")[0] for word in left if word.startswith("--") and word != "--"}
-    dataflow = is_dataflow(options)
-    if dataflow:  # what a template's launcher gives of them is not ours to judge
-        refuse_slips(flags, (parser if is_template_launch(argv) else both)._option_string_actions)
-    if dataflow or options.view_as(StandardOptions).runner in _PORTABLE_RUNNERS:
-        for flag in flags:
-            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
-        left = both.parse_known_args(argv)[1]
-    refuse_left_words(left)
+def _flags_of(words: Sequence[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
 
 
 def _with_beams(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
