@@ -4,8 +4,8 @@ r"""Tells what a build will take before it is launched: requests, bytes, time, m
     python -m beam_pipeline.plan_cost --paper
 
 Nothing is asked of any host and nothing is written. Counts follow from the cells; what a unit of work costs was
-measured; the weather is a guess, and prices have their date. Exit codes: 0, the plan is printed; 2, the input cannot be used;
-130, stopped by Ctrl-C.
+measured; the weather is a guess, and prices have their date. Exit codes: 0, the plan is printed; 2, the
+input cannot be used; 130, stopped by Ctrl-C.
 """
 
 import sys

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     SetupOptions,
     StandardOptions,
+    TestOptions,
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
@@ -132,7 +133,7 @@ def parse_flags(
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     if given.dry_run:  # ours ends before; Beam's keeps Dataflow from launching what a test translates
-        options.view_as(GoogleCloudOptions).dry_run = True
+        options.view_as(TestOptions).dry_run = True
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for. And Prism,
     # where Beam has it, would pass over a wish for several processes.

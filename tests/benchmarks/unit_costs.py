@@ -3,9 +3,9 @@
     python -m tests.benchmarks.unit_costs [--check] [--repeats N]
 
 Reading is that of `read_chips`: the same scene, server and chips. The other stages are measured in builds of the
-sample, each in a process of its own, of two sizes; Beam's own counters (`run.json`) tell what each stage took. A line has
-the least, the median and the most of the repeats. With `--check` the exit code is 1 when a count or a size, which the
-machine does not change, lies beyond what the figures say.
+sample, each in a process of its own, of two sizes; Beam's own counters (`run.json`) tell what each stage took. A line
+has the least, the median and the most of the repeats. With `--check` the exit code is 1 when a count or a size,
+which the machine does not change, lies beyond what the figures say.
 """
 
 import argparse

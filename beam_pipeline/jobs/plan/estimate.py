@@ -7,19 +7,22 @@ from beam_pipeline.cells.cell import CHIP_SIZE_M
 from beam_pipeline.imagery.api_probe import PAGE_SIZE
 from beam_pipeline.imagery.asset_grid import MAX_BLOCKS_A_READ
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, NUM_SLOTS
+from beam_pipeline.imagery.opened_asset import GDAL_OPTIONS
 from beam_pipeline.jobs.plan.figures import Figure, Figures
 from beam_pipeline.jobs.plan.reads import BLOCK_PX, PlannedUnit, Weather, Work, walk
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 
-LAUNCH_SEARCHES = 3
-"""Those that the launch sends before any worker: it looks whether the catalogue has and finds what it must."""
+LAUNCH_REQUESTS = 5
+"""To the API, before any worker: its root, the collection, and three searches that show what it can do."""
+
+HEADER_BYTES = int(GDAL_OPTIONS["GDAL_INGESTED_BYTES_AT_OPEN"])
+"""That come with the opening of an asset."""
 
 WEATHER_SPREAD = 0.15
 """By so much the clear fraction of a year and place lies above or below: a guess."""
 
 _MOST_WALKS = 20_000  # about 6 seconds
 _SPREAD_UNITS = 500  # of which the spread of the weather is taken
-_HEADER_BYTES = 32768  # GDAL_INGESTED_BYTES_AT_OPEN of `imagery/opened_asset.py`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +135,7 @@ def estimate(
         tiles=tiles,
         units=len(units),
         years=len(years),
-        api_requests=tiles * len(years) * -(-assumed.weather.scenes // PAGE_SIZE) + LAUNCH_SEARCHES,
+        api_requests=tiles * len(years) * -(-assumed.weather.scenes // PAGE_SIZE) + LAUNCH_REQUESTS,
         work=work,
         requests=requests,
         bytes_in=Figure(in_gb.value, in_gb.low * fewer, in_gb.high * more),
@@ -155,7 +158,7 @@ def work_of_unit(
 
 def bytes_in(work: Work, figures: Figures) -> Figure:
     """Returns the bytes that the hosts of files send."""
-    header = work.opened * _HEADER_BYTES
+    header = work.opened * HEADER_BYTES
     kinds = (
         (work.blocks_10, figures.block_10_bytes),
         (work.blocks_20, figures.block_20_bytes),
