@@ -1,5 +1,6 @@
 """Plans beside what builds really ask, and `--dry_run`, which asks for nothing to be done."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_the_papers_dataset_is_planned(capsys: pytest.CaptureFixture[str]) -> No
     assert number_of(said, "cells") == 137_045
     assert number_of(said, "tile-years (searches)") == 13_170
     assert "445 GB" in said
-    assert "More than 4 workers buy nothing at 500 requests a second for files" in said
+    assert re.search(r"More than \d+ workers buy nothing at 500 requests a second for files", said)
 
 
 @pytest.mark.parametrize(

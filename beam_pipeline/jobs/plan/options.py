@@ -14,6 +14,7 @@ from beam_pipeline.runtime.names import path_name
 PROG = "python -m beam_pipeline.plan_cost"
 
 WORKERS = 25
+MOST_WORKERS = 256
 VCPUS = 2
 THREADS = 12
 """Of a process. Source: https://cloud.google.com/dataflow/docs/guides/troubleshoot-oom, for batch jobs."""
@@ -82,7 +83,10 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("workers and limits")
     group.add_argument("--workers", type=int, default=WORKERS, help=f"({WORKERS})")
     group.add_argument(
-        "--most_workers", type=int, default=256, help="up to where doubling is looked at (256)"
+        "--most_workers",
+        type=int,
+        default=MOST_WORKERS,
+        help=f"up to where doubling is looked at ({MOST_WORKERS})",
     )
     group.add_argument("--vcpus", type=int, default=VCPUS, help=f"of a worker ({VCPUS})")
     group.add_argument("--threads", type=int, default=THREADS, help=f"of each of its processes ({THREADS})")

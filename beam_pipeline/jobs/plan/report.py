@@ -39,7 +39,9 @@ class Plan:
     estimate: Estimate
     assumed: Assumptions
     fleet: Fleet
-    machine: Machine
+    machine: Machine | None
+    """None where nobody sends a bill for workers, and what they have is not known."""
+
     figures: Figures
     prices: Prices
     most_workers: int
@@ -48,14 +50,15 @@ class Plan:
 def report(plan: Plan) -> str:
     """Returns the text of a plan: its work, what a worker needs, its time and its bill."""
     by_number, useful = most_useful(plan.estimate, plan.fleet, plan.most_workers)
-    blocks = (
+    blocks = [
         _work(plan.estimate),
         _beside_the_paper(plan.estimate),
         _worker(plan),
         _times(plan, by_number, useful),
-        _bill(plan, by_number[plan.fleet.workers]),
-        _assumed(plan.assumed),
-    )
+    ]
+    if plan.machine is not None:
+        blocks.append(_bill(plan, plan.machine, by_number[plan.fleet.workers]))
+    blocks.append(_assumed(plan.assumed))
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
@@ -77,9 +80,13 @@ def _work(found: Estimate) -> list[str]:
 
 
 def _spread(figure: Figure, unit: float) -> tuple[str, str]:
-    value, low, high = (one / unit for one in (figure.value, figure.low, figure.high))
-    digits = 0 if value >= 100 else 2
-    return f"{value:,.{digits}f}", f"{low:,.{digits}f} - {high:,.{digits}f}"
+    value, low, high = (_number(one / unit) for one in (figure.value, figure.low, figure.high))
+    return value, f"{low} - {high}"
+
+
+def _number(value: float) -> str:
+    """Writes a number with three digits, or with all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _beside_the_paper(found: Estimate) -> list[str]:
@@ -95,39 +102,39 @@ def _worker(plan: Plan) -> list[str]:
     process_gb = process_mb(plan.fleet.threads, plan.estimate.years, plan.assumed, plan.figures) / 1e3
     memory = process_gb * plan.fleet.vcpus
     disk = SYSTEM_DISK_GB + plan.assumed.largest_extract_gb
+    has = plan.machine
     rows = [
-        ("memory, GB", f"{memory:.1f}", f"{plan.machine.memory_gb:g}"),
-        ("disk, GB", f"{disk:.1f}", f"{plan.machine.disk_gb:g}"),
+        ("memory, GB", _number(memory), f"{has.memory_gb:g}" if has else "?"),
+        ("disk, GB", _number(disk), f"{has.disk_gb:g}" if has else "?"),
     ]
     lines = table(("a worker", "needs", "has"), rows)
-    if memory > plan.machine.memory_gb:
+    if has and memory > has.memory_gb:
         lines.append(
             "MEMORY MAY NOT SUFFICE: fewer threads a process, fewer cells a shard, or another machine"
         )
-    if disk > plan.machine.disk_gb:
+    if has and disk > has.disk_gb:
         lines.append("THE DISK MAY NOT SUFFICE for the largest extract")
     return lines
 
 
 def _times(plan: Plan, by_number: Mapping[int, Times], useful: int) -> list[str]:
+    an_hour = 0.0 if plan.machine is None else _an_hour(plan, plan.machine)
     rows = [
         (
             str(number),
             f"{found.readers:,}",
-            f"{found.searches:.2f}",
-            f"{found.labels:.2f}",
-            f"{found.units:.2f}",
-            f"{found.all:.2f}",
-            f"{found.all * number * _an_hour(plan):,.2f}",
+            *(_number(hours) for hours in (found.searches, found.labels, found.units, found.all)),
+            f"{found.all * number * an_hour:,.2f}",
         )
         for number, found in by_number.items()
     ]
     head = ("workers", "units at once", "searches, h", "labels, h", "units, h", "all, h", "workers, USD")
-    lines = table(head, rows)
+    shown = len(head) if plan.machine else -1
+    lines = table(head[:shown], [row[:shown] for row in rows])
     rates = f"{_rate(plan.fleet.files_per_second)} for files, {_rate(plan.fleet.api_per_second)} to the API"
     if useful < max(by_number):
         lines.append(f"More than {useful} workers buy nothing at {rates}.")
-    else:
+    elif len(by_number) > 1:
         lines.append(f"Up to {useful} workers each doubling buys time at {rates}.")
     return lines
 
@@ -136,28 +143,28 @@ def _rate(per_second: float | None) -> str:
     return "no limit" if per_second is None else f"{per_second:g} requests a second"
 
 
-def _bill(plan: Plan, taken: Times) -> list[str]:
-    workers = taken.all * plan.fleet.workers * _an_hour(plan)
+def _bill(plan: Plan, machine: Machine, taken: Times) -> list[str]:
+    workers = taken.all * plan.fleet.workers * _an_hour(plan, machine)
     out_gb = plan.estimate.bytes_out.value / 1e9
     in_gb = plan.estimate.bytes_in.value / 1e9
     rows = [
-        (f"{plan.fleet.workers} workers for {taken.all:.2f} h", f"{workers:,.2f}"),
-        (f"keeping {out_gb:,.2f} GB, a month", f"{out_gb * plan.prices.price_storage_gb_month:,.2f}"),
-        (f"Cloud NAT, if used, for {in_gb:,.0f} GB", f"{in_gb * plan.prices.price_nat_gb:,.2f}"),
+        (f"{plan.fleet.workers} workers for {_number(taken.all)} h", f"{workers:,.2f}"),
+        (f"keeping {_number(out_gb)} GB, a month", f"{out_gb * plan.prices.price_storage_gb_month:,.2f}"),
+        (f"Cloud NAT, if used, for {_number(in_gb)} GB", f"{in_gb * plan.prices.price_nat_gb:,.2f}"),
     ]
     return table(("the bill", f"USD ({PRICES_AS_OF})"), rows)
 
 
-def _an_hour(plan: Plan) -> float:
-    return plan.prices.worker_hour(plan.fleet.vcpus, plan.machine.memory_gb, plan.machine.disk_gb)
+def _an_hour(plan: Plan, machine: Machine) -> float:
+    return plan.prices.worker_hour(plan.fleet.vcpus, machine.memory_gb, machine.disk_gb)
 
 
 def _assumed(assumed: Assumptions) -> list[str]:
     weather = assumed.weather
     return [
         f"Assumed, not measured: a chip is clear on {weather.clear:.0%} of {weather.scenes} dates a year, chips of a "
-        f"date alike by {weather.alike:g}; extracts of {assumed.extract_gb:g} GB. Not counted: the start of workers, "
-        "tries again, looks at offsets, what is shuffled."
+        f"date alike by {weather.alike:g}; extracts of {_number(assumed.extract_gb)} GB. Not counted: "
+        "the start of workers, repeated requests, looks at offsets, what is shuffled."
     ]
 
 

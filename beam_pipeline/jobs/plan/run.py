@@ -1,5 +1,6 @@
 """Plans of flags: those of `plan_cost`, and those of a build that is not to be launched."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from beam_pipeline.jobs.plan.report import Machine, Plan
 from beam_pipeline.jobs.plan.schedule import Fleet
 from beam_pipeline.jobs.runners import is_dataflow
 from beam_pipeline.jobs.worker_processes import most_processes, most_threads_on_dataflow
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 
 
@@ -84,9 +86,18 @@ def plan_of_build(
     fleet = _fleet_of(settings, options)
     disk_gb = options.view_as(WorkerOptions).disk_size_gb or defaults.DISK_GB
     machine = Machine(fleet.vcpus * defaults.MEMORY_GB_OF_A_VCPU, float(disk_gb))
-    most = 256 if is_dataflow(options) else fleet.workers
+    dataflow = is_dataflow(options)
+    most = defaults.MOST_WORKERS if dataflow else fleet.workers
     planned = [PlannedUnit.of_unit(unit) for unit in units]
-    return _planned(planned, settings.years, assumed, fleet, machine, Prices(), max(most, fleet.workers))
+    return _planned(
+        planned,
+        settings.years,
+        assumed,
+        fleet,
+        machine if dataflow else None,
+        Prices(),
+        max(most, fleet.workers),
+    )
 
 
 def _fleet_of(settings: BuildSettings, options: PipelineOptions) -> Fleet:
@@ -99,7 +110,8 @@ def _fleet_of(settings: BuildSettings, options: PipelineOptions) -> Fleet:
         at_work = most_threads_on_dataflow(options)
         vcpus = defaults.VCPUS if at_work is None else max(1, at_work // (workers * threads))
     else:
-        workers = most_processes(options, "dry_run")
+        with contextlib.suppress(InvalidInputError):  # the flags leave it open
+            workers = most_processes(options, "max_requests_per_second")
     return Fleet(
         workers=workers,
         vcpus=vcpus,
@@ -117,7 +129,7 @@ def _planned(
     years: Sequence[int],
     assumed: Assumptions,
     fleet: Fleet,
-    machine: Machine,
+    machine: Machine | None,
     prices: Prices,
     most_workers: int,
 ) -> Plan:
