@@ -23,13 +23,14 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
+from beam_pipeline.jobs.template_flags import as_flags, is_template_launch, refuse_slips
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser, RaisingParser, refuse_left_words
 from beam_pipeline.runtime.names import path_name
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
-    "--temp_location=gs://... --setup_file=./setup.py, or "
+    "--temp_location=gs://... --sdk_container_image=... (templates/README.md), or "
     "--direct_running_mode=multi_processing --direct_num_workers=4: "
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
@@ -126,10 +127,14 @@ def parse_flags(
     Raises:
         InvalidInputError: A flag is unknown or malformed, or asks for a mode that is known to lose records.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    argv = _join_areas(argv)
-    # Beam reads the command line itself to look at buckets, where its flag of the name needs a value.
+    both = _with_beams(parser)
+    words = as_flags(_join_areas(sys.argv[1:] if argv is None else argv), both._option_string_actions)
+    if argv is None:
+        sys.argv[1:] = words  # Beam reads it too, to look at buckets, and ends the process at --switch=true
+    # Likewise, its flag of the name needs a value.
     sys.argv[1:] = [f"{_DRY_RUN}=true" if word == _DRY_RUN else word for word in sys.argv[1:]]
+    argv = words
+    left = both.parse_known_args(argv)[1]  # before Beam reads a value, which ends the process at a wrong one
     given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     if given.dry_run:  # ours ends before; Beam's keeps Dataflow from launching what a test translates
@@ -138,7 +143,8 @@ def parse_flags(
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for. And Prism,
     # where Beam has it, would pass over a wish for several processes.
     several = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
-    standard.runner = _full_name(standard.runner or "FnApiRunner")
+    default = "DataflowRunner" if is_template_launch(argv) else "FnApiRunner"
+    standard.runner = _full_name(standard.runner or default)
     if standard.runner == "DirectRunner" and several:
         standard.runner = "FnApiRunner"
     # Beam stops listening to Prism and to its reference job server after it, and takes the job for failed.
@@ -147,8 +153,13 @@ def parse_flags(
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False  # all that workers run lies in modules that they import
-    # The job servers of portable runners bring flags of their own.
-    refuse_left_words(_left_words(parser, argv, others_flags=standard.runner in _PORTABLE_RUNNERS))
+    if is_dataflow(options):  # what a template's launcher gives of the service's flags is not ours to judge
+        refuse_slips(_flags_of(left), (parser if is_template_launch(argv) else both)._option_string_actions)
+    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # these have flags that Beam passes on
+        for flag in _flags_of(left):
+            both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
+        left = both.parse_known_args(argv)[1]
+    refuse_left_words(left)
     region = options.view_as(GoogleCloudOptions).region
     if region and not _CLOUD_REGION.match(region):
         raise InvalidInputError(
@@ -163,28 +174,21 @@ def parse_flags(
     return given, options
 
 
-def _left_words(parser: argparse.ArgumentParser, argv: Sequence[str], *, others_flags: bool) -> list[str]:
-    """Returns the words that neither our parser takes nor Beam's.
+def _flags_of(words: Sequence[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
 
-    Both are asked at once: which word a flag takes depends on what stands between them. Beam itself only warns.
 
-    Args:
-        parser: Knows the job's flags.
-        argv: The command line.
-        others_flags: Whether flags that nobody here knows are somebody's, each with a value or without, as Beam
-            takes them.
+def _with_beams(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Returns a parser that knows our flags and Beam's.
+
+    Both are asked at once: which word a flag takes depends on what stands between them. Of a word that no flag takes
+    Beam itself only warns.
     """
     beams: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=beams.append)  # Beam's way to its own parser
-    both = RaisingParser(
+    return RaisingParser(
         parents=[*beams, parser], add_help=False, allow_abbrev=False, conflict_handler="resolve"
     )
-    left = both.parse_known_args(argv)[1]
-    if others_flags:
-        for flag in {word.partition("=")[0] for word in left if word.startswith("--") and word != "--"}:
-            both.add_argument(flag, nargs="?")
-        left = both.parse_known_args(argv)[1]
-    return left
 
 
 def runner_name(options: PipelineOptions) -> str:

@@ -42,7 +42,7 @@ class TagTestJson(Model):
             raise field_error(
                 "a condition says in one way what value it asks for",
                 'Write ["a", "b"], ["*"], {"except": ["no"]} or {"below": 0}',
-                received=sorted(self.model_fields_set),
+                received=sorted("except" if it == "excluded" else it for it in self.model_fields_set),
             )
         return self
 

@@ -38,6 +38,7 @@ MOST_WAY_NODES = 2_000
 LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
+_TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of the data
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
@@ -98,8 +99,8 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         )
     if header.has_multiple_object_versions:
         raise InvalidInputError(
-            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: osmium "
-            f"time-filter {path} 2020-07-01T00:00:00Z -o MOMENT.osm.pbf"
+            f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
+            f"{time_filter(path, '2020-07-01T00:00:00Z', 'MOMENT.osm.pbf')}"
         )
     box = header.box()
     bounds = (
@@ -107,9 +108,18 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         if box.valid()
         else None
     )
-    return ExtractInfo(
-        file.name, file.stat().st_size, header.get("osmosis_replication_timestamp", ""), bounds
-    )
+    return ExtractInfo(file.name, file.stat().st_size, header.get(_TIMESTAMP, ""), bounds)
+
+
+def time_filter(history: str | os.PathLike[str], moment: str, extract: str) -> str:
+    """Returns the command of osmium-tool that takes one moment of a history extract.
+
+    Args:
+        history: The .osh.pbf file.
+        moment: ISO 8601, in UTC. It goes into the header too, which osmium-tool does not do by itself.
+        extract: The .osm.pbf file to be made.
+    """
+    return f"osmium time-filter {history} {moment} -o {extract} --output-header {_TIMESTAMP}={moment}"
 
 
 def features_of_cells(

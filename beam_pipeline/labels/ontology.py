@@ -167,9 +167,8 @@ class Ontology:
     @functools.cached_property
     def sea_channel(self) -> int | None:
         """Index of the channel that the polygons of the sea are drawn in; None if they are not drawn."""
-        return next(
-            (label.channel for label in self.labels if SEA_KEY in {it.key for it in label.rules}), None
-        )
+        drawn = {layer.value for layer in self.layers_of("area", [(SEA_KEY, "sea")])}
+        return next((label.channel for label in self.labels if label.value in drawn), None)
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -1,11 +1,13 @@
 """Tells whether a closed way is an area or a line that ends where it begins, or both.
 
 OpenStreetMap has no type for areas: a closed way is one by its tags. The rules are those of Overpass Turbo and OSMnx,
-but for three: a closed `highway=pedestrian` is a square, a closed `leisure=track` is the lap and not what lies within
+but for these: a closed `highway=pedestrian` is a square, a closed `leisure=track` is the lap and not what lies within
 it, and `no` makes nothing an area.
 """
 
 from collections.abc import Collection, Mapping
+
+from beam_pipeline.labels.ontology import COASTLINE
 
 Tags = dict[str, str]
 """Key -> value."""
@@ -78,9 +80,10 @@ def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple
 
     Source: https://wiki.openstreetmap.org/wiki/Key:area
 
-    `area=yes` and `area=no` go before all. Else each key that is drawn is looked at by itself: a ditch that is also
-    `historic=moat` is a line, and a road around a park is a line and an area. A key that the rules do not know, as
-    `water`, goes with the others: with the line, where another key that is drawn makes one, else with the area.
+    `area=yes` and `area=no` go before all, but a coastline is a line in any case. Else each key that is drawn is looked
+    at by itself: a ditch that is also `historic=moat` is a line, and a road around a park is a line and an area. A key
+    that the rules do not know, as `water`, goes with the others: with the line, where another key that is drawn makes
+    one or no key at all makes an area, else with the area.
 
     Args:
         tags: All tags of the way, not only those that the ontology looks at.
@@ -91,8 +94,11 @@ def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple
         a key that is drawn in one of them; of several values, as `pedestrian;service`, each in its own.
     """
     stated = tags.get("area")
+    if stated == "no":
+        return {}, dict(tags)
     if stated is not None:
-        return ({}, dict(tags)) if stated == "no" else (dict(tags), {})
+        shore = {key: value for key, value in tags.items() if key not in drawn or (key, value) == COASTLINE}
+        return dict(tags), shore if COASTLINE in tags.items() else {}
     area: Tags = {}
     line: Tags = {}
     unruled, others = {}, {}

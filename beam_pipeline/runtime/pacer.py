@@ -58,11 +58,8 @@ class Pacer:
         self._lock = threading.Lock()
         self._free_at = -math.inf
         self._sent: collections.deque[tuple[float, int]] = collections.deque(maxlen=_REMEMBERED)
-        self._low, self._low_at, self._gain = (
-            self._most,
-            -math.inf,
-            0.0,
-        )  # `_gain` in requests a second, a second
+        self._low, self._low_at = self._most, -math.inf
+        self._gain = 0.0  # requests a second, each second
 
     @classmethod
     def default(cls, per_second: float | None) -> Self:

@@ -289,3 +289,6 @@ def test_an_ontology_that_does_not_draw_the_sea_has_no_coast():
     ontology = Ontology.load(json.dumps(document))
     assert ontology.sea_channel is None
     np.testing.assert_array_equal(draw(*LAND, SHORE, ontology=ontology), draw(*LAND))
+    # Another value of the key is no sea.
+    document["channels"][0]["labels"]["wooded"][SEA_KEY] = ["land"]
+    assert Ontology.load(json.dumps(document)).sea_channel is None

@@ -400,7 +400,12 @@ WOODED = ("channels", 0, "labels", "wooded")
         ),
         ((*WOODED, "natural"), [{"values": ["a"], "unless": [{"b": {}}]}], "unless[0].b", "in one way"),
         (("unless", 0), {"b c": ["yes"]}, "$.unless[0].b c", "no key"),
-        (("unless", 0), {"b": {"below": 0, "except": ["no"]}}, "$.unless[0].b", "in one way"),
+        (
+            ("unless", 0),
+            {"b": {"below": 0, "except": ["no"]}},
+            "$.unless[0].b",
+            "Received: ['below', 'except']",
+        ),
         (("unless", 0), {"b": {"below": "0"}}, "$.unless[0].b.below", "number"),
         (("unless", 0), {"b": {"above": 0}}, "$.unless[0].b.above", "Use only below, except, values"),
         (("unless", 0), {"b": []}, "$.unless[0].b.values", "list"),

@@ -65,6 +65,9 @@ def test_the_rules_are_those_of_osmnx_but_for_those_that_are_said() -> None:
         ({"leisure": "track", "area": "yes"}, {"leisure"}, set()),
         ({"leisure": "pitch", "area": "no"}, set(), {"leisure"}),
         ({"natural": "coastline", "landuse": "forest", "place": "island"}, {"landuse"}, {"natural"}),
+        ({"natural": "coastline", "area": "yes"}, {"natural"}, {"natural"}),
+        ({"natural": "coastline", "area": "no"}, set(), {"natural"}),
+        ({"water": "pond"}, set(), {"water"}),
     ],
 )
 def test_a_key_that_is_drawn_makes_its_own_kind(tags: dict[str, str], area: set[str], line: set[str]) -> None:
@@ -74,6 +77,17 @@ def test_a_key_that_is_drawn_makes_its_own_kind(tags: dict[str, str], area: set[
     # What is not drawn may forbid drawing, so it goes with both.
     for kind in (of_area, of_line):
         assert not kind.keys() & DRAWN or kind["name"] == "x"
+
+
+def test_a_coastline_is_a_line_whatever_is_said_of_its_area(tmp_path: Path) -> None:
+    file = OsmFile()
+    file.way(7, square(LON, LAT, 0.0018), natural="coastline", area="yes", landuse="forest")
+    found = Found.all_of(features_of_cells(file.write(tmp_path / "a.osm.pbf"), {1: CHIP}, ONTOLOGY))
+    image = rasterize([it for _, it in found.features], CHIP, ONTOLOGY, none_labels=True, sea_known=False)
+    assert image.coastal
+    # The sea begins around the wood, and nobody knows where it ends.
+    assert set(image.pixels[image.pixels[..., 0] == 0, 1]) == {254}
+    assert set(image.pixels[image.pixels[..., 0] != 0, 1]) == {255}
 
 
 def test_of_several_values_each_makes_its_own_kind() -> None:

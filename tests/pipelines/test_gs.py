@@ -1,9 +1,5 @@
 """A build whose output lies in a bucket of Google: gcp-storage-emulator stands in for the store."""
 
-import functools
-import http.server
-import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +9,7 @@ from beam_pipeline.jobs.storage import BeamFiles, use_default_options
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
+from tests.pipelines.gs_bucket import serving_bucket
 from tests.pipelines.object_stores import check_catalogue, check_files
 
 pytest.importorskip(
@@ -25,27 +22,13 @@ BUCKET = "datasets"
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    from gcp_storage_emulator.handlers.buckets import create_bucket
-    from gcp_storage_emulator.server import RequestHandler
-    from gcp_storage_emulator.storage import Storage
-
-    storage = Storage(use_memory_fs=True)
-    create_bucket(BUCKET, storage)
-    server = http.server.HTTPServer(("127.0.0.1", 0), functools.partial(RequestHandler, storage))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    # It warns at each answer that is a string.
-    monkeypatch.setattr(logging.getLogger("gcp_storage_emulator"), "disabled", True)
-    monkeypatch.setattr(logging.getLogger("gcp_storage_emulator.server"), "disabled", True)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    # Beam would ask this machine for credentials for half a minute, and keep the answer for the process.
-    monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _options: None)
-    use_default_options()
-    yield f"gs://{BUCKET}/set"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_bucket(BUCKET) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        # Beam would ask this machine for credentials for half a minute, and keep the answer for the process.
+        monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _options: None)
+        use_default_options()
+        yield f"gs://{BUCKET}/set"
 
 
 def test_files_on_gs_behave_as_the_records_need(bucket: str) -> None:

@@ -68,16 +68,17 @@ def test_one_moment_of_a_history_is_built_from(
 
     (shown,) = re.findall(r"osmium time-filter history(?:.|\\\n)*?[^\\]$", DOCS.read_text(), re.MULTILINE)
     documented = shown.replace("\\\n", "").replace("history.osh.pbf", str(history))
-    for advice, wanted in ((command, whole), (documented, whole)):
+    for name, advice in (("advised", command), ("documented", documented)):
         words = shlex.split(advice)
         moment = tmp_path / "moment.osm.pbf"
         words[words.index("-o") + 1] = str(moment)
         osmium_tool(*words[1:], "--overwrite")
-        at_the_time = build(few, tmp_path / f"moment of {len(words)} words", "--osm", str(moment))
+        at_the_time = build(few, tmp_path / name, "--osm", str(moment))
         assert at_the_time.code == 0
-        assert labels_of(at_the_time) == labels_of(wanted)
+        assert labels_of(at_the_time) == labels_of(whole)
         assert verify([str(at_the_time.folder)]) == 0
-    assert '"timestamp": "2020-07-01T00:00:00Z"' in (at_the_time.folder / "plan/fingerprint.json").read_text()
+        (extract,) = at_the_time.dataset["fingerprint"]["osm"]
+        assert extract["timestamp"] == "2020-07-01T00:00:00Z"
 
     osmium_tool("time-filter", history, "2022-01-01T00:00:00Z", "-o", tmp_path / "late.osm.pbf")
     later = build(few, tmp_path / "late", "--osm", str(tmp_path / "late.osm.pbf"))
@@ -86,7 +87,7 @@ def test_one_moment_of_a_history_is_built_from(
 
 
 def test_extracts_of_two_dates_merged_are_refused_and_the_advice_holds(
-    few: SampleWorld, tmp_path: Path
+    few: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = write_history(few.osm_extract, tmp_path / "map.osh.pbf")
     early, late = tmp_path / "A.osm.pbf", tmp_path / "B.osm.pbf"
@@ -95,6 +96,7 @@ def test_extracts_of_two_dates_merged_are_refused_and_the_advice_holds(
     with osmium.SimpleWriter(str(late)) as writer:
         for one in osmium.FileProcessor(str(early)):
             writer.add(one.replace(version=2, timestamp=GONE))
+    capsys.readouterr()
     for number, way in enumerate(("merge", "sort")):
         osmium_tool(way, early, late, "-o", tmp_path / f"{number}.osm.pbf")
         refused = build(few, tmp_path / f"refused {number}", "--osm", str(tmp_path / f"{number}.osm.pbf"))
@@ -102,6 +104,7 @@ def test_extracts_of_two_dates_merged_are_refused_and_the_advice_holds(
         assert {letter["reason"] for letter in refused.dead_letters} == {"doubled_extract"}
         (detail,) = {letter["detail"] for letter in refused.dead_letters}
         assert re.search(r"node \d+ is in it more than once", detail)
+        assert "doubled_extract: mend the extract as its dead letter says" in capsys.readouterr().out
         assert verify([str(refused.folder)]) == 0
 
     whole = build(few, tmp_path / "whole")

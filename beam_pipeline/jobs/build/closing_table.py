@@ -153,8 +153,8 @@ def _advice(reasons: set[str]) -> list[str]:
     of_extracts = sorted(reasons & {*_OTHER_FILE, _DAMAGED_FILE})
     if of_extracts:
         advice += [
-            f"{', '.join(of_extracts)}: download or mend the extract. A file of another name, size or timestamp",
-            "makes another dataset: give another --output with it",
+            f"{', '.join(of_extracts)}: mend the extract as its dead letter says. A file of another name, size or",
+            "timestamp makes another dataset: give another --output with it",
         ]
     return advice
 

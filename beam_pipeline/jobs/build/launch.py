@@ -37,6 +37,7 @@ from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -105,6 +106,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
         given, sample = use_sample(given, local)
     settings = build_settings(given, options)
     check_reach(settings, options)
+    require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))

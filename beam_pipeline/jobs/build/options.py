@@ -22,6 +22,7 @@ from beam_pipeline.jobs.runners import (
     output_folder,
     parse_flags,
 )
+from beam_pipeline.labels.extract import time_filter
 from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
@@ -327,7 +328,7 @@ def parse_osm_date(text: str, *, overpass: bool) -> str:
     if not overpass:
         raise InvalidInputError(
             "--osm_date goes with --osm overpass: an extract is of the date that it was made at. For another date make "
-            f"one of a history extract: osmium time-filter HISTORY.osh.pbf {parsed} -o MAP.osm.pbf"
+            f"one of a history extract: {time_filter('HISTORY.osh.pbf', parsed, 'MAP.osm.pbf')}"
         )
     return parsed
 
@@ -356,7 +357,10 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
 def _ontology_text(path: str) -> str:
     if path in SHIPPED:
         return shipped_ontology(path)
-    text = read_given_text(path, "--ontology")
+    try:
+        text = read_given_text(path, "--ontology")
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}. Or give one of the words {', '.join(SHIPPED)}") from error
     try:
         Ontology.load(text)
     except InvalidInputError as error:

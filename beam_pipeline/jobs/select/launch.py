@@ -16,6 +16,7 @@ from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
 from beam_pipeline.jobs.storage import BeamFiles, local_copy
+from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.maps.activity import count_reached
 from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import (
@@ -99,6 +100,7 @@ def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
     if given.plot:
         require_package("matplotlib", "--plot", "plots")
     _require_reachable(given, options)
+    require_package_on_workers(options)
     return None if given.area is None else read_area(given.area)
 
 

@@ -95,8 +95,12 @@ def test_tomorrow_has_no_map() -> None:
 
 
 def test_an_extract_has_a_date_of_its_own() -> None:
-    with pytest.raises(InvalidInputError, match=r"osmium time-filter \S+ 2019-07-01T00:00:00Z -o \S+$"):
+    with pytest.raises(
+        InvalidInputError, match=r"osmium time-filter \S+ 2019-07-01T00:00:00Z -o \S+ "
+    ) as caught:
         build_settings(*parse_build_flags([*NEEDED, "--osm_date", "2019-07-01"]))
+    # osmium-tool itself leaves the header without a date, and the fingerprint with it.
+    assert str(caught.value).endswith("--output-header osmosis_replication_timestamp=2019-07-01T00:00:00Z")
 
 
 def test_scl_classes() -> None:
@@ -273,6 +277,7 @@ def test_unknown_flags_and_lossy_modes_are_refused() -> None:
         ),
         ([*NEEDED, f"--seed={2**63}"], "--seed must lie in"),
         ([*NEEDED, "--ontology", "no/such.json"], "--ontology cannot be read"),
+        ([*NEEDED, "--ontology", "Strict"], "Received: Strict. Or give one of the words published, strict$"),
     ],
 )
 def test_bad_values_are_named(flags: list[str], message: str) -> None:
