@@ -134,8 +134,8 @@ def parse_flags(
     # Likewise, its flag of the name needs a value.
     sys.argv[1:] = [f"{_DRY_RUN}=true" if word == _DRY_RUN else word for word in sys.argv[1:]]
     argv = words
+    given, others = parser.parse_known_args(argv)  # first: its help is ours
     left = both.parse_known_args(argv)[1]  # before Beam reads a value, which ends the process at a wrong one
-    given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
     if given.dry_run:  # ours ends before; Beam's keeps Dataflow from launching what a test translates
         options.view_as(TestOptions).dry_run = True

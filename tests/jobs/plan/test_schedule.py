@@ -4,6 +4,10 @@ import dataclasses
 
 import pytest
 
+from beam_pipeline.cells.cell import Cell, ChipWindow
+from beam_pipeline.cells.mgrs_tiles import find_tile
+from beam_pipeline.dataset.units import make_units
+from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.plan.estimate import (
     Assumptions,
     Estimate,
@@ -17,6 +21,7 @@ from beam_pipeline.jobs.plan.figures import Figure, Figures
 from beam_pipeline.jobs.plan.prices import Prices
 from beam_pipeline.jobs.plan.reads import PlannedUnit, Weather, Work
 from beam_pipeline.jobs.plan.report import Machine, Plan, report
+from beam_pipeline.jobs.plan.run import plan_of_build
 from beam_pipeline.jobs.plan.schedule import Fleet, makespan, most_useful, times
 
 ROUND = Figures(
@@ -146,3 +151,41 @@ def test_a_report_has_the_bill_and_says_what_does_not_suffice() -> None:
     small = report(Plan(found, SUNNY, fleet, Machine(2.0, 12.0), ROUND, prices, 2))
     assert "MEMORY MAY NOT SUFFICE" in small
     assert "THE DISK MAY NOT SUFFICE" in small
+
+
+NEEDED = ["--osm=a.osm.pbf", "--output=out", "--cells=a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "fleet"),
+    [
+        # The defaults of `plan_cost` where Dataflow's flags say nothing.
+        (["--runner=DataflowRunner"], Fleet(25, 2, 12, 500.0, 20.0, 8, 0.1)),
+        (
+            [
+                *("--runner=DataflowRunner", "--max_num_workers=10", "--machine_type=n1-highmem-4"),
+                *("--number_of_worker_harness_threads=3", "--max_requests_per_second=2000"),
+            ],
+            Fleet(10, 4, 3, 2000.0, 20.0, 8, 0.1),
+        ),
+        ([], Fleet(1, 1, 1, None, None, 8, 0.1, in_lanes=False)),
+        (
+            [
+                *("--direct_running_mode=multi_processing", "--direct_num_workers=4"),
+                *("--max_requests_per_second=60", "--reads_in_flight=2"),
+            ],
+            Fleet(4, 1, 1, 60.0, None, 2, 0.1, in_lanes=False),
+        ),
+        # Nobody knows how many: one, until a flag says it.
+        (["--runner=SparkRunner"], Fleet(1, 1, 1, None, None, 8, 0.1, in_lanes=False)),
+    ],
+)
+def test_a_dry_run_plans_with_the_workers_that_the_flags_say(flags: list[str], fleet: Fleet) -> None:
+    given, options = parse_build_flags([*NEEDED, *flags])
+    tile = find_tile("33TWN")
+    chip = ChipWindow(tile.epsg, tile.left + 600, tile.top - 3000)
+    units = make_units([Cell(1, tile.name, "training", chip, 15.0, 15.1, 46.0, 46.1)], 16)
+    plan = plan_of_build(units, build_settings(given, options), options, [3_000_000_000, 1_000_000_000])
+    assert plan.fleet == fleet
+    assert (plan.machine is not None) == ("--runner=DataflowRunner" in flags)
+    assert (plan.assumed.extract_gb, plan.assumed.largest_extract_gb) == (4.0, 3.0)
