@@ -217,7 +217,11 @@ def _weather_spread(
         clear = min(max(assumed.weather.clear + more, 0.05), 0.95)
         weather = dataclasses.replace(assumed.weather, clear=clear)
         year = years[:1]
-        requests.append(sum(work_of_unit(unit, year, weather, assumed.seed, 1).requests for unit in some))
+        # Few units are walked in many weathers: the luck of one is no spread.
+        seeds = range(assumed.seed, assumed.seed + -(-_SPREAD_UNITS // len(some)))
+        requests.append(
+            sum(work_of_unit(unit, year, weather, seed, 1).requests for unit in some for seed in seeds)
+        )
     clearest, usual, cloudiest = requests
     return min(1.0, clearest / usual), max(1.0, cloudiest / usual)
 

@@ -101,6 +101,7 @@ def times(estimate: Estimate, fleet: Fleet) -> Times:
     cpu = sum(load.cpu_s for load in estimate.loads)
     labels_cpu = estimate.cpu_hours.value * 3600 - cpu
     readers = min(fleet.at_work, files.parts) if files.by_lane else fleet.at_work
+    readers = min(readers, len(estimate.loads))
     return Times(
         searching / 3600,
         max(estimate.largest_extract_s, labels_cpu / fleet.cores) / 3600,
