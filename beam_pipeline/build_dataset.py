@@ -34,10 +34,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
             from beam_pipeline.jobs.build.options import parse_build_flags
             from beam_pipeline.jobs.build.run import build_dataset
+            from beam_pipeline.jobs.plan.dry_run import dry_run_build
 
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
         hide_secrets_in_logs()
-        return build_dataset(*parse_build_flags(argv, prog, __doc__ or ""))
+        given, options = parse_build_flags(argv, prog, __doc__ or "")
+        return (dry_run_build if given.dry_run else build_dataset)(given, options)
 
     return run_program(work, interrupted="given again, the same command goes on where this one was")
 

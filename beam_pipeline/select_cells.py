@@ -31,11 +31,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
 
     def work() -> int:
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.jobs.plan.dry_run import dry_run_selection
             from beam_pipeline.jobs.select.options import parse_selection_flags
             from beam_pipeline.jobs.select.run import select_cells
 
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        return select_cells(*parse_selection_flags(argv, prog, __doc__ or ""))
+        given, options = parse_selection_flags(argv, prog, __doc__ or "")
+        return (dry_run_selection if given.dry_run else select_cells)(given, options)
 
     return run_program(work, interrupted="no list was written")
 

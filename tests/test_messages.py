@@ -34,9 +34,12 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/jobs/build": ("build",),
     # The sample's cells are chosen as `select_cells` does.
     "beam_pipeline/jobs/build/sample.py": BOTH_JOBS,
+    "beam_pipeline/jobs/plan": ("plan",),
+    "beam_pipeline/jobs/plan/dry_run.py": BOTH_JOBS,
     "beam_pipeline/jobs/select": ("select",),
     "beam_pipeline/labels": ("build",),
     "beam_pipeline/maps": ("select",),
+    "beam_pipeline/plan_cost.py": ("plan",),
     "beam_pipeline/preview.py": ("preview",),
     "beam_pipeline/records": (),
     "beam_pipeline/report": ("preview",),

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     SetupOptions,
     StandardOptions,
+    TestOptions,
 )
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 
@@ -45,6 +46,7 @@ _LONGEST_JOB_S = 366 * 24 * 3600
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+_DRY_RUN = "--dry_run"
 LAUNCHERS_OWN = "LOOPBACK"
 """Workers in the process that submitted the job. Source: Beam's help of --environment_type."""
 
@@ -58,7 +60,24 @@ def job_parser(prog: str, description: str) -> FlagParser:
         prog: The command, as a person types it.
         description: What the program does.
     """
-    return FlagParser(prog, description, BEAM_FLAGS_HELP)
+    parser = FlagParser(prog, description, BEAM_FLAGS_HELP)
+    parser.add_argument(
+        _DRY_RUN,
+        nargs="?",
+        const=True,
+        default=False,
+        type=_truth,
+        metavar="true|false",
+        help="print the plan and end: nothing is launched and nothing written but caches",
+    )
+    return parser
+
+
+def _truth(text: str) -> bool:
+    """Parses the value of a flag that stands without one too, as Beam's flag of the name does not."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"true or false is meant. Received: {text}")
+    return text.lower() == "true"
 
 
 def add_area_flag(group: argparse._ActionsContainer, does: str) -> None:
@@ -112,10 +131,14 @@ def parse_flags(
     words = as_flags(_join_areas(sys.argv[1:] if argv is None else argv), both._option_string_actions)
     if argv is None:
         sys.argv[1:] = words  # Beam reads it too, to look at buckets, and ends the process at --switch=true
+    # Likewise, its flag of the name needs a value.
+    sys.argv[1:] = [f"{_DRY_RUN}=true" if word == _DRY_RUN else word for word in sys.argv[1:]]
     argv = words
+    given, others = parser.parse_known_args(argv)  # first: its help is ours
     left = both.parse_known_args(argv)[1]  # before Beam reads a value, which ends the process at a wrong one
-    given, others = parser.parse_known_args(argv)
     options = PipelineOptions(others)
+    if given.dry_run:  # ours ends before; Beam's keeps Dataflow from launching what a test translates
+        options.view_as(TestOptions).dry_run = True
     standard = options.view_as(StandardOptions)
     # DirectRunner first tries to download Prism; a local run must not wait for that unless it is asked for. And Prism,
     # where Beam has it, would pass over a wish for several processes.

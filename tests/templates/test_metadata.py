@@ -17,8 +17,16 @@ from tests.test_messages import beams_flags
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = {"build": "build_dataset", "select": "select_cells"}
 NOT_ON_DATAFLOW = {
-    "build": {"sample", "sample_cells", "sample_dir", "overpass_url", "overpass_cache", "osm_date"},
-    "select": {"plot"},
+    "build": {
+        "sample",
+        "sample_cells",
+        "sample_dir",
+        "overpass_url",
+        "overpass_cache",
+        "osm_date",
+        "dry_run",
+    },
+    "select": {"plot", "dry_run"},
 }
 EXAMPLES = {
     "area": ["-9.5,38.6,-9.0,38.9", "gs://bucket/alps.geojson"],

@@ -19,7 +19,7 @@ from beam_pipeline.dataset.folder import (
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
-from beam_pipeline.dataset.units import make_units, units_text
+from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
     check_coverage,
     check_hosts,
@@ -43,6 +43,27 @@ from beam_pipeline.runtime.progress import Progress
 _WRITABLE = "Give a folder that can be written, local or gs://"
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckedBuild:
+    """A build that has passed all checks, and of which nothing is written yet.
+
+    Attributes:
+        settings: But for the fingerprint.
+        fingerprint: Of the dataset.
+        units: The plan.
+        folder: Of the dataset; it may be missing.
+        texts: The small files that go with the plan, by name.
+        extract_sizes: Bytes of each OSM extract.
+    """
+
+    settings: BuildSettings
+    fingerprint: Fingerprint
+    units: list[Unit]
+    folder: DatasetFolder
+    texts: dict[str, str]
+    extract_sizes: list[int]
+
+
 def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks everything that can be checked before a job is launched, and writes the plan.
 
@@ -56,6 +77,28 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
 
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched or written.
+    """
+    checked = check_build(given, options)
+    with (
+        Progress(None, "writing the plan"),
+        naming("--output", "used", checked.settings.output, _WRITABLE),
+    ):
+        write_plan(checked.folder, checked.fingerprint, checked.texts)
+    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256)
+
+
+def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
+    """Checks everything that can be checked before a job is launched, and writes nothing but caches.
+
+    Args:
+        given: Our flags, from `parse_build_flags`.
+        options: Beam's options.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
     """
     local = runs_locally(options)
     sample: SampleCells | None = None
@@ -72,7 +115,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     with naming("--output", "used", settings.output, _WRITABLE):
         require_whole(settings.extracts, extracts, folder)
     beyond = check_coverage(cells, extracts)
-    units = units_text(make_units(cells, settings.cells_per_shard))
+    planned = make_units(cells, settings.cells_per_shard)
+    units = units_text(planned)
     water, sea = find_sea(settings, cells, units, folder)
     catalogue = check_hosts(settings, local)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
@@ -91,6 +135,5 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         texts[WATER_FILE] = sea
     if sample:
         texts[SELECTION_FILE] = sample.described
-    with Progress(None, "writing the plan"), naming("--output", "used", settings.output, _WRITABLE):
-        write_plan(folder, fingerprint, texts)
-    return dataclasses.replace(settings, fingerprint=fingerprint.sha256)
+    sizes = [info.size for info in extracts]
+    return CheckedBuild(settings, fingerprint, planned, folder, texts, sizes)

@@ -49,15 +49,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
-    if given.plot and is_dataflow(options):
-        raise InvalidInputError(
-            "--plot draws when the job is done, which a launch on Dataflow does not wait for"
-        )
-    if given.plot:
-        require_package("matplotlib", "--plot", "plots")
-    _require_reachable(given, options)
-    require_package_on_workers(options)
-    region = None if given.area is None else read_area(given.area)
+    region = check_selection_flags(given, options)
     output = output_folder(given.output)
     _require_writable(output)
     night_lights = _night_lights(given, runs_locally(options))
@@ -86,6 +78,30 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
         _require_enough(settings)
     BeamFiles().delete(join(output, PROBLEM_FILE))
     return settings
+
+
+def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
+    """Checks what can be checked before any raster is opened.
+
+    Args:
+        given: The flags, from `parse_selection_flags`.
+        options: Beam's options.
+
+    Returns:
+        The area; None for the Earth.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    if given.plot and is_dataflow(options):
+        raise InvalidInputError(
+            "--plot draws when the job is done, which a launch on Dataflow does not wait for"
+        )
+    if given.plot:
+        require_package("matplotlib", "--plot", "plots")
+    _require_reachable(given, options)
+    require_package_on_workers(options)
+    return None if given.area is None else read_area(given.area)
 
 
 def _require_reachable(given: Any, options: PipelineOptions) -> None:

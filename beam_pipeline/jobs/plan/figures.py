@@ -1,0 +1,64 @@
+"""What a unit of work costs, as measured: every figure with its spread, and the benchmark that measures it again.
+
+`python -m tests.benchmarks.unit_costs` prints them all. Times are of one core of the machine that measured, which other
+programs kept busy; bytes are of the benchmark's scene and of the made-up sample.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A measured figure: its median, and the least and most of the measurement."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """All that a plan takes from measurement."""
+
+    requests_over_plan: Figure = Figure(1.0, 1.0, 1.0)
+    """Requests really sent, over those that `reads.walk` counts. Benchmark: read_chips, by unit_costs."""
+
+    block_10_bytes: Figure = Figure(1.373e6, 1.373e6, 1.373e6)
+    """Of a block of 1024 px, packed as deflate with a predictor. Benchmark: the scene of read_chips."""
+
+    block_20_bytes: Figure = Figure(1.157e6, 1.157e6, 1.157e6)
+    """Likewise. Benchmark: the scene of read_chips."""
+
+    block_60_bytes: Figure = Figure(1.163e6, 1.163e6, 1.163e6)
+    """Likewise; a tile has 2 x 2 blocks, three of them partly filled. Benchmark: the scene of read_chips."""
+
+    block_scl_bytes: Figure = Figure(51.6e3, 51.6e3, 51.6e3)
+    """Likewise. Benchmark: the scene of read_chips."""
+
+    block_cpu_s: Figure = Figure(0.0087, 0.0075, 0.0103)
+    """Fetching and decoding a block and cutting its chips, 8 in flight. Benchmark: read_chips, by unit_costs."""
+
+    image_cpu_s: Figure = Figure(0.018, 0.0106, 0.0241)
+    """Encoding an image. Benchmark: builds of the sample, by unit_costs: stage "encode" of `run.json`, wall time."""
+
+    image_bytes: Figure = Figure(282.8e3, 282.4e3, 283.3e3)
+    """Of a shard, an image. Benchmark: builds of the sample, by unit_costs; of real chips, records."""
+
+    cell_label_cpu_s: Figure = Figure(0.018, 0.0106, 0.035)
+    """Drawing the labels of a cell. Benchmark: builds of the sample, by unit_costs: stage "rasterize"."""
+
+    unit_write_s: Figure = Figure(0.03, 0.0192, 0.0449)
+    """Committing a shard to a local disk. Benchmark: builds of the sample, by unit_costs: stage "write"."""
+
+    extract_gb_cpu_s: Figure = Figure(1630.0, 875.0, 2170.0)
+    """Reading a GB of `.osm.pbf`, for one cell or all. Benchmark: the real extracts of read_extract, by unit_costs.
+
+    They are of a few MB: of a larger one a GB may cost less.
+    """
+
+    process_mb: Figure = Figure(482.0, 440.0, 525.0)
+    """Most memory of a worker process that builds the sample. Benchmark: build, by unit_costs."""
+
+
+MEASURED = Figures()
+"""Measured on 29 November 2026, on 2 cores shared with other work."""
