@@ -149,7 +149,7 @@ def test_the_sea_and_the_date_are_there_where_they_were_given() -> None:
     settings = BuildSettings(
         **{"output": "out", "years": (2019,), "seed": 0, "cells_per_shard": 16, "max_scene_cloud": None},
         **{"catalog": CatalogSettings("https://example.org/v1", "c"), "filters": FilterSettings()},
-        **{"allow_single": False, "reads_in_flight": 8, "requests_per_second": None, "extracts": ()},
+        **{"allow_single": False, "api": Share(), "files": Share(), "extracts": ()},
         **{"overpass_url": "https://host/api", "overpass_cache": "", "ontology_json": ontology},
         **{"none_labels": True, "retry_dead_letters": False},
     )
