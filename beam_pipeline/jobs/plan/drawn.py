@@ -11,7 +11,8 @@ PAPER_CELLS = 137_045
 """Cells of the published dataset. Source: the paper, section 3."""
 
 PAPER_TILES = 13_170
-"""Tiles over which so many cells lie, chosen over the whole Earth. `select_cells` tells it of a list of one's own."""
+"""Tiles over which so many cells lie where `select_cells` chooses them over the whole Earth; of a list of one's own it
+tells the number."""
 
 
 def draw_units(cells: int, tiles: int, cells_per_shard: int, seed: int) -> list[PlannedUnit]:

@@ -3,9 +3,9 @@
 import argparse
 import dataclasses
 
-PRICES_AS_OF = "list prices of us-central1, 2025, in USD"
+PRICES_AS_OF = "about those of us-central1 in 2025; give today's"
 """Source: https://cloud.google.com/dataflow/pricing, https://cloud.google.com/nat/pricing,
-https://cloud.google.com/storage/pricing. Look them up before you rely on a bill."""
+https://cloud.google.com/storage/pricing, of which only that of NAT was read; the others are what others report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Prices:
 
 def add_price_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for each price."""
-    group = parser.add_argument_group(f"prices ({PRICES_AS_OF})")
+    group = parser.add_argument_group(f"prices in USD ({PRICES_AS_OF})")
     for field in dataclasses.fields(Prices):
         words = field.name.removeprefix("price_").replace("_", " ")
         group.add_argument(
