@@ -20,6 +20,7 @@ PATH_FLAGS = {
         "token_file",
         "water_polygons",
     },
+    "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "verify": {"dataset"},
     "preview": {"dataset", "output"},
@@ -34,6 +35,7 @@ TEXTS = {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),
         *("public_buckets", "sas_token_url", "token_hosts"),
     },
+    "plan": {"years"},
     "train": {"tpu", "width", "precision", "backend", "strategy"},
     "evaluate": {"split"},
 }
@@ -98,4 +100,4 @@ def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
         if action.dest in {"bad_scl", "class_weights", "years"} | SEVERAL or (entry, action.dest) == PANEL:
             assert "separated by commas" in (action.help or "")
             several += 1
-    assert several == {"build": 3, "select": 1, "train": 1, "evaluate": 1}.get(entry, 0)
+    assert several == {"build": 3, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(entry, 0)

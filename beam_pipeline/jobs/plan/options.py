@@ -55,7 +55,9 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
         action="store_true",
         help="as many as the published dataset has, strewn over the Earth's tiles",
     )
-    which.add_argument("--years", help="as of build_dataset (2017-2020)")
+    which.add_argument(
+        "--years", help="years and ranges, separated by commas, e.g. 2017,2019-2021 (2017-2020)"
+    )
     which.add_argument("--cells_per_shard", type=int, default=16, help="(16)")
     which.add_argument("--seed", type=int, default=0, help="of the weather and of --max_cells (0)")
     _add_fleet(parser)
