@@ -1,4 +1,4 @@
-"""What a summary says of each cell: its labels, pixel by pixel but not where, and when its images were taken."""
+"""The contents of each cell in a summary: its labels, pixel by pixel but not where, and the dates of its images."""
 
 import dataclasses
 from typing import Annotated

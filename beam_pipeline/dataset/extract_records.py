@@ -17,7 +17,7 @@ _Names = Annotated[tuple[str, ...], Field(max_length=MOST_NAMED)]
 
 
 class _Record(pydantic.BaseModel):
-    """What a record holds of an extract of which something was left out; the attributes are those of `Dropped`."""
+    """The record of an extract of which something was left out; the attributes are those of `Dropped`."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 

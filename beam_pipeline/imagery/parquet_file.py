@@ -51,10 +51,10 @@ _MOST_PLAIN_BYTES = 512 << 20
 """What is read of a row group, and what it takes when it is decompressed, page by page."""
 
 _MOST_KEPT_BYTES = 256 << 20
-"""What the chosen items of a row group take: those of a tile and year are some hundreds, of a few kB each."""
+"""Bytes of the chosen items of a row group: those of a tile and year are some hundreds, of a few kB each."""
 
 _MOST_BLOCK_BYTES = 4 << 20
-"""What is read of a row group at a time, but for a field that takes more."""
+"""Bytes of a row group that are read at a time, but for a field that takes more."""
 
 _BATCH_ROWS = 1000
 

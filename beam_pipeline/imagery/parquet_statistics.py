@@ -1,4 +1,4 @@
-"""What the footer of a STAC GeoParquet file says of the columns of its row groups."""
+"""Columns of row groups, as the footer of a STAC GeoParquet file describes them."""
 
 import contextlib
 import dataclasses

@@ -14,7 +14,7 @@ INDEXED = frozenset((TIME, "collection", *BBOX, *(key for keys in TILE_PROPERTIE
 """Paths of the columns whose statistics are looked at."""
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""What a timestamp counts, by the unit of its type."""
+"""Ticks of a timestamp, by the unit of its type."""
 
 _FROM_ZONE_ON = re.compile(r"\d.*")
 

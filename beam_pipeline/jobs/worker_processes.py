@@ -1,4 +1,4 @@
-"""How many worker processes a job may have, by the runner's own flags."""
+"""Counts the worker processes that a job may have, by the runner's own flags."""
 
 import os
 import re

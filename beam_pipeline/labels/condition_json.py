@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from beam_pipeline.labels.ontology_text import Model, TagKey, Text, Texts, TextsOrAny, field_error, says
 
 NAME, CONDITION = "[name]", "[condition]"
-"""What pydantic adds to the path of an error in `Conditions`, to say what it took an item for."""
+"""Words that pydantic adds to the path of an error in `Conditions`, to say what it took an item for."""
 
 
 def _test_of_values(part: object) -> object:
@@ -24,7 +24,7 @@ def _check_is_list(part: object) -> object:
 
 
 class TagTestJson(Model):
-    """What a condition asks of the value of a key. A plain list is a list of the values that fulfil it.
+    """The test of a key's value in a condition. A plain list is a list of the values that fulfil it.
 
     Attributes:
         values: The values that fulfil it, sorted; `ANY` alone for every value.

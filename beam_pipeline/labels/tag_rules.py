@@ -46,7 +46,7 @@ Condition = tuple[TagTest, ...]
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Layer:
-    """What is burnt in one go: pixels of one label that are drawn in one way.
+    """Pixels of one label that are drawn in one way, and burnt in one go.
 
     Attributes:
         value: The label's pixel value.

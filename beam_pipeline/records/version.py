@@ -49,7 +49,7 @@ class Version(NamedTuple):
 
 
 CURRENT = Version.parse(SCHEMA_VERSION)
-"""What this program writes."""
+"""The version that this program writes."""
 
 CONTENTS = Version(1, 1, 0)
 """The first version in which summaries say what each cell holds."""

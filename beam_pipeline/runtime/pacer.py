@@ -19,7 +19,7 @@ LEAST_PER_SECOND = 1 / 60
 """No refusal makes a process slower: a request a minute is as rare as the longest wait between two tries."""
 
 KEPT = 0.5
-"""What a refusal leaves of the rate."""
+"""The part of the rate that a refusal leaves."""
 
 RECOVERY_S = 60.0
 """Seconds in which a pacer without refusals comes from nothing to its full rate."""

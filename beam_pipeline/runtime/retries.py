@@ -18,7 +18,7 @@ THROTTLED = "throttled"
 """The reason of a fault by which a host says that it is asked too often."""
 
 TOO_MANY_REQUESTS = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.SERVICE_UNAVAILABLE)
-"""How hosts say so; Amazon S3 says the second ("Slow Down").
+"""Statuses by which hosts say so; Amazon S3 gives the second ("Slow Down").
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
 """

@@ -1,4 +1,4 @@
-"""What a host sees of a job that keeps a limit, and how long a unit takes: simulated, on a clock of its own.
+"""Simulates, on a clock of its own, the requests that a host sees of a job that keeps a limit, and the time of a unit.
 
     python tests/benchmarks/rate_limits.py [--check]
 
@@ -43,7 +43,7 @@ UNEVEN = 0.8
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What is simulated.
+    """A case to simulate.
 
     Attributes:
         name: Of the row.

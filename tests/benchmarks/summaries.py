@@ -1,4 +1,4 @@
-"""How large the units' summaries are, and what the closing step takes to read those of 137,045 cells.
+"""Measures the size of the units' summaries, and the closing step that reads those of 137,045 cells.
 
     python tests/benchmarks/summaries.py [--check] [FILE]
 

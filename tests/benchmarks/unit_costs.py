@@ -1,4 +1,4 @@
-"""What a unit of work costs: the figures of `beam_pipeline/jobs/plan/figures.py`, measured again.
+"""Measures the figures of `beam_pipeline/jobs/plan/figures.py` again: the costs of a unit of work.
 
     python -m tests.benchmarks.unit_costs [--check] [--repeats N]
 

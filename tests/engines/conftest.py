@@ -11,7 +11,7 @@ __all__ = ["built", "counters", "run_folder", "whole_world", "world"]
 
 
 def counters(of: Built) -> dict[tuple[str, str], int]:
-    """What each stage of a build has counted; how long it took is left out."""
+    """Counts of each stage of a build, without its times."""
     stages = of.run["stages"].items()
     return {
         (stage, name): count

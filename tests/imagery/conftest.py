@@ -1,4 +1,4 @@
-"""What tests of catalogues share."""
+"""Fixtures that tests of catalogues share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a limit of the job is divided, and what a host sees of it."""
+"""Limits of the job: their division, and the requests that a host sees."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How many processes a job may have, and which flag is asked for where nothing says it."""
+"""The number of processes of a job, and the flag that is asked for where nothing says it."""
 
 import os
 

@@ -66,7 +66,7 @@ def upload(*paths: Path) -> str:
 
 
 def parameters(world: SampleWorld, hosts: Hosts) -> list[str]:
-    """What a person gives to the template, the files of it uploaded."""
+    """Parameters that a person gives to the template, their files uploaded."""
     BeamFiles().write_text("gs://bucket/in/ontology.json", shipped_ontology(PUBLISHED))
     given = {
         "output": "gs://bucket/set",

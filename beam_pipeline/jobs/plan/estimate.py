@@ -27,7 +27,7 @@ _SPREAD_UNITS = 500  # of which the spread of the weather is taken
 
 @dataclasses.dataclass(frozen=True)
 class Assumptions:
-    """What is not measured.
+    """The assumptions that are not measured.
 
     Attributes:
         weather: How often a chip is clear.
@@ -70,7 +70,7 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a job takes, all in all.
+    """The work, time and money of a job, all in all.
 
     Attributes:
         cells: How many.

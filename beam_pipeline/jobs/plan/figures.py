@@ -1,4 +1,4 @@
-"""What a unit of work costs, as measured: every figure with its spread, and the benchmark that measures it again.
+"""Costs of a unit of work, as measured: every figure with its spread, and the benchmark that measures it again.
 
 `python -m tests.benchmarks.unit_costs` prints them all. Times are of one core of the machine that measured, which other
 programs kept busy; bytes are of the benchmark's scene and of the made-up sample.

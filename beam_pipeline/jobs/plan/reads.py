@@ -52,7 +52,7 @@ class PlannedUnit:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What reading takes, of a unit or of many.
+    """The work of reading a unit, or many.
 
     Attributes:
         opened: Assets opened, each scene's anew.
@@ -95,7 +95,7 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Weather:
-    """How often a chip passes the filters.
+    """The odds that a chip passes the filters.
 
     Attributes:
         clear: Of all dates and chips, 0 to 1.

@@ -1,4 +1,4 @@
-"""How long a job takes with so many workers: simulated, unit by unit, under the limits of the whole job."""
+"""Simulates a job, unit by unit, under the limits of the whole job: the hours that it takes with so many workers."""
 
 import dataclasses
 import heapq
