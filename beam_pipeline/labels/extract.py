@@ -22,11 +22,13 @@ from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
+from beam_pipeline.labels.node_index import OUT_OF_DISK, create_node_index
 from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
+from beam_pipeline.labels.pbf_order import Counts
 from beam_pipeline.labels.polygon_rules import tags_of_closed_way
-from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
@@ -34,9 +36,6 @@ os.environ["OSMIUM_MAX_OSMDATA_QUEUE_SIZE"] = "2"
 
 MOST_WAY_NODES = 2_000
 """Of a way. Source: https://wiki.openstreetmap.org/wiki/API_v0.6 (`waynodes maximum`)."""
-
-LARGE_EXTRACT_BYTES = 1 << 30
-"""From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
 _TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of the data
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
@@ -168,14 +167,14 @@ def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]
 
 
 def read_features(
-    path: str | os.PathLike[str], ontology: Ontology, *, large_bytes: int = LARGE_EXTRACT_BYTES
+    path: str | os.PathLike[str], ontology: Ontology, *, index_folder: str | None = None
 ) -> Iterator[Found[Feature]]:
     """Reads all features of an extract that the ontology draws.
 
     Args:
         path: As for `features_of_cells`.
         ontology: As for `features_of_cells`.
-        large_bytes: Size of a file from which on the locations of its nodes are kept on disk.
+        index_folder: As for `create_node_index`.
 
     Yields:
         Parts of some thousand features in longitude and latitude, in order of the file, relations last.
@@ -183,13 +182,14 @@ def read_features(
 
     Raises:
         PermanentFault: As for `features_of_cells`.
+        TransientFault: "no_disk": there is no room for the locations of nodes.
     """
     name = Path(path).name
     if not Path(path).is_file():
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
-    check_blocks(path)
+    counts = check_blocks(path)
     try:
-        reading = _Reading(path, ontology, large_bytes)
+        reading = _Reading(path, ontology, counts, index_folder)
         features = reading.features()
         while batch := list(_batch(features)):
             yield Found(batch)
@@ -201,6 +201,8 @@ def read_features(
     except RuntimeError as error:
         # pyosmium has one class for all its errors; only the text tells them apart.
         text = str(error)
+        if OUT_OF_DISK in text:
+            raise TransientFault("no_disk", f"{name}: {text}") from error
         reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
         advice = "download or make it again"
         if "overlong" in text:
@@ -224,13 +226,16 @@ class _Reading:
     Args:
         path: The file.
         ontology: What is drawn.
-        large_bytes: As for `read_features`.
+        counts: Of the file.
+        index_folder: As for `create_node_index`.
 
     Attributes:
         tally: What was left out, once all features have been read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], ontology: Ontology, counts: Counts, index_folder: str | None
+    ) -> None:
         self.tally = DroppedTally()
         self._file = osmium.io.File(str(path), "pbf")
         self._drawn_keys = frozenset(drawn_keys(ontology))
@@ -242,8 +247,7 @@ class _Reading:
             ontology.keeps
         )
         # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-        storage = "sparse_file_array" if Path(path).stat().st_size >= large_bytes else "flex_mem"
-        self._locations = None if _bears_locations(self._file) else osmium.index.create_map(storage)
+        self._locations = None if _bears_locations(self._file) else create_node_index(counts, index_folder)
         self._relations = AreaRelations(
             self._file, lambda tags: self._keeps("area", self._looked_at(tags)), self.tally
         )

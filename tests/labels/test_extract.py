@@ -287,12 +287,6 @@ def test_check_extract_refuses_a_history_file(tmp_path):
         check_extract(path)
 
 
-def test_large_files_are_read_through_the_disk():
-    path = shared("osm", "monaco-2023.osm.pbf")
-    in_memory = list(read_features(path, ONTOLOGY))
-    assert list(read_features(path, ONTOLOGY, large_bytes=0)) == in_memory
-
-
 def test_features_come_in_parts_that_fit_in_memory(tmp_path):
     file = OsmFile()
     for i in range(20_000):
