@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.labels.pbf_wire import fields, varint, varints
+from beam_pipeline.labels.pbf_wire import fields, unzigzag, varint, varints
 from beam_pipeline.runtime.faults import PermanentFault
 
 _NODE, _DENSE, _WAY, _RELATION = 1, 2, 3, 4  # fields of a group
@@ -131,9 +131,7 @@ def _dense_ids(message: bytes) -> Ids:
     array = next(
         (value for field, value in fields(message) if field == _ID and isinstance(value, bytes)), b""
     )
-    steps = varints(array)
-    # As protobuf's zigzag has it: the last bit is the sign.
-    return np.cumsum((steps >> np.uint64(1)).astype(np.int64) ^ -(steps & np.uint64(1)).astype(np.int64))
+    return np.cumsum(unzigzag(varints(array)))
 
 
 def _id(message: bytes, *, signed: bool) -> int:

@@ -8,9 +8,10 @@ import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
-from beam_pipeline.labels.extract import check_extract, drawn_keys, features_of_cells, read_features
+from beam_pipeline.labels.extract import check_extract, features_of_cells, read_features
 from beam_pipeline.labels.feature import Dropped, Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OsmData
