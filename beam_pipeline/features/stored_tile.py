@@ -5,7 +5,7 @@ It may be damaged, or made by others: what pyarrow could not bear is refused fir
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +17,7 @@ from beam_pipeline.features.footer import TileFooter, WrittenFile
 from beam_pipeline.features.rows import corners_of
 from beam_pipeline.features.schema import CORNERS, FOOTER_KEY, SCHEMA, SCHEMA_VERSION
 from beam_pipeline.labels.chip_boxes import Boxes
+from beam_pipeline.labels.geometries import Geometries
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parquet_footer import FAILURES, MAGIC, parse_footer, require_parsable
 from beam_pipeline.runtime.parquet_statistics import statistics_of
@@ -97,15 +98,15 @@ class StoredTile:
             for batch in batches:
                 yield batch if wanted is None else batch.filter(wanted.meets(corners_of(batch)))
 
-    def _box_of(self, number: int) -> tuple[float, float, float, float]:
-        """Returns the box of a row group; the whole world where it does not say."""
-        group = self._metadata.row_group(number)
+    def _box_of(self, number: int) -> Boxes:
+        """Returns (1, 4) the box of a row group; endless where it does not say."""
         leaves = {self._metadata.schema.column(i).path: i for i in range(self._metadata.num_columns)}
-        said = statistics_of(group, {corner: leaves[f"bbox.{corner}"] for corner in CORNERS})
+        wanted = {corner: leaves[f"bbox.{corner}"] for corner in CORNERS}
+        said = statistics_of(self._metadata.row_group(number), wanted)
         if len(said) < len(CORNERS):
-            return -np.inf, -np.inf, np.inf, np.inf
+            return np.full((1, 4), np.inf)
         xmin, ymin, xmax, ymax = (said[corner] for corner in CORNERS)
-        return xmin.low, ymin.low, xmax.high, ymax.high
+        return np.array([[xmin.low, ymin.low, xmax.high, ymax.high]], np.float64)
 
     def _own_footer(self, metadata: parquet.FileMetaData) -> TileFooter:
         text = (metadata.metadata or {}).get(FOOTER_KEY.encode())
@@ -191,15 +192,20 @@ class _BoxFilter:
 
     def __init__(self, boxes: Boxes) -> None:
         turns = [boxes + turn * np.array([1.0, 0.0, 1.0, 0.0]) for turn in (0.0, -_TURN, _TURN)]
-        self._tree = shapely.STRtree(shapely.box(*np.concatenate(turns).T))
+        self._tree = shapely.STRtree(_as_geometries(np.concatenate(turns)))
 
-    def may_meet(self, box: Sequence[float]) -> bool:
-        if not np.isfinite(box).all():
-            return True
-        return len(self._tree.query(shapely.box(*box))) > 0
+    def may_meet(self, box: Boxes) -> bool:
+        """Tells whether a box, (1, 4), meets one; always where it is endless."""
+        return not np.isfinite(box).all() or len(self._tree.query(_as_geometries(box))[0]) > 0
 
     def meets(self, corners: Boxes) -> pa.BooleanArray:
         """Returns N booleans for (N, 4) bboxes."""
         found = np.zeros(len(corners), np.bool_)
-        found[self._tree.query(np.asarray(shapely.box(*corners.T)))[0]] = True
+        found[self._tree.query(_as_geometries(corners))[0]] = True
         return pa.array(found)
+
+
+def _as_geometries(boxes: Boxes) -> Geometries:
+    geometries: Geometries = np.empty(len(boxes), dtype=object)
+    geometries[:] = shapely.box(*boxes.T)
+    return geometries
