@@ -54,7 +54,9 @@ def merge_tile(
     held = [(extract, piece) for extract, piece in given if piece is not None]
     owners = np.repeat(np.arange(len(held)), [piece.footer.rows for _, piece in held])
     # One chunk: pyarrow would gather more anew for each row group that is written.
-    rows = pa.Table.from_batches((batch for _, piece in held for batch in piece.rows()), SCHEMA).combine_chunks()
+    rows = pa.Table.from_batches(
+        (batch for _, piece in held for batch in piece.rows()), SCHEMA
+    ).combine_chunks()
     kept, superseded = _one_copy_each(rows, owners, [extract for extract, _ in held])
     footer = TileFooter.of(tile, request, [extract for extract, _ in given], failures)
     return write_tile(file, rows, footer.model_copy(update={"superseded": superseded}), kept)

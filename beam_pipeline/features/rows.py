@@ -1,6 +1,7 @@
 """Objects of the map as rows of a store, and back."""
 
 import itertools
+
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute

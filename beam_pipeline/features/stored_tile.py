@@ -93,6 +93,8 @@ class StoredTile:
                 if wanted and not wanted.may_meet(self._box_of(number)):
                     continue
                 table = self._file.read_row_group(number, SCHEMA.names, use_threads=False).combine_chunks()
+                if table.num_rows != self._metadata.row_group(number).num_rows:
+                    raise ValueError(f"it has {table.num_rows:,} rows")
                 # The names and nullability of inner fields are Parquet's.
                 batches = table.cast(SCHEMA).to_batches()
             for batch in batches:
@@ -134,14 +136,23 @@ class StoredTile:
                 )
 
     def _require_bounds(self, metadata: parquet.FileMetaData, end: int) -> None:
-        """Refuses row groups that lie elsewhere, or would take too much memory."""
+        """Refuses row groups that lie elsewhere, or would take too much memory, before any is read."""
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
             chunks = [group.column(i) for i in range(group.num_columns)]
             plain = sum(chunk.total_uncompressed_size for chunk in chunks)
-            taken = sum(chunk.total_compressed_size for chunk in chunks)
-            if group.num_rows > _MOST_ROWS or plain > _MOST_GROUP_BYTES or not 0 <= taken <= end:
-                raise self._damaged(f"row group {number} has {group.num_rows:,} rows, {plain:,} bytes")
+            if group.num_rows > _MOST_ROWS or plain > _MOST_GROUP_BYTES:
+                raise self._damaged(
+                    f"row group {number} would take {group.num_rows:,} rows and {plain:,} bytes"
+                )
+            starts = [(chunk.dictionary_page_offset or chunk.data_page_offset) for chunk in chunks]
+            sizes = [chunk.total_compressed_size for chunk in chunks]
+            lies_elsewhere = any(
+                start < len(MAGIC) or size < 0 or start + size > end
+                for start, size in zip(starts, sizes, strict=True)
+            )
+            if lies_elsewhere or any(chunk.num_values < group.num_rows for chunk in chunks):
+                raise self._damaged(f"row group {number} cannot be what the footer says")
 
     @contextlib.contextmanager
     def _naming_damage(self, part: str) -> Iterator[None]:
