@@ -47,6 +47,7 @@ class AreaRelations:
         self._file = file
         self._keys = keys
         self._members: dict[int, array.array[int]] = {}  # of each relation, the ways, each once
+        self._types: dict[int, str] = {}
         self._wanted = np.empty(0, np.int64)  # all ways of them
         self._ways: dict[int, Way] = {}  # those of which no node is missing
         self._tally = tally
@@ -57,6 +58,10 @@ class AreaRelations:
         with osmium.io.Reader(self._file, osmium.osm.RELATION) as reader:
             osmium.apply(reader, types, osmium.filter.KeyFilter(*self._keys), _EachRelation(self._note))
         self._wanted = np.array(sorted(set(itertools.chain.from_iterable(self._members.values()))), np.int64)
+
+    def tags_of(self, area: Any) -> tuple[tuple[str, str], ...]:
+        """Returns all tags of an area's relation, sorted by key: the assembler leaves out the type."""
+        return tuple(sorted({**dict(area.tags), "type": self._types[area.orig_id()]}.items()))
 
     def look_at(self, ids: npt.NDArray[np.int64], lines: Lines) -> None:
         """Keeps of ways what tells how much work they make; to be called with all that may be members, after `find`.
@@ -97,6 +102,7 @@ class AreaRelations:
             return
         ways = {member.ref for member in relation.members if member.type == "w"}
         self._members[relation.id] = array.array("q", ways)
+        self._types[relation.id] = relation.tags["type"]
 
     def _accepted(self) -> Iterator[int]:
         """Yields the ids of the relations that are assembled, and counts the others."""

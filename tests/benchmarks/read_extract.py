@@ -5,11 +5,12 @@
 Each file is read in a process of its own: only read, then for one cell in the middle of it, then for the
 cells that cover it. Without FILE it takes the real extracts beside the repository, or says that there are
 none. With `--copies N` it also reads a file made of N copies of the first, side by side: how the cost grows.
-And it clips one lake to the thousands of cells that it touches.
+And it clips one lake to the thousands of cells that it touches. Then it reads all objects with a key of a store, and
+compares that with a bare pass of pyosmium: the same keys, areas assembled, nothing done with what comes.
 
-Then the feature store: the file of a tile with cells all over the extract is written and read back, which is compared
-with a bare pass of pyosmium with the same keys, areas assembled, and an empty loop; in seconds of CPU, as the least of
-several, and in seconds of waiting. And a made city of a million buildings in one tile: the memory that merging takes.
+Last the feature store: the file of a tile with cells all over the extract is written and read back, which is compared
+with the bare pass too. And a made city of a million buildings in one tile, of which two extracts have a part: the
+memory that parting and merging take.
 """
 
 import argparse
@@ -30,10 +31,10 @@ from tests.shared_data import SHARED
 DEFAULT = SHARED / "osm"
 MAX_MB = 500  # of a process that reads a small country, Python and its libraries included
 MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
+MAX_OBJECTS_FACTOR = 2.0  # CPU of reading objects by columns, over that of a bare pass of pyosmium
 MOST_STORE_BYTES = 1.5  # bytes of a tile file over those of the extract that it covers
 MAX_WRITTEN = 1.5  # seconds in which a store is written, over those of a bare pass
 MAX_READ_BACK = 0.2
-REPEATS = 5
 BUILDINGS = 1_000_000
 MOST_CITY_BYTES = 1000  # of memory, a building
 LAKE_NODES = 100_000
@@ -128,47 +129,76 @@ def clip_lake():
     print(json.dumps({"s": time.process_time() - start, "cells": cells}))
 
 
-def least(work):
-    """Returns the least CPU seconds of several times, and the least seconds of waiting."""
-    times = []
-    for _ in range(REPEATS):
-        waited, took = time.perf_counter(), time.process_time()
-        work()
-        times.append((time.process_time() - took, time.perf_counter() - waited))
-    return [min(column) for column in zip(*times, strict=True)]
+def bare_pass(path):
+    """Lets pyosmium pass over a file with the keys of a store and assemble areas."""
+    import osmium
+
+    from beam_pipeline.labels.store_keys import STORE_KEYS
+
+    areas, objects = osmium.filter.KeyFilter(*STORE_KEYS), osmium.filter.KeyFilter(*STORE_KEYS)
+    for _ in osmium.FileProcessor(str(path)).with_areas(areas).with_filter(objects):
+        pass
+
+
+def read_by_columns(path):
+    """Reads all objects with a key of a store."""
+    from beam_pipeline.labels.extract import read_columns
+    from beam_pipeline.labels.store_keys import STORE_KEYS
+
+    for _ in read_columns(path, STORE_KEYS):
+        pass
+
+
+def least(work, path, times=5):
+    """Returns (CPU, wall) seconds of the best of some turns in this process; both are warm after the first."""
+    took = []
+    for _ in range(times):
+        start = time.process_time(), time.perf_counter()
+        work(path)
+        took.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    return min(cpu for cpu, _ in took), min(wall for _, wall in took)
+
+
+def measure_objects(path):
+    """Reads objects, and passes over them, and prints what both took, as JSON."""
+    print(json.dumps({"bare": least(bare_pass, path), "columns": least(read_by_columns, path)}))
+
+
+def objects_line(path):
+    """Prints a line about objects and returns the bounds that it misses."""
+    took = in_a_process(path, "--measure", "objects")
+    (bare, bare_wall), (cpu, wall) = took["bare"], took["columns"]
+    print(
+        f"  objects by columns: {cpu:.2f} s of CPU, {cpu / bare:.2f} x a bare pass of pyosmium ({bare:.2f} s); "
+        f"by the clock {wall:.2f} s, {wall / bare_wall:.2f} x"
+    )
+    factor = cpu / bare
+    return [f"{path.name}: objects take {factor:.1f} x a bare pass"] if factor > MAX_OBJECTS_FACTOR else []
 
 
 def measure_store(path):
     """Writes the store of an extract, reads it back, and prints what it took, as JSON."""
-    import osmium
-
     from beam_pipeline.features.coordinates import restore
     from beam_pipeline.features.identity import StoreRequest
     from beam_pipeline.features.parting import part_extract
     from beam_pipeline.features.stored_tile import StoredTile
     from beam_pipeline.labels.extract import check_extract
-    from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-    from beam_pipeline.labels.store_keys import keys_for
+    from beam_pipeline.labels.store_keys import STORE_KEYS
 
-    keys = keys_for(Ontology.load(DEFAULT_ONTOLOGY.read_text()))
-    request = StoreRequest({"32TNT": chips_over(check_extract(path).bounds)}, keys)
-
-    def bare():
-        wanted = osmium.filter.KeyFilter(*keys)
-        for _ in osmium.FileProcessor(str(path)).with_areas().with_filter(wanted):
-            pass
+    request = StoreRequest({"32TNT": chips_over(check_extract(path).bounds)}, STORE_KEYS)
 
     with tempfile.TemporaryDirectory() as folder:
         record = part_extract(path, request, Path(folder))
         written = record.tiles["32TNT"]
 
-        def read_back():
+        def read_back(_):
             with (Path(folder) / "32TNT.parquet").open("rb") as file:
                 for rows in StoredTile(file, "it", known=written.digest).rows():
                     restore(rows["geometry"])
 
-        took = {"bare": least(bare), "written": least(lambda: part_extract(path, request, Path(folder)))}
-        took["read back"] = least(read_back)
+        took = {"bare": least(bare_pass, path)}
+        took["written"] = least(lambda path: part_extract(path, request, Path(folder)), path)
+        took["read back"] = least(read_back, path)
     print(json.dumps({"rows": written.rows, "bytes": written.bytes, "took": took}))
 
 
@@ -296,7 +326,7 @@ def table(path):
             missed.append(f"{path.name}, {way}: {took['MB']:.0f} MB is over {MAX_MB}")
     if seconds["all cells"] > MAX_FACTOR * seconds["read"]:
         missed.append(f"{path.name}: clipping takes {seconds['all cells'] / seconds['read']:.1f} x reading")
-    return missed + store_lines(path)
+    return missed
 
 
 def main():
@@ -308,7 +338,12 @@ def main():
     arguments = parser.parse_args()
     files = arguments.files or sorted(DEFAULT.glob("*.osm.pbf"))
     if arguments.measure:
-        ways = {"lake": clip_lake, "city": measure_city, "store": lambda: measure_store(files[0])}
+        ways = {
+            "lake": clip_lake,
+            "city": measure_city,
+            "objects": lambda: measure_objects(files[0]),
+            "store": lambda: measure_store(files[0]),
+        }
         ways.get(arguments.measure, lambda: measure(files[0], arguments.measure))()
         return 0
     missed = lake_line() + city_line()
@@ -319,7 +354,9 @@ def main():
             large = Path(folder) / f"{arguments.copies}-copies.osm.pbf"
             write_copies(files[0], arguments.copies, large)
             files.append(large)
-        missed += [bound for path in files for bound in table(path)]
+        missed += [
+            bound for path in files for bound in (*table(path), *objects_line(path), *store_lines(path))
+        ]
     print("\n".join(["missed:", *missed] if missed else ["every bound is kept"]))
     return 1 if missed and arguments.check else 0
 
