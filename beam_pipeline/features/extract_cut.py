@@ -153,16 +153,17 @@ def _several(area: shapely.Geometry) -> shapely.MultiPolygon:
 
 
 def _cut_with_pyosmium(path: str | os.PathLike[str], area: shapely.Geometry, target: str) -> None:
+    source = osmium.io.File(str(path), "pbf")  # whatever its name says
     inside, kept = osmium.IdTracker(), osmium.IdTracker()
     nodes = _NodesIn(area)
-    with osmium.io.Reader(str(path), osmium.osm.NODE) as reader:
+    with osmium.io.Reader(source, osmium.osm.NODE) as reader:
         osmium.apply(reader, nodes)
     for osm_id in nodes.ids():
         inside.add_node(osm_id)
         kept.add_node(osm_id)
     found: Any
     kinds = osmium.osm.WAY | osmium.osm.RELATION
-    for found in osmium.FileProcessor(str(path), kinds).with_filter(inside.contains_filter()):
+    for found in osmium.FileProcessor(source, kinds).with_filter(inside.contains_filter()):
         if found.is_way():
             inside.add_way(found.id)
             kept.add_way(found.id)
@@ -171,9 +172,9 @@ def _cut_with_pyosmium(path: str | os.PathLike[str], area: shapely.Geometry, tar
             for member in found.members:
                 if member.type == "w":
                     kept.add_way(member.ref)
-    kept.complete_backward_references(str(path))
+    kept.complete_backward_references(source)
     with osmium.SimpleWriter(osmium.io.File(target, "pbf"), overwrite=True) as writer:
-        for found in osmium.FileProcessor(str(path)).with_filter(kept.id_filter()):
+        for found in osmium.FileProcessor(source).with_filter(kept.id_filter()):
             writer.add(found)
 
 
