@@ -15,7 +15,7 @@ from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
-from beam_pipeline.labels.node_index import OUT_OF_DISK, require_disk
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, require_disk
 from beam_pipeline.labels.pbf_blocks import check_blocks
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
@@ -39,7 +39,7 @@ CUTTING_BYTES_A_BYTE = 3.0
 """Of memory, to cut a smaller file, for each byte of it."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
-_OUT_OF_MEMORY = "bad_alloc"  # C++'s error
+_OUT_OF_MEMORY = ("bad_alloc", "Out of memory")  # C++'s error, and osmium-tool's word for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,7 @@ def read_extract(
     name = Path(path).name
     scratch = limits.index_folder or tempfile.gettempdir()
     try:
+        os.makedirs(scratch, exist_ok=True)  # a worker's disk may be new
         # Removed here, however the child ends.
         with machine_turn("reading", limits.at_once), tempfile.TemporaryDirectory(dir=scratch) as own:
             return call_in_child(cut_and_part, path, request, str(folder), own)
@@ -102,18 +103,21 @@ def fault_of(error: Exception, name: str, scratch: str) -> Fault | None:
         return error
     ended = error.code if isinstance(error, ChildEnded) else 0
     said = error.said if isinstance(error, ChildEnded) else str(error)
-    if isinstance(error, MemoryError) or ended == -signal.SIGKILL or _OUT_OF_MEMORY in said:
+    if (
+        isinstance(error, MemoryError)
+        or ended == -signal.SIGKILL
+        or any(words in said for words in _OUT_OF_MEMORY)
+    ):
         return TransientFault(
             "no_memory",
             f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or cut the file to "
             "the cells first",
         )
-    if is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
+    if is_full(OSError(said)) or is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
         # A file that is mapped into memory cannot be told of a full disk otherwise than by SIGBUS.
         return TransientFault(
             "no_disk",
-            f"{name}: the disk became full while it was read ({_how(error)}). Make room in {scratch} and where the "
-            "output lies, or name a folder of a larger disk: --osm_index_dir FOLDER",
+            f"{name}: the disk of {scratch} became full while it was read ({_how(error)}). {MAKE_ROOM}",
         )
     if -ended in _CRASHES:
         return PermanentFault(
@@ -159,7 +163,7 @@ def cut_and_part(path: str, request: StoreRequest, folder: str, scratch: str) ->
     require_memory(
         min(CUTTING_BYTES, round(CUTTING_BYTES_A_BYTE * original.size)), f"To cut {original.name} takes"
     )
-    require_disk(original.size, scratch, f"A cut of {original.name} takes up to", "--osm_index_dir")
+    require_disk(original.size, scratch, f"A cut of {original.name} takes up to")
     with cut_extract(path, area, Path(scratch)) as cut:
         return _part(str(cut), request, folder, scratch, original)
 
@@ -169,7 +173,7 @@ def _part(path: str, request: StoreRequest, folder: str, scratch: str, original:
     size = os.path.getsize(path)
     name = original.name
     require_memory(round(READING_BYTES + READING_BYTES_A_BYTE * size), f"To read {name} takes")
-    require_disk(round(PARTING_BYTES_A_BYTE * size), folder, f"To part {name} by tile takes", "--osm_index_dir")
+    require_disk(round(PARTING_BYTES_A_BYTE * size), folder, f"To part {name} by tile takes")
     return part_extract(path, request, Path(folder), original=original, index_folder=scratch)
 
 

@@ -23,7 +23,7 @@ from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.located_pbf import located_blocks
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import OUT_OF_DISK, create_node_index, require_disk
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_index, require_disk
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
@@ -241,7 +241,7 @@ def _fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
     """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart."""
     text = str(error)
     if OUT_OF_DISK in text or is_full(error):
-        return TransientFault("no_disk", f"{name}: {text}")
+        return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
     if storage_failure(error):
         return TransientFault("storage", f"{name}: {text}")
     reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
@@ -271,7 +271,7 @@ def _columns(
     relations.find()
     folder = folder or tempfile.gettempdir()
     needed = _LOCATED_FACTOR * os.path.getsize(path) + _LOCATED_BYTES
-    require_disk(needed, folder, "The objects of an extract take", "--osm_index_dir")
+    require_disk(needed, folder, "The objects of an extract take")
     _write_located(file, keys, counts, folder, located)
     for block in located_blocks(located):
         if block.is_ways:

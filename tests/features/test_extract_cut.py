@@ -131,6 +131,30 @@ def test_odd_names_are_only_names(tmp_path, cutter, name, monkeypatch):
         assert len(ids(cut)["w"]) == 33
 
 
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("kill -SEGV $$", -11, ""),
+        ("kill -KILL $$", -9, ""),
+        ("echo Out of memory. >&2; exit 4", 4, "Out of memory"),
+    ],
+)
+def test_a_tool_that_crashes_is_told_of(tmp_path, monkeypatch, script, code, said):
+    tool = tmp_path / "bin" / "osmium"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    path = far_and_near(tmp_path / "a.osm.pbf")
+    with (
+        pytest.raises(ChildEnded) as caught,
+        cut_extract(path, neighbourhood(request().cells), tmp_path / "bin"),
+    ):
+        pass
+    assert caught.value.code == code
+    assert said in caught.value.said
+
+
 @pytest.mark.engines
 def test_a_tool_that_fails_says_why(tmp_path):
     path = tmp_path / "a.osm.pbf"
