@@ -131,9 +131,8 @@ def _cut_with_tool(
     # One multipolygon: for each polygon that was given apart, osmium-tool would keep sets of ids of its own.
     feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(_several(area))}
     write_whole(str(polygon), [json.dumps(feature).encode()])
-    command = [tool, "extract", "--no-progress", "--strategy=smart", "-S", f"types={_TYPES}"]
-    command += [f"--polygon={polygon}", "--input-format=pbf", os.path.abspath(path)]
-    command += ["--output-format=pbf", "--overwrite", f"--output=/dev/fd/{target}"]
+    command = [tool, "extract", "-s", "smart", "-S", f"types={_TYPES}", "-p", str(polygon)]
+    command += ["-F", "pbf", os.path.abspath(path), "-f", "pbf", "-O", "-o", f"/dev/fd/{target}"]
     done = subprocess.run(  # noqa: S603 - the file is named by an absolute path
         command,
         stdin=subprocess.DEVNULL,
