@@ -237,7 +237,8 @@ def table(files, sizes, folder):
     from beam_pipeline.labels.extract import check_extract
 
     bounds = check_extract(files[0]).bounds
-    one = sum(path.stat().st_size for path in files) / 1e9
+    write_copies(files, 1, folder / "one.osm.pbf")
+    one = (folder / "one.osm.pbf").stat().st_size / 1e9
     whole, cut = [], []
     print(
         "| file, GB | cells | read, GB | look through, s | cut, s | read, s | cut, MB | read, MB | disk, GB "
