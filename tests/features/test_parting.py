@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pyproj
 import pytest
 import shapely
@@ -108,7 +109,10 @@ def test_the_order_of_objects_and_the_bounds_of_memory_make_no_difference(tmp_pa
     objects = town(900, spread=0.03)
     record = part(objects, tmp_path / "a", request(cells))
     monkeypatch.setattr(spool.Spool.__init__, "__defaults__", (10_000,))
+    threads = pa.cpu_count()
+    pa.set_cpu_count(threads + 3)
     again = part(objects[::-1], tmp_path / "b", request(cells), size=37)
+    pa.set_cpu_count(threads)
     assert record.tiles == again.tiles
     for tile in cells:
         assert (tmp_path / f"a/{tile}.parquet").read_bytes() == (tmp_path / f"b/{tile}.parquet").read_bytes()
