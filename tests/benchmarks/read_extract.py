@@ -267,7 +267,8 @@ def city_line():
     took = in_a_process("--measure", "city")
     grown = (took["peaks"]["merged"] - took["peaks"]["start"]) * 1e6 / took["rows"]
     print(
-        f"a tile of {took['rows']} buildings, {took['bytes'] / 1e6:.0f} MB: peak MB {took['peaks']}, {grown:.0f} bytes each"
+        f"a tile of {took['rows']} buildings, {took['bytes'] / 1e6:.0f} MB: peak MB {took['peaks']}, "
+        f"{grown:.0f} bytes each"
     )
     return [f"a building takes {grown:.0f} bytes, over {MOST_CITY_BYTES}"] if grown > MOST_CITY_BYTES else []
 

@@ -7,6 +7,7 @@ from beam_pipeline.features import merging
 from beam_pipeline.features.footer import ExtractFailure
 from beam_pipeline.features.identity import ExtractIdentity
 from beam_pipeline.features.reading import objects_of
+from beam_pipeline.runtime.faults import PermanentFault
 from tests.features.made import LAT, LON, TILE, house, merge, opened, part, town
 
 OLD = ExtractIdentity("old.osm.pbf", 10, "2022-01-01T00:00:00Z")
@@ -103,3 +104,20 @@ def test_failures_are_in_the_footer_in_one_order(tmp_path):
     other, _ = merge(made, failures[::-1])
     assert one == other
     assert [failure.extract for failure in footer.failures] == ["a", "b"]
+
+
+def test_a_damaged_piece_is_a_fault_and_deleted_and_made_again_it_merges(tmp_path):
+    objects = town(200)
+    made = pieces(tmp_path, (OLD, objects))
+    whole, _ = merge(made)
+    piece = tmp_path / OLD.name / f"{TILE}.parquet"
+    damaged = bytearray(piece.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    piece.write_bytes(damaged)
+    with pytest.raises(
+        PermanentFault, match=r"damaged_store: 32TNT.parquet .* Delete it and give the command again"
+    ):
+        merge(made)
+    piece.unlink()
+    again, _ = merge(pieces(tmp_path, (OLD, objects)))
+    assert again == whole

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pyproj
 import pytest
 import shapely
@@ -18,6 +19,8 @@ from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.ontology_json import MAX_DISTANCE_M
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.labels.store_keys import PADDING_M
+from beam_pipeline.runtime.storage_failures import storage_failure
+from tests.failing_disk import no_file_above
 from tests.features.made import (
     CHIP,
     EXTRACT,
@@ -106,7 +109,10 @@ def test_the_order_of_objects_and_the_bounds_of_memory_make_no_difference(tmp_pa
     objects = town(900, spread=0.03)
     record = part(objects, tmp_path / "a", request(cells))
     monkeypatch.setattr(spool.Spool.__init__, "__defaults__", (10_000,))
+    threads = pa.cpu_count()
+    pa.set_cpu_count(threads + 3)
     again = part(objects[::-1], tmp_path / "b", request(cells), size=37)
+    pa.set_cpu_count(threads)
     assert record.tiles == again.tiles
     for tile in cells:
         assert (tmp_path / f"a/{tile}.parquet").read_bytes() == (tmp_path / f"b/{tile}.parquet").read_bytes()
@@ -214,3 +220,13 @@ def test_an_extracts_key_is_the_name_of_a_folder(tmp_path, name):
     (tmp_path / key).mkdir()
     assert key != ExtractIdentity(name, 2, "").key
     assert key != ExtractIdentity(name, 1, "2020-01-01T00:00:00Z").key
+
+
+@pytest.mark.parametrize("held", [1000, 1 << 30])
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, held):
+    """Whether the spool fills it or a piece does."""
+    monkeypatch.setattr(spool.Spool.__init__, "__defaults__", (held,))
+    with no_file_above(2000), pytest.raises(OSError, match="File too large") as caught:
+        part(town(600), tmp_path)
+    assert storage_failure(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ def test_other_files_are_refused(content):
 def rewritten(whole, change=lambda table: table, metadata=None):
     """A file with other content or footer."""
     file = parquet.ParquetFile(io.BytesIO(whole))
-    table = change(file.read())
+    table = change(file.read()).replace_schema_metadata()
     ours = json.loads(file.metadata.metadata[FOOTER_KEY.encode()])
     target = io.BytesIO()
     text = json.dumps({**ours, **(metadata or {})}) if metadata is not False else None
@@ -110,8 +110,8 @@ def test_damage_in_the_footer_is_a_fault(tmp_path):
 @pytest.mark.slow
 def test_much_damage_in_the_footer_is_a_fault(tmp_path):
     part(town(50), tmp_path)
-    lines = damaged_footers(tmp_path / f"{TILE}.parquet", *range(300))
-    assert sum(DAMAGED in line for line in lines) > 100
+    lines = damaged_footers(tmp_path / f"{TILE}.parquet", *range(100))
+    assert sum(DAMAGED in line for line in lines) > 40
 
 
 def test_boxes_read_their_row_groups_only(tmp_path):
