@@ -5,7 +5,7 @@ what they hold is worth; see `relation_work`.
 """
 
 import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -129,10 +129,10 @@ class AreaRelations:
         """Yields what pyosmium's assembler makes of relations and of those of their ways that are closed."""
         if not relations:
             return
-        members = osmium.filter.IdFilter({way for relation in relations for way in self._members[relation]})
+        members = _Only(way for relation in relations for way in self._members[relation])
         manager = osmium.area.AreaManager()
         with osmium.io.Reader(self._file, osmium.osm.RELATION) as reader:
-            osmium.apply(reader, osmium.filter.IdFilter(relations), manager.first_pass_handler())
+            osmium.apply(reader, _Only(relations), manager.first_pass_handler())
         areas = osmium.BufferIterator()
         with osmium.io.Reader(located, osmium.osm.WAY) as reader:
             chain = (members, manager.second_pass_to_buffer(areas))  # which the iterator does not keep alive
@@ -140,6 +140,21 @@ class AreaRelations:
                 if areas:
                     yield from areas
         yield from areas
+
+
+class _Only:
+    """Lets what has one of some ids pass. pyosmium's own filter would take 4 MiB for each 33 million of the highest."""
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        self._ids = frozenset(ids)
+
+    def way(self, way: Any) -> bool:
+        """Tells whether a way is filtered out."""
+        return way.id not in self._ids
+
+    def relation(self, relation: Any) -> bool:
+        """Tells whether a relation is filtered out."""
+        return relation.id not in self._ids
 
 
 class _EachRelation:
