@@ -109,6 +109,26 @@ def test_pieces_of_a_real_extract_are_the_same_cut(tmp_path, cutter):
     assert of_cut.tiles == whole.tiles
 
 
+@pytest.mark.engines
+def test_a_record_does_not_say_what_cut_the_extract(tmp_path, monkeypatch):
+    if shutil.which("osmium") is None:
+        pytest.skip("osmium-tool is not installed")
+    path = shared("osm", "monaco-2023.osm.pbf")
+    records = []
+    for number in range(2):
+        folders = [tmp_path / f"{kind}{number}" for kind in ("scratch", "pieces")]
+        for folder in folders:
+            folder.mkdir()
+        with cut_extract(path, shapely.box(7.41, 43.72, 7.425, 43.74), folders[0]) as cut:
+            assert cut.stat().st_size < path.stat().st_size
+            asked = request({"32TLP": {1: ChipWindow(32632, 372_000, 4_843_020)}})
+            records.append(part_extract(cut, asked, folders[1], original=check_extract(path)))
+        monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert records[0] == records[1]
+    assert records[0].left_out.counts["incomplete_relation"]
+    assert records[0].tiles["32TLP"].rows > 100
+
+
 def test_nothing_is_left_of_a_cut(tmp_path, cutter):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
