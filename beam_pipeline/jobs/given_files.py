@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
-from beam_pipeline.jobs.storage import is_local, match_files, open_bytes, with_retries
+from beam_pipeline.jobs.storage import match_files, open_bytes
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.local_files import named_files
 from beam_pipeline.runtime.regular_files import MOST_BYTES
+from beam_pipeline.runtime.storage_faults import with_retries
 
 _log = logging.getLogger(__name__)
 

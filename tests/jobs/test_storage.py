@@ -9,6 +9,7 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
+from beam_pipeline.runtime import disk, storage_faults
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
 
@@ -96,7 +97,7 @@ class ObjectStore(FileSystem):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(3, 0.001, 0.001))
+    monkeypatch.setattr(storage_faults, "RETRIES", RetryPolicy(3, 0.001, 0.001))
 
 
 @pytest.fixture(params=["local", "objects"])
@@ -287,7 +288,7 @@ def failing(monkeypatch, name, error, times=2):
 
     monkeypatch.setattr(storage.FileSystems, name, call)
     if name in OF_A_DISK:  # Beam is not asked: names are no patterns, and links are not followed
-        on_disk = getattr(storage, OF_A_DISK[name])
+        on_disk = getattr(disk, OF_A_DISK[name])
 
         def call_on_disk(*args):
             calls.append(args)
@@ -295,11 +296,12 @@ def failing(monkeypatch, name, error, times=2):
                 raise error
             return on_disk(*args)
 
-        monkeypatch.setattr(storage, OF_A_DISK[name], call_on_disk)
+        monkeypatch.setattr(disk, OF_A_DISK[name], call_on_disk)
     return calls
 
 
 OF_A_DISK = {
+    "exists": "path_exists",
     "match": "matching_files",
     "delete": "delete_path",
     "open": "read_regular",
@@ -388,5 +390,5 @@ def test_looking_for_the_size_is_tried_again(tmp_path, monkeypatch):
             raise size
         return size
 
-    monkeypatch.setattr(storage.os.path, "getsize", getsize)
+    monkeypatch.setattr(disk.os.path, "getsize", getsize)
     assert BeamFiles().size(str(tmp_path / "x")) == 3

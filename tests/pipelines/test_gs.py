@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
@@ -27,7 +27,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             monkeypatch.setenv(name, value)
         # Beam would ask this machine for credentials for half a minute, and keep the answer for the process.
         monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _options: None)
-        use_default_options()
+        use_options()
         yield f"gs://{BUCKET}/set"
 
 

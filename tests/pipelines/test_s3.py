@@ -10,7 +10,7 @@ import requests
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import write_plan
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
@@ -42,7 +42,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     requests.post(f"http://127.0.0.1:{port}/moto-api/reset", timeout=10).raise_for_status()
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
-    use_default_options()
+    use_options()
     yield client
     server.stop()
 
