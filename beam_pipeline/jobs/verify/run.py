@@ -32,9 +32,9 @@ def verify_as_job(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
-    pipeline = make_pipeline(options)
     with tempfile.TemporaryDirectory() as here:
         settings = settings_of(given, options, here)
+        pipeline = make_pipeline(options)
         files = BeamFiles()
         folder = DatasetFolder(files, settings.dataset)
         part, plan = open_audit(folder)
