@@ -1,7 +1,7 @@
 """Proves from the files alone that a dataset is whole.
 
     python -m beam_pipeline.verify out/sample
-    python -m beam_pipeline.verify gs://bucket/set --runner=DataflowRunner --sdk_container_image=...
+    python -m beam_pipeline.verify gs://bucket/set --runner=DataflowRunner --project=mine --region=europe-west1 ...
 
 Every planned cell-year must be accounted for once, as an example, a rejection or a dead letter; every shard must be
 readable and be what its summary and dataset.json say; every example must be what the plan, the schema, the ontology

@@ -121,11 +121,11 @@ class BeamFiles:
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
-        if is_local(path):
-            _DISK.write_text(path, text)
-            return
 
         def write() -> None:
+            if is_local(path):
+                self.write_bytes(path, [text.encode()])
+                return
             # uuid4 names the file only while it grows; two writers of one path never meet in it.
             aside = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
             try:
