@@ -53,6 +53,7 @@ def test_a_build_on_gs_has_the_bytes_of_a_local_one(
         name = str(path.relative_to(built.folder))
         assert files.read_bytes(f"{bucket}/{name}") == path.read_bytes(), name
     assert files.glob(bucket, "tmp/*") == []
+    capsys.readouterr()
     assert verify([bucket, "--processes=1"]) == 0
     said = capsys.readouterr().out
     job = "--runner=FnApiRunner"
