@@ -14,6 +14,7 @@ from apache_beam.runners.portability.portable_runner import PipelineResult
 from apache_beam.runners.worker import sdk_worker
 
 from beam_pipeline.jobs.runners import is_dataflow, is_in_process, runner_name
+from beam_pipeline.jobs.worker_image import cure_of
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
 from beam_pipeline.runtime.storage_failures import storage_failure
@@ -33,10 +34,13 @@ _RAISING = (
 
 
 class EngineError(Exception):
-    """A job that was handed over has failed: one line, the engine's own cause."""
+    """A job that was handed over has failed: one line, the engine's own cause, and the cure where it is known."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(shown(cause_of(text), _MOST_CHARS))
+        cause = cause_of(text)
+        cure = cure_of(cause)
+        said = shown(cause, _MOST_CHARS)
+        super().__init__(f"{said.rstrip('.')}. {cure}" if cure else said)
 
 
 def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:

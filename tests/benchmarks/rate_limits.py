@@ -32,7 +32,7 @@ from beam_pipeline.runtime.retries import THROTTLED, RetryPolicy
 from beam_pipeline.runtime.traffic import Share, Traffic
 
 REQUESTS = 1234
-"""Of a unit of the published dataset's cells: 20.23 million for 16,396 units. Source: `opensentinelmap plan --paper`."""
+"""Of a unit of the published cells: 20.23 million for 16,396 units. Source: `opensentinelmap plan --paper`."""
 
 LATENCY_S = 0.1
 WORK_S = 2.0
