@@ -58,6 +58,7 @@ def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
         Exception: Of a job in this process, what a stage raised; and what says that a disk failed.
     """
     printed = _hush()
+    runner = runner_name(pipeline.options)  # Beam takes it away as it hands a job over
     in_process = is_in_process(pipeline.options)
     try:
         with _quiet_workers():
@@ -67,8 +68,8 @@ def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
             raise
         said = f"; it said: {cause_of(chr(10).join(printed))}" if printed else ""
         raise InvalidInputError(
-            f"--runner cannot be used: {cause_of(_text(error))}{said}. "
-            f"Received: --runner={runner_name(pipeline.options)}"
+            f"--runner cannot be used: {cause_of(_text(error)).rstrip('.')}{said}. "
+            f"Received: --runner={runner}"
         ) from error
     if is_dataflow(pipeline.options):
         return None
@@ -106,7 +107,13 @@ def _between(line: str) -> bool:
 def _text(error: Exception) -> str:
     """Returns what an error says; gRPC's own say it in `details`."""
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
-        return f"{error.code().name}: {error.details()}"
+        said = f"{error.code().name}: {error.details()}"
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            said = (
+                f"{said.rstrip('!')}: no job server of Beam answers there, or one that is too old for "
+                f"Beam {beam.__version__}"
+            )
+        return said
     return str(error)
 
 

@@ -45,7 +45,9 @@ def storage_faults(action: str, path: str) -> Iterator[None]:
         raise  # from whoever makes the chunks that are written
     except Exception as error:
         statuses, numbers, first = _look_into(error)
-        detail = f"cannot {action} {path}: {first if statuses else error}"
+        # botocore's have the status beside the text.
+        text = first.args[0] if len(first.args) > 1 and isinstance(first.args[0], str) else str(first)
+        detail = f"cannot {action} {path}: {text if statuses else error}"
         if errno.ENOENT in numbers or 404 in statuses:
             raise PermanentFault("not_found", detail) from error
         if statuses & _NOT_ALLOWED:

@@ -421,6 +421,20 @@ def test_a_missing_permission_is_one_sentence_with_the_rights_that_are_needed(mo
         assert said.count("403") == 1
 
 
+def test_the_words_of_s3_are_told_without_their_wrapping(monkeypatch):
+    def refuses(*_args):
+        # Source: apache_beam/io/aws/clients/s3/messages.py
+        error = CloudError(403)
+        error.args = ("Access Denied", 403)
+        raise BeamIOError("List failed", {"s3://b/": error})
+
+    monkeypatch.setattr(storage.FileSystems, "match", refuses)
+    with pytest.raises(
+        PermanentFault, match=r"storage: cannot list s3://b: Access Denied\. The account that asks"
+    ):
+        BeamFiles().glob("s3://b", "*")
+
+
 def test_a_copy_that_finds_no_room_says_what_to_give(monkeypatch):
     monkeypatch.setattr(ObjectStore, "objects", {"objects://bucket/x": bytes(100_000)})
     calls = failing(monkeypatch, "open", None, times=0)
