@@ -53,7 +53,7 @@ class Figures:
     extract_gb_cpu_s: Figure = Figure(408.0, 319.0, 710.0)
     """Reading a GB of `.osm.pbf`, for one cell or all. Benchmark: the real extracts of read_extract, by unit_costs.
 
-    They are of a few MB: of a larger one a GB may cost less.
+    They are of a few MB; a file of 43 MB, their copies, takes as much a GB.
     """
 
     process_mb: Figure = Figure(482.0, 440.0, 525.0)
