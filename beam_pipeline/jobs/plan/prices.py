@@ -53,7 +53,7 @@ def add_price_flags(parser: argparse.ArgumentParser) -> None:
             type=float,
             default=field.default,
             metavar="USD",
-            help=f"{_WORDS[field.name]} ({field.default:.10g})",
+            help=f"{_WORDS[field.name]} ({f'{field.default:f}'.rstrip('0')})",
         )
 
 
