@@ -1,4 +1,4 @@
-"""What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
+"""The base of all stages of a build: failures told alike, metrics under the stage's name."""
 
 import logging
 import traceback

@@ -29,7 +29,7 @@ from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
 FileSystems: Any = _FileSystems  # carries no types
 
 HEADER_BYTES = 1 << 20
-"""How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
+"""Looked at of a remote file before launch. An OSM extract's header is far smaller."""
 
 _COPY_BYTES = 1 << 20
 
