@@ -45,8 +45,8 @@ def storage_faults(action: str, path: str) -> Iterator[None]:
         raise  # from whoever makes the chunks that are written
     except Exception as error:
         statuses, numbers, first = _look_into(error)
-        # botocore's have the status beside the text.
-        text = first.args[0] if len(first.args) > 1 and isinstance(first.args[0], str) else str(first)
+        # Some have the status beside the text.
+        text = " ".join(map(str, first.args[:2])) if len(first.args) > 1 else str(first)
         detail = f"cannot {action} {path}: {text if statuses else error}"
         if errno.ENOENT in numbers or 404 in statuses:
             raise PermanentFault("not_found", detail) from error
@@ -69,7 +69,8 @@ def _remedy(path: str) -> str:
 def _look_into(error: Exception) -> tuple[set[int], set[int], Exception]:
     """Returns the HTTP statuses and the errno values in an error and in those that it is made of, and the innermost.
 
-    Beam wraps errors, several in one. Cloud clients raise classes of their own, with the HTTP status in `code`.
+    Beam wraps errors, several in one. Cloud clients raise classes of their own, with the HTTP status in `code`; of an
+    upload Google's has it in the response.
     Of a rename or a deletion on gs:// Beam keeps the bare status.
     """
     statuses: set[int] = set()
@@ -85,6 +86,7 @@ def _look_into(error: Exception) -> tuple[set[int], set[int], Exception]:
                 numbers.add(cause.errno)
             causes += [
                 getattr(cause, "code", None),
+                getattr(getattr(cause, "response", None), "status_code", None),
                 *(getattr(cause, "exception_details", None) or {}).values(),
             ]
             causes += [it for it in cause.args[:1] if isinstance(it, Exception)]

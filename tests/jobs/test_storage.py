@@ -430,7 +430,7 @@ def test_the_words_of_s3_are_told_without_their_wrapping(monkeypatch):
 
     monkeypatch.setattr(storage.FileSystems, "match", refuses)
     with pytest.raises(
-        PermanentFault, match=r"storage: cannot list s3://b: Access Denied\. The account that asks"
+        PermanentFault, match=r"storage: cannot list s3://b: Access Denied 403\. The account that asks"
     ):
         BeamFiles().glob("s3://b", "*")
 

@@ -111,19 +111,19 @@ def refusing_store(content: bytes, kind: str) -> Iterator[str]:
 def check_refusal(root: str, cause: str, rights: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Looks at what a missing permission is told as: to list, to read, to write; and at what a launch says of it."""
     files = BeamFiles()
-    for does in (
-        lambda: files.glob(root, "*"),
-        lambda: files.read_bytes(f"{root}/x"),
-        lambda: files.write_text(f"{root}/x", "text"),
+    for said, does in (
+        (cause, lambda: files.glob(root, "*")),
+        (cause, lambda: files.read_bytes(f"{root}/x")),
+        ("403", lambda: files.write_text(f"{root}/x", "text")),
     ):
         with pytest.raises(PermanentFault) as caught:
             does()
         assert caught.value.reason == "storage"
-        assert cause in caught.value.detail
+        assert said in caught.value.detail
         assert caught.value.detail.endswith(f". The account that asks needs {rights}")
     named = ["--output", "out", "--area", "6,49.6,6.1,49.7", "--osm", f"{root}/*.osm.pbf"]
     assert main(named) == 2
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert said.startswith(f"error: --osm cannot be read: storage: cannot list {root}/*.osm.pbf: ")
-    assert cause in said
-    assert said.endswith(f"The account that asks needs {rights}. Received: {root}/*.osm.pbf")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: --osm cannot be read: storage: cannot list {root}/*.osm.pbf: ")
+    assert cause in line
+    assert line.endswith(f"The account that asks needs {rights}. Received: {root}/*.osm.pbf")
