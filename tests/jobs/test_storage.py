@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -433,6 +434,23 @@ def test_the_words_of_s3_are_told_without_their_wrapping(monkeypatch):
         PermanentFault, match=r"storage: cannot list s3://b: Access Denied 403\. The account that asks"
     ):
         BeamFiles().glob("s3://b", "*")
+
+
+def test_an_upload_that_google_refuses_is_not_tried_again(monkeypatch):
+    calls = []
+
+    def refuses(*_args, **_more):
+        calls.append(1)
+        # Source: google/cloud/storage/exceptions.py, InvalidResponse
+        error = CloudError(None)
+        error.response = types.SimpleNamespace(status_code=403)
+        error.args = ("Request failed with status code", 403, "Expected one of", 200)
+        raise error
+
+    monkeypatch.setattr(storage.FileSystems, "create", refuses)
+    with pytest.raises(PermanentFault, match=r"status code 403\. The account that asks needs roles/storage"):
+        BeamFiles().write_bytes("gs://b/x", [b"content"])
+    assert len(calls) == 1
 
 
 def test_a_copy_that_finds_no_room_says_what_to_give(monkeypatch):

@@ -81,8 +81,6 @@ def refusing_store(content: bytes, kind: str) -> Iterator[str]:
     """
 
     class Refusing(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
         def refuse(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body = b"" if self.command == "HEAD" else content
