@@ -28,6 +28,7 @@ from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
 from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.polygon_rules import tags_of_closed_way
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.storage_failures import is_full
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
@@ -40,6 +41,7 @@ LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
 _TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of the data
+_LOCATIONS_FOLDER = "/tmp"  # noqa: S108 - where C's tmpfile() makes files
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
@@ -197,6 +199,12 @@ def read_features(
     except RuntimeError as error:
         # pyosmium has one class for all its errors; only the text tells them apart.
         text = str(error)
+        if is_full(error):
+            raise PermanentFault(
+                "storage",
+                f"{name}: the locations of its nodes find no room in {_LOCATIONS_FOLDER}, whatever TMPDIR says: "
+                f"{text}. Give workers a larger disk (--disk_size_gb on Dataflow)",
+            ) from error
         reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
         advice = "download or make it again"
         if "overlong" in text:

@@ -1,4 +1,4 @@
-"""What happens before a build is launched: inputs are found and checked, and the plan is written."""
+"""Readies a build for its launch: finds and checks the inputs, and writes the plan."""
 
 import dataclasses
 import json
