@@ -133,7 +133,13 @@ NOT_OURS = (
 """How other advice begins."""
 
 NO_ADVICE = (
-    *("delete", "python -m beam_pipeline.", "requests tried again", "do those finished shards again"),
+    *(
+        "delete",
+        "s3:ListBucket of the bucket",
+        "python -m beam_pipeline.",
+        "requests tried again",
+        "do those finished shards again",
+    ),
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """How those begin that only look like it."""

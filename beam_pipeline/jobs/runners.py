@@ -39,7 +39,7 @@ SEEDS = (-(2**63), 2**63 - 1)
 """The least and the most seed."""
 
 SEVERAL_FILES = "separated by commas; a pattern in quotes stands for all files that match"
-"""How a flag's help says that it takes several files."""
+"""Words by which a flag's help says that it takes several files."""
 
 _LONGEST_CONNECT_S = 20
 _LONGEST_JOB_S = 366 * 24 * 3600

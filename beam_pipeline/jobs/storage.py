@@ -14,14 +14,14 @@ from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime.disk import Disk, is_local
-from beam_pipeline.runtime.faults import Fault
+from beam_pipeline.runtime.faults import Fault, PermanentFault
 from beam_pipeline.runtime.files import join
-from beam_pipeline.runtime.storage_faults import storage_faults, with_retries
+from beam_pipeline.runtime.storage_faults import FULL, storage_faults, with_retries
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 FileSystems: Any = _FileSystems  # carries no types
 
-HEADER_BYTES = 1 << 20
+HEADER_BYTES = 1 << 17
 """How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
 
 _COPY_BYTES = 1 << 20
@@ -243,7 +243,11 @@ def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[
     if is_local(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as kept:
+        try:
+            folder = kept.enter_context(tempfile.TemporaryDirectory())
+        except OSError as error:
+            raise _no_room_for(path, error) from error
         local = os.path.join(folder, path.rpartition("/")[2])
         with_retries(lambda: _download(path, local, limit))
         for ending in beside:
@@ -253,15 +257,30 @@ def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[
 
 
 def _download(path: str, local: str, limit: int | None) -> None:
-    with open_bytes(path) as source, open(local, "wb") as target:
+    opened = open_bytes(path) if limit is None else BeamFiles().open_ranges(path)
+    with opened as source:
         (found,) = match_files(path)
-        while limit is None or target.tell() < limit:
-            chunk = source.read(_COPY_BYTES)
-            if not chunk:
-                break
-            target.write(chunk)
-        # The padding is a hole: it takes no space.
-        target.truncate(found.size_in_bytes)
+        try:
+            with open(local, "wb") as target:
+                while limit is None or target.tell() < limit:
+                    chunk = source.read(_COPY_BYTES if limit is None else limit - target.tell())
+                    if not chunk:
+                        break
+                    target.write(chunk)
+                # The padding is a hole: it takes no space.
+                target.truncate(found.size_in_bytes)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise _no_room_for(path, error) from error
+
+
+def _no_room_for(path: str, error: OSError) -> PermanentFault:
+    return PermanentFault(
+        "storage",
+        f"no copy of {path} can be kept among temporary files: {error}. Give workers a larger disk (--disk_size_gb on "
+        "Dataflow), or name a folder with room in TMPDIR",
+    )
 
 
 def _write_empty_s3(path: str) -> None:

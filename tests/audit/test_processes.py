@@ -376,7 +376,7 @@ REFUSED = {
     "--direct_num_workers=2": "Unknown flags: --direct_num_workers",
     "--runner=FnApiRunner --processes=2": "--processes is of a run without --runner",
     "--runner=FnApiRunner --reprot=x.json": "Unknown flags: --reprot",
-    "--runner=NoRunner": "--runner, or a flag that it needs, cannot be used",
+    "--runner=NoRunner --environment_type=LOOPBACK": "--runner, or a flag that it needs, cannot be used",
     "--report={set}/dataset.json": "--report would replace a file that is no report",
     "--report={set}": "--report cannot be written",
     "--report=/proc/none/x.json": "--report cannot be written",

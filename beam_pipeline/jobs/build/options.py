@@ -32,6 +32,9 @@ PROG = "python -m beam_pipeline.build_dataset"
 
 OVERPASS = "overpass"
 OVERPASS_URL = "https://overpass-api.de/api"
+NO_SCL_CLASS = "none"
+"""A template takes an empty value for one that is not given."""
+
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
@@ -106,8 +109,8 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--bad_scl",
         default="1,3,8,9,10",
-        metavar="CLASS,...",
-        help="SCL classes that make a pixel unusable, separated by commas (1,3,8,9,10)",
+        metavar="CLASS,...|none",
+        help="SCL classes that make a pixel unusable, separated by commas, or none (1,3,8,9,10)",
     )
     group.add_argument(
         "--max_min_reflectance",
@@ -337,7 +340,7 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     """Parses "1,3,8" to SCL classes.
 
     Args:
-        text: Classes from 1 to 11, separated by commas; "" for none.
+        text: Classes from 1 to 11, separated by commas; "none" or "" for none.
 
     Returns:
         The classes, ascending.
@@ -345,10 +348,12 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     Raises:
         InvalidInputError: One is no class, or is 0, which has its own rule.
     """
+    if text.strip() == NO_SCL_CLASS:
+        return ()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() and 1 <= int(part) <= 11 for part in parts):
         raise InvalidInputError(
-            f"--bad_scl takes SCL classes from 1 to 11, separated by commas; no data (0) has its own flag, "
+            f"--bad_scl takes SCL classes from 1 to 11, separated by commas, or none; no data (0) has its own flag, "
             f"--allow_nodata. Received: {text}"
         )
     return tuple(sorted({int(part) for part in parts}))
