@@ -50,7 +50,7 @@ _DRY_RUN = "--dry_run"
 LAUNCHERS_OWN = "LOOPBACK"
 """Workers in the process that submitted the job. Source: Beam's help of --environment_type."""
 
-_PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
+PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
 
 
 def job_parser(prog: str, description: str) -> FlagParser:
@@ -155,7 +155,7 @@ def parse_flags(
         setup.save_main_session = False  # all that workers run lies in modules that they import
     if is_dataflow(options):  # what a template's launcher gives of the service's flags is not ours to judge
         refuse_slips(_flags_of(left), (parser if is_template_launch(argv) else both)._option_string_actions)
-    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # these have flags that Beam passes on
+    if is_dataflow(options) or standard.runner in PORTABLE_RUNNERS:  # these have flags that Beam passes on
         for flag in _flags_of(left):
             both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
         left = both.parse_known_args(argv)[1]
@@ -263,7 +263,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     endpoint = options.view_as(PortableOptions).job_endpoint
     if runner == "PortableRunner" and not endpoint:
         raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
-    if runner in _PORTABLE_RUNNERS and endpoint and endpoint != "embed":
+    if runner in PORTABLE_RUNNERS and endpoint and endpoint != "embed":
         _require_answer(endpoint)
     try:
         pipeline = beam.Pipeline(options=options)

@@ -7,7 +7,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, SetupOptions, WorkerOptions
 
 from beam_pipeline import __version__
-from beam_pipeline.jobs.runners import environment_type, is_dataflow, is_in_process
+from beam_pipeline.jobs.runners import PORTABLE_RUNNERS, environment_type, is_dataflow, runner_name
 from beam_pipeline.runtime.faults import InvalidInputError
 
 CURE = "Give the image that templates/build.sh makes of the launcher's version"
@@ -34,7 +34,7 @@ def require_package_on_workers(options: PipelineOptions) -> None:
     """
     if is_dataflow(options):
         flag, image = "sdk_container_image", options.view_as(WorkerOptions).sdk_container_image
-    elif not is_in_process(options) and environment_type(options) == "DOCKER":
+    elif runner_name(options) in PORTABLE_RUNNERS and environment_type(options) == "DOCKER":
         portable = options.view_as(PortableOptions)
         named = portable.lookup_environment_option("docker_container_image")
         flag, image = "environment_config", named or portable.environment_config
