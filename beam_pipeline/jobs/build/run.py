@@ -41,6 +41,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     settings = prepare_build(given, options)
     build_graph(pipeline, settings)
     folder = DatasetFolder(BeamFiles(), settings.output)
