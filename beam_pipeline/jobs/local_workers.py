@@ -43,7 +43,7 @@ def lost_worker() -> str | None:
     return _lost.pop() if _lost else None
 
 
-class LocalWorker(GrpcWorkerHandler):  # type: ignore[misc]  # Beam has no types
+class LocalWorker(GrpcWorkerHandler):
     """One of them, as the runner handles it.
 
     Args:

@@ -117,7 +117,7 @@ def use_processes(
     chosen = processes_of_build(given.processes, settings, pending, machine)
     if chosen.count == 1:
         return
-    print(f"{chosen.count} processes ({chosen.bound}); --processes N takes fewer", file=sys.stderr)
+    print(f"{chosen.count} processes ({chosen.bound}); --processes N sets another number", file=sys.stderr)
     direct: Any = options.view_as(DirectOptions)
     direct.direct_running_mode = "multi_processing"
     direct.direct_num_workers = chosen.count
