@@ -3,9 +3,10 @@
     python -m tests.benchmarks.scaling [--processes 1,2] [--flink 1,2] [--cells 840] [--sample_dir DIR] [--check]
 
 The sample world is built from its files, so there is no network to wait for: what is measured is cores. Nothing else
-should run. `start` is from the command to the written plan (imports, inputs, checks), `workers` from there to the first
-answer of a search. The shard phase lies between the first and the last commit of a shard; of it the table has shards a
-second, cores used and CPU seconds a shard, all processes together. `peak` is the largest resident set of one process.
+should run: `others` are the cores that others used, this program included. `start` is from the command to the written
+plan (imports, inputs, checks), `workers` from there to the first answer of a search. The shard phase lies between the
+first and the last commit of a shard; of it the table has shards a second, cores used and CPU seconds a shard, all
+processes together. `peak` is the largest resident set of one process.
 `--flink` needs Java and Maven: Beam's embedded cluster, with a Python process for each slot.
 """
 
@@ -30,7 +31,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One finished build; seconds but for `shards_per_s`, `cores` and `peak_mb`."""
+    """One finished build; seconds but for `shards_per_s`, `cores`, `others` and `peak_mb`."""
 
     name: str
     whole: float
@@ -39,6 +40,7 @@ class Run:
     workers: float
     shards_per_s: float
     cores: float
+    others: float
     cpu_per_shard: float
     peak_mb: float
 
@@ -69,6 +71,12 @@ def _cpu_seconds(root: int) -> float:
     return ticks / _TICKS
 
 
+def _busy_seconds() -> float:
+    """Returns the CPU seconds of the whole machine, since it began. Source: proc(5)."""
+    user, nice, system, _, _, irq, soft_irq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + soft_irq) / _TICKS
+
+
 def _peak_mb(root: int) -> float:
     most = 0
     for process in _tree(root):
@@ -85,14 +93,14 @@ def measure(name: str, world: Sequence[str], output: Path, flags: Sequence[str])
     command = [sys.executable, "-m", "beam_pipeline.build_dataset", *world, f"--output={output}", *flags]
     log = output.with_suffix(".log")
     began, clock = time.time(), time.monotonic()
-    looks: list[tuple[float, int, float]] = []
+    looks: list[tuple[float, int, float, float]] = []
     peak = 0.0
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said)
         while process.poll() is None:
             shards = sum(1 for _ in output.glob("*.tfrecord-*"))
             if not looks or shards != looks[-1][1]:
-                looks.append((time.monotonic(), shards, _cpu_seconds(process.pid)))
+                looks.append((time.monotonic(), shards, _cpu_seconds(process.pid), _busy_seconds()))
                 peak = max(peak, _peak_mb(process.pid))
             cpu = _cpu_seconds(process.pid)
             time.sleep(_LOOK_EVERY_S)
@@ -101,12 +109,12 @@ def measure(name: str, world: Sequence[str], output: Path, flags: Sequence[str])
         sys.exit(f"{' '.join(command)} failed:\n{log.read_text()[-2000:]}")
     planned = (output / "plan/units.jsonl").stat().st_mtime
     searched = min(path.stat().st_mtime for path in (output / "scenes").iterdir())
-    (first, before, cpu_before), (last, after, cpu_after) = looks[1], looks[-1]
+    (first, before, cpu_before, busy_before), (last, after, cpu_after, busy_after) = looks[1], looks[-1]
     units, seconds = after - before, last - first
     used = cpu_after - cpu_before
     return Run(
         *(name, whole, cpu, planned - began, searched - planned),
-        *(units / seconds, used / seconds, used / units, peak),
+        *(units / seconds, used / seconds, (busy_after - busy_before - used) / seconds, used / units, peak),
     )
 
 
@@ -140,7 +148,17 @@ def main() -> int:
             flags = ["--runner=FlinkRunner", f"--flink_job_server_jar={jar}", f"--parallelism={count}"]
             flags += [f"--sdk_worker_parallelism={count}", *process_workers(folder)[0]]
             runs.append(measure(name, world, folder / name, flags))
-    columns = ("whole s", "CPU s", "start s", "workers s", "shards/s", "cores", "CPU s/shard", "peak MB")
+    columns = (
+        "whole s",
+        "CPU s",
+        "start s",
+        "workers s",
+        "shards/s",
+        "cores",
+        "others",
+        "CPU s/shard",
+        "peak MB",
+    )
     print(f"{'':18}" + "".join(f"{column:>13}" for column in columns))
     for run in runs:
         print(f"{run.name:18}" + "".join(f"{value:13.2f}" for value in dataclasses.astuple(run)[1:]))
