@@ -1,8 +1,10 @@
-"""Gain of a build from 1 to N worker processes of this machine, or from 1 to N slots of Flink.
+r"""Gain of a build from 1 to N worker processes of this machine, or from 1 to N slots of Flink.
 
-    python -m tests.benchmarks.scaling [--processes 1,2] [--flink 1,2] [--cells 840] [--sample_dir DIR] [--check]
+    python -m tests.benchmarks.scaling [--processes 1,2] [--flink 1,2] [--cells 840] [--built 840] \
+        [--sample_dir DIR] [--delay_ms D] [--check]
 
-The sample world is built from its files, so there is no network to wait for: what is measured is cores. Nothing else
+A sample world is built from its files, so there is no network to wait for: what is measured is cores. With
+`--delay_ms` its images come from an HTTP server of this machine, which waits so long before each answer. Nothing else
 should run: `others` are the cores that others used, this program included. `start` is from the command to the written
 plan (imports, inputs, checks), `workers` from there to the first answer of a search. The shard phase lies between the
 first and the last commit of a shard; of it the table has shards a second, cores used and CPU seconds a shard, all
@@ -11,7 +13,9 @@ processes together. `peak` is the largest resident set of one process.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +24,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from beam_pipeline.sample_world import SampleWorld, make_sample_world
 from tests.engines.flink import flink_libraries, make_job_server, process_workers
+from tests.imagery.range_server import ServerProcess
 
 LEAST_GAIN = 1.4
 """Of the shard phase with two processes on two cores, of which one process uses more than one."""
@@ -88,9 +94,9 @@ def _peak_mb(root: int) -> float:
     return most / 1024
 
 
-def measure(name: str, world: Sequence[str], output: Path, flags: Sequence[str]) -> Run:
+def measure(name: str, flags: Sequence[str], output: Path) -> Run:
     """Builds in a process of its own, and looks at it meanwhile."""
-    command = [sys.executable, "-m", "beam_pipeline.build_dataset", *world, f"--output={output}", *flags]
+    command = [sys.executable, "-m", "beam_pipeline.build_dataset", f"--output={output}", *flags]
     log = output.with_suffix(".log")
     began, clock = time.time(), time.monotonic()
     looks: list[tuple[float, int, float, float]] = []
@@ -118,36 +124,56 @@ def measure(name: str, world: Sequence[str], output: Path, flags: Sequence[str])
     )
 
 
+@contextlib.contextmanager
+def catalogue(world: SampleWorld, scratch: Path, delay_ms: float | None) -> Iterator[list[str]]:
+    """Yields the flags by which a build finds the images: of the world's files, or served."""
+    if delay_ms is None:
+        yield [f"--stac_url={world.stac_catalog}"]
+        return
+    items, root = scratch / "items", world.stac_catalog.parent.resolve()
+    items.mkdir()
+    with ServerProcess(root, delay_ms / 1000) as server:
+        for path in root.glob("sentinel-2-l2a/*/*.json"):
+            item = json.loads(path.read_text())
+            item["links"] = []
+            for asset in item["assets"].values():
+                file = (path.parent / asset["href"]).resolve()
+                asset["href"] = f"{server.base}{file.relative_to(root)}"
+            (items / path.name).write_text(json.dumps(item))
+        yield [f"--stac_url={items}", "--allow_own_network"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--processes", default="1,2", help="numbers of processes (1,2); empty for none")
     parser.add_argument("--flink", default="", help="numbers of slots (none)")
-    parser.add_argument("--cells", type=int, default=840, help="about how many cells (840)")
+    parser.add_argument("--cells", type=int, default=840, help="about how many cells the world has (840)")
+    parser.add_argument("--built", type=int, help="how many of them are built (all)")
     parser.add_argument("--sample_dir", help="keep the made world here")
+    parser.add_argument("--delay_ms", type=float, help="before each answer of an HTTP server (files)")
     parser.add_argument("--check", action="store_true", help="exit 1 when two processes gain too little")
     given = parser.parse_args()
     runs = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         folder = Path(scratch)
-        world = [
-            "--sample",
-            f"--sample_cells={given.cells}",
-            f"--sample_dir={given.sample_dir or folder / 'world'}",
-        ]
-        if not given.sample_dir:
-            make = [*world, "--dry_run", f"--output={folder / 'none'}"]
-            subprocess.run([sys.executable, "-m", "beam_pipeline.build_dataset", *make], check=True)
+        world = make_sample_world(Path(given.sample_dir or folder / "world"), given.cells)
+        cells = folder / "cells.csv"
+        lines = world.cells_csv.read_text().splitlines(keepends=True)
+        cells.write_text("".join(lines[: 1 + (given.built or len(lines))]))
+        inputs = [f"--cells={cells}", f"--osm={world.osm_extract}"]
+        inputs += [f"--years={','.join(map(str, world.years))}"]
+        inputs += stack.enter_context(catalogue(world, folder, given.delay_ms))
         for count in filter(None, given.processes.split(",")):
             name = f"{count} process{'' if count == '1' else 'es'}"
-            runs.append(measure(name, world, folder / name, [f"--processes={count}"]))
+            runs.append(measure(name, [*inputs, f"--processes={count}"], folder / name))
         for count in filter(None, given.flink.split(",")):
             jar = make_job_server(flink_libraries(), folder / "job-server.jar")
             name = f"Flink, {count} slot{'' if count == '1' else 's'}"
             flags = ["--runner=FlinkRunner", f"--flink_job_server_jar={jar}", f"--parallelism={count}"]
             flags += [f"--sdk_worker_parallelism={count}", *process_workers(folder)[0]]
-            runs.append(measure(name, world, folder / name, flags))
+            runs.append(measure(name, [*inputs, *flags], folder / name))
     columns = (
         "whole s",
         "CPU s",
