@@ -18,7 +18,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 MOST_PROCESSES = 256
 
 PROCESS_CELL_YEARS = 250
-"""Cell-years that pay for a process: about 25 s of one core, where starting two takes 10 s.
+"""Cell-years that pay for a process: about 14 s of one core, where starting one takes about 5 s of it.
 
 Source: tests/benchmarks/scaling.py.
 """
