@@ -45,7 +45,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/records": (),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
-    "beam_pipeline/runtime/cores.py": ("verify",),
+    "beam_pipeline/runtime/cores.py": ("build", "verify"),
     "beam_pipeline/sample_world": ("sample_world",),
     "beam_pipeline/select_cells.py": ("select",),
     "beam_pipeline/verify.py": ("verify",),

@@ -13,7 +13,8 @@ import grpc
 from apache_beam.runners.portability.portable_runner import PipelineResult
 from apache_beam.runners.worker import sdk_worker
 
-from beam_pipeline.jobs.runners import is_dataflow, is_in_process, runner_name
+from beam_pipeline.jobs.local_workers import lost_worker, use_local_workers
+from beam_pipeline.jobs.runners import in_processes, is_dataflow, is_in_process, runner_name
 from beam_pipeline.jobs.worker_image import cure_of
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
@@ -59,11 +60,17 @@ def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
     """
     printed = _hush()
     runner = runner_name(pipeline.options)  # Beam takes it away as it hands a job over
+    use_local_workers()
     in_process = is_in_process(pipeline.options)
     try:
         with _quiet_workers():
             result = pipeline.run()
     except Exception as error:
+        lost = lost_worker()
+        if lost or (
+            in_processes(pipeline.options) and isinstance(error, RuntimeError) and not storage_failure(error)
+        ):
+            raise EngineError(lost or _text(error)) from error  # what a stage raised has become a text
         if in_process or storage_failure(error):
             raise
         said = f"; it said: {cause_of(chr(10).join(printed))}" if printed else ""

@@ -8,6 +8,7 @@ import sys
 import urllib.parse
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 import grpc
@@ -30,8 +31,7 @@ from beam_pipeline.runtime.names import path_name
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
-    "--temp_location=gs://... --sdk_container_image=... (templates/README.md), or "
-    "--direct_running_mode=multi_processing --direct_num_workers=4: "
+    "--temp_location=gs://... --sdk_container_image=... (templates/README.md): "
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
 
@@ -46,6 +46,7 @@ _LONGEST_JOB_S = 366 * 24 * 3600
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+_DIRECT_FLAGS = ("--direct_num_workers", "--direct_running_mode")
 _DRY_RUN = "--dry_run"
 LAUNCHERS_OWN = "LOOPBACK"
 """Workers in the process that submitted the job. Source: Beam's help of --environment_type."""
@@ -174,6 +175,12 @@ def parse_flags(
     return given, options
 
 
+def names_processes(options: PipelineOptions) -> list[str]:
+    """Returns those of Beam's flags of local processes that were given, whatever their values."""
+    # What equals a default is not to be seen in the options.
+    return sorted({*_DIRECT_FLAGS} & _flags_of(options._flags))
+
+
 def _flags_of(words: Sequence[str]) -> set[str]:
     return {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
 
@@ -199,6 +206,12 @@ def runner_name(options: PipelineOptions) -> str:
 def is_in_process(options: PipelineOptions) -> bool:
     """Tells whether the runner is part of this process, though it may start others."""
     return runner_name(options) in _IN_PROCESS
+
+
+def in_processes(options: PipelineOptions) -> bool:
+    """Tells whether a runner that is part of this process starts others for the work."""
+    direct: Any = options.view_as(DirectOptions)
+    return is_in_process(options) and direct.direct_running_mode == "multi_processing"
 
 
 def runs_locally(options: PipelineOptions) -> bool:

@@ -16,13 +16,19 @@ class Machine:
 
     Attributes:
         cores: At least 1.
-        cores_by: What bounds them: "cores", or "cores of the control group" where a container or service has fewer.
+        of_group: Whether a control group bounds them: a container or service may have fewer than the machine.
         free_memory: Bytes that can be taken without swapping; None where nobody tells.
     """
 
     cores: int
-    cores_by: str = "cores"
+    of_group: bool = False
     free_memory: int | None = None
+
+    @property
+    def cores_told(self) -> str:
+        """The cores, in words."""
+        named = "core" if self.cores == 1 else "cores"
+        return f"{self.cores} {named}{' of the control group' if self.of_group else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +63,7 @@ def choose_processes(
     if given is not None:
         bounds.append((given, f"--processes {given}"))
     else:
-        bounds.append((machine.cores, f"{machine.cores} {machine.cores_by}"))
+        bounds.append((machine.cores, machine.cores_told))
         if machine.free_memory is not None:
             fit = machine.free_memory // piece_memory
             bounds.append(
@@ -84,7 +90,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
     granted = max(1, math.ceil(min(quotas))) if quotas else cores
     return Machine(
         min(cores, granted),
-        "cores of the control group" if granted < cores else "cores",
+        granted < cores,
         max(0, min(free)) if free else None,
     )
 

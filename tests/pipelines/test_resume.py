@@ -523,17 +523,3 @@ def test_the_runner_that_beam_chooses_gives_the_same_bytes(
     assert other.code == 0
     assert other.shards == built.shards
     assert (other.folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
-
-
-def test_another_machine_order_and_runner_give_the_same_bytes(
-    built: Built, world: SampleWorld, tmp_path: Path
-) -> None:
-    other = build(
-        world,
-        tmp_path / "elsewhere" / "set",
-        *("--reads_in_flight", "1"),
-        *("--direct_running_mode", "multi_processing", "--direct_num_workers", "2"),
-    )
-    assert other.code == 0
-    assert other.shards == built.shards
-    assert (other.folder / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()

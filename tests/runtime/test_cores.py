@@ -1,9 +1,9 @@
 """How many processes are of use: by the machine's own files, made here, and by what is asked for."""
 
 import os
+import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from beam_pipeline.runtime.cores import Machine, choose_processes, this_machine
@@ -15,7 +15,8 @@ GB = 10**9
     ("given", "machine", "pieces", "count", "bound"),
     [
         (None, Machine(8), 100, 8, "8 cores"),
-        (None, Machine(2, "cores of the control group"), 100, 2, "2 cores of the control group"),
+        (None, Machine(2, of_group=True), 100, 2, "2 cores of the control group"),
+        (None, Machine(1, of_group=True), 100, 1, "1 core of the control group"),
         (None, Machine(8, free_memory=5 * GB), 100, 5, "5.0 GB of free memory, 1.0 each"),
         (None, Machine(8, free_memory=GB // 2), 100, 1, "0.5 GB of free memory, 1.0 each"),
         (None, Machine(8, free_memory=80 * GB), 3, 3, "3 shards to do"),
@@ -34,11 +35,11 @@ def test_the_narrowest_bound_holds_and_is_told(
     assert (chosen.count, chosen.bound) == (count, bound)
 
 
-def test_this_machine_is_as_psutil_finds_it() -> None:
+def test_this_machine_is_as_other_programs_find_it() -> None:
     found = this_machine()
-    assert 1 <= found.cores <= len(psutil.Process().cpu_affinity() or [])
+    assert 1 <= found.cores <= int(subprocess.check_output("nproc"))
     assert found.free_memory is not None
-    assert 0 < found.free_memory <= psutil.virtual_memory().total
+    assert 0 < found.free_memory <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_cores_that_the_scheduler_keeps_away_are_not_counted() -> None:
@@ -92,23 +93,23 @@ GARBLED = {
 
 
 @pytest.mark.parametrize(
-    ("files", "by", "free"),
+    ("files", "of_group", "free"),
     [
-        ({}, "cores", None),
-        (MEMINFO, "cores", 32_768_000_000),
-        (MEMINFO | V2, "cores of the control group", 3_000_000_000),
-        (MEMINFO | CONTAINER_V2, "cores of the control group", 32_768_000_000),
-        (MEMINFO | CONTAINER_V1, "cores of the control group", 1_500_000_000),
-        (MEMINFO | UNLIMITED_V1, "cores", 32_768_000_000),
-        (MEMINFO | GARBLED, "cores", 32_768_000_000),
+        ({}, False, None),
+        (MEMINFO, False, 32_768_000_000),
+        (MEMINFO | V2, True, 3_000_000_000),
+        (MEMINFO | CONTAINER_V2, True, 32_768_000_000),
+        (MEMINFO | CONTAINER_V1, True, 1_500_000_000),
+        (MEMINFO | UNLIMITED_V1, False, 32_768_000_000),
+        (MEMINFO | GARBLED, False, 32_768_000_000),
     ],
 )
 def test_control_groups_bound_cores_and_memory(
-    files: dict[str, str], by: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], of_group: bool, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     found = this_machine(_write(tmp_path, files))
-    assert found == Machine(8 if by == "cores" else 1, by, free)
+    assert found == Machine(1 if of_group else 8, of_group, free)
 
 
 def test_a_part_of_a_core_counts_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ NOT_ON_DATAFLOW = {
         "overpass_url",
         "overpass_cache",
         "osm_date",
+        "processes",
         "dry_run",
     },
     "select": {"plot", "dry_run"},

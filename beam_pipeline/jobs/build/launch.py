@@ -32,12 +32,15 @@ from beam_pipeline.jobs.build.inputs import (
     require_whole,
 )
 from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -84,7 +87,9 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         naming("--output", "used", checked.settings.output, _WRITABLE),
     ):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
-    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256)
+    use_processes(given, options, checked.settings, checked.units, checked.folder, this_machine())
+    api, files = request_shares(given, options)  # anew: now the number of processes is known
+    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256, api=api, files=files)
 
 
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:

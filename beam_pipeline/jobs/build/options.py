@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
+from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.given_files import read_given_text
 from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
@@ -183,6 +184,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
     )
+    add_processes_flag(group)
     group.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
     )
@@ -239,6 +241,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         min_reflectance_percentile=(0, 100),
         seed=SEEDS,
     )
+    check_processes(given, options)
     overpass = given.osm == (OVERPASS,)
     api, files = request_shares(given, options)
     return BuildSettings(

@@ -43,6 +43,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     settings = prepare_build(given, options)
     build_graph(pipeline, settings)
     folder = DatasetFolder(BeamFiles(), settings.output)
@@ -59,7 +60,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder, options) if runs_locally(options) else True
+    verified = _verify(folder, options, given.processes) if runs_locally(options) else True
     return 0 if complete and verified else 1
 
 
@@ -88,10 +89,10 @@ def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, err
     return False
 
 
-def _verify(folder: DatasetFolder, options: PipelineOptions) -> bool:
+def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:
     ready = functools.partial(use_options, **options.get_all_options(drop_default=True))
     try:
-        findings = verify_dataset(folder, None, ready)
+        findings = verify_dataset(folder, processes, ready)
     except (InvalidInputError, Fault, ProcessLost) as error:
         print(f"error: cannot be verified: {error}", file=sys.stderr)
         return False
