@@ -22,7 +22,7 @@ PATH_FLAGS = {
     },
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
-    "verify": {"dataset"},
+    "verify": {"dataset", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},

@@ -25,8 +25,10 @@ from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
+from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.polygon_rules import tags_of_closed_way
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.storage_failures import is_full
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
@@ -39,6 +41,7 @@ LARGE_EXTRACT_BYTES = 1 << 30
 """From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
 
 _TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of the data
+_LOCATIONS_FOLDER = "/tmp"  # noqa: S108 - where C's tmpfile() makes files
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
@@ -55,7 +58,7 @@ class ExtractInfo:
         name: File name.
         size: Bytes.
         timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
-        bounds: (west, south, east, north) in degrees from the header; None where it gives none.
+        bounds: In degrees from the header; None where it gives none that a map can have.
     """
 
     name: str
@@ -88,6 +91,7 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
             header = reader.header()
         packed_with_lz4 = begins_with_lz4(file)
+        bounds = None if packed_with_lz4 else header_bounds(file)
     except (RuntimeError, EOFError, ValueError) as error:
         raise InvalidInputError(
             f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
@@ -102,12 +106,6 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
             f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
             f"{time_filter(path, '2020-07-01T00:00:00Z', 'MOMENT.osm.pbf')}"
         )
-    box = header.box()
-    bounds = (
-        (box.bottom_left.lon, box.bottom_left.lat, box.top_right.lon, box.top_right.lat)
-        if box.valid()
-        else None
-    )
     return ExtractInfo(file.name, file.stat().st_size, header.get(_TIMESTAMP, ""), bounds)
 
 
@@ -201,6 +199,12 @@ def read_features(
     except RuntimeError as error:
         # pyosmium has one class for all its errors; only the text tells them apart.
         text = str(error)
+        if is_full(error):
+            raise PermanentFault(
+                "storage",
+                f"{name}: the locations of its nodes find no room in {_LOCATIONS_FOLDER}, whatever TMPDIR says: "
+                f"{text}. Give workers a larger disk (--disk_size_gb on Dataflow)",
+            ) from error
         reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
         advice = "download or make it again"
         if "overlong" in text:

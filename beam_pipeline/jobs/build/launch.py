@@ -1,4 +1,4 @@
-"""What happens before a build is launched: inputs are found and checked, and the plan is written."""
+"""Readies a build for its launch: finds and checks the inputs, and writes the plan."""
 
 import dataclasses
 import json
@@ -20,8 +20,8 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
+from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
 from beam_pipeline.jobs.build.inputs import (
-    check_coverage,
     check_hosts,
     check_images,
     check_reach,
@@ -32,12 +32,15 @@ from beam_pipeline.jobs.build.inputs import (
     require_whole,
 )
 from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -84,7 +87,9 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         naming("--output", "used", checked.settings.output, _WRITABLE),
     ):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
-    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256)
+    use_processes(given, options, checked.settings, checked.units, checked.folder, this_machine())
+    api, files = request_shares(given, options)  # anew: now the number of processes is known
+    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256, api=api, files=files)
 
 
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
@@ -114,6 +119,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     folder = DatasetFolder(BeamFiles(), settings.output)
     with naming("--output", "used", settings.output, _WRITABLE):
         require_whole(settings.extracts, extracts, folder)
+    warn_of_headers(settings.extracts, extracts)
     beyond = check_coverage(cells, extracts)
     planned = make_units(cells, settings.cells_per_shard)
     units = units_text(planned)

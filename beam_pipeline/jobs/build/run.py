@@ -1,12 +1,14 @@
 """Runs a build, and says how it ended."""
 
 import datetime
+import functools
 import sys
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.audit.processes import ProcessLost
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import all_committed
 from beam_pipeline.dataset.folder import UNITS_FILE, DatasetFolder
@@ -19,7 +21,7 @@ from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.progress import show_progress
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import require_drawing
 
@@ -41,6 +43,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     settings = prepare_build(given, options)
     build_graph(pipeline, settings)
     folder = DatasetFolder(BeamFiles(), settings.output)
@@ -57,7 +60,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder) if runs_locally(options) else True
+    verified = _verify(folder, options, given.processes) if runs_locally(options) else True
     return 0 if complete and verified else 1
 
 
@@ -86,10 +89,11 @@ def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, err
     return False
 
 
-def _verify(folder: DatasetFolder) -> bool:
+def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:
+    ready = functools.partial(use_options, **options.get_all_options(drop_default=True))
     try:
-        findings = verify_dataset(folder)
-    except (InvalidInputError, Fault) as error:
+        findings = verify_dataset(folder, processes, ready)
+    except (InvalidInputError, Fault, ProcessLost) as error:
         print(f"error: cannot be verified: {error}", file=sys.stderr)
         return False
     print(f"verified: {findings.line()}")
