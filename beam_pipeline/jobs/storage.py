@@ -28,7 +28,7 @@ from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
 
 FileSystems: Any = _FileSystems  # carries no types
 
-HEADER_BYTES = 1 << 20
+HEADER_BYTES = 1 << 17
 """How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
 
 _COPY_BYTES = 1 << 20
@@ -289,10 +289,11 @@ def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[
 
 
 def _download(path: str, local: str, limit: int | None) -> None:
-    with open_bytes(path) as source, open(local, "wb") as target:
+    opened = open_bytes(path) if limit is None else BeamFiles().open_ranges(path)
+    with opened as source, open(local, "wb") as target:
         (found,) = match_files(path)
         while limit is None or target.tell() < limit:
-            chunk = source.read(_COPY_BYTES)
+            chunk = source.read(_COPY_BYTES if limit is None else limit - target.tell())
             if not chunk:
                 break
             target.write(chunk)

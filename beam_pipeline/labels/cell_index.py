@@ -35,7 +35,7 @@ class CellIndex:
         turn = np.array([360.0, 0.0, 360.0, 0.0])
         boxes = np.concatenate([boxes, boxes[west] + turn, boxes[east] - turn])
         self._cell_of_box = np.concatenate([np.arange(len(ordered)), west, east])
-        self._tree = shapely.STRtree([shapely.box(*box) for box in boxes.tolist()])
+        self._tree = shapely.STRtree(shapely.box(*boxes.T))
 
     def cells_of(self, feature: Feature) -> list[int]:
         """Returns the cells that a feature touches.

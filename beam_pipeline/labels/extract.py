@@ -25,6 +25,7 @@ from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import KINDS, Kind
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
+from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.polygon_rules import tags_of_closed_way
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 
@@ -55,7 +56,7 @@ class ExtractInfo:
         name: File name.
         size: Bytes.
         timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
-        bounds: (west, south, east, north) in degrees from the header; None where it gives none.
+        bounds: In degrees from the header; None where it gives none that a map can have.
     """
 
     name: str
@@ -88,6 +89,7 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
             header = reader.header()
         packed_with_lz4 = begins_with_lz4(file)
+        bounds = None if packed_with_lz4 else header_bounds(file)
     except (RuntimeError, EOFError, ValueError) as error:
         raise InvalidInputError(
             f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
@@ -102,12 +104,6 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
             f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
             f"{time_filter(path, '2020-07-01T00:00:00Z', 'MOMENT.osm.pbf')}"
         )
-    box = header.box()
-    bounds = (
-        (box.bottom_left.lon, box.bottom_left.lat, box.top_right.lon, box.top_right.lat)
-        if box.valid()
-        else None
-    )
     return ExtractInfo(file.name, file.stat().st_size, header.get(_TIMESTAMP, ""), bounds)
 
 

@@ -51,6 +51,12 @@ def varints(array: bytes) -> npt.NDArray[np.uint64]:
     return np.add.reduceat((taken & np.uint64(127)) << shifts, starts)
 
 
+def signed(number: int) -> int:
+    """Returns a number that protobuf's zigzag has packed: the last bit is the sign."""
+    number &= (1 << 64) - 1  # as libosmium cuts it
+    return number >> 1 ^ -(number & 1)
+
+
 def varint(message: bytes, place: int) -> tuple[int, int]:
     """Returns the number at a place, and the place behind it.
 

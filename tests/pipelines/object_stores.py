@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
-from beam_pipeline.jobs.storage import BeamFiles, header_copy, local_copy
+from beam_pipeline.jobs.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.imagery.stac_parquet import catalogue, made, write_items, year_of
 
@@ -30,7 +30,7 @@ def check_files(folder: str) -> None:
     with local_copy(f"{folder}/a") as copy, open(copy, "rb") as file:
         assert file.read() == b"x" * (6 << 20) + b"y"
     with header_copy(f"{folder}/a") as copy, open(copy, "rb") as file:
-        assert file.read(1 << 20) == b"x" * (1 << 20)
+        assert file.read(HEADER_BYTES) == b"x" * HEADER_BYTES
         assert not any(file.read())
     files.write_text(f"{folder}/a", "anew")
     assert files.read_text(f"{folder}/a") == "anew"

@@ -1,7 +1,9 @@
 """The inputs of a build, found and checked before launch."""
 
+import concurrent.futures
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from requests.utils import get_netrc_auth
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
+from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.dataset.fingerprint import Extract
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import began_with
@@ -22,8 +25,7 @@ from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
 from beam_pipeline.jobs.runners import runs_locally
-from beam_pipeline.jobs.storage import header_copy
-from beam_pipeline.labels.chip_boxes import cells_meeting
+from beam_pipeline.jobs.storage import header_copy, is_local
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_cache, check_url
 from beam_pipeline.labels.pbf_blocks import breaks_off
@@ -182,14 +184,17 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
         patterns: Paths or globs, local or gs://.
 
     Returns:
-        Paths, sorted within each pattern.
+        Paths, sorted within each pattern; of those that lead to one file under one name, the first.
 
     Raises:
         InvalidInputError: A pattern matches nothing, or two extracts share a file name.
     """
-    paths = expand_globs(patterns, "--osm")
-    names = [path.rsplit("/", 1)[-1] for path in paths]
-    if len(set(names)) != len(names):
+    by_file: dict[tuple[str, str], str] = {}
+    for path in expand_globs(patterns, "--osm"):
+        file = os.path.realpath(path) if is_local(path) else path
+        by_file.setdefault((file, path.rpartition("/")[2]), path)
+    paths = list(by_file.values())
+    if len({name for _, name in by_file}) != len(paths):
         raise InvalidInputError(
             "Two extracts of --osm have one file name, by which they are told apart. "
             f"Received: {', '.join(paths)}"
@@ -197,53 +202,26 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> int | None:
-    """Compares the cells with the bounds that the extracts' headers give.
-
-    Args:
-        cells: The cells.
-        extracts: What the extracts say of themselves; none with Overpass.
-
-    Returns:
-        The number of cells beyond the bounds of all extracts; None where there is no extract, or one gives no
-        bounds.
-
-    Raises:
-        InvalidInputError: No cell meets any extract. Some that do not are a warning: a cell in which nothing
-            is mapped is no error, but one beside the extract is labelled nowhere.
-    """
-    if not extracts or any(info.bounds is None for info in extracts):
-        return None
-    chips = {cell.cell_id: cell.chip for cell in cells}
-    covered = {cell_id for info in extracts for cell_id in cells_meeting(chips, info.bounds)}
-    if not covered:
-        raise InvalidInputError(
-            f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "
-            + ", ".join(f"{info.name} {info.bounds}" for info in extracts)
-        )
-    beyond = len(chips) - len(covered)
-    if beyond:
-        _log.warning(
-            "%d of %d cells lie outside the bounds of all extracts: nothing will be labelled there",
-            beyond,
-            len(chips),
-        )
-    return beyond
-
-
 def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
-    """Returns what the extracts' headers say; a remote file is read no farther.
+    """Returns what the extracts' headers say, in the order of the paths; a remote file is read no farther.
 
     Raises:
         InvalidInputError: One cannot be read, or is no extract.
     """
     extracts = []
-    with Progress(len(paths), "looking into the extracts", "extracts") as progress:
-        for path in paths:
-            with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
-                extracts.append(check_extract(local))
+    with (
+        Progress(len(paths), "looking into the extracts", "extracts") as progress,
+        concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool,
+    ):
+        for info in pool.map(_inspect, paths):
+            extracts.append(info)
             progress.update()
     return extracts
+
+
+def _inspect(path: str) -> ExtractInfo:
+    with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
+        return check_extract(local)
 
 
 def require_whole(paths: Sequence[str], extracts: Sequence[ExtractInfo], folder: DatasetFolder) -> None:

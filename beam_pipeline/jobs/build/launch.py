@@ -20,8 +20,8 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
+from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
 from beam_pipeline.jobs.build.inputs import (
-    check_coverage,
     check_hosts,
     check_images,
     check_reach,
@@ -114,6 +114,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     folder = DatasetFolder(BeamFiles(), settings.output)
     with naming("--output", "used", settings.output, _WRITABLE):
         require_whole(settings.extracts, extracts, folder)
+    warn_of_headers(settings.extracts, extracts)
     beyond = check_coverage(cells, extracts)
     planned = make_units(cells, settings.cells_per_shard)
     units = units_text(planned)
