@@ -49,7 +49,7 @@ class ExtractSettings:
         extracts: The extracts; none with Overpass.
         overpass: The server that is asked instead; None with extracts.
         keys: An object with one of these is kept.
-        retry_failed: Whether a tile that an extract failed for is made again though no unit waits for it.
+        make_all: Whether all tiles are made, and made again if an extract failed for them; else those that units wait for.
         api: What one who asks Overpass may ask of it.
         files: What one who reads files may ask of their hosts.
     """
@@ -59,6 +59,6 @@ class ExtractSettings:
     extracts: tuple[GivenExtract, ...]
     overpass: AskedOverpass | None
     keys: tuple[str, ...]
-    retry_failed: bool
+    make_all: bool
     api: Share
     files: Share

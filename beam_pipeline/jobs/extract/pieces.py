@@ -1,0 +1,140 @@
+"""What extracts and Overpass give to tiles: looked for in the store's folder, and else read, asked and put there."""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
+from beam_pipeline.features.names import answered_record, piece_of_tile, piece_record
+from beam_pipeline.features.parting import part_extract, part_objects
+from beam_pipeline.features.piece import PieceRecord
+from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles
+from beam_pipeline.jobs.extract.nearness import TileIndex
+from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
+from beam_pipeline.jobs.extract.putting import put_file
+from beam_pipeline.jobs.stages import describe
+from beam_pipeline.jobs.storage import local_copy
+from beam_pipeline.labels.overpass import objects_of_chip
+from beam_pipeline.runtime.faults import Failure
+from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.traffic import Traffic
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceRead:
+    """What came of reading an extract, or of asking Overpass for a tile.
+
+    Attributes:
+        extract: The extract.
+        record: What it gave; None where it could not be read.
+        failure: Why it could not.
+        tile: Of Overpass, the tile that was asked for; "" for all tiles.
+        failed_cells: Of Overpass, the cells that could not be asked for, and why.
+    """
+
+    extract: ExtractIdentity
+    record: PieceRecord | None
+    failure: Failure | None = None
+    tile: str = ""
+    failed_cells: Mapping[int, Failure] = dataclasses.field(default_factory=dict)
+
+
+def find_piece(
+    store: DatasetFolder, extract: GivenExtract, due: Sequence[str], settings: ExtractSettings
+) -> PieceRecord | None:
+    """Returns the record of what an earlier run read of an extract.
+
+    Args:
+        store: The store's folder.
+        extract: The extract.
+        due: The tiles whose file is to be made: what the extract gave to them must be there.
+        settings: The job's.
+
+    Returns:
+        The record; None where the extract is yet to be read, or was read for something else.
+    """
+    record = _kept(store, piece_record(extract.identity))
+    if record is None or not record.fits(extract.identity, _request(store, settings)):
+        return None
+    return record if _all_there(store, record, due) else None
+
+
+def read_piece(
+    store: DatasetFolder, extract: GivenExtract, due: Sequence[str], settings: ExtractSettings
+) -> PieceRecord | None:
+    """Reads an extract for all tiles of the store, if any of those that are due is near it.
+
+    Args:
+        store: The store's folder.
+        extract: The extract.
+        due: The tiles whose file is to be made.
+        settings: The job's.
+
+    Returns:
+        The record, which is in the store's folder as the last of its files; None where nothing of it is needed.
+
+    Raises:
+        Fault: The extract cannot be read, or what it gave cannot be written.
+    """
+    tiles = parse_tiles(store.read_bytes(TILES_FILE))
+    wanted = set(due)
+    if not TileIndex([tile for tile in tiles if tile.tile in wanted]).near(extract.bounds):
+        return None
+    request = StoreRequest({tile.tile: tile.chips for tile in tiles}, settings.keys)
+    with local_copy(extract.path) as local, tempfile.TemporaryDirectory() as folder:
+        record = part_extract(local, request, Path(folder))
+        for tile in record.tiles:
+            put_file(store, piece_of_tile(extract.identity, tile), Path(folder) / f"{tile}.parquet")
+    store.write_text(piece_record(extract.identity), record.to_json())
+    return record
+
+
+def ask_overpass(
+    store: DatasetFolder, cells: TileCells, settings: ExtractSettings, traffic: Traffic
+) -> PieceRead:
+    """Asks for the cells of a tile, one after the other; nobody is asked where all was answered before.
+
+    Args:
+        store: The store's folder.
+        cells: The tile.
+        settings: The job's.
+        traffic: Paces the queries.
+
+    Returns:
+        What came of it; each cell that failed with its reason.
+    """
+    asked = settings.overpass
+    assert asked is not None
+    extract = overpass_identity(asked)
+    request = StoreRequest({cells.tile: cells.chips}, settings.keys)
+    kept = _kept(store, answered_record(extract, cells.tile))
+    if kept is not None and kept.fits(extract, request) and _all_there(store, kept, [cells.tile]):
+        return PieceRead(extract, kept)
+    ...
+
+
+def overpass_identity(asked: AskedOverpass) -> ExtractIdentity:
+    """Returns what stands for Overpass where an extract stands."""
+    return ExtractIdentity("overpass", 0, asked.date)
+
+
+def _request(store: DatasetFolder, settings: ExtractSettings) -> StoreRequest:
+    tiles = parse_tiles(store.read_bytes(TILES_FILE))
+    return StoreRequest({tile.tile: tile.chips for tile in tiles}, settings.keys)
+
+
+def _kept(store: DatasetFolder, name: str) -> PieceRecord | None:
+    if not store.exists(name):
+        return None
+    try:
+        return PieceRecord.from_json(store.read_bytes(name))
+    except MalformedError:
+        return None  # what a disk that failed left of one
+
+
+def _all_there(store: DatasetFolder, record: PieceRecord, tiles: Sequence[str]) -> bool:
+    """Tells whether the files of tiles that a record names are there, as long as it says."""
+    sizes = ((tile, record.tiles[tile].bytes) for tile in tiles if tile in record.tiles)
+    return all(store.size(piece_of_tile(record.extract, tile)) == size for tile, size in sizes)
