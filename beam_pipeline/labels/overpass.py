@@ -35,7 +35,7 @@ from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
 from beam_pipeline.labels.clipping import clip_margin
-from beam_pipeline.labels.extract import drawn_keys, features_of_cells
+from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.overpass_answer import (
@@ -47,6 +47,7 @@ from beam_pipeline.labels.overpass_answer import (
     parse_answer,
     parse_elements,
 )
+from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout

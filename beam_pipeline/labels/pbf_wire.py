@@ -11,6 +11,9 @@ import numpy.typing as npt
 AGAIN = "download or make it again"
 """What to do about a file that is damaged."""
 
+MOST_VARINT_BYTES = 10
+"""Of a number of 64 bits. Source: the encoding."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
@@ -42,13 +45,26 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def varints(array: bytes) -> npt.NDArray[np.uint64]:
     """Returns the numbers of a packed field; of one that breaks off, the bytes that are there."""
-    taken = np.frombuffer(array, np.uint8).astype(np.uint64)
-    if not len(taken):
-        return taken
-    starts = np.flatnonzero(np.concatenate([[True], taken[:-1] < 128]))
-    place = np.arange(len(taken)) - np.repeat(starts, np.diff(np.append(starts, len(taken))))
-    shifts = np.minimum(7 * place, 63).astype(np.uint64)
-    return np.add.reduceat((taken & np.uint64(127)) << shifts, starts)
+    taken = np.frombuffer(array, np.uint8)
+    ends = np.flatnonzero(taken < 128)
+    if len(taken) and taken[-1] >= 128:
+        ends = np.append(ends, len(taken) - 1)
+    starts = np.concatenate([np.zeros(min(len(ends), 1), np.int64), ends[:-1] + 1])
+    sizes = ends - starts + 1
+    numbers = (taken[starts] & 127).astype(np.uint64)
+    # Most numbers are short. Of one that is too long, which libosmium refuses, the rest is passed over.
+    for place in range(1, MOST_VARINT_BYTES):
+        longer = np.flatnonzero(sizes > place)
+        if not len(longer):
+            break
+        septets = (taken[starts[longer] + place] & 127).astype(np.uint64)
+        numbers[longer] |= septets << np.uint64(7 * place)
+    return numbers
+
+
+def unzigzag(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Returns the signed numbers that protobuf writes as unsigned ones: the last bit is the sign."""
+    return (numbers >> np.uint64(1)).astype(np.int64) ^ -(numbers & np.uint64(1)).astype(np.int64)
 
 
 def signed(number: int) -> int:
@@ -66,7 +82,7 @@ def varint(message: bytes, place: int) -> tuple[int, int]:
     if place < len(message) and message[place] < 128:  # most are, and there are millions
         return message[place], place + 1
     number = shift = 0
-    for byte in message[place : place + 10]:
+    for byte in message[place : place + MOST_VARINT_BYTES]:
         number |= (byte & 127) << shift
         shift += 7
         place += 1
