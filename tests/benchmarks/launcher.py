@@ -80,7 +80,9 @@ def make_extract(number: int, centre: np.ndarray, path: Path) -> None:
         header.set("osmosis_replication_timestamp", f"2019-07-{1 + number % 28:02d}T00:00:00Z")
     with osmium.SimpleWriter(str(path), header=header) as writer:
         for osm_id in (2 * number + 1, 2 * number + 2):
-            writer.add_node(Node(id=osm_id, location=(float(centre[0]), float(centre[1])), tags={"a": str(number)}))
+            writer.add_node(
+                Node(id=osm_id, location=(float(centre[0]), float(centre[1])), tags={"a": str(number)})
+            )
 
 
 def make_inputs(folder: Path, extracts: int, cells: int) -> None:
@@ -130,7 +132,9 @@ def measure(folder: Path) -> dict[str, Any]:
     steps["others"] = seconds - sum(steps.values())
     peak = _gigabytes()
     after: dict[str, float] = {}
-    timed_plan = timed("plan", lambda: report(plan_of_build(checked.units, checked.settings, options, checked.extract_sizes)))
+    timed_plan = timed(
+        "plan", lambda: report(plan_of_build(checked.units, checked.settings, options, checked.extract_sizes))
+    )
     steps, checks = after, steps
     timed_plan()
     timed("write", write_plan)(checked.folder, checked.fingerprint, checked.texts)
@@ -176,7 +180,9 @@ def main() -> int:
     for name, seconds in sorted(found["steps"].items(), key=lambda step: -step[1]):
         print(f"  {name:20}{seconds:8.2f} s {seconds / found['seconds']:6.0%}")
     print(f"checks: {found['seconds']:.1f} s (at most {MOST_SECONDS:g}), {found['cpu_seconds']:.1f} s of CPU")
-    print(f"peak memory: {found['gb']:.2f} GB (at most {MOST_GB:g}), {found['gb_before']:.2f} before any check")
+    print(
+        f"peak memory: {found['gb']:.2f} GB (at most {MOST_GB:g}), {found['gb_before']:.2f} before any check"
+    )
     print(
         f"the plan: printed by --dry_run {found['after']['plan']:.1f} s, written {found['after']['write']:.1f} s, "
         f"parsed by a worker {found['after']['parse']:.1f} s; peak memory then {found['gb_after']:.2f} GB"

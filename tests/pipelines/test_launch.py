@@ -171,13 +171,24 @@ def test_cells_beyond_the_extracts_are_counted_once(
     prepare_build(*parse_build_flags(argv))
     assert path.stat().st_mtime_ns == written
 
-    # Nobody knows where an extract without bounds ends.
+    # Nobody knows where an extract without bounds ends: osmium writes neither bounds nor time by itself.
+    caplog.clear()
     with osmium.SimpleWriter(str(tmp_path / "anywhere.osm.pbf")) as writer:
         writer.add_node(Node(id=1, location=(west, south)))
     anywhere = f"{left},{tmp_path / 'anywhere.osm.pbf'}"
     prepare_build(*parse_build_flags([*flags(world, tmp_path / "other"), "--osm", anywhere]))
     launched = json.loads((tmp_path / "other" / "plan" / "launch.json").read_text())
     assert launched == {"cells_beyond_extracts": None}
+    assert "1 of 2 extracts do not say in their headers where they lie: anywhere.osm.pbf" in caplog.text
+    assert (
+        "2 of 2 extracts do not say in their headers of when their data is: left.osm.pbf, anywhere"
+        in caplog.text
+    )
+    planned = json.loads((tmp_path / "other" / "plan" / "fingerprint.json").read_text())["osm"]
+    assert {extract["name"]: extract["timestamp"] for extract in planned} == {
+        "anywhere.osm.pbf": "",
+        "left.osm.pbf": "",
+    }
 
 
 def test_an_extract_of_elsewhere_is_refused(world: SampleWorld, tmp_path: Path) -> None:
