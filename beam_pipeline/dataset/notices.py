@@ -50,6 +50,19 @@ Terms: https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Leg
 """
 
 
+def store_licences_md() -> str:
+    """Returns the text of LICENSES.md of a store of features."""
+    return """# Licence of this store
+
+Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License (ODbL) 1.0:
+https://www.openstreetmap.org/copyright
+
+The files are a Derivative Database in the sense of the ODbL: whoever passes them on, or publishes something made from
+them, names the source and offers a changed database under the same licence.
+Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
+"""
+
+
 def citation_cff(years: Sequence[int], version: str) -> str:
     """Returns the text of CITATION.cff: how to cite a dataset built with this software.
 

@@ -98,7 +98,7 @@ class PlannedStore(pydantic.BaseModel):
     schema_version: int
     cells_sha256: str
     keys: tuple[str, ...]
-    padding_m: int
+    padding_m: float
     overpass: Overpass | None = None
 
     @classmethod

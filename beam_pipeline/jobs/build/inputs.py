@@ -14,9 +14,7 @@ from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.dataset.commits import READS_AT_ONCE
-from beam_pipeline.dataset.fingerprint import Extract
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
@@ -239,28 +237,25 @@ def _inspect(path: str) -> ExtractInfo:
         return check_extract(local)
 
 
-def require_whole(paths: Sequence[str], extracts: Sequence[ExtractInfo], folder: DatasetFolder) -> None:
-    """Refuses a local extract that breaks off, but where the folder was begun with it.
+def require_whole(paths: Sequence[str]) -> None:
+    """Refuses a local extract that breaks off.
 
-    Found in the job, it would cost cells, and the whole file would be that of another dataset. A folder that was begun
-    with it is gone on with all the same: its other cells are sound. A remote file is not read before launch.
+    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not read
+    before launch.
 
     Args:
-        paths: The extracts.
-        extracts: What their headers say.
-        folder: The dataset's folder.
+        paths: The extracts; without those that a folder was begun with, which is gone on with all the same, as its
+            other cells are sound.
 
     Raises:
         InvalidInputError: One breaks off.
-        Fault: The folder cannot be read.
     """
-    for path, info in zip(paths, extracts, strict=True):
-        if "://" in path or not breaks_off(path) or began_with(folder, Extract.of_info(info)):
-            continue
-        raise InvalidInputError(
-            f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, then "
-            "give the same command"
-        )
+    for path in paths:
+        if is_local(path) and breaks_off(path):
+            raise InvalidInputError(
+                f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, "
+                "then give the same command"
+            )
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from beam_pipeline.dataset.folder import WATER_FILE, DatasetFolder
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.dataset.water_file import parse_water
-from beam_pipeline.features.reading import features_of_unit
 from beam_pipeline.features.names import tile_file
+from beam_pipeline.features.reading import features_of_unit
 from beam_pipeline.features.stored_tile import StoredTile
 from beam_pipeline.jobs.extract.transforms import TileReady
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
@@ -48,7 +48,11 @@ class MakeLabels(beam.PTransform):
     tiles: beam.PCollection[TileReady] | None = None
 
     def expand(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[str, CellLabel]]:
-        ready = units | "StoreIsWhole" >> beam.Map(lambda unit: (unit, None)) if self.tiles is None else self._waited(units)
+        ready = (
+            units | "StoreIsWhole" >> beam.Map(lambda unit: (unit, None))
+            if self.tiles is None
+            else self._waited(units)
+        )
         of_unit = ready | "KeyByName" >> beam.Map(lambda pair: (pair[0].name, pair)).with_output_types(
             tuple[str, Any]
         )
@@ -63,7 +67,9 @@ class MakeLabels(beam.PTransform):
             tuple[str, Unit]
         )
         return (
-            {"units": by_tile, "tile": self.tiles} | "WaitForTile" >> beam.CoGroupByKey() | beam.FlatMap(_of_tile)
+            {"units": by_tile, "tile": self.tiles}
+            | "WaitForTile" >> beam.CoGroupByKey()
+            | beam.FlatMap(_of_tile)
         )
 
     def _kept_sea(self, units: beam.PCollection[Unit]) -> dict[str, Any]:
@@ -124,10 +130,14 @@ class _Rasterize(Stage):
                 yield name, label
 
     def _labels(
-        self, tile: str, chips: Mapping[int, ChipWindow], sea: Mapping[int, bytes], failures: Sequence[Failure]
+        self,
+        tile: str,
+        chips: Mapping[int, ChipWindow],
+        sea: Mapping[int, bytes],
+        failures: Sequence[Failure],
     ) -> Iterator[CellLabel]:
         """Draws cells of a unit that are near each other; whatever goes wrong is told of each cell."""
-        failed = {cell_id: failures[0] for cell_id in chips} if failures else {}
+        failed = dict.fromkeys(chips, failures[0]) if failures else {}
         features: dict[int, list[Feature]] = {cell_id: [] for cell_id in chips}
         try:
             with self.timing.measured():
@@ -135,7 +145,7 @@ class _Rasterize(Stage):
                     failed = self._read(tile, features, chips)
         except Exception as error:
             failure = describe(error)
-            failed = {cell_id: failure for cell_id in chips}
+            failed = dict.fromkeys(chips, failure)
         for cell_id, area in sea.items():
             if cell_id in features:
                 features[cell_id].append(Feature("sea", 0, SEA_TAGS, area))

@@ -8,8 +8,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
-from beam_pipeline.features.names import TILES_PATTERN, tile_file
+from beam_pipeline.features.identity import StoreRequest
+from beam_pipeline.features.names import tile_file
 from beam_pipeline.features.plan import (
     EXTRACTS_FILE,
     REQUEST_FILE,
@@ -19,7 +19,7 @@ from beam_pipeline.features.plan import (
     tiles_of,
     tiles_text,
 )
-from beam_pipeline.features.schema import STORE_FILE
+from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store import StoreRecord
 from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
 from beam_pipeline.jobs.build.inputs import check_overpass, find_cells, naming, require_whole
@@ -144,7 +144,7 @@ def check_extracts(
         InvalidInputError: They cannot be used.
     """
     infos = [info_of(extract) for extract in extracts]
-    require_whole([extract for extract in extracts if not begun_with(extract)])
+    require_whole([extract.path for extract in extracts if not begun_with(extract)])
     warn_of_headers([extract.path for extract in extracts], infos)
     return check_coverage(cells, infos)
 
@@ -185,6 +185,45 @@ def check_store(settings: ExtractSettings, cells: Sequence[Cell], ontology: Onto
 def begin(checked: CheckedStore) -> None:
     """Takes away what a store says of itself where it is about to change."""
     if checked.is_stale:
-        DatasetFolder(BeamFiles(), checked.settings.store).files.delete(
-            f"{checked.settings.store}/{STORE_FILE}"
+        store = DatasetFolder(BeamFiles(), checked.settings.store)
+        store.files.delete(store.at(STORE_FILE))
+
+
+def read_record(store: DatasetFolder) -> StoreRecord | None:
+    """Returns what a store says of itself; None where it is not whole, or what it says is damaged.
+
+    Raises:
+        Fault: The folder cannot be read.
+    """
+    if not store.exists(STORE_FILE):
+        return None
+    try:
+        return StoreRecord.from_json(store.read_bytes(STORE_FILE))
+    except MalformedError:
+        return None
+
+
+def _taken_up(store: DatasetFolder, asked: PlannedStore, drawn: Sequence[str]) -> PlannedStore:
+    """Returns what a folder was begun for where that will do; else what is asked for, if it holds no store."""
+    if not store.exists(REQUEST_FILE):
+        return asked
+    way_out = f"Give another folder, or delete {store.path} and give the command again"
+    try:
+        planned = PlannedStore.from_json(store.read_bytes(REQUEST_FILE))
+    except MalformedError as error:
+        raise InvalidInputError(f"{store.at(REQUEST_FILE)} is damaged: {error}. {way_out}") from error
+    if set(drawn) <= set(planned.keys):
+        asked = asked.model_copy(update={"keys": planned.keys})
+    differences = planned.differences(asked)
+    if differences:
+        raise InvalidInputError(
+            f"{store.path} holds another store of features:",
+            *(f"  {it}" for it in differences),
+            f"{way_out}.",
         )
+    return planned
+
+
+def _all_there(store: DatasetFolder, record: StoreRecord) -> bool:
+    """Tells whether the files of all tiles are there; of what size they are is seen when they are read."""
+    return {tile_file(tile) for tile in record.tiles} <= set(store.names(f"*{TILE_SUFFIX}"))

@@ -7,16 +7,14 @@ from pathlib import Path
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
-from beam_pipeline.features.names import answered_record, piece_of_tile, piece_record
-from beam_pipeline.features.parting import part_extract, part_objects
+from beam_pipeline.features.names import piece_of_tile, piece_record
+from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles
 from beam_pipeline.jobs.extract.nearness import TileIndex
-from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.putting import put_file
-from beam_pipeline.jobs.stages import describe
+from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy
-from beam_pipeline.labels.overpass import objects_of_chip
 from beam_pipeline.runtime.faults import Failure
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.traffic import Traffic
@@ -109,10 +107,7 @@ def ask_overpass(
     assert asked is not None
     extract = overpass_identity(asked)
     request = StoreRequest({cells.tile: cells.chips}, settings.keys)
-    kept = _kept(store, answered_record(extract, cells.tile))
-    if kept is not None and kept.fits(extract, request) and _all_there(store, kept, [cells.tile]):
-        return PieceRead(extract, kept)
-    ...
+    raise NotImplementedError
 
 
 def overpass_identity(asked: AskedOverpass) -> ExtractIdentity:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.identity import ExtractIdentity
-from beam_pipeline.features.plan import EXTRACTS_FILE, PlannedExtract, PlannedExtracts
 from beam_pipeline.features.names import piece_record
+from beam_pipeline.features.plan import EXTRACTS_FILE, PlannedExtract, PlannedExtracts
 from beam_pipeline.jobs.build.inputs import expand_extracts, inspect_extracts
 from beam_pipeline.jobs.extract.settings import GivenExtract
 from beam_pipeline.labels.extract import ExtractInfo
@@ -31,7 +31,10 @@ def find_extracts(patterns: Sequence[str], store: DatasetFolder) -> list[GivenEx
     others = [path for path in patterns if path not in gone]
     paths = expand_extracts(others) if others else ()
     found = [given(path, info) for path, info in zip(paths, inspect_extracts(paths), strict=True)]
-    found += [GivenExtract(path, kept[_name(path)].identity, kept[_name(path)].bounds) for path in dict.fromkeys(gone)]
+    found += [
+        GivenExtract(path, kept[_name(path)].identity, kept[_name(path)].bounds)
+        for path in dict.fromkeys(gone)
+    ]
     names = [extract.identity.name for extract in found]
     if len(set(names)) != len(names):
         raise InvalidInputError(
@@ -44,6 +47,13 @@ def find_extracts(patterns: Sequence[str], store: DatasetFolder) -> list[GivenEx
 def given(path: str, info: ExtractInfo) -> GivenExtract:
     """Returns an extract as its header tells of it."""
     return GivenExtract(path, ExtractIdentity(info.name, info.size, info.timestamp), info.bounds)
+
+
+def info_of(extract: GivenExtract) -> ExtractInfo:
+    """Returns what an extract's header says."""
+    return ExtractInfo(
+        extract.identity.name, extract.identity.bytes, extract.identity.timestamp, extract.bounds
+    )
 
 
 def planned_extracts(store: DatasetFolder) -> tuple[PlannedExtract, ...]:
@@ -61,7 +71,10 @@ def extracts_text(extracts: Sequence[GivenExtract]) -> str:
     return PlannedExtracts(
         extracts=tuple(
             PlannedExtract(
-                name=it.identity.name, bytes=it.identity.bytes, timestamp=it.identity.timestamp, bounds=it.bounds
+                name=it.identity.name,
+                bytes=it.identity.bytes,
+                timestamp=it.identity.timestamp,
+                bounds=it.bounds,
             )
             for it in sorted(extracts, key=lambda it: it.identity)
         )

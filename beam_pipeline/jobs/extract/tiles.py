@@ -65,7 +65,7 @@ def look_at_tile(store: DatasetFolder, cells: TileCells, settings: ExtractSettin
             footer = StoredTile(file, store.at(name)).footer
         except PermanentFault:
             return None  # what a disk that failed left of one
-    return None if not footer.fits(asked) else _state(footer, size, digest.hexdigest())
+    return _state(footer, size, digest.hexdigest()) if _fits(footer, asked) else None
 
 
 def make_tile(
@@ -87,12 +87,16 @@ def make_tile(
         Fault: A piece is damaged, or the storage failed.
     """
     near = _asked_of(cells, settings)
-    of_tile = {piece.extract: piece for piece in pieces if piece.extract in near and piece.tile in ("", cells.tile)}
+    of_tile = {
+        piece.extract: piece for piece in pieces if piece.extract in near and piece.tile in ("", cells.tile)
+    }
     if len(of_tile) != len(near):
         raise ValueError(f"{len(of_tile)} of {len(near)} extracts near {cells.tile} came to its file")
     read = [piece.extract for piece in of_tile.values() if piece.record is not None]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
-        given = [(extract, opened.enter_context(_piece(store, of_tile[extract], cells.tile))) for extract in read]
+        given = [
+            (extract, opened.enter_context(_piece(store, of_tile[extract], cells.tile))) for extract in read
+        ]
         target = Path(folder) / tile_file(cells.tile)
         with target.open("wb") as file:
             failures = [it for piece in of_tile.values() for it in _failures(piece, cells, settings)]
@@ -101,6 +105,12 @@ def make_tile(
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         put_file(store, tile_file(cells.tile), target)
         return _state(footer, target.stat().st_size, sha256)
+
+
+def _fits(footer: TileFooter, asked: TileFooter) -> bool:
+    """Tells whether a file is for the same cells and made of the same extracts, or would be, had none failed."""
+    nothing = {"failures": (), "rows": 0, "superseded": 0}
+    return footer.model_copy(update=nothing) == asked
 
 
 def _state(footer: TileFooter, size: int, sha256: str) -> TileState:
@@ -150,6 +160,8 @@ def _failures(piece: PieceRead, cells: TileCells, settings: ExtractSettings) -> 
         )
 
 
-def _bounds(identity: ExtractIdentity, extracts: Sequence[GivenExtract]) -> tuple[float, float, float, float] | None:
+def _bounds(
+    identity: ExtractIdentity, extracts: Sequence[GivenExtract]
+) -> tuple[float, float, float, float] | None:
     (bounds,) = (extract.bounds for extract in extracts if extract.identity == identity)
     return bounds

@@ -73,7 +73,9 @@ class FillStore(beam.PTransform):
             | "DescribeStore"
             >> beam.ParDo(_CloseStore(settings), pvalue.AsList(states), pvalue.AsList(pieces))
         )
-        ready = states | "Ready" >> beam.Map(lambda state: (state.tile, state.failure)).with_output_types(TileReady)
+        ready = states | "Ready" >> beam.Map(lambda state: (state.tile, state.failure)).with_output_types(
+            TileReady
+        )
         return {"tiles": ready, "closed": closed}
 
     def _read(self, pipeline: beam.Pipeline, due: beam.PCollection[TileCells]) -> beam.PCollection[PieceRead]:
@@ -110,7 +112,7 @@ class _LookAtTile(_StoreStage):
     stage = "look_at_tile"
 
     def process(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[Any]:
-        tile, grouped = element
+        _, grouped = element
         (cells,) = grouped["cells"]
         state = look_at_tile(self.store, cells, self.settings)
         again = self.settings.make_all or any(True for _ in grouped.get("waiting", ()))
