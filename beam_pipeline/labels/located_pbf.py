@@ -78,7 +78,8 @@ def located_blocks(path: str | os.PathLike[str]) -> Iterator[LocatedBlock]:
             if not isinstance(value, bytes):
                 continue
             if field == _STRINGS:
-                strings = [text.decode() for _, text in fields(value) if isinstance(text, bytes)]
+                starts, ends = _messages(value)
+                strings = [value[i:j].decode() for i, j in zip(starts.tolist(), ends.tolist(), strict=True)]
             elif field == _GROUP:
                 kind = value[0] >> 3 if value else 0
                 if kind == _DENSE:
@@ -158,7 +159,10 @@ def _messages(group: bytes) -> tuple[Numbers, Numbers]:
     starts, ends = [], []
     place = 0
     while place < len(group):
-        size, start = varint(group, place + 1)
+        size = group[place + 1]
+        start = place + 2
+        if size >= 128:
+            size, start = varint(group, place + 1)
         place = start + size
         starts.append(start)
         ends.append(place)

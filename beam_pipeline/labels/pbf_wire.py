@@ -14,7 +14,8 @@ AGAIN = "download or make it again"
 MOST_VARINT_BYTES = 10
 """Of a number of 64 bits. Source: the encoding."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_VARINT, _BYTES = 0, 2  # wire types,
+_FIXED_BYTES = {1: 8, 5: 4}  # and those of fixed width
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -23,21 +24,28 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     Raises:
         ValueError: It is no such message, or libosmium would read it otherwise.
     """
-    place = 0
-    while place < len(message):
-        tag, place = varint(message, place)
+    place, end = 0, len(message)
+    while place < end:
+        tag = message[place]
+        place += 1
+        if tag >= 128:  # most tags and sizes take a byte, and there are millions
+            tag, place = varint(message, place - 1)
         # libosmium cuts tags to 32 bits, and so would take a larger one for another.
         if not 8 <= tag < 1 << 32:
             raise ValueError(f"a block is garbled; {AGAIN}")
         wire = tag & 7
-        if wire == _VARINT:
+        if wire == _BYTES:
+            size = message[place] if place < end else 128
+            place += 1
+            if size >= 128:
+                size, place = varint(message, place - 1)
+        elif wire == _VARINT:
             value, place = varint(message, place)
             yield tag >> 3, value
             continue
-        size = {_FIXED64: 8, _FIXED32: 4}.get(wire, -1)
-        if wire == _BYTES:
-            size, place = varint(message, place)
-        if not 0 <= size <= len(message) - place:
+        else:
+            size = _FIXED_BYTES.get(wire, -1)
+        if not 0 <= size <= end - place:
             raise ValueError(f"a block is garbled; {AGAIN}")
         yield tag >> 3, message[place : place + size]
         place += size
