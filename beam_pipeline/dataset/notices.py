@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-ATTRIBUTION = {
-    "labels": "Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License "
-    "(ODbL) 1.0: https://www.openstreetmap.org/copyright",
-}
-"""Licence of the labels. Source: https://www.openstreetmap.org/copyright"""
+from beam_pipeline.labels.attribution import ODBL_DUTIES, OSM_ATTRIBUTION
+
+ATTRIBUTION = {"labels": OSM_ATTRIBUTION}
+"""Licence of the labels."""
 
 PAPER = (
     "Johnson, N., Treible, W., Crispell, D.: OpenSentinelMap: A Large-Scale Land Use Dataset using "
@@ -37,9 +36,7 @@ def licences_md(years: Sequence[int]) -> str:
 
 {ATTRIBUTION["labels"]}
 
-The label images are a Derivative Database in the sense of the ODbL: whoever passes them on, or publishes
-something made from them, names the source and offers a changed database under the same licence.
-Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
+The label images are a Derivative Database in the sense of the ODbL: {ODBL_DUTIES}
 
 ## Imagery
 
@@ -47,19 +44,6 @@ Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
 
 Access to Sentinel data is free, full and open; this notice goes with whatever is passed on.
 Terms: https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice
-"""
-
-
-def store_licences_md() -> str:
-    """Returns the text of LICENSES.md of a store of features."""
-    return """# Licence of this store
-
-Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License (ODbL) 1.0:
-https://www.openstreetmap.org/copyright
-
-The files are a Derivative Database in the sense of the ODbL: whoever passes them on, or publishes something made from
-them, names the source and offers a changed database under the same licence.
-Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
 """
 
 
