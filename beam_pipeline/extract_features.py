@@ -5,8 +5,9 @@ r"""Makes a store of OpenStreetMap features: what lies near the cells, a GeoParq
     python -m beam_pipeline.build_dataset --cells out/cells/spatial_cell_info.csv --osm out/features ...
 
 Each extract is read once, whatever is built of the store. The same command given again goes on with a run that was
-stopped; of a longer list of extracts it reads the new ones. Exit codes: 0, every tile has its file; 1, an extract could not
-be read, or the job or the storage failed; 2, the input cannot be used: nothing was launched; 130, stopped by Ctrl-C.
+stopped; of a longer list of extracts it reads the new ones. Exit codes: 0, every tile has its file; 1, an extract could
+not be read, or the job or the storage failed; 2, the input cannot be used: nothing was launched; 130, stopped by
+Ctrl-C.
 """
 
 import logging
@@ -18,9 +19,7 @@ from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
 
-def main(
-    argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.extract_features"
-) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline.extract_features") -> int:
     """Runs the command line.
 
     Args:

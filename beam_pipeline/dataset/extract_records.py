@@ -17,7 +17,7 @@ from beam_pipeline.dataset.folder import (
     description_json,
 )
 from beam_pipeline.features.schema import STORE_FILE
-from beam_pipeline.features.store import StoreRecord
+from beam_pipeline.features.store_json import Store
 from beam_pipeline.labels.feature import MOST_NAMED, Dropped
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
@@ -54,11 +54,16 @@ def dropped_by_extract(folder: DatasetFolder, names: Sequence[str]) -> dict[str,
     for name in STORE_RECORDS:
         if folder.exists(name):
             try:
-                return StoreRecord.from_json(folder.read_bytes(name)).left_out
+                return dropped_of_store(Store.from_json(folder.read_bytes(name)))
             except MalformedError:
                 continue
     found = {name: _recorded(folder, name) for name in names}
     return {name: dropped for name, dropped in found.items() if dropped is not None} or None
+
+
+def dropped_of_store(store: Store) -> dict[str, Dropped]:
+    """Returns what was left out of each extract that a store was made of."""
+    return {it.extract.name: it.left_out.dropped() for it in store.extracts if it.outcome == "read"}
 
 
 def _recorded(folder: DatasetFolder, name: str) -> Dropped | None:

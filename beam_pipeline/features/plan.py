@@ -128,7 +128,9 @@ class PlannedStore(pydantic.BaseModel):
     def differences(self, other: "PlannedStore") -> list[str]:
         """Names what differs, with its value here and in the other."""
         here, there = self.model_dump(), other.model_dump()
-        return [f"{name}: {here[name]!r} there, {there[name]!r} now" for name in here if here[name] != there[name]]
+        return [
+            f"{name}: {here[name]!r} there, {there[name]!r} now" for name in here if here[name] != there[name]
+        ]
 
 
 class PlannedExtract(pydantic.BaseModel):

@@ -240,8 +240,8 @@ def _inspect(path: str) -> ExtractInfo:
 def require_whole(paths: Sequence[str]) -> None:
     """Refuses a local extract that breaks off.
 
-    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not read
-    before launch.
+    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not
+    read before launch.
 
     Args:
         paths: The extracts; without those that a folder was begun with, which is gone on with all the same, as its

@@ -11,11 +11,10 @@ from apache_beam.metrics import Metrics
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.dataset.folder import WATER_FILE, DatasetFolder
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.tile_features import CellFeatures, read_cell_features
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.dataset.water_file import parse_water
-from beam_pipeline.features.names import tile_file
-from beam_pipeline.features.reading import features_of_unit
-from beam_pipeline.features.stored_tile import StoredTile
+from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.jobs.extract.transforms import TileReady
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles
@@ -62,7 +61,7 @@ class MakeLabels(beam.PTransform):
             joined = of_unit | "WithoutSea" >> beam.Map(lambda pair: (pair[0], {"unit": [pair[1]]}))
         return joined | "Rasterize" >> beam.ParDo(_Rasterize(self.settings))
 
-    def _waited(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[Unit, Failure | None]]:
+    def _waited(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[Unit, TileState]]:
         by_tile = units | "KeyByTile" >> beam.Map(lambda unit: (unit.tile, unit)).with_output_types(
             tuple[str, Unit]
         )
@@ -82,17 +81,22 @@ class MakeLabels(beam.PTransform):
         return {"sea": found["sea"], FAILED: found[FAILED]}
 
 
-def _of_tile(element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[tuple[Unit, Failure | None]]:
-    tile, parts = element
+def _of_tile(element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[tuple[Unit, TileState]]:
+    _, parts = element
     units = list(parts["units"])
     if units:
-        (failure,) = parts["tile"]
+        (state,) = parts["tile"]
         for unit in units:
-            yield unit, failure
+            yield unit, state
 
 
 def _cells_of(unit: Unit) -> list[CellOfUnit]:
     return [(cell.cell_id, unit.name) for cell in unit.cells]
+
+
+def _failures(state: TileState | None) -> list[Failure]:
+    """Returns why a tile has no file, if it has none; a store that is whole says nothing."""
+    return [] if state is None or state.failure is None else [state.failure]
 
 
 class _ReadSea(Stage):
@@ -121,58 +125,35 @@ class _Rasterize(Stage):
 
     def process(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[tuple[str, CellLabel]]:
         name, parts = element
-        ((unit, failure),) = parts["unit"]
-        failures = [*([] if failure is None else [failure]), *sorted(parts.get(FAILED, ()))]
+        ((unit, state),) = parts["unit"]
+        failures = [*_failures(state), *sorted(parts.get(FAILED, ()))]
+        digest = state.file.digest if state is not None and state.file is not None else ""
         sea = dict(parts.get("sea", ()))
         for start in range(0, len(unit.cells), _CELLS_AT_ONCE):
-            cells = unit.cells[start : start + _CELLS_AT_ONCE]
-            for label in self._labels(unit.tile, {it.cell_id: it.chip for it in cells}, sea, failures[:1]):
-                yield name, label
-
-    def _labels(
-        self,
-        tile: str,
-        chips: Mapping[int, ChipWindow],
-        sea: Mapping[int, bytes],
-        failures: Sequence[Failure],
-    ) -> Iterator[CellLabel]:
-        """Draws cells of a unit that are near each other; whatever goes wrong is told of each cell."""
-        failed = dict.fromkeys(chips, failures[0]) if failures else {}
-        features: dict[int, list[Feature]] = {cell_id: [] for cell_id in chips}
-        try:
-            with self.timing.measured():
-                if not failed:
-                    failed = self._read(tile, features, chips)
-        except Exception as error:
-            failure = describe(error)
-            failed = dict.fromkeys(chips, failure)
-        for cell_id, area in sea.items():
-            if cell_id in features:
-                features[cell_id].append(Feature("sea", 0, SEA_TAGS, area))
-        for cell_id, chip in chips.items():
-            failure = failed.get(cell_id)
-            yield self._failed(cell_id, failure) if failure else self._label(cell_id, chip, features[cell_id])
+            chips = {cell.cell_id: cell.chip for cell in unit.cells[start : start + _CELLS_AT_ONCE]}
+            found = self._read(unit.tile, chips, digest, failures)
+            for cell_id, chip in chips.items():
+                failure = found.failed.get(cell_id)
+                if failure is not None:
+                    yield name, self._failed(cell_id, failure)
+                    continue
+                area = sea.get(cell_id)
+                of_sea = [] if area is None else [Feature("sea", 0, SEA_TAGS, area)]
+                yield name, self._label(cell_id, chip, [*found.features[cell_id], *of_sea])
 
     def _read(
-        self, tile: str, features: Mapping[int, list[Feature]], chips: Mapping[int, ChipWindow]
-    ) -> dict[int, Failure]:
-        """Adds what the store holds of each cell; returns the cells of which it holds not all, and why."""
-        path = self._store.at(tile_file(tile))
-        count = Metrics.counter(self.stage, "features")
-        with self._store.files.open_ranges(path) as file:
-            stored = StoredTile(file, path, trusted=not self.settings.given_store)
-            failed = {
-                cell_id: (failure.reason, failure.detail)
-                for failure in reversed(stored.footer.failures)
-                for cell_id in failure.cell_ids
-            }
-            sound = {cell_id: chip for cell_id, chip in chips.items() if cell_id not in failed}
-            # What is too tangled to be drawn was counted when the extract was read.
-            for found in features_of_unit(stored, sound, self.settings.ontology) if sound else ():
-                count.inc(len(found.features))
-                for cell_id, feature in found.features:
-                    features[cell_id].append(feature)
-        return failed
+        self, tile: str, chips: Mapping[int, ChipWindow], digest: str, failures: Sequence[Failure]
+    ) -> CellFeatures:
+        """Reads the features of cells near each other; whatever goes wrong is told of each cell."""
+        if failures:
+            return CellFeatures({}, dict.fromkeys(chips, failures[0]))
+        try:
+            with self.timing.measured():
+                found = read_cell_features(self._store, tile, chips, self.settings.ontology, digest)
+        except Exception as error:
+            return CellFeatures({}, dict.fromkeys(chips, describe(error)))
+        Metrics.counter(self.stage, "features").inc(sum(map(len, found.features.values())))
+        return found
 
     def _label(self, cell_id: int, chip: ChipWindow, features: Sequence[Feature]) -> CellLabel:
         try:

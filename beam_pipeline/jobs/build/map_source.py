@@ -1,4 +1,4 @@
-"""Where the map of a build comes from: extracts or Overpass, by way of a store of its own, or a store that was given."""
+"""Where the map of a build comes from: extracts or Overpass, kept in a store of its own, or a store that was given."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from beam_pipeline.dataset.fingerprint import Extract
 from beam_pipeline.dataset.folder import GIVEN_STORE_FILE, STORE_FOLDER, DatasetFolder
 from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
-from beam_pipeline.features.plan import TILES_FILE, parse_tiles
-from beam_pipeline.features.schema import SCHEMA_VERSION, STORE_FILE
-from beam_pipeline.features.store import StoreRecord
+from beam_pipeline.features.identity import StoreRequest
+from beam_pipeline.features.plan import TILES_FILE, parse_tiles, tiles_of
+from beam_pipeline.features.schema import STORE_FILE
+from beam_pipeline.features.store_json import Store, store_differences, tiles_to_compare
 from beam_pipeline.jobs.build.coverage import check_coverage
 from beam_pipeline.jobs.build.inputs import naming
 from beam_pipeline.jobs.extract.launch import CheckedStore, check_extracts, check_store
@@ -117,50 +118,51 @@ def _of_given(store: DatasetFolder, settings: BuildSettings, cells: Sequence[Cel
     with naming("--osm", "read", store.path, _ADVICE):
         content = store.read_bytes(STORE_FILE)
         try:
-            record = StoreRecord.from_json(content)
+            record = Store.from_json(content)
         except MalformedError as error:
             raise InvalidInputError(
                 f"--osm is no store that can be read: {error}. {_ADVICE}. Received: {store.at(STORE_FILE)}"
             ) from error
         _require_suitable(store, record, settings, cells)
-    extracts = [ExtractInfo(it.name, it.bytes, it.timestamp, it.bounds) for it in record.extracts]
-    overpass = record.overpass
+    extracts = [
+        ExtractInfo(it.extract.name, it.extract.bytes, it.extract.timestamp, it.bounds)
+        for it in record.extracts
+        if record.source == "extracts"
+    ]
     settings = dataclasses.replace(
-        settings,
-        extracts=(),
-        given_store=store.path,
-        overpass_url="" if overpass is None else overpass.url,
-        osm_date="" if overpass is None else overpass.date,
+        settings, extracts=(), given_store=store.path, overpass_url=record.url, osm_date=record.date
     )
     beyond = check_coverage(cells, extracts)
     return MapSource(settings, extracts, beyond, None, {GIVEN_STORE_FILE: content.decode()})
 
 
 def _require_suitable(
-    store: DatasetFolder, record: StoreRecord, settings: BuildSettings, cells: Sequence[Cell]
+    store: DatasetFolder, record: Store, settings: BuildSettings, cells: Sequence[Cell]
 ) -> None:
     """Refuses a store that cannot give the labels of a build, and names what it lacks."""
-    if record.schema_version != SCHEMA_VERSION:
+    chips = {tile.tile: tile.chips for tile in tiles_of(cells)}
+    request = StoreRequest(chips, tuple(drawn_keys(settings.ontology)))
+    differences = store_differences(record, request)
+    if not differences and tiles_to_compare(record, request):
+        differences = _cell_differences(store, request)
+    if differences:
         raise InvalidInputError(
-            f"--osm is a store of schema {record.schema_version}, and this program reads {SCHEMA_VERSION}. "
-            f"{_ADVICE} of this version. Received: {store.path}"
+            "--osm is a store that lacks what this build needs:",
+            *(f"  {it}" for it in differences),
+            f"{_ADVICE} for the same cells, with the same --ontology. Received: {store.path}",
         )
-    lacking = [key for key in drawn_keys(settings.ontology) if key not in record.keys]
-    if lacking:
-        raise InvalidInputError(
-            f"--osm is a store without keys that --ontology draws: {', '.join(lacking)}. Give extract_features this "
-            f"--ontology too. Received: {store.path}"
-        )
-    chips = {
-        cell_id: (tile.tile, chip)
-        for tile in parse_tiles(store.read_bytes(TILES_FILE))
-        for cell_id, chip in tile.cells
-    }
-    missing = [cell.cell_id for cell in cells if chips.get(cell.cell_id) != (cell.tile, cell.chip)]
-    if missing:
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        named = ", ".join(map(str, missing[:_MOST_NAMED]))
-        raise InvalidInputError(
-            f"--osm is a store without {len(missing)} of the {len(cells)} cells: {named}{more}. Give extract_features "
-            f"the same cells. Received: {store.path}"
-        )
+
+
+def _cell_differences(store: DatasetFolder, request: StoreRequest) -> list[str]:
+    held = {tile.tile: tile.chips for tile in parse_tiles(store.read_bytes(TILES_FILE))}
+    missing = [
+        cell_id
+        for tile, chips in request.cells.items()
+        for cell_id, chip in chips.items()
+        if held.get(tile, {}).get(cell_id) != chip
+    ]
+    if not missing:
+        return []
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    named = ", ".join(map(str, sorted(missing)[:_MOST_NAMED]))
+    return [f"it lacks {len(missing)} of {sum(map(len, request.cells.values()))} cells: {named}{more}"]

@@ -155,8 +155,8 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         "--osm",
         type=path_names,
         metavar="PBF[,PBF...]|STORE|overpass",
-        help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the folder of a store that extract_features made; "
-        "or the word overpass",
+        help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the folder of a store that extract_features "
+        "made; or the word overpass",
     )
     add_overpass_flags(group)
     group.add_argument(

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Sequence
 
 from beam_pipeline.dataset.folder import LICENSES_FILE, DatasetFolder
-from beam_pipeline.dataset.notices import store_licences_md
 from beam_pipeline.features.footer import ExtractFailure
 from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.notices import store_licences_md
 from beam_pipeline.features.piece import LeftOut
 from beam_pipeline.features.plan import REQUEST_FILE, TILES_FILE, PlannedStore, TileCells, parse_tiles
 from beam_pipeline.features.schema import STORE_FILE
-from beam_pipeline.features.store import StoredExtract, StoreRecord
+from beam_pipeline.features.store_json import Store, StoreExtract
 from beam_pipeline.jobs.extract.nearness import TileIndex
-from beam_pipeline.jobs.extract.pieces import PieceRead
+from beam_pipeline.jobs.extract.pieces import PieceRead, overpass_identity
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.labels.feature import DroppedTally
@@ -44,20 +44,24 @@ def close_store(
         return
     failures = _failures(states)
     planned = PlannedStore.from_json(store.read_bytes(REQUEST_FILE))
-    record = StoreRecord(
-        **planned.model_dump(exclude={"overpass"}),
-        overpass=planned.overpass,
-        cells=sum(len(tile.cells) for tile in tiles),
+    described = Store(
+        schema_version=planned.schema_version,
+        source="extracts" if planned.overpass is None else "overpass",
+        url="" if planned.overpass is None else planned.overpass.url,
+        date="" if planned.overpass is None else planned.overpass.date,
         extracts=_extracts(tiles, pieces, failures, settings),
-        answers=_answers(pieces) if settings.overpass is not None else None,
-        failures=failures,
-        superseded=sum(state.superseded for state in states),
+        keys=planned.keys,
+        padding_m=planned.padding_m,
+        cells=sum(len(tile.cells) for tile in tiles),
+        cells_sha256=planned.cells_sha256,
         tiles=files,
+        superseded=sum(state.superseded for state in states),
+        failures=failures,
     )
     store.write_text(LICENSES_FILE, store_licences_md())
     store.delete_leftovers()
     # Last: a folder with a store.json is whole.
-    store.write_text(STORE_FILE, record.to_json())
+    store.write_text(STORE_FILE, described.to_json())
 
 
 def _failures(states: Sequence[TileState]) -> tuple[ExtractFailure, ...]:
@@ -79,33 +83,23 @@ def _extracts(
     pieces: Sequence[PieceRead],
     failures: Sequence[ExtractFailure],
     settings: ExtractSettings,
-) -> tuple[StoredExtract, ...]:
-    index = TileIndex(tiles)
-    left_out: dict[ExtractIdentity, LeftOut] = {
-        piece.extract: piece.record.left_out for piece in pieces if piece.record is not None
-    }
+) -> tuple[StoreExtract, ...]:
+    """Says of each extract what came of it; Overpass is one."""
     failed = {failure.extract for failure in failures}
-    return tuple(
-        StoredExtract(
-            name=it.identity.name,
-            bytes=it.identity.bytes,
-            timestamp=it.identity.timestamp,
-            bounds=it.bounds,
-            state="beyond"
-            if not index.near(it.bounds)
-            else "failed"
-            if it.identity.name in failed
-            else "read",
-            left_out=left_out.get(it.identity),
-        )
-        for it in sorted(settings.extracts, key=lambda it: it.identity)
-    )
-
-
-def _answers(pieces: Sequence[PieceRead]) -> LeftOut:
-    """Adds up what was left out of the answers of all tiles."""
-    tally = DroppedTally()
+    tallies: dict[ExtractIdentity, DroppedTally] = {}
     for piece in sorted(pieces, key=lambda it: it.tile):
         if piece.record is not None:
-            tally.update(piece.record.left_out.dropped())
-    return LeftOut.of(tally.dropped())
+            tallies.setdefault(piece.extract, DroppedTally()).update(piece.record.left_out.dropped())
+    near = TileIndex(tiles).near
+    asked = [(it.identity, it.bounds, bool(near(it.bounds))) for it in settings.extracts]
+    if settings.overpass is not None:
+        asked = [(overpass_identity(settings.overpass), None, True)]
+    return tuple(
+        StoreExtract(
+            extract=extract,
+            bounds=bounds,
+            outcome="beyond" if not is_near else "failed" if extract.name in failed else "read",
+            left_out=LeftOut.of(tallies[extract].dropped()) if extract in tallies else LeftOut(),
+        )
+        for extract, bounds, is_near in asked
+    )

@@ -20,10 +20,11 @@ from beam_pipeline.features.plan import (
     tiles_text,
 )
 from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
-from beam_pipeline.features.store import StoreRecord
+from beam_pipeline.features.store_json import Store, store_differences
 from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
 from beam_pipeline.jobs.build.inputs import check_overpass, find_cells, naming, require_whole
 from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date
+from beam_pipeline.jobs.extract.pieces import overpass_identity
 from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.sources import extracts_text, find_extracts, info_of, planned_extracts
 from beam_pipeline.jobs.given_files import require_reachable
@@ -176,10 +177,16 @@ def check_store(settings: ExtractSettings, cells: Sequence[Cell], ontology: Onto
         EXTRACTS_FILE: extracts_text(settings.extracts),
         REQUEST_FILE: planned.to_json(),
     }
-    record = read_record(store)
-    of_same = record is not None and record.is_of([it.identity for it in settings.extracts], planned)
-    is_whole = of_same and not record.failures and _all_there(store, record)
-    return CheckedStore(settings, len(tiles), texts, is_whole, record is not None and not of_same)
+    described = read_store(store)
+    if described is None:
+        return CheckedStore(settings, len(tiles), texts, is_whole=False, is_stale=False)
+    request = dataclasses.replace(request, keys=planned.keys)
+    extracts = [it.identity for it in settings.extracts] if asked is None else [overpass_identity(asked)]
+    of_same = described.cells_sha256 == planned.cells_sha256 and not store_differences(
+        described, request, extracts
+    )
+    is_whole = of_same and not described.failures and _all_there(store, described)
+    return CheckedStore(settings, len(tiles), texts, is_whole, is_stale=not of_same)
 
 
 def begin(checked: CheckedStore) -> None:
@@ -189,7 +196,7 @@ def begin(checked: CheckedStore) -> None:
         store.files.delete(store.at(STORE_FILE))
 
 
-def read_record(store: DatasetFolder) -> StoreRecord | None:
+def read_store(store: DatasetFolder) -> Store | None:
     """Returns what a store says of itself; None where it is not whole, or what it says is damaged.
 
     Raises:
@@ -198,7 +205,7 @@ def read_record(store: DatasetFolder) -> StoreRecord | None:
     if not store.exists(STORE_FILE):
         return None
     try:
-        return StoreRecord.from_json(store.read_bytes(STORE_FILE))
+        return Store.from_json(store.read_bytes(STORE_FILE))
     except MalformedError:
         return None
 
@@ -224,6 +231,6 @@ def _taken_up(store: DatasetFolder, asked: PlannedStore, drawn: Sequence[str]) -
     return planned
 
 
-def _all_there(store: DatasetFolder, record: StoreRecord) -> bool:
+def _all_there(store: DatasetFolder, described: Store) -> bool:
     """Tells whether the files of all tiles are there; of what size they are is seen when they are read."""
-    return {tile_file(tile) for tile in record.tiles} <= set(store.names(f"*{TILE_SUFFIX}"))
+    return {tile_file(tile) for tile in described.tiles} <= set(store.names(f"*{TILE_SUFFIX}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
-from beam_pipeline.features.names import piece_of_tile, piece_record
+from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles
@@ -59,32 +59,31 @@ def find_piece(
     return record if _all_there(store, record, due) else None
 
 
-def read_piece(
-    store: DatasetFolder, extract: GivenExtract, due: Sequence[str], settings: ExtractSettings
-) -> PieceRecord | None:
-    """Reads an extract for all tiles of the store, if any of those that are due is near it.
+def is_needed(store: DatasetFolder, extract: GivenExtract, due: Sequence[str]) -> bool:
+    """Tells whether any of the tiles whose file is to be made is near an extract."""
+    wanted = set(due)
+    tiles = [tile for tile in parse_tiles(store.read_bytes(TILES_FILE)) if tile.tile in wanted] if wanted else []
+    return bool(TileIndex(tiles).near(extract.bounds))
+
+
+def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSettings) -> PieceRecord:
+    """Reads an extract for all tiles of the store.
 
     Args:
         store: The store's folder.
         extract: The extract.
-        due: The tiles whose file is to be made.
         settings: The job's.
 
     Returns:
-        The record, which is in the store's folder as the last of its files; None where nothing of it is needed.
+        The record, which is in the store's folder as the last of its files.
 
     Raises:
         Fault: The extract cannot be read, or what it gave cannot be written.
     """
-    tiles = parse_tiles(store.read_bytes(TILES_FILE))
-    wanted = set(due)
-    if not TileIndex([tile for tile in tiles if tile.tile in wanted]).near(extract.bounds):
-        return None
-    request = StoreRequest({tile.tile: tile.chips for tile in tiles}, settings.keys)
     with local_copy(extract.path) as local, tempfile.TemporaryDirectory() as folder:
-        record = part_extract(local, request, Path(folder))
+        record = part_extract(local, _request(store, settings), Path(folder))
         for tile in record.tiles:
-            put_file(store, piece_of_tile(extract.identity, tile), Path(folder) / f"{tile}.parquet")
+            put_file(store, piece_of_tile(extract.identity, tile), Path(folder) / tile_file(tile))
     store.write_text(piece_record(extract.identity), record.to_json())
     return record
 

@@ -1,21 +1,20 @@
 """Fills a store of features, and says how it ended."""
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.piece import LeftOut
 from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
-from beam_pipeline.features.store import StoreRecord
+from beam_pipeline.features.store_json import Store
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.extract.graph import build_graph
-from beam_pipeline.jobs.extract.launch import CheckedStore, prepare_extraction, read_record
+from beam_pipeline.jobs.extract.launch import CheckedStore, prepare_extraction, read_store
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.labels.feature import Dropped
 
 
 def extract_features(given: Any, options: PipelineOptions) -> int:
@@ -46,7 +45,7 @@ def extract_features(given: Any, options: PipelineOptions) -> int:
                 file=sys.stderr,
             )
             return 1
-    record = read_record(store)
+    record = read_store(store)
     if record is None:
         print(
             f"error: {store.path} is not whole: the job could not write the files of all tiles",
@@ -64,7 +63,7 @@ def _run(pipeline: Any, checked: CheckedStore) -> bool:
         return run_job(pipeline) is not None
 
 
-def store_table(record: StoreRecord, store: DatasetFolder) -> str:
+def store_table(record: Store, store: DatasetFolder) -> str:
     """Returns what a store holds and what it lacks, a line each."""
     rows, size = (sum(getattr(file, name) for file in record.tiles.values()) for name in ("rows", "bytes"))
     lines = [
@@ -73,11 +72,9 @@ def store_table(record: StoreRecord, store: DatasetFolder) -> str:
     if record.superseded:
         lines.append(f"copies of objects that differed from those that were kept: {record.superseded:,}")
     lines += [
-        f"left out of {name}: {_counted(dropped)}"
-        for name, dropped in record.left_out.items()
-        if dropped.counts
+        f"left out of {it.extract.name}: {_counted(it.left_out)}" for it in record.extracts if it.left_out.counts
     ]
-    beyond = [extract.name for extract in record.extracts if extract.state == "beyond"]
+    beyond = [it.extract.name for it in record.extracts if it.outcome == "beyond"]
     if beyond:
         lines.append(f"not read, as no cell is near: {', '.join(beyond)}")
     lines += [
@@ -90,8 +87,6 @@ def store_table(record: StoreRecord, store: DatasetFolder) -> str:
     return "\n".join(lines)
 
 
-def _counted(dropped: Dropped) -> str:
-    counts: Mapping[str, int] = dropped.counts
-    return ", ".join(
-        f"{reason} {count}" for reason, count in sorted(counts.items(), key=lambda it: (-it[1], it[0]))
-    )
+def _counted(left_out: LeftOut) -> str:
+    largest_first = sorted(left_out.counts.items(), key=lambda it: (-it[1], it[0]))
+    return ", ".join(f"{reason} {count}" for reason, count in largest_first)

@@ -49,7 +49,8 @@ class ExtractSettings:
         extracts: The extracts; none with Overpass.
         overpass: The server that is asked instead; None with extracts.
         keys: An object with one of these is kept.
-        make_all: Whether all tiles are made, and made again if an extract failed for them; else those that units wait for.
+        make_all: Whether all tiles are made, and made again if an extract failed for them; else those that units wait
+            for.
         api: What one who asks Overpass may ask of it.
         files: What one who reads files may ask of their hosts.
     """

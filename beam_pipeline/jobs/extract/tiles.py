@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
 from beam_pipeline.features.merging import merge_tile
 from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
 from beam_pipeline.features.plan import TileCells
-from beam_pipeline.features.store import StoredFile
-from beam_pipeline.features.stored_tile import DAMAGED, StoredTile
+from beam_pipeline.features.store_json import StoreTile
+from beam_pipeline.features.stored_tile import DAMAGED, StoredTile, describe
 from beam_pipeline.jobs.extract.nearness import TileIndex
 from beam_pipeline.jobs.extract.pieces import PieceRead, overpass_identity
 from beam_pipeline.jobs.extract.putting import put_file
@@ -37,7 +36,7 @@ class TileState:
     """
 
     tile: str
-    file: StoredFile | None
+    file: StoreTile | None
     superseded: int = 0
     failures: tuple[ExtractFailure, ...] = ()
     failure: Failure | None = None
@@ -57,15 +56,14 @@ def look_at_tile(store: DatasetFolder, cells: TileCells, settings: ExtractSettin
     name = tile_file(cells.tile)
     if not store.exists(name):
         return None
-    asked = TileFooter.of(cells.tile, _request(cells, settings), _asked_of(cells, settings))
-    with store.open(name) as file:
-        digest = hashlib.file_digest(file, "sha256")
-        size = file.tell()
+    with store.files.open_ranges(store.at(name)) as file:
         try:
             footer = StoredTile(file, store.at(name)).footer
         except PermanentFault:
             return None  # what a disk that failed left of one
-    return _state(footer, size, digest.hexdigest()) if _fits(footer, asked) else None
+        if not _fits(footer, cells, settings):
+            return None
+        return _state(footer, StoreTile.of(describe(file), cells.chips))
 
 
 def make_tile(
@@ -102,19 +100,25 @@ def make_tile(
             failures = [it for piece in of_tile.values() for it in _failures(piece, cells, settings)]
             footer = merge_tile(file, cells.tile, given, failures, _request(cells, settings))
         with target.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            written = StoreTile.of(describe(file), cells.chips)
         put_file(store, tile_file(cells.tile), target)
-        return _state(footer, target.stat().st_size, sha256)
+    return _state(footer, written)
 
 
-def _fits(footer: TileFooter, asked: TileFooter) -> bool:
+def _fits(footer: TileFooter, cells: TileCells, settings: ExtractSettings) -> bool:
     """Tells whether a file is for the same cells and made of the same extracts, or would be, had none failed."""
-    nothing = {"failures": (), "rows": 0, "superseded": 0}
-    return footer.model_copy(update=nothing) == asked
+    failed = {failure.extract for failure in footer.failures}
+    asked_of = _asked_of(cells, settings)
+    if not failed <= {extract.name for extract in asked_of}:
+        return False
+    whole = footer.model_copy(update={"failures": (), "rows": 0, "superseded": 0})
+    made_of = {*footer.extracts, *(extract for extract in asked_of if extract.name in failed)}
+    return whole == TileFooter.of(cells.tile, _request(cells, settings), footer.extracts) and made_of == {
+        *asked_of
+    }
 
 
-def _state(footer: TileFooter, size: int, sha256: str) -> TileState:
-    file = StoredFile(rows=footer.rows, bytes=size, sha256=sha256)
+def _state(footer: TileFooter, file: StoreTile) -> TileState:
     return TileState(footer.tile, file, footer.superseded, footer.failures)
 
 
@@ -139,7 +143,7 @@ def _piece(store: DatasetFolder, piece: PieceRead, tile: str) -> Iterator[Stored
     name = piece_of_tile(piece.extract, tile)
     try:
         with local_copy(store.at(name)) as local, open(local, "rb") as file:
-            yield StoredTile(file, store.at(name), trusted=True)
+            yield StoredTile(file, store.at(name), known=piece.record.tiles[tile].digest)
     except PermanentFault as fault:
         if fault.reason == DAMAGED:
             store.files.delete(store.at(piece_record(piece.extract)))

@@ -13,20 +13,20 @@ from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, TileCells
 from beam_pipeline.jobs.extract.closing import close_store
-from beam_pipeline.jobs.extract.pieces import PieceRead, ask_overpass, find_piece, read_piece
+from beam_pipeline.jobs.extract.pieces import PieceRead, ask_overpass, find_piece, is_needed, read_piece
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.tiles import TileState, look_at_tile, make_tile
 from beam_pipeline.jobs.stages import JobStage, describe
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.runtime.faults import Failure
 
 DUE = "due"
 """The tag of tiles whose file is to be made."""
 
-TileReady = tuple[str, Failure | None]
-"""(tile, why there is no file of it)."""
+TileReady = tuple[str, TileState]
+"""(tile, what there is of its file)."""
 
 
 class _StoreStage(JobStage):
@@ -51,7 +51,7 @@ class FillStore(beam.PTransform):
     settings: ExtractSettings
     waiting: beam.PCollection[tuple[str, str]] | None = None
 
-    def expand(self, pipeline: beam.Pipeline) -> Mapping[str, Any]:
+    def expand(self, pipeline: beam.Pipeline) -> Any:
         """Returns the tiles under "tiles" as `TileReady`, and under "closed" what comes once the store is described."""
         settings = self.settings
         tiles = pipeline | "Tiles" >> beam.Create([TILES_FILE]) | beam.ParDo(_ReadTiles(settings))
@@ -73,9 +73,7 @@ class FillStore(beam.PTransform):
             | "DescribeStore"
             >> beam.ParDo(_CloseStore(settings), pvalue.AsList(states), pvalue.AsList(pieces))
         )
-        ready = states | "Ready" >> beam.Map(lambda state: (state.tile, state.failure)).with_output_types(
-            TileReady
-        )
+        ready = states | "Ready" >> beam.Map(lambda state: (state.tile, state)).with_output_types(TileReady)
         return {"tiles": ready, "closed": closed}
 
     def _read(self, pipeline: beam.Pipeline, due: beam.PCollection[TileCells]) -> beam.PCollection[PieceRead]:
@@ -129,22 +127,29 @@ class _ReadExtract(_StoreStage):
 
     def process(self, extract: GivenExtract, due: Sequence[str]) -> Iterator[PieceRead]:
         try:
-            record = find_piece(self.store, extract, due, self.settings)
-            if record is not None:
-                Metrics.counter(self.stage, "pieces_there").inc()
-            elif due:
-                with self.timing.measured():
-                    record = read_piece(self.store, extract, due, self.settings)
+            record = self._record(extract, due)
         except Exception as error:
             self.failures.inc()
             yield PieceRead(extract.identity, None, describe(error))
-            return
-        if record is None:
-            return  # nothing of it is needed
+        else:
+            if record is not None:
+                yield PieceRead(extract.identity, record)
+
+    def _record(self, extract: GivenExtract, due: Sequence[str]) -> PieceRecord | None:
+        """Returns what an extract gave; None where nothing of it is needed."""
+        record = find_piece(self.store, extract, due, self.settings)
+        if record is not None:
+            Metrics.counter(self.stage, "pieces_there").inc()
+            return record
+        if not is_needed(self.store, extract, due):
+            return None
+        with self.timing.measured():
+            record = read_piece(self.store, extract, self.settings)
+        Metrics.counter(self.stage, "pieces_read").inc()
         Metrics.counter(self.stage, "features").inc(sum(file.rows for file in record.tiles.values()))
         for reason, count in record.left_out.counts.items():
             Metrics.counter(self.stage, f"dropped_{reason}").inc(count)
-        yield PieceRead(extract.identity, record)
+        return record
 
 
 class _AskOverpass(_StoreStage):
