@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 from beam_pipeline.dataset.folder import STORE_FOLDER
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
@@ -34,6 +35,7 @@ class BuildSettings:
         retry_dead_letters: Whether finished units with dead letters are done again.
         water_polygons: Path of the file of water polygons, which only the launcher reads; "" for none.
         osm_date: As of when Overpass is asked, "2019-07-01T00:00:00Z"; "" for now.
+        read_limits: What reading extracts may take of a machine.
         given_store: The folder of a store of features that was made before; "" where the build makes its own.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
@@ -56,6 +58,7 @@ class BuildSettings:
     retry_dead_letters: bool
     water_polygons: str = ""
     osm_date: str = ""
+    read_limits: ReadLimits = dataclasses.field(default_factory=ReadLimits)
     given_store: str = ""
     fingerprint: str = ""
 

@@ -93,6 +93,7 @@ def _filling(settings: BuildSettings, extracts: Sequence[GivenExtract]) -> Extra
         overpass=asked if settings.overpass_url else None,
         keys=keys_for(settings.ontology),
         make_all=False,
+        limits=settings.read_limits,
         api=settings.api,
         files=settings.files,
     )
