@@ -279,8 +279,9 @@ def _columns(
             columns = node_columns(block, keys)
         if len(columns):
             yield Found([columns])
-    areas = map(_area_object, relations.areas(osmium.io.File(located, "pbf")))
-    while batch := list(_batch(areas)):
+    areas = relations.areas(osmium.io.File(located, "pbf"))
+    objects = (_area_object(area, relations.tags_of(area)) for area in areas)
+    while batch := list(_batch(objects)):
         yield Found([ObjectColumns.of("relation", batch)])
     yield Found((), tally.dropped())
 
@@ -304,14 +305,14 @@ def _write_located(file: Any, keys: frozenset[str], counts: Counts, folder: str,
         osmium.apply(reader, *locating, tagged, writer)
 
 
-def _area_object(area: Any) -> MapObject:
+def _area_object(area: Any, tags: tuple[tuple[str, str], ...]) -> MapObject:
     """Returns a relation as pyosmium has assembled it."""
     return MapObject(
         "relation",
         area.orig_id(),
         area.version,
         max(0, int(area.timestamp.timestamp())),
-        tuple(sorted(dict(area.tags).items())),
+        tags,
         bytes.fromhex(_WKB.create_multipolygon(area)),
     )
 

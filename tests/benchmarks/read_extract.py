@@ -5,7 +5,8 @@
 Each file is read in a process of its own: only read, then for one cell in the middle of it, then for the
 cells that cover it. Without FILE it takes the real extracts beside the repository, or says that there are
 none. With `--copies N` it also reads a file made of N copies of the first, side by side: how the cost grows.
-And it clips one lake to the thousands of cells that it touches.
+And it clips one lake to the thousands of cells that it touches. Last it reads all objects with a key of a store, and
+compares that with a bare pass of pyosmium: the same keys, areas assembled, nothing done with what comes.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from tests.shared_data import SHARED
 DEFAULT = SHARED / "osm"
 MAX_MB = 500  # of a process that reads a small country, Python and its libraries included
 MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
+MAX_OBJECTS_FACTOR = 2.0  # CPU of reading objects by columns, over that of a bare pass of pyosmium
 LAKE_NODES = 100_000
 MAX_LAKE_S = 3.0  # of CPU
 
@@ -117,6 +119,53 @@ def clip_lake():
     print(json.dumps({"s": time.process_time() - start, "cells": cells}))
 
 
+def bare_pass(path):
+    """Lets pyosmium pass over a file with the keys of a store and assemble areas."""
+    import osmium
+
+    from beam_pipeline.labels.store_keys import STORE_KEYS
+
+    areas, objects = osmium.filter.KeyFilter(*STORE_KEYS), osmium.filter.KeyFilter(*STORE_KEYS)
+    for _ in osmium.FileProcessor(str(path)).with_areas(areas).with_filter(objects):
+        pass
+
+
+def read_by_columns(path):
+    """Reads all objects with a key of a store."""
+    from beam_pipeline.labels.extract import read_columns
+    from beam_pipeline.labels.store_keys import STORE_KEYS
+
+    for _ in read_columns(path, STORE_KEYS):
+        pass
+
+
+def least(work, path, times=5):
+    """Returns (CPU, wall) seconds of the best of some turns in this process; both are warm after the first."""
+    took = []
+    for _ in range(times):
+        start = time.process_time(), time.perf_counter()
+        work(path)
+        took.append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    return min(cpu for cpu, _ in took), min(wall for _, wall in took)
+
+
+def measure_objects(path):
+    """Reads objects, and passes over them, and prints what both took, as JSON."""
+    print(json.dumps({"bare": least(bare_pass, path), "columns": least(read_by_columns, path)}))
+
+
+def objects_line(path):
+    """Prints a line about objects and returns the bounds that it misses."""
+    took = in_a_process(path, "--measure", "objects")
+    (bare, bare_wall), (cpu, wall) = took["bare"], took["columns"]
+    print(
+        f"  objects by columns: {cpu:.2f} s of CPU, {cpu / bare:.2f} x a bare pass of pyosmium ({bare:.2f} s); "
+        f"by the clock {wall:.2f} s, {wall / bare_wall:.2f} x"
+    )
+    factor = cpu / bare
+    return [f"{path.name}: objects take {factor:.1f} x a bare pass"] if factor > MAX_OBJECTS_FACTOR else []
+
+
 def in_a_process(*flags):
     """Returns what this script prints with flags, in a process whose memory is its own."""
     command = [sys.executable, __file__, *map(str, flags)]
@@ -160,7 +209,12 @@ def main():
     arguments = parser.parse_args()
     files = arguments.files or sorted(DEFAULT.glob("*.osm.pbf"))
     if arguments.measure:
-        clip_lake() if arguments.measure == "lake" else measure(files[0], arguments.measure)
+        if arguments.measure == "lake":
+            clip_lake()
+        elif arguments.measure == "objects":
+            measure_objects(files[0])
+        else:
+            measure(files[0], arguments.measure)
         return 0
     missed = lake_line()
     if not files:
@@ -170,7 +224,7 @@ def main():
             large = Path(folder) / f"{arguments.copies}-copies.osm.pbf"
             write_copies(files[0], arguments.copies, large)
             files.append(large)
-        missed += [bound for path in files for bound in table(path)]
+        missed += [bound for path in files for bound in (*table(path), *objects_line(path))]
     print("\n".join(["missed:", *missed] if missed else ["every bound is kept"]))
     return 1 if missed and arguments.check else 0
 
