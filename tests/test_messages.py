@@ -80,6 +80,7 @@ ADVICE = {
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
     "{} is being used by another launch": "test_what_a_killed_launch_left_is_named",
     "{} is damaged: {}. Delete it and give the command again": "test_a_damaged_fingerprint_is_named",
+    "Delete it and give the command again": "test_a_damaged_piece_is_a_fault_and_deleted_and_made_again_it_merges",
     "the same command with --retry_dead_letters": "test_a_retry_of_dead_letters_takes_nothing_away",
     "That may pass: try again later": "test_files_that_are_not_given",
     "Hosts say so to who brings no token": "test_files_that_are_not_given",
