@@ -14,12 +14,14 @@ PATH_FLAGS = {
         "sample_dir",
         "stac_url",
         "osm",
+        "osm_index_dir",
         "overpass_cache",
         "ontology",
         "output",
         "token_file",
         "water_polygons",
     },
+    "extract": {"cells", "area", "osm", "osm_index_dir", "overpass_cache", "ontology", "output"},
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "verify": {"dataset"},
@@ -28,13 +30,14 @@ PATH_FLAGS = {
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
 }
-FOLDERS = {"sample_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
+FOLDERS = {"sample_dir", "osm_index_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
 SEVERAL = {"osm", "night_lights"}
 TEXTS = {
     "build": {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),
         *("public_buckets", "sas_token_url", "token_hosts"),
     },
+    "extract": {"overpass_url", "osm_date"},
     "plan": {"years"},
     "train": {"tpu", "width", "precision", "backend", "strategy"},
     "evaluate": {"split"},

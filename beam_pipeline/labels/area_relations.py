@@ -5,7 +5,7 @@ what they hold is worth; see `relation_work`.
 """
 
 import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np

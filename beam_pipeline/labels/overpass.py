@@ -96,7 +96,6 @@ _NO_USE_TRYING = re.compile(
     re.IGNORECASE,
 )
 _ORDER = {"node": 0, "way": 1, "relation": 2}  # of the elements of an extract
-_NOT_SAID = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # a timestamp of 0, as in `MapObject`
 _SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
 

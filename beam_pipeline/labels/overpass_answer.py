@@ -6,7 +6,7 @@ It comes from a stranger, and what is read of it goes into libosmium, which trus
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from beam_pipeline.runtime.parsing import parse_json
 
