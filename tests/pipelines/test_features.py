@@ -1,8 +1,11 @@
 """The map is read once: stores of features, made alone or by a build, and what is built of them."""
 
 import dataclasses
+import itertools
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +90,12 @@ def test_a_rerun_reads_no_extract_not_even_one_that_is_gone(
     folder = tmp_path / "set"
     shutil.copytree(built.folder, folder)
     gone = dataclasses.replace(world, osm_extract=tmp_path / world.osm_extract.name)
-    lost = next(name for name, content in built.shards.items() if content)
-    for damaged in ((), ("features/store.json",), ("features/store.json", "features/23SQD.parquet")):
+    lost, tile = next(
+        (unit["name"], unit["tile"])
+        for unit in map(json.loads, (folder / "plan/units.jsonl").read_text().splitlines())
+        if built.shards[unit["name"]]
+    )
+    for damaged in ((), ("features/store.json",), ("features/store.json", f"features/{tile}.parquet")):
         for name in (lost, *damaged):
             (folder / name).unlink()
         again = build(gone, folder)
@@ -198,24 +205,24 @@ def test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run(
 def test_a_killed_run_goes_on_and_makes_the_same_store(
     world: SampleWorld, store: Path, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The process dies as the third tile's file is written: in a child, which shares nothing with this test."""
     folder = tmp_path / "features"
-    made = transforms.make_tile
-    count = 0
+    if (pid := os.fork()) == 0:
+        made = transforms.make_tile
+        calls = itertools.count(1)
 
-    def killed(*args: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise KeyboardInterrupt
-        return made(*args)
+        def killed(*args: Any) -> Any:
+            if next(calls) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return made(*args)
 
-    monkeypatch.setattr(transforms, "make_tile", killed)
-    assert extract(world.cells_csv, world.osm_extract, folder) == 130
+        monkeypatch.setattr(transforms, "make_tile", killed)
+        os._exit(extract(world.cells_csv, world.osm_extract, folder))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert len(list(folder.glob("*.parquet"))) == 2
     assert not (folder / "store.json").exists()
-    monkeypatch.setattr(transforms, "make_tile", made)
     assert extract(world.cells_csv, world.osm_extract, folder) == 0
-    assert opened == [world.osm_extract.name]
+    assert opened == []
     assert contents(folder) == contents(store)
 
 
