@@ -18,6 +18,10 @@ PROG = "opensentinelmap"
 COMMANDS = {
     "build": ("beam_pipeline.build_dataset", "build a dataset from cells, images and a map"),
     "select": ("beam_pipeline.select_cells", "choose cells by night lights and land cover"),
+    "extract": (
+        "beam_pipeline.extract_features",
+        "keep what maps hold near the cells, for any number of builds",
+    ),
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),
     "verify": ("beam_pipeline.verify", "prove from its files that a dataset is whole"),
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from beam_pipeline import preview, verify
 from beam_pipeline.jobs.build import options as build
+from beam_pipeline.jobs.extract import options as extract
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.select import options as select
 from beam_pipeline.jobs.verify.options import parse_verify_flags
@@ -43,6 +44,12 @@ ENTRIES = {
         select.selection_parser(),
         select.parse_selection_flags,
         ("--night_lights=a.tif", "--land_cover=b.tif", "--output=out"),
+    ),
+    "extract": Entry(
+        "beam_pipeline.extract_features",
+        extract.extract_parser(),
+        extract.parse_extract_flags,
+        ("--osm=a.osm.pbf", "--output=out"),
     ),
     "plan": Entry("beam_pipeline.plan_cost", plan.build_parser(), plan.parse_plan_flags, ()),
     "verify": Entry("beam_pipeline.verify", verify.build_parser(), _parse_verify),

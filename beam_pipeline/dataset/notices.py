@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-ATTRIBUTION = {
-    "labels": "Derived from OpenStreetMap, © OpenStreetMap contributors, under the Open Database License "
-    "(ODbL) 1.0: https://www.openstreetmap.org/copyright",
-}
-"""Licence of the labels. Source: https://www.openstreetmap.org/copyright"""
+from beam_pipeline.labels.attribution import ODBL_DUTIES, OSM_ATTRIBUTION
+
+ATTRIBUTION = {"labels": OSM_ATTRIBUTION}
+"""Licence of the labels."""
 
 PAPER = (
     "Johnson, N., Treible, W., Crispell, D.: OpenSentinelMap: A Large-Scale Land Use Dataset using "
@@ -37,9 +36,7 @@ def licences_md(years: Sequence[int]) -> str:
 
 {ATTRIBUTION["labels"]}
 
-The label images are a Derivative Database in the sense of the ODbL: whoever passes them on, or publishes
-something made from them, names the source and offers a changed database under the same licence.
-Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/
+The label images are a Derivative Database in the sense of the ODbL: {ODBL_DUTIES}
 
 ## Imagery
 

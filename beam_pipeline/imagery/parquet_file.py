@@ -13,18 +13,18 @@ from pyarrow import parquet
 
 from beam_pipeline.imagery.parquet_blocks import Blocks, chunks_of
 from beam_pipeline.imagery.parquet_columns import HREFS, KEYS, column_problem, is_needed, is_property
-from beam_pipeline.imagery.parquet_footer import (
+from beam_pipeline.imagery.parquet_rows import Item, items_of
+from beam_pipeline.imagery.parquet_tile_year import INDEXED, PER_SECOND, TIME
+from beam_pipeline.runtime.faults import PermanentFault
+from beam_pipeline.runtime.file_ranges import FileRanges
+from beam_pipeline.runtime.parquet_footer import (
     FAILURES,
     MAGIC,
     KeptFooters,
     parse_footer,
     require_parsable,
 )
-from beam_pipeline.imagery.parquet_rows import Item, items_of
-from beam_pipeline.imagery.parquet_statistics import Statistics, statistics_of
-from beam_pipeline.imagery.parquet_tile_year import INDEXED, PER_SECOND, TIME
-from beam_pipeline.runtime.faults import PermanentFault
-from beam_pipeline.runtime.file_ranges import FileRanges
+from beam_pipeline.runtime.parquet_statistics import Statistics, statistics_of
 
 DAMAGED = "damaged_catalogue"
 """Reason of the faults of a file that is no STAC GeoParquet, or breaks its own word."""

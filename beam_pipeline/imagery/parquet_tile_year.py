@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from beam_pipeline.cells.mgrs_tiles import tile_lonlat_bounds
-from beam_pipeline.imagery.parquet_statistics import ColumnRange, Statistics
 from beam_pipeline.imagery.stac_item import TILE_PROPERTIES, normalise_tile
+from beam_pipeline.runtime.parquet_statistics import ColumnRange, Statistics
 
 TIME = "datetime"
 BBOX = ("bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")

@@ -5,15 +5,16 @@ what they hold is worth; see `relation_work`.
 """
 
 import array
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import osmium
 
 from beam_pipeline.labels.feature import DroppedTally
 from beam_pipeline.labels.relation_work import Way, assembling_ns, counting_ns
+from beam_pipeline.labels.way_columns import Lines
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
 """Types of relation that are areas. Source: https://wiki.openstreetmap.org/wiki/Types_of_relation"""
@@ -30,64 +31,62 @@ MOST_NS = 2e9
 MOST_NS_A_NODE = 20_000.0
 """What is mapped takes about 2,000: a node of it belongs to a relation or two."""
 
-_A_DEGREE = 1e7  # in libosmium's units
-_WKB_HEADER_BYTES = 9
-
 
 class AreaRelations:
     """The relations of a file that are areas.
 
     Args:
         file: The file.
-        is_drawn: Tells by the tags of a relation whether it is wanted.
+        keys: A relation with one of these is wanted.
         tally: Takes what is left out: "incomplete_relation", "broken_relation",
             "long_relation" or "tangled_relation".
     """
 
-    def __init__(
-        self, file: osmium.io.File, is_drawn: Callable[[Mapping[str, str]], bool], tally: DroppedTally
-    ) -> None:
+    def __init__(self, file: osmium.io.File, keys: Collection[str], tally: DroppedTally) -> None:
         self._file = file
-        self._is_drawn = is_drawn
-        self._wkb = osmium.geom.WKBFactory()
+        self._keys = keys
         self._members: dict[int, array.array[int]] = {}  # of each relation, the ways, each once
-        self._wanted: frozenset[int] = frozenset()  # all ways of them
+        self._types: dict[int, str] = {}
+        self._wanted = np.empty(0, np.int64)  # all ways of them
         self._ways: dict[int, Way] = {}  # those of which no node is missing
         self._tally = tally
 
     def find(self) -> None:
         """Reads the relations."""
+        types = osmium.filter.TagFilter(*(("type", name) for name in sorted(AREA_RELATIONS)))
         with osmium.io.Reader(self._file, osmium.osm.RELATION) as reader:
-            osmium.apply(reader, _EachRelation(self._note))
-        self._wanted = frozenset(itertools.chain.from_iterable(self._members.values()))
+            osmium.apply(reader, types, osmium.filter.KeyFilter(*self._keys), _EachRelation(self._note))
+        self._wanted = np.unique(np.concatenate([np.empty(0, np.int64), *self._members.values()]))
 
-    def look_at(self, way: Any) -> None:
-        """Keeps of a way what tells how much work it makes; to be called with each that may be a member, after `find`.
+    def tags_of(self, area: Any) -> tuple[tuple[str, str], ...]:
+        """Returns all tags of an area's relation, sorted by key: the assembler leaves out the type."""
+        return tuple(sorted({**dict(area.tags), "type": self._types[area.orig_id()]}.items()))
+
+    def look_at(self, ids: npt.NDArray[np.int64], lines: Lines) -> None:
+        """Keeps of ways what tells how much work they make; to be called with all that may be members, after `find`.
 
         Args:
-            way: A way with the locations of its nodes.
+            ids: (N,) ids of ways.
+            lines: Theirs.
         """
-        if way.id not in self._wanted or not all(node.location.valid() for node in way.nodes):
-            return
-        try:
-            line = bytes.fromhex(self._wkb.create_linestring(way))
-        except RuntimeError:  # all of its nodes lie in one place
-            line = bytes(_WKB_HEADER_BYTES)
-        degrees = np.frombuffer(line, np.float64, offset=_WKB_HEADER_BYTES).reshape(-1, 2)
-        self._ways[way.id] = np.rint(degrees * _A_DEGREE).astype(np.int32)
+        complete = ~lines.missing & ~lines.are_long
+        for row in np.flatnonzero(self._are_wanted(ids) & complete).tolist():
+            line = lines.of(row)
+            # Of one whose nodes all lie in one place there is nothing to assemble.
+            self._ways[int(ids[row])] = (line if len(line) > 1 else line[:0]).astype(np.int32)
 
-    def areas(self, locations: Sequence[Any]) -> Iterator[Any]:
+    def areas(self, located: osmium.io.File) -> Iterator[Any]:
         """Yields the areas; to be called once, when all ways have been looked at.
 
         Args:
-            locations: Handlers that give ways the locations of their nodes.
+            located: Has the ways with the locations of their nodes.
 
         Yields:
             pyosmium's areas, each to be used before the next one.
         """
         accepted = set(self._accepted())
         self._ways.clear()
-        for area in self._assembled(accepted, locations):
+        for area in self._assembled(accepted, located):
             if area.from_way() or area.num_rings()[0] == 0:
                 continue
             accepted.discard(area.orig_id())
@@ -96,15 +95,19 @@ class AreaRelations:
             if relation in accepted:
                 self._tally.add("broken_relation", "relation", relation)
 
+    def _are_wanted(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        # Not np.isin: for each block of ways it would sort all ways that are wanted.
+        places = np.searchsorted(self._wanted, ids)
+        found: npt.NDArray[np.bool_] = np.append(self._wanted, -1)[places] == ids
+        return found & (places < len(self._wanted))
+
     def _note(self, relation: Any) -> None:
-        tags = dict(relation.tags)
-        if tags.get("type") not in AREA_RELATIONS or not self._is_drawn(tags):
-            return
         if len(relation.members) > MOST_MEMBERS:
             self._tally.add("long_relation", "relation", relation.id)
             return
         ways = {member.ref for member in relation.members if member.type == "w"}
         self._members[relation.id] = array.array("q", ways)
+        self._types[relation.id] = relation.tags["type"]
 
     def _accepted(self) -> Iterator[int]:
         """Yields the ids of the relations that are assembled, and counts the others."""
@@ -122,7 +125,7 @@ class AreaRelations:
                 left_ns -= takes_ns
                 yield relation
 
-    def _assembled(self, relations: Collection[int], locations: Sequence[Any]) -> Iterator[Any]:
+    def _assembled(self, relations: Collection[int], located: osmium.io.File) -> Iterator[Any]:
         """Yields what pyosmium's assembler makes of relations and of those of their ways that are closed."""
         if not relations:
             return
@@ -131,8 +134,8 @@ class AreaRelations:
         with osmium.io.Reader(self._file, osmium.osm.RELATION) as reader:
             osmium.apply(reader, _Only(relations), manager.first_pass_handler())
         areas = osmium.BufferIterator()
-        with osmium.io.Reader(self._file, osmium.osm.WAY) as reader:
-            chain = (members, *locations, manager.second_pass_to_buffer(areas))
+        with osmium.io.Reader(located, osmium.osm.WAY) as reader:
+            chain = (members, manager.second_pass_to_buffer(areas))  # which the iterator does not keep alive
             for _ in osmium.OsmFileIterator(reader, *chain):
                 if areas:
                     yield from areas
@@ -140,7 +143,7 @@ class AreaRelations:
 
 
 class _Only:
-    """Lets what has one of some ids pass."""
+    """Lets what has one of some ids pass. pyosmium's own filter would take 4 MiB for each 33 million of the highest."""
 
     def __init__(self, ids: Iterable[int]) -> None:
         self._ids = frozenset(ids)

@@ -47,7 +47,7 @@ class CellIndex:
             Ids of cells, ascending. Cells are taken as their envelopes in degrees, so that one that the
             feature only comes near may be among them.
         """
-        _, cells = self._touched(mend(decode([feature])))
+        _, cells = self.touched(mend(decode([feature])))
         return [int(cell_id) for cell_id in self._cell_ids[cells]]
 
     def clip(self, features: Sequence[Feature]) -> Found[tuple[int, Feature]]:
@@ -61,11 +61,11 @@ class CellIndex:
             the "tangled" of the features, near a cell or not: to repair or cut them could take minutes.
         """
         geometries = decode(features)
-        tangled = _tangled(geometries)
+        tangled = tangled_of(geometries)
         geometries[tangled] = None
-        near = self._candidates(geometries)
+        near = self.near(geometries)
         geometries[near] = mend(geometries[near])
-        rows, cells = self._touched(geometries[near])
+        rows, cells = self.touched(geometries[near])
         rows = near[rows]
         parts = clip_to_boxes(geometries, rows, self._rough[cells], self._kept[cells], self._epsgs[cells])
         clipped = [
@@ -78,16 +78,39 @@ class CellIndex:
             tally.add("tangled", osm_type, osm_id)
         return Found(clipped, tally.dropped())
 
-    def _candidates(self, geometries: Geometries) -> Indices:
-        """Indices of geometries whose envelope meets a box, or that may cross the antimeridian."""
+    def near_pairs(self, geometries: Geometries) -> tuple[Indices, Indices]:
+        """Returns the pairs of geometries and cells whose envelopes meet: quick, for what is small.
+
+        Args:
+            geometries: (N,) geometries in degrees that do not cross the antimeridian, or None.
+
+        Returns:
+            (P,) indices of geometries, and (P,) of cells in order of their ids; in no order, some maybe twice.
+        """
+        rows, boxes = self._tree.query(geometries)
+        return rows, self._cell_of_box[boxes]
+
+    def near(self, geometries: Geometries) -> Indices:
+        """Returns the indices of geometries whose envelope meets a cell's, or that may cross the antimeridian.
+
+        Args:
+            geometries: (N,) geometries in degrees, valid or not, or None.
+        """
         bounds = shapely.bounds(geometries)
-        with np.errstate(invalid="ignore"):  # infinite coordinates are dealt with by `_mend`
+        with np.errstate(invalid="ignore"):  # infinite coordinates are dealt with by `mend`
             wide = np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0)
         rows, _ = self._tree.query(geometries)
         return np.union1d(rows, wide)
 
-    def _touched(self, geometries: Geometries) -> tuple[Indices, Indices]:
-        """Indices (of geometries, of cells) of the pairs that meet, sorted."""
+    def touched(self, geometries: Geometries) -> tuple[Indices, Indices]:
+        """Returns the pairs of geometries and cells that meet, cells taken as their envelopes in degrees.
+
+        Args:
+            geometries: (N,) mended geometries, or None.
+
+        Returns:
+            (P,) indices of geometries, and (P,) of cells in order of their ids; sorted.
+        """
         rows, boxes = self._tree.query(geometries, predicate="intersects")
         unwrapped = np.flatnonzero(shapely.bounds(geometries)[:, 2] > 180.0)
         if len(unwrapped):
@@ -97,8 +120,8 @@ class CellIndex:
         return pairs[:, 0], pairs[:, 1]
 
 
-def _tangled(geometries: Geometries) -> Indices:
-    """Indices of the geometries in degrees that are left out, as to repair or cut them could take minutes."""
+def tangled_of(geometries: Geometries) -> Indices:
+    """Returns indices of geometries in degrees that are left out, as to repair or cut them could take minutes."""
     rows = np.flatnonzero(may_be_tangled(geometries))
     continuous = make_continuous(geometries[rows])
     crossed = ~np.where(

@@ -5,49 +5,48 @@ ways are made of the ways; the areas of multipolygon and boundary relations come
 """
 
 import dataclasses
-import functools
 import itertools
 import os
-import struct
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import osmium
-import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.area_relations import AreaRelations
 from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
+from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
-from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
-from beam_pipeline.labels.ontology_json import KINDS, Kind
+from beam_pipeline.labels.located_pbf import located_blocks
+from beam_pipeline.labels.map_object import MapObject
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_index, require_disk
+from beam_pipeline.labels.object_columns import ObjectColumns
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
 from beam_pipeline.labels.pbf_header import header_bounds
-from beam_pipeline.labels.polygon_rules import tags_of_closed_way
-from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
-from beam_pipeline.runtime.storage_failures import is_full
+from beam_pipeline.labels.pbf_order import Counts
+from beam_pipeline.labels.store_keys import drawn_keys
+from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
 os.environ["OSMIUM_MAX_OSMDATA_QUEUE_SIZE"] = "2"
 
-MOST_WAY_NODES = 2_000
-"""Of a way. Source: https://wiki.openstreetmap.org/wiki/API_v0.6 (`waynodes maximum`)."""
-
-LARGE_EXTRACT_BYTES = 1 << 30
-"""From this size on, the locations of nodes are kept in a temporary file instead of in memory."""
-
+_T = TypeVar("_T", Feature, MapObject)
+_WKB = osmium.geom.WKBFactory()
 _TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of the data
-_LOCATIONS_FOLDER = "/tmp"  # noqa: S108 - where C's tmpfile() makes files
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
-_CACHED_TAGS = 1 << 13
-_LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
-_POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
+_LOCATED = "pbf,locations_on_ways=true,add_metadata=version+timestamp,pbf_compression=none"
+_LOCATED_FACTOR = 2  # more bytes than the file: maps unpack to 2 or 3 times, and few nodes are kept
+_LOCATED_BYTES = 64 << 20  # besides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,27 +152,15 @@ def features_of_cells(
     yield Found.all_of(held)
 
 
-def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:
-    """Returns the keys of OpenStreetMap without one of which a feature is of no use to drawing, sorted.
-
-    Args:
-        ontology: What is drawn.
-        kinds: The kinds of geometry that are meant.
-    """
-    rules = (rule for label in ontology.labels for rule in label.rules)
-    keys = {rule.key for rule in rules if set(kinds) & set(rule.kinds)} - {SEA_KEY}
-    return sorted(keys | {COASTLINE[0]} if "line" in kinds else keys)
-
-
 def read_features(
-    path: str | os.PathLike[str], ontology: Ontology, *, large_bytes: int = LARGE_EXTRACT_BYTES
+    path: str | os.PathLike[str], ontology: Ontology, *, index_folder: str | None = None
 ) -> Iterator[Found[Feature]]:
     """Reads all features of an extract that the ontology draws.
 
     Args:
         path: As for `features_of_cells`.
         ontology: As for `features_of_cells`.
-        large_bytes: Size of a file from which on the locations of its nodes are kept on disk.
+        index_folder: As for `create_node_index`.
 
     Yields:
         Parts of some thousand features in longitude and latitude, in order of the file, relations last.
@@ -181,173 +168,155 @@ def read_features(
 
     Raises:
         PermanentFault: As for `features_of_cells`.
+        TransientFault: As for `read_columns`.
+    """
+    drawn = DrawnFeatures(ontology)
+    tally = DroppedTally()
+
+    def features() -> Iterator[Feature]:
+        for found in read_columns(path, drawn_keys(ontology), index_folder=index_folder):
+            tally.update(found.dropped)
+            for columns in found.features:
+                for one in columns.objects():
+                    yield from drawn.of(one)
+
+    read = features()
+    while batch := list(_batch(read)):
+        yield Found(batch)
+    yield Found((), tally.dropped())
+
+
+def read_objects(
+    path: str | os.PathLike[str], keys: Collection[str], *, index_folder: str | None = None
+) -> Iterator[Found[MapObject]]:
+    """Reads the objects of an extract that bear one of some keys, one by one; see `read_columns`."""
+    for found in read_columns(path, keys, index_folder=index_folder):
+        yield Found([one for columns in found.features for one in columns.objects()], found.dropped)
+
+
+def read_columns(
+    path: str | os.PathLike[str], keys: Collection[str], *, index_folder: str | None = None
+) -> Iterator[Found[ObjectColumns]]:
+    """Reads the objects of an extract that bear one of some keys, by columns.
+
+    Args:
+        path: A local `.osm.pbf` file, sorted by type and id.
+        keys: One or more keys of OpenStreetMap.
+        index_folder: Where the locations of nodes lie if memory is too small for them, and in any case a file of about
+            the bytes of the extract; None for the folder of temporary files.
+
+    Yields:
+        8,000 objects or less of one type, in order of the file, relations last. Nodes without a location are not
+        among them, nor relations that are no area. Dropped, of those with one of the keys, are: "incomplete_way" (nodes
+        are missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
+        (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or members than OpenStreetMap
+        allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to assemble it could take
+        minutes).
+
+    Raises:
+        PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
+            "corrupt_extract". Objects may have come before it: they are not all there are.
+        TransientFault: "no_disk": there is no room in `index_folder`; "storage": a disk fails.
     """
     name = Path(path).name
     if not Path(path).is_file():
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
-    check_blocks(path)
+    counts = check_blocks(path)
     try:
-        reading = _Reading(path, ontology, large_bytes)
-        features = reading.features()
-        while batch := list(_batch(features)):
-            yield Found(batch)
-        yield Found((), reading.tally.dropped())
+        with tempfile.TemporaryFile(dir=index_folder) as file:
+            yield from _columns(path, frozenset(keys), counts, index_folder, f"/dev/fd/{file.fileno()}")
     except UnicodeDecodeError as error:
         raise PermanentFault(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
         ) from error
     except RuntimeError as error:
-        # pyosmium has one class for all its errors; only the text tells them apart.
-        text = str(error)
-        if is_full(error):
-            raise PermanentFault(
-                "storage",
-                f"{name}: the locations of its nodes find no room in {_LOCATIONS_FOLDER}, whatever TMPDIR says: "
-                f"{text}. Give workers a larger disk (--disk_size_gb on Dataflow)",
-            ) from error
-        reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
-        advice = "download or make it again"
-        if "overlong" in text:
-            advice = f"a key or value has 255 characters at most in OpenStreetMap; {advice}"
-        raise PermanentFault(reason, f"{name}: {text}; {advice}") from error
+        raise _fault(name, error) from error
 
 
-def _batch(features: Iterator[Feature]) -> Iterator[Feature]:
-    """Yields the next features, as many as are looked up at once."""
+def _fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
+    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart."""
+    text = str(error)
+    if OUT_OF_DISK in text or is_full(error):
+        return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
+    if storage_failure(error):
+        return TransientFault("storage", f"{name}: {text}")
+    reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
+    advice = "download or make it again"
+    if "overlong" in text:
+        advice = f"a key or value has 255 characters at most in OpenStreetMap; {advice}"
+    return PermanentFault(reason, f"{name}: {text}; {advice}")
+
+
+def _batch(found: Iterator[_T]) -> Iterator[_T]:
+    """Yields the next features or objects, as many as are looked at at once."""
     size = 0
-    for feature in itertools.islice(features, _FEATURES_READ):
-        yield feature
-        size += len(feature.geometry)
+    for one in itertools.islice(found, _FEATURES_READ):
+        yield one
+        size += len(one.geometry)
         if size > _BYTES_READ:
             return
 
 
-class _Reading:
-    """One pass through an extract.
+def _columns(
+    path: str | os.PathLike[str], keys: frozenset[str], counts: Counts, folder: str | None, located: str
+) -> Iterator[Found[ObjectColumns]]:
+    """Yields the objects; libosmium writes the file `located`, which is there and empty, on the way."""
+    file = osmium.io.File(str(path), "pbf")
+    tally = DroppedTally()
+    relations = AreaRelations(file, keys, tally)
+    relations.find()
+    folder = folder or tempfile.gettempdir()
+    needed = _LOCATED_FACTOR * os.path.getsize(path) + _LOCATED_BYTES
+    require_disk(needed, folder, "The objects of an extract take")
+    _write_located(file, keys, counts, folder, located)
+    for block in located_blocks(located):
+        if block.is_ways:
+            lines = Lines(block)
+            relations.look_at(block.ids, lines)
+            columns = way_columns(block, lines, keys, tally)
+        else:
+            columns = node_columns(block, keys)
+        if len(columns):
+            yield Found([columns])
+    areas = relations.areas(osmium.io.File(located, "pbf"))
+    objects = (_area_object(area, relations.tags_of(area)) for area in areas)
+    while batch := list(_batch(objects)):
+        yield Found([ObjectColumns.of("relation", batch)])
+    yield Found((), tally.dropped())
 
-    Args:
-        path: The file.
-        ontology: What is drawn.
-        large_bytes: As for `read_features`.
 
-    Attributes:
-        tally: What was left out, once all features have been read.
+def _write_located(file: Any, keys: frozenset[str], counts: Counts, folder: str, located: str) -> None:
+    """Writes the nodes with one of the keys, and all ways, with the locations of their nodes.
+
+    Python's part in it would take most of the time: so libosmium does it by itself, and what it wrote is read at once.
     """
-
-    def __init__(self, path: str | os.PathLike[str], ontology: Ontology, large_bytes: int) -> None:
-        self.tally = DroppedTally()
-        self._file = osmium.io.File(str(path), "pbf")
-        self._drawn_keys = frozenset(drawn_keys(ontology))
-        self._keys = (ontology.keys | {COASTLINE[0]}) - {SEA_KEY}
-        self._point_keys = drawn_keys(ontology, ("point",))
-        self._wkb = osmium.geom.WKBFactory()
-        # Few combinations of tags make up most of a file.
-        self._keeps: Callable[[Kind, tuple[tuple[str, str], ...]], bool] = functools.lru_cache(_CACHED_TAGS)(
-            ontology.keeps
-        )
-        # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-        storage = "sparse_file_array" if Path(path).stat().st_size >= large_bytes else "flex_mem"
-        self._locations = None if _bears_locations(self._file) else osmium.index.create_map(storage)
-        self._relations = AreaRelations(
-            self._file, lambda tags: self._keeps("area", self._looked_at(tags)), self.tally
-        )
-
-    def features(self) -> Iterator[Feature]:
-        """Yields the features."""
-        self._relations.find()
-        for entity in self._processor():
-            yield from self._way(entity) if entity.is_way() else self._node(entity)
-        for area in self._relations.areas(self._locating()):
-            yield self._area(area)
-
-    def _processor(self) -> Any:
-        # Filters run in C++: nodes without a tag of ours, nine in ten objects of a file, never reach Python.
-        points = (
-            osmium.filter.KeyFilter(*self._point_keys)
-            if self._point_keys
-            else osmium.filter.EntityFilter(osmium.osm.WAY)
-        )
-        points.enable_for(osmium.osm.NODE)
-        return (
-            osmium.FileProcessor(self._file, osmium.osm.NODE | osmium.osm.WAY)
-            .with_locations(self._locations)  # type: ignore[arg-type]  # None is taken
-            .with_filter(_WayFilter(self._relations.look_at, self.tally))
-            .with_filter(osmium.filter.KeyFilter(*self._drawn_keys))
-            .with_filter(points)
-        )
-
-    def _locating(self) -> list[Any]:
-        """Returns what gives ways the locations of their nodes, once the nodes have been read."""
-        if self._locations is None:
-            return []
-        handler = osmium.NodeLocationsForWays(self._locations)
-        handler.ignore_errors()
-        return [handler]
-
-    def _looked_at(self, tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        return tuple(sorted((key, value) for key, value in tags.items() if key in self._keys))
-
-    def _node(self, node: Any) -> Iterator[Feature]:
-        tags = self._looked_at(dict(node.tags))
-        if self._keeps("point", tags) and node.location.valid():
-            yield Feature("node", node.id, tags, shapely.to_wkb(shapely.Point(node.lon, node.lat)))
-
-    def _way(self, way: Any) -> Iterator[Feature]:
-        tags = dict(way.tags)
-        nodes = way.nodes
-        kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (("line", tags),)
-        if len(nodes) and nodes.is_closed():
-            area, line = tags_of_closed_way(tags, self._drawn_keys)
-            kinds = (("area", area), ("line", line))
-        wkb = None
-        for kind, of_kind in kinds:
-            looked_at = self._looked_at(of_kind)
-            if looked_at and self._keeps(kind, looked_at):
-                wkb = self._line(way, nodes) if wkb is None else wkb
-                if wkb:
-                    geometry = _POLYGON_HEADER + wkb[len(_LINE_HEADER) :] if kind == "area" else wkb
-                    yield Feature("way", way.id, looked_at, geometry)
-
-    def _line(self, way: Any, nodes: Any) -> bytes:
-        """Returns a way as WKB; none where it has no line, which is noted."""
-        try:
-            # libosmium passes over locations at the beginning that are missing.
-            if not len(nodes) or nodes[0].location.valid():
-                return bytes.fromhex(self._wkb.create_linestring(way))
-            self.tally.add("incomplete_way", "way", way.id)
-        except osmium.InvalidLocationError:
-            self.tally.add("incomplete_way", "way", way.id)
-        except RuntimeError:
-            self.tally.add("degenerate_way", "way", way.id)
-        return b""
-
-    def _area(self, area: Any) -> Feature:
-        geometry = bytes.fromhex(self._wkb.create_multipolygon(area))
-        return Feature("relation", area.orig_id(), self._looked_at(dict(area.tags)), geometry)
+    locating = []
+    # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
+    if not bears_locations(file):
+        locating = [osmium.NodeLocationsForWays(create_node_index(counts, folder))]
+        locating[0].ignore_errors()
+    tagged = osmium.filter.KeyFilter(*sorted(keys))
+    tagged.enable_for(osmium.osm.NODE)
+    with (
+        osmium.io.Reader(file, osmium.osm.NODE | osmium.osm.WAY) as reader,
+        osmium.SimpleWriter(osmium.io.File(located, _LOCATED), overwrite=True) as writer,
+    ):
+        osmium.apply(reader, *locating, tagged, writer)
 
 
-class _WayFilter:
-    """Keeps away ways of more nodes than OpenStreetMap allows.
-
-    Args:
-        look_at: Is called with each way that is not kept away.
-        tally: Takes those that are.
-    """
-
-    def __init__(self, look_at: Callable[[Any], None], tally: DroppedTally) -> None:
-        self._look_at = look_at
-        self._tally = tally
-
-    def way(self, way: Any) -> bool:
-        """Tells whether a way is kept away."""
-        if len(way.nodes) > MOST_WAY_NODES:
-            self._tally.add("long_way", "way", way.id)
-            return True
-        self._look_at(way)
-        return False
+def _area_object(area: Any, tags: tuple[tuple[str, str], ...]) -> MapObject:
+    """Returns a relation as pyosmium has assembled it."""
+    return MapObject(
+        "relation",
+        area.orig_id(),
+        area.version,
+        max(0, int(area.timestamp.timestamp())),
+        tags,
+        bytes.fromhex(_WKB.create_multipolygon(area)),
+    )
 
 
-def _bears_locations(file: Any) -> bool:
+def bears_locations(file: Any) -> bool:
     """Tells whether the ways of a file bear the locations of their nodes (`osmium add-locations-to-ways`)."""
     with osmium.io.Reader(file, osmium.osm.NOTHING) as reader:
         header = reader.header()

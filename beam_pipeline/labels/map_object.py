@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+ObjectType = Literal["node", "way", "relation"]
+
 
 @dataclasses.dataclass(frozen=True)
 class MapObject:
@@ -19,7 +21,7 @@ class MapObject:
             an area is a polygon of its ring, any other a line: the coordinates are the same.
     """
 
-    osm_type: Literal["node", "way", "relation"]
+    osm_type: ObjectType
     osm_id: int
     version: int
     timestamp: int

@@ -3,6 +3,7 @@
 It comes from a stranger, and what is read of it goes into libosmium, which trusts what it is given.
 """
 
+import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
@@ -10,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from beam_pipeline.runtime.parsing import parse_json
 
 _MOST_ID = 2**62
+_MOST_VERSION = 2**31
+_MOST_SECONDS = 2**32  # of libosmium
 _MOST_TEXT_BYTES = (
     65_000  # of a tag or role; libosmium takes 65,535, OpenStreetMap itself allows 255 characters
 )
@@ -22,6 +25,13 @@ def _check_text(text: str) -> str:
     if len(text.encode()) > _MOST_TEXT_BYTES:
         raise ValueError(f"it has more than {_MOST_TEXT_BYTES} bytes")
     return text
+
+
+def _seconds(timestamp: object) -> object:
+    """Returns the seconds since 1970 of a time such as "2019-07-01T12:00:00Z"."""
+    if not isinstance(timestamp, str):
+        return timestamp
+    return int(datetime.datetime.fromisoformat(timestamp).timestamp())
 
 
 def _without_other_types(elements: object) -> object:
@@ -38,10 +48,11 @@ def _is_of_another_type(element: Any) -> bool:
 
 _Id = Annotated[int, Field(gt=-_MOST_ID, lt=_MOST_ID)]
 _Text = Annotated[str, AfterValidator(_check_text)]
+_Time = Annotated[int, BeforeValidator(_seconds), Field(ge=0, lt=_MOST_SECONDS)]
 
 
 class _Model(BaseModel):
-    # An answer has more than is read of it, as versions and times.
+    # An answer has more than is read of it, as the names of users, which are not kept.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
@@ -50,10 +61,14 @@ class _Tagged(_Model):
 
     Attributes:
         id: Unique within the type.
+        version: From 1; 0 where the answer does not say.
+        timestamp: Of the last edit, in seconds since 1970 in UTC; 0 where the answer does not say.
         tags: Key -> value.
     """
 
     id: _Id
+    version: Annotated[int, Field(ge=0, lt=_MOST_VERSION)] = 0
+    timestamp: _Time = 0
     tags: dict[_Text, _Text] = Field(default={})
 
 
@@ -145,7 +160,7 @@ def parse_answer(content: str | bytes) -> OverpassAnswer:
 
 def format_elements(elements: list[Element]) -> bytes:
     """Returns elements as JSON."""
-    return _ELEMENTS.dump_json(elements)
+    return _ELEMENTS.dump_json(elements, exclude_defaults=True)
 
 
 def parse_elements(content: bytes) -> list[Element]:

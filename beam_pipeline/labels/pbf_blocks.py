@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from beam_pipeline.labels.pbf_order import ObjectOrder
+from beam_pipeline.labels.pbf_order import Counts, ObjectOrder
 from beam_pipeline.labels.pbf_sizes import decoded_bytes
 from beam_pipeline.labels.pbf_wire import AGAIN, fields
 from beam_pipeline.runtime.faults import PermanentFault
@@ -42,7 +42,7 @@ _TAILS = 1 << 18, 1 << 22
 _EMPTY_STRING = b"\x0a\x00"  # by custom the first of a table, as index 0 means "none"
 
 
-def check_blocks(path: str | os.PathLike[str]) -> None:
+def check_blocks(path: str | os.PathLike[str]) -> Counts:
     """Refuses a file in which a string holds a NUL, that is made to fill memory, or that is not what the format says.
 
     So is one refused whose objects are not in order, or of which one is in it twice.
@@ -50,6 +50,9 @@ def check_blocks(path: str | os.PathLike[str]) -> None:
     Args:
         path: A local `.osm.pbf` file. Its header is left to libosmium, and so are blobs that libosmium says
             itself that it cannot unpack (LZMA, Zstandard).
+
+    Returns:
+        How many objects are in it.
 
     Raises:
         PermanentFault: "truncated_extract", "corrupt_extract", "unsorted_extract" or "doubled_extract". It is corrupt
@@ -75,6 +78,7 @@ def check_blocks(path: str | os.PathLike[str]) -> None:
         raise PermanentFault("truncated_extract", f"{name}: {error}; {AGAIN}") from error
     except ValueError as error:
         raise PermanentFault("corrupt_extract", f"{name}: {error}") from error
+    return order.counts()
 
 
 def blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:

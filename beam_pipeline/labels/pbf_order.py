@@ -6,12 +6,13 @@ before. Its order is nodes, ways, relations; in each, ids up to 0 downwards, the
 Source of the format: https://wiki.openstreetmap.org/wiki/PBF_Format
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.labels.pbf_wire import fields, signed, varint, varints
+from beam_pipeline.labels.pbf_wire import fields, signed, unzigzag, varint, varints
 from beam_pipeline.runtime.faults import PermanentFault
 
 _NODE, _DENSE, _WAY, _RELATION = 1, 2, 3, 4  # fields of a group
@@ -24,6 +25,23 @@ _ID_TAG = bytes((_ID << 3,))  # begins an object as all programs write it
 Ids = npt.NDArray[np.int64]
 
 
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Objects of a file.
+
+    Attributes:
+        nodes: Nodes.
+        ways: Ways.
+        relations: Relations.
+        highest_node_id: The highest id of a node, 0 where there is none above.
+    """
+
+    nodes: int
+    ways: int
+    relations: int
+    highest_node_id: int
+
+
 class ObjectOrder:
     """Looks at the blocks of a file in turn.
 
@@ -33,6 +51,8 @@ class ObjectOrder:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._counts = dict.fromkeys(_RANKS, 0)
+        self._highest_node_id = 0
         self._last = ("node", _BEFORE_ALL)  # type and place of the object before
 
     def check(self, block: bytes) -> None:
@@ -57,6 +77,14 @@ class ObjectOrder:
                     raise self._doubled(f"{osm_type} {osm_id}")
                 raise self._unsorted(f"{osm_type} {osm_id} comes after one of a higher id")
             self._last = (osm_type, int(places[-1]))
+            self._counts[osm_type] += len(ids)
+            if osm_type == "node":
+                self._highest_node_id = max(self._highest_node_id, int(ids[-1]))
+
+    def counts(self) -> Counts:
+        """Returns how many objects were looked at."""
+        counts = self._counts
+        return Counts(counts["node"], counts["way"], counts["relation"], self._highest_node_id)
 
     def _unsorted(self, detail: str) -> PermanentFault:
         return PermanentFault(
@@ -103,9 +131,7 @@ def _dense_ids(message: bytes) -> Ids:
     array = next(
         (value for field, value in fields(message) if field == _ID and isinstance(value, bytes)), b""
     )
-    steps = varints(array)
-    # As protobuf's zigzag has it: the last bit is the sign.
-    return np.cumsum((steps >> np.uint64(1)).astype(np.int64) ^ -(steps & np.uint64(1)).astype(np.int64))
+    return np.cumsum(unzigzag(varints(array)))
 
 
 def _id(message: bytes, *, zigzag: bool) -> int:

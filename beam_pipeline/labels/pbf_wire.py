@@ -11,7 +11,11 @@ import numpy.typing as npt
 AGAIN = "download or make it again"
 """What to do about a file that is damaged."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+MOST_VARINT_BYTES = 10
+"""Of a number of 64 bits. Source: the encoding."""
+
+_VARINT, _BYTES = 0, 2  # wire types,
+_FIXED_BYTES = {1: 8, 5: 4}  # and those of fixed width
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -20,21 +24,28 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     Raises:
         ValueError: It is no such message, or libosmium would read it otherwise.
     """
-    place = 0
-    while place < len(message):
-        tag, place = varint(message, place)
+    place, end = 0, len(message)
+    while place < end:
+        tag = message[place]
+        place += 1
+        if tag >= 128:  # most tags and sizes take a byte, and there are millions
+            tag, place = varint(message, place - 1)
         # libosmium cuts tags to 32 bits, and so would take a larger one for another.
         if not 8 <= tag < 1 << 32:
             raise ValueError(f"a block is garbled; {AGAIN}")
         wire = tag & 7
-        if wire == _VARINT:
+        if wire == _BYTES:
+            size = message[place] if place < end else 128
+            place += 1
+            if size >= 128:
+                size, place = varint(message, place - 1)
+        elif wire == _VARINT:
             value, place = varint(message, place)
             yield tag >> 3, value
             continue
-        size = {_FIXED64: 8, _FIXED32: 4}.get(wire, -1)
-        if wire == _BYTES:
-            size, place = varint(message, place)
-        if not 0 <= size <= len(message) - place:
+        else:
+            size = _FIXED_BYTES.get(wire, -1)
+        if not 0 <= size <= end - place:
             raise ValueError(f"a block is garbled; {AGAIN}")
         yield tag >> 3, message[place : place + size]
         place += size
@@ -42,13 +53,28 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def varints(array: bytes) -> npt.NDArray[np.uint64]:
     """Returns the numbers of a packed field; of one that breaks off, the bytes that are there."""
-    taken = np.frombuffer(array, np.uint8).astype(np.uint64)
-    if not len(taken):
-        return taken
-    starts = np.flatnonzero(np.concatenate([[True], taken[:-1] < 128]))
-    place = np.arange(len(taken)) - np.repeat(starts, np.diff(np.append(starts, len(taken))))
-    shifts = np.minimum(7 * place, 63).astype(np.uint64)
-    return np.add.reduceat((taken & np.uint64(127)) << shifts, starts)
+    taken = np.frombuffer(array, np.uint8)
+    ends = np.flatnonzero(taken < 128)
+    if len(taken) and taken[-1] >= 128:
+        ends = np.append(ends, len(taken) - 1)
+    starts = np.concatenate([np.zeros(min(len(ends), 1), np.int64), ends[:-1] + 1])
+    sizes = ends - starts + 1
+    numbers: npt.NDArray[np.uint64] = (taken[starts] & 127).astype(np.uint64)
+    # Most numbers are short. Of one that is too long, which libosmium refuses, the rest is passed over.
+    for place in range(1, MOST_VARINT_BYTES):
+        longer = np.flatnonzero(sizes > place)
+        if not len(longer):
+            break
+        septets = (taken[starts[longer] + place] & 127).astype(np.uint64)
+        numbers[longer] |= septets << np.uint64(7 * place)
+    return numbers
+
+
+def unzigzag(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Returns the signed numbers that protobuf writes as unsigned ones: the last bit is the sign."""
+    signed: npt.NDArray[np.int64] = (numbers >> np.uint64(1)).astype(np.int64)
+    signed ^= -(numbers & np.uint64(1)).astype(np.int64)
+    return signed
 
 
 def signed(number: int) -> int:
@@ -66,7 +92,7 @@ def varint(message: bytes, place: int) -> tuple[int, int]:
     if place < len(message) and message[place] < 128:  # most are, and there are millions
         return message[place], place + 1
     number = shift = 0
-    for byte in message[place : place + 10]:
+    for byte in message[place : place + MOST_VARINT_BYTES]:
         number |= (byte & 127) << shift
         shift += 7
         place += 1

@@ -63,6 +63,10 @@ Source: https://wiki.openstreetmap.org/wiki/Overpass_turbo/Polygon_Features ("pa
 """
 
 
+RULED_KEYS = frozenset({*_NEVER, *_ONLY})
+"""Keys that the rules know."""
+
+
 def makes_area(key: str, value: str) -> bool:
     """Returns whether a tag says by itself that a closed way is an area.
 
@@ -73,6 +77,23 @@ def makes_area(key: str, value: str) -> bool:
     if value == "no":
         return False
     return (key in _NEVER and value not in _NEVER[key]) or (key in _ONLY and value in _ONLY[key])
+
+
+def may_make_area(key: str, value: str) -> bool:
+    """Returns whether `makes_area` holds for a tag or one of the values that it lists."""
+    return makes_area(key, value) or any(makes_area(key, part.strip()) for part in value.split(";"))
+
+
+def may_be_area(tags: Mapping[str, str]) -> bool:
+    """Returns whether there is an ontology that draws a closed way of these tags as an area.
+
+    Args:
+        tags: All tags of the way.
+    """
+    stated = tags.get("area")
+    if stated is not None:
+        return stated != "no"
+    return any(may_make_area(key, value) for key, value in tags.items())
 
 
 def tags_of_closed_way(tags: Mapping[str, str], drawn: Collection[str]) -> tuple[Tags, Tags]:

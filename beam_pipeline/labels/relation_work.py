@@ -26,6 +26,8 @@ _MOST_STEPS = 100_000
 _MOST_JOINTS = 100  # with more, libosmium gives up before it searches
 _MOST_DEPTH = 20  # and here it gives up in between
 
+_Rows = npt.NDArray[np.int64]
+
 Joints = dict[int, list[tuple[int, int]]]
 """Node at which more than two segments meet -> (number of a piece of line, the joint at its other end)."""
 
@@ -46,16 +48,16 @@ def assembling_ns(ways: Sequence[Way], most_ns: float) -> float:
     segments = _segments(ways)
     if not len(segments):
         return took
-    once, counts = np.unique(segments, axis=0, return_counts=True)
+    once, counts, _ = _unique(segments)
     took += _NS_A_REMOVAL * float((counts // 2).sum()) * len(segments)
     # Of equal segments the assembler leaves one or none.
     left = once[counts % 2 == 1]
     reach = np.searchsorted(left[:, 0], left[:, 2], side="right")
     took += _NS_A_PAIR * float((reach - np.arange(1, len(left) + 1)).sum())
-    nodes, ends = np.unique(left.reshape(-1, 2), axis=0, return_inverse=True)
+    nodes, _, ends = _unique(left.reshape(-1, 2))
     rings = max(1, len(left) - len(nodes) + len(ways))
     took += _NS_A_RING * float(rings) * len(left)
-    degrees = np.bincount(ends.ravel(), minlength=len(nodes))
+    degrees = np.bincount(ends, minlength=len(nodes))
     if (degrees % 2).any() or took > most_ns:
         return took  # an open ring: it gives up here
     joints = np.flatnonzero(degrees > 2)
@@ -68,6 +70,27 @@ def assembling_ns(ways: Sequence[Way], most_ns: float) -> float:
 def counting_ns(ways: Sequence[Way]) -> float:
     """Returns the nanoseconds that `assembling_ns` itself takes, about and from above."""
     return float(_NS_A_SEGMENT * sum(map(len, ways)) + _NS_A_STEP * _MOST_STEPS)
+
+
+def _unique(rows: _Rows) -> tuple[_Rows, _Rows, _Rows]:
+    """Does what `np.unique` does with rows of locations, in a fifth of the time.
+
+    Args:
+        rows: (N, 2 K) longitudes and latitudes in units of 1e-7 degrees.
+
+    Returns:
+        (U, 2 K) the rows, each once, in order; (U,) how often each was there; (N,) where in the result each is.
+    """
+    # One number for two, in the same order: longitudes and latitudes fit 32 bits.
+    places = (rows[:, ::2] << 32) + (rows[:, 1::2] + (1 << 31))
+    order = np.lexsort(places.T[::-1])
+    places = places[order]
+    is_first = np.ones(len(rows), np.bool_)
+    is_first[1:] = (places[1:] != places[:-1]).any(axis=1)
+    numbers = np.cumsum(is_first) - 1
+    inverse = np.empty_like(numbers)
+    inverse[order] = numbers
+    return rows[order[is_first]], np.bincount(numbers), inverse
 
 
 def _segments(ways: Sequence[Way]) -> npt.NDArray[np.int64]:

@@ -230,7 +230,7 @@ def launch(path):
 
 def parse():
     """Parses the footer on standard input as the launch's child does, and prints its peak, as JSON."""
-    from beam_pipeline.imagery import parquet_footer
+    from beam_pipeline.runtime import parquet_footer
 
     code = parquet_footer.main()
     print(json.dumps({"code": code, "peak_mb": _peak_mb()}))

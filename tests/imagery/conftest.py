@@ -3,7 +3,7 @@
 import pytest
 
 from beam_pipeline.imagery import parquet_file
-from beam_pipeline.imagery.parquet_footer import parse_footer
+from beam_pipeline.runtime.parquet_footer import parse_footer
 
 
 @pytest.fixture

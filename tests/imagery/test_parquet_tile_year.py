@@ -2,8 +2,8 @@
 
 import pytest
 
-from beam_pipeline.imagery.parquet_statistics import ColumnRange
 from beam_pipeline.imagery.parquet_tile_year import TileYear
+from beam_pipeline.runtime.parquet_statistics import ColumnRange
 
 
 def _named(low: str, high: str, has_nulls: bool = False) -> dict[str, ColumnRange]:

@@ -8,11 +8,11 @@ import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.clipping import clip_margin, clip_to_chip
-from beam_pipeline.labels.extract import check_extract, drawn_keys, features_of_cells, read_features
+from beam_pipeline.labels.extract import check_extract, features_of_cells, read_features
 from beam_pipeline.labels.feature import Dropped, Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
+from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
-from tests.failing_disk import no_file_above
 from tests.labels.osm_file import OsmFile, square
 from tests.labels.overpass_server import OsmData
 from tests.labels.raw_pbf import write_raw_pbf
@@ -286,23 +286,6 @@ def test_check_extract_refuses_a_history_file(tmp_path):
     osmium.SimpleWriter(str(path)).close()
     with pytest.raises(InvalidInputError, match="time-filter"):
         check_extract(path)
-
-
-def test_large_files_are_read_through_the_disk():
-    path = shared("osm", "monaco-2023.osm.pbf")
-    in_memory = list(read_features(path, ONTOLOGY))
-    assert list(read_features(path, ONTOLOGY, large_bytes=0)) == in_memory
-
-
-def test_a_disk_without_room_for_locations_is_no_damage_of_the_extract(tmp_path):
-    file = OsmFile()
-    file.node((LON, LAT), {"man_made": "water_tower"})
-    path = file.write(tmp_path / "a.osm.pbf")
-    said = r"a\.osm\.pbf: the locations of its nodes find no room in /tmp.* Give workers a larger disk"
-    with no_file_above(1000), pytest.raises(PermanentFault, match=said) as caught:
-        list(read_features(path, ONTOLOGY, large_bytes=0))
-    assert caught.value.reason == "storage"
-    assert len(list(read_features(path, ONTOLOGY, large_bytes=0))) == 2
 
 
 def test_features_come_in_parts_that_fit_in_memory(tmp_path):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.labels.condition_json import TagTestJson
-from beam_pipeline.labels.extract import drawn_keys
 from beam_pipeline.labels.label_image import NONE, UNLABELED
 from beam_pipeline.labels.ontology import COASTLINE, DEFAULT_ONTOLOGY, SEA_KEY, Ontology, shipped_ontology
 from beam_pipeline.labels.ontology_json import KINDS, OntologyJson, parse_ontology
+from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.runtime.faults import InvalidInputError
 
 TEXT = DEFAULT_ONTOLOGY.read_text(encoding="utf-8")

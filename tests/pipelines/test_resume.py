@@ -271,13 +271,17 @@ def test_what_a_killed_launch_left_is_named(world: SampleWorld, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name", ["plan/launch.json", "plan/units.jsonl", "spatial_cell_info.csv", "extracts/{extract}.json"]
+    "name",
+    [
+        *("plan/launch.json", "plan/units.jsonl", "spatial_cell_info.csv"),
+        *("features/store.json", "features/plan/request.json", "features/plan/tiles.jsonl"),
+    ],
 )
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_small_files_are_made_anew(
     built: Built, world: SampleWorld, folder: Path, name: str, damage: str
 ) -> None:
-    path = folder / name.format(extract=world.osm_extract.name)
+    path = folder / name
     if damage == "missing":
         path.unlink()
     else:
@@ -288,17 +292,16 @@ def test_small_files_are_made_anew(
     assert state(folder) == before
 
 
-def test_what_cannot_be_read_of_an_extract_is_announced(
-    world: SampleWorld, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_store_that_is_not_whole_is_announced(
+    world: SampleWorld, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (folder / "extracts" / f"{world.osm_extract.name}.json").write_text("[]")
-
-    def gone(*_: object) -> None:
-        raise PermanentFault("truncated_extract", "cut")
-
-    monkeypatch.setattr("beam_pipeline.jobs.build.label_transforms.features_of_cells", gone)
+    """No unit waits for the tile that is gone: nothing is read for it."""
+    (folder / "features/store.json").write_text("[]")
+    (folder / "features/23SQC.parquet").unlink()
     build(world, folder)
-    assert f"what was left out of {world.osm_extract.name} is not known" in caplog.text
+    assert "is not whole: 1 of 4 tiles have no file" in caplog.text
+    assert "what was left out of the extracts is not known" in caplog.text
+    assert not (folder / "features/23SQC.parquet").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"x"'])
@@ -436,7 +439,7 @@ def test_a_full_disk_ends_a_build_with_a_message(
     """From when the first shard is written: that shard, its failure, and all that describes the dataset."""
     name = next(name for name, content in built.shards.items() if content)
     (folder / name).unlink()
-    (folder / "extracts" / f"{world.osm_extract.name}.json").unlink()
+    (folder / "features/store.json").unlink()
     write = disk.write_whole
 
     def full(path: str, chunks: Iterable[bytes]) -> None:
@@ -504,7 +507,7 @@ def test_the_order_of_extracts_decides_nothing(world: SampleWorld, tmp_path: Pat
         prepare_build(*parse_build_flags([*flags(world, tmp_path / "set"), "--osm", ",".join(paths)]))
         for paths in (names, names[::-1])
     )
-    assert one.fingerprint == other.fingerprint
+    assert one.settings.fingerprint == other.settings.fingerprint
 
 
 def test_the_runner_that_beam_chooses_gives_the_same_bytes(

@@ -15,11 +15,12 @@ from beam_pipeline.imagery import whole_search
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.labels.area_relations import MOST_MEMBERS
-from beam_pipeline.labels.extract import MOST_WAY_NODES, read_features
+from beam_pipeline.labels.extract import read_features
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
 from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.way_columns import MOST_WAY_NODES
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
 from beam_pipeline.cli import main as command
 from beam_pipeline.jobs.build import run
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.jobs.extract.options import parse_extract_flags
 from beam_pipeline.jobs.runners import is_dataflow
 from beam_pipeline.jobs.select.options import parse_selection_flags
 from beam_pipeline.jobs.worker_image import require_package_on_workers
@@ -50,10 +51,12 @@ NEEDED = {
         "--land_cover=gs://bucket/lc.tif",
         "--output=gs://bucket/cells",
     ],
+    "extract": ["--output=gs://bucket/features", "--osm=gs://bucket/a.osm.pbf"],
 }
 PARSE: dict[str, Callable[[Sequence[str]], tuple[argparse.Namespace, Any]]] = {
     "build": parse_build_flags,
     "select": parse_selection_flags,
+    "extract": parse_extract_flags,
 }
 
 

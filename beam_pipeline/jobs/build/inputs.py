@@ -14,9 +14,7 @@ from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.dataset.commits import READS_AT_ONCE
-from beam_pipeline.dataset.fingerprint import Extract
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
@@ -42,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
-    """Asks the catalogue, and checks the Overpass API's URL, its host and the folder of its answers.
+    """Asks the catalogue, and checks what is asked of Overpass.
 
     Args:
         settings: The settings.
@@ -54,24 +52,39 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
     Raises:
         InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
     """
-    if settings.overpass_url and not local:
-        raise InvalidInputError(
-            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
-            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
-        )
-    if settings.overpass_url:
-        require_package("osmnx", "--osm overpass", "overpass")
-        check_url(settings.overpass_url)
-        try:
-            Reach(settings.overpass_url, settings.own_network).require_resolved(settings.overpass_url)
-        except PermanentFault as fault:
-            raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
-        check_cache(settings.overpass_cache)
+    if settings.overpass_url and not settings.given_store:
+        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network, local)
     refuse_known(settings.catalog.url)
     _check_token(settings)
     api = Traffic.of_job(settings.output, "api", settings.api.whole())
     with _reaching(settings), Progress(None, "asking the catalogue"):
         return check_catalog(settings.catalog, traffic=api, years=settings.years)
+
+
+def check_overpass(url: str, cache: str, own_network: bool, local: bool) -> None:
+    """Checks the Overpass API's URL, its host and the folder of its answers; asks nobody.
+
+    Args:
+        url: The API.
+        cache: The folder, "" for the default.
+        own_network: Whether hosts of inner networks may be asked.
+        local: Whether the job runs on this machine.
+
+    Raises:
+        InvalidInputError: It must not be asked, or the folder cannot be written.
+    """
+    if not local:
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
+    require_package("osmnx", "--osm overpass", "overpass")
+    check_url(url)
+    try:
+        Reach(url, own_network).require_resolved(url)
+    except PermanentFault as fault:
+        raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
+    check_cache(cache)
 
 
 def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
@@ -137,7 +150,7 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
         options,
         [
             ("--output", [settings.output], "a gs:// folder"),
-            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts, or the gs:// folder of a store"),
             ("--stac_url", [settings.catalog.url], catalogue),
             ("--token_file", [token.path] if token else [], "a gs:// path that the workers may read"),
         ],
@@ -225,28 +238,25 @@ def _inspect(path: str) -> ExtractInfo:
         return check_extract(local)
 
 
-def require_whole(paths: Sequence[str], extracts: Sequence[ExtractInfo], folder: DatasetFolder) -> None:
-    """Refuses a local extract that breaks off, but where the folder was begun with it.
+def require_whole(paths: Sequence[str]) -> None:
+    """Refuses a local extract that breaks off.
 
-    Found in the job, it would cost cells, and the whole file would be that of another dataset. A folder that was begun
-    with it is gone on with all the same: its other cells are sound. A remote file is not read before launch.
+    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not
+    read before launch.
 
     Args:
-        paths: The extracts.
-        extracts: What their headers say.
-        folder: The dataset's folder.
+        paths: The extracts; without those that a folder was begun with, which is gone on with all the same, as its
+            other cells are sound.
 
     Raises:
         InvalidInputError: One breaks off.
-        Fault: The folder cannot be read.
     """
-    for path, info in zip(paths, extracts, strict=True):
-        if "://" in path or not breaks_off(path) or began_with(folder, Extract.of_info(info)):
-            continue
-        raise InvalidInputError(
-            f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, then "
-            "give the same command"
-        )
+    for path in paths:
+        if is_local(path) and breaks_off(path):
+            raise InvalidInputError(
+                f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, "
+                "then give the same command"
+            )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Columns of row groups, as the footer of a STAC GeoParquet file describes them."""
+"""Columns of row groups, as the footer of a Parquet file describes them."""
 
 import contextlib
 import dataclasses

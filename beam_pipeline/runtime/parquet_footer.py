@@ -4,7 +4,7 @@ pyarrow ends the process at what it does not like in a column's part of the foot
 `ColumnChunkMetaData.statistics` let no exception of Parquet's C++ out. And a few bytes can make structs that
 fill memory.
 
-    python -m beam_pipeline.imagery.parquet_footer < FOOTER
+    python -m beam_pipeline.runtime.parquet_footer < FOOTER
 
 exits with 0 where the footer can be parsed; `require_parsable` runs it.
 """
@@ -23,8 +23,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from beam_pipeline.imagery.parquet_statistics import statistics_of
 from beam_pipeline.runtime.own_modules import environment_of_modules
+from beam_pipeline.runtime.parquet_statistics import statistics_of
 
 MAGIC = b"PAR1"
 """Begins a Parquet file, and ends its footer."""
@@ -97,7 +97,7 @@ def require_parsable(tail: bytes) -> None:
         return
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "beam_pipeline.imagery.parquet_footer"],
+            [sys.executable, "-m", "beam_pipeline.runtime.parquet_footer"],
             input=tail,
             env=environment_of_modules(),
             stdout=subprocess.PIPE,

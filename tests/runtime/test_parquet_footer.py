@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.imagery.catalog import check_catalog
-from beam_pipeline.imagery.parquet_footer import MAGIC, require_parsable
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.parquet_footer import MAGIC, require_parsable
 from tests.imagery.stac_parquet import catalogue, made, write_items
 
 # Structs of Thrift's compact protocol; source: https://github.com/apache/parquet-format, parquet.thrift.
@@ -48,7 +48,7 @@ def test_times_are_looked_at_without_pandas(tmp_path: Path) -> None:
     ).read_bytes()
     program = """
 import sys
-from beam_pipeline.imagery.parquet_footer import main
+from beam_pipeline.runtime.parquet_footer import main
 assert main() == 0
 assert "pandas" not in sys.modules
 """

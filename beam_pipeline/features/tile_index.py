@@ -1,0 +1,84 @@
+"""Finds the tiles of whose cells map objects come near."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from beam_pipeline.features.identity import StoreRequest
+from beam_pipeline.labels.antimeridian import make_continuous
+from beam_pipeline.labels.cell_index import CellIndex, tangled_of
+from beam_pipeline.labels.geometries import Geometries, Indices
+from beam_pipeline.labels.repair import repair
+
+_SMALL_DEG = 0.02
+"""Width and height up to which an object is found by its envelope: it lies within 2 km of what it meets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Touched:
+    """The pairs of objects and tiles that meet.
+
+    Attributes:
+        rows: (P,) indices of objects, ascending.
+        tiles: (P,) indices into `TileIndex.tiles`; ascending for each object.
+        tangled: Indices of objects near a cell of which no area, or no line, can be drawn in bearable time.
+    """
+
+    rows: Indices
+    tiles: Indices
+    tangled: Indices
+
+
+class TileIndex:
+    """Finds the tiles of objects.
+
+    Args:
+        request: The cells, and how far around them is looked.
+
+    Attributes:
+        tiles: The tiles, sorted.
+    """
+
+    def __init__(self, request: StoreRequest) -> None:
+        self.tiles = sorted(tile for tile, chips in request.cells.items() if chips)
+        chips = {cell_id: chip for tile in self.tiles for cell_id, chip in request.cells[tile].items()}
+        owner = {cell_id: i for i, tile in enumerate(self.tiles) for cell_id in request.cells[tile]}
+        self._tile_of_cell = np.array([owner[cell_id] for cell_id in sorted(chips)], np.int64)
+        self._cells = CellIndex(chips, request.padding_m)
+
+    def touched(self, geometries: Geometries, bounds: npt.NDArray[np.float64]) -> Touched:
+        """Finds the tiles of objects.
+
+        Args:
+            geometries: (N,) geometries in degrees, valid or not, or None.
+            bounds: (N, 4) their bounds.
+
+        Returns:
+            All pairs that meet, and maybe some that only come near.
+        """
+        with np.errstate(invalid="ignore"):  # of no numbers nothing is true
+            sizes = bounds[:, 2:] - bounds[:, :2]
+            small = np.flatnonzero((sizes <= _SMALL_DEG).all(1))
+            large = np.flatnonzero((sizes > _SMALL_DEG).any(1))
+        rows, cells = self._cells.near_pairs(geometries[small])
+        rows = small[rows]
+        large = large[self._cells.near(geometries[large])]
+        more_rows, more_cells = self._by_geometry(geometries[large])
+        rows = np.concatenate([rows, large[more_rows]])
+        cells = np.concatenate([cells, more_cells])
+        pairs = np.unique(rows * len(self.tiles) + self._tile_of_cell[cells])
+        near = np.union1d(rows, large)
+        tangled = near[tangled_of(geometries[near])]
+        return Touched(pairs // max(1, len(self.tiles)), pairs % max(1, len(self.tiles)), tangled)
+
+    def _by_geometry(self, geometries: Geometries) -> tuple[Indices, Indices]:
+        """Returns the pairs of geometries and cells that meet."""
+        continuous = make_continuous(geometries)
+        mended, _ = repair(continuous)
+        rows, cells = self._cells.touched(mended)
+        # What becomes nothing as an area, or another one, is still a line.
+        changed = np.flatnonzero((shapely.get_dimensions(continuous) == 2) & (mended != continuous))
+        more_rows, more_cells = self._cells.touched(shapely.boundary(continuous[changed]))
+        return np.concatenate([rows, changed[more_rows]]), np.concatenate([cells, more_cells])
