@@ -35,6 +35,10 @@ MOST_RATIO = 10
 """Maps are packed to a half or a third; a byte that is repeated to a thousandth."""
 
 _RAW, _ZLIB, _LZ4 = 1, 3, 6  # fields of a Blob
+_SIZE_BYTES = 4  # before the header of a blob
+_DATA = b"\x0a\x07OSMData"  # begins such a header, of all blobs but the first
+_TAILS = 1 << 18, 1 << 22
+"""Bytes at the end of a file in which blobs are looked for: the shorter holds several of most writers."""
 _EMPTY_STRING = b"\x0a\x00"  # by custom the first of a table, as index 0 means "none"
 
 
@@ -89,11 +93,30 @@ def blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """
     with open(path, "rb") as file:
         for number, blob in enumerate(_blobs(file)):
-            for field, value in fields(blob) if number else ():
-                if field == _LZ4:
-                    raise ValueError("it is packed with LZ4; write it anew: osmium cat -o FILE.osm.pbf")
-                if field in (_RAW, _ZLIB) and isinstance(value, bytes):
-                    yield value if field == _RAW else _unpacked(value)
+            if number:
+                yield from _contents(blob)
+
+
+def header_block(path: str | os.PathLike[str]) -> bytes:
+    """Returns a file's header, unpacked; nothing of one that libosmium alone can unpack.
+
+    Args:
+        path: A local `.osm.pbf` file whose header libosmium has read.
+
+    Raises:
+        EOFError: The file breaks off.
+        ValueError: It is not what the format says, or packed with LZ4.
+    """
+    with open(path, "rb") as file:
+        return b"".join(_contents(next(_blobs(file), b"")))
+
+
+def _contents(blob: bytes) -> Iterator[bytes]:
+    for field, value in fields(blob):
+        if field == _LZ4:
+            raise ValueError("it is packed with LZ4; write it anew: osmium cat -o FILE.osm.pbf")
+        if field in (_RAW, _ZLIB) and isinstance(value, bytes):
+            yield value if field == _RAW else _unpacked(value)
 
 
 def string_tables(block: bytes) -> Iterator[bytes]:
@@ -104,7 +127,7 @@ def string_tables(block: bytes) -> Iterator[bytes]:
 
 
 def breaks_off(path: str | os.PathLike[str]) -> bool:
-    """Tells whether a file ends within a block; only the blocks' own headers are read.
+    """Tells whether a file ends within a block; only the headers of blocks are looked at, of most files the last few.
 
     Args:
         path: A local `.osm.pbf` file whose header libosmium has read. A file that is garbled does not break off:
@@ -112,18 +135,47 @@ def breaks_off(path: str | os.PathLike[str]) -> bool:
     """
     end = os.path.getsize(path)
     with open(path, "rb") as file:
+        # A file has a block about every 50 kB. Those in its last bytes say the same as all: few reads, not millions.
+        if any(_tail_is_whole(file, end - tail) for tail in _TAILS):
+            return False
+        file.seek(0)
         try:
-            while size := file.read(4):
-                blob_bytes = _blob_bytes(_read_header(file, size))
-                if not 0 < blob_bytes <= MOST_BLOB_BYTES:
-                    return False
-                if file.seek(blob_bytes, os.SEEK_CUR) > end:
-                    return True
-        except EOFError:
-            return True
+            return not _reaches_end(file)
         except ValueError:
             return False
-    return False
+
+
+def _tail_is_whole(file: BinaryIO, start: int) -> bool:
+    """Tells whether blobs from a place in a file on follow each other up to its end; False where none is found."""
+    start = max(start, 0)
+    file.seek(start)
+    place = file.read().find(_DATA, _SIZE_BYTES)
+    if place < 0:
+        return False
+    file.seek(start + place - _SIZE_BYTES)
+    try:
+        return _reaches_end(file)
+    except ValueError:  # what was found is in the middle of a blob
+        return False
+
+
+def _reaches_end(file: BinaryIO) -> bool:
+    """Tells whether blobs follow each other up to a file's end; False where the last one breaks off.
+
+    Raises:
+        ValueError: There is something else between.
+    """
+    end = os.fstat(file.fileno()).st_size
+    try:
+        while size := file.read(_SIZE_BYTES):
+            blob_bytes = _blob_bytes(_read_header(file, size))
+            if not 0 < blob_bytes <= MOST_BLOB_BYTES:
+                raise ValueError(f"a block says that it has {blob_bytes} bytes; {AGAIN}")
+            if file.seek(blob_bytes, os.SEEK_CUR) > end:
+                return False
+    except EOFError:
+        return False
+    return True
 
 
 def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
@@ -138,13 +190,13 @@ def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
 
 def _blobs(file: BinaryIO) -> Iterator[bytes]:
     """Yields the blobs of a file as they are, packed."""
-    while size := file.read(4):
+    while size := file.read(_SIZE_BYTES):
         yield _read(file, _blob_bytes(_read_header(file, size)), MOST_BLOB_BYTES)
 
 
 def _read_header(file: BinaryIO, size: bytes) -> bytes:
     """Reads a blob's header behind its size, four bytes where the file does not break off in them."""
-    return _read(file, int.from_bytes(size, "big") if len(size) == 4 else -1, MOST_HEADER_BYTES)
+    return _read(file, int.from_bytes(size, "big") if len(size) == _SIZE_BYTES else -1, MOST_HEADER_BYTES)
 
 
 def _blob_bytes(header: bytes) -> int:
