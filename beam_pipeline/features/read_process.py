@@ -51,6 +51,16 @@ class ReadLimits:
     index_folder: str = ""
     at_once: int = 1
 
+    def scratch(self) -> str:
+        """Returns the folder of temporary files, which is made where a worker's disk is new.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = self.index_folder or tempfile.gettempdir()
+        os.makedirs(folder, exist_ok=True)
+        return folder
+
 
 def read_extract(
     path: str, request: StoreRequest, folder: str | os.PathLike[str], limits: ReadLimits
@@ -72,14 +82,13 @@ def read_extract(
             "stopped_reader": somebody ended the process; "storage": a disk fails.
     """
     name = Path(path).name
-    scratch = limits.index_folder or tempfile.gettempdir()
     try:
-        os.makedirs(scratch, exist_ok=True)  # a worker's disk may be new
+        scratch = limits.scratch()
         # Removed here, however the child ends.
         with machine_turn("reading", limits.at_once), tempfile.TemporaryDirectory(dir=scratch) as own:
             return call_in_child(cut_and_part, path, request, str(folder), own)
     except Exception as error:
-        fault = fault_of(error, name, scratch)
+        fault = fault_of(error, name, limits.index_folder or tempfile.gettempdir())
         if fault is None or fault is error:
             raise
         raise fault from error
