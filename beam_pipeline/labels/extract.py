@@ -27,8 +27,8 @@ from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
-from beam_pipeline.labels.pbf_order import Counts
 from beam_pipeline.labels.pbf_header import header_bounds
+from beam_pipeline.labels.pbf_order import Counts
 from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
