@@ -259,6 +259,30 @@ def test_a_damaged_tile_costs_its_cells_alone(
     )
 
 
+@pytest.mark.slow
+def test_a_damaged_piece_costs_its_tile_and_is_read_anew(
+    built: Built, world: SampleWorld, tmp_path: Path, opened: list[str]
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(built.folder, folder)
+    (piece,) = (folder / "features/pieces").glob("*/24STJ.parquet")
+    content = bytearray(piece.read_bytes())
+    content[100:200] = bytes(100)  # of the same length
+    piece.write_bytes(content)
+    units = [json.loads(line) for line in (folder / "plan/units.jsonl").read_text().splitlines()]
+    for name in [unit["name"] for unit in units if unit["tile"] == "24STJ"]:
+        (folder / name).unlink()
+    for name in ("store.json", "24STJ.parquet"):
+        (folder / "features" / name).unlink()
+    hit = build(world, folder)
+    assert hit.code == 1
+    assert {letter["reason"] for letter in hit.dead_letters} == {"damaged_store"}
+    assert opened == []
+    mended = build(world, folder, "--retry_dead_letters")
+    assert (mended.code, mended.shards) == (0, built.shards)
+    assert opened == [world.osm_extract.name]
+
+
 def edited(store: Path, target: Path, **fields: object) -> Path:
     """A copy of a store that says something else of itself."""
     shutil.copytree(store, target)

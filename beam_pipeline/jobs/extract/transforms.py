@@ -186,7 +186,7 @@ class _MergeTile(_StoreStage):
                 state = make_tile(self.store, cells, pieces, self.settings)
         except Exception as error:
             self.failures.inc()
-            state = TileState(cells.tile, None, describe(error))
+            state = TileState(cells.tile, None, failure=describe(error))
         yield state
 
 
