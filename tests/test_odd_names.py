@@ -103,4 +103,6 @@ def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
         if action.dest in {"bad_scl", "class_weights", "years"} | SEVERAL or (entry, action.dest) == PANEL:
             assert "separated by commas" in (action.help or "")
             several += 1
-    assert several == {"build": 3, "extract": 1, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(entry, 0)
+    assert several == {"build": 3, "extract": 1, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(
+        entry, 0
+    )
