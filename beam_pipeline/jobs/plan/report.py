@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from beam_pipeline.features.read_process import PIECES_BYTES_A_BYTE, SPOOL_BYTES_A_BYTE
+from beam_pipeline.features.read_process import PARTING_BYTES_A_BYTE
 from beam_pipeline.jobs.plan.drawn import PAPER_CELLS
 from beam_pipeline.jobs.plan.estimate import Assumptions, Estimate, process_mb
 from beam_pipeline.jobs.plan.figures import Figure, Figures
@@ -103,7 +103,7 @@ def _worker(plan: Plan) -> list[str]:
     process_gb = process_mb(plan.fleet.threads, plan.estimate.years, plan.assumed, plan.figures) / 1e3
     memory = process_gb * plan.fleet.vcpus
     # An extract in a bucket is copied first.
-    a_byte = 1 + SPOOL_BYTES_A_BYTE + PIECES_BYTES_A_BYTE
+    a_byte = 1 + PARTING_BYTES_A_BYTE
     disk = SYSTEM_DISK_GB + a_byte * plan.assumed.largest_extract_gb
     has = plan.machine
     rows = [
