@@ -24,7 +24,7 @@ PATH_FLAGS = {
     "extract": {"cells", "area", "osm", "osm_index_dir", "overpass_cache", "ontology", "output"},
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
-    "verify": {"dataset"},
+    "verify": {"dataset", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},

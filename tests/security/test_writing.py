@@ -21,7 +21,7 @@ OPENERS = {"open", "GFile", "File", "ZipFile", "TarFile", "SimpleWriter"}
 
 OUR_OWN = {
     *("", "self", "files", "self.files", "BeamFiles()"),
-    *("folder", "self.folder", "self._folder", "folder.files"),
+    *("folder", "self.folder", "self._folder", "folder.files", "_DISK"),
 }
 """What `write_text` and the like are called of where they are our own: a `Files`, a `DatasetFolder`, a function."""
 
@@ -37,7 +37,7 @@ ALLOWED = {
     },
     "beam_pipeline/jobs/storage.py": {
         "FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)": REMOTE,
-        "FileSystems.rename([source], [target])": "moves what was written aside, over a link too",
+        "FileSystems.rename([source], [target])": REMOTE,
         "open(local, 'wb')": TEMPORARY,
         "target.truncate(found.size_in_bytes)": TEMPORARY,
     },
@@ -52,6 +52,9 @@ ALLOWED = {
     },
     "beam_pipeline/report/contact_sheet.py": {
         "sheet.savefig(file, format='png', dpi=_DPI)": "to the file of writing_whole"
+    },
+    "beam_pipeline/runtime/disk.py": {
+        "os.replace(source, target)": "moves what was written aside, over a link too"
     },
     "beam_pipeline/runtime/streams.py": {
         "os.open(os.devnull, os.O_RDWR)": "in place of a standard stream that is closed"

@@ -24,6 +24,7 @@ NOT_ON_DATAFLOW = {
         "overpass_url",
         "overpass_cache",
         "osm_date",
+        "processes",
         "dry_run",
     },
     "select": {"plot", "dry_run"},
@@ -31,7 +32,7 @@ NOT_ON_DATAFLOW = {
 }
 EXAMPLES = {
     "area": ["-9.5,38.6,-9.0,38.9", "gs://bucket/alps.geojson"],
-    "bad_scl": ["3,8", "9"],
+    "bad_scl": ["3,8", "9", "none"],
     "cells": ["gs://bucket/spatial_cell_info.csv"],
     "collection": ["sentinel-2-c1-l2a"],
     "expanded_dir": ["gs://bucket/expanded"],

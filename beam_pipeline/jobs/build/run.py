@@ -1,6 +1,7 @@
 """Runs a build, and says how it ended."""
 
 import datetime
+import functools
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.audit.processes import ProcessLost
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import all_committed
 from beam_pipeline.dataset.folder import STORE_FOLDER, UNITS_FILE, DatasetFolder
@@ -22,7 +24,7 @@ from beam_pipeline.jobs.build.launch import PreparedBuild, prepare_build
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import require_drawing
@@ -45,6 +47,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     prepared = prepare_build(given, options)
     settings = prepared.settings
     build_graph(pipeline, settings, prepared.filling)
@@ -62,7 +65,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder) if runs_locally(options) else True
+    verified = _verify(folder, options, given.processes) if runs_locally(options) else True
     return 0 if complete and verified else 1
 
 
@@ -103,10 +106,11 @@ def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, err
     return False
 
 
-def _verify(folder: DatasetFolder) -> bool:
+def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:
+    ready = functools.partial(use_options, **options.get_all_options(drop_default=True))
     try:
-        findings = verify_dataset(folder)
-    except (InvalidInputError, Fault) as error:
+        findings = verify_dataset(folder, processes, ready)
+    except (InvalidInputError, Fault, ProcessLost) as error:
         print(f"error: cannot be verified: {error}", file=sys.stderr)
         return False
     print(f"verified: {findings.line()}")
