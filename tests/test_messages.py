@@ -121,6 +121,7 @@ NOT_OURS = (
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
     "{}: a key or value is not in UTF-8",
+    "{}: the process that read it ended {}. The file",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",

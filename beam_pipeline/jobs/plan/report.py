@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from beam_pipeline.features.read_process import PARTING_BYTES_A_BYTE
 from beam_pipeline.jobs.plan.drawn import PAPER_CELLS
 from beam_pipeline.jobs.plan.estimate import Assumptions, Estimate, process_mb
 from beam_pipeline.jobs.plan.figures import Figure, Figures
@@ -18,6 +17,11 @@ PAPER_IMAGES = 1_035_544
 
 SYSTEM_DISK_GB = 10.0
 """Of a worker's disk, for system, container and temporary files: a guess; the default of Dataflow is 25 in all."""
+
+
+_EXTRACT_DISK = 9
+"""Bytes of a worker's disk for each byte of an extract: a copy of it where it lies in a bucket, and its temporary files,
+as --osm_index_dir says of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +106,7 @@ def _beside_the_paper(found: Estimate) -> list[str]:
 def _worker(plan: Plan) -> list[str]:
     process_gb = process_mb(plan.fleet.threads, plan.estimate.years, plan.assumed, plan.figures) / 1e3
     memory = process_gb * plan.fleet.vcpus
-    # An extract in a bucket is copied first.
-    a_byte = 1 + PARTING_BYTES_A_BYTE
-    disk = SYSTEM_DISK_GB + a_byte * plan.assumed.largest_extract_gb
+    disk = SYSTEM_DISK_GB + _EXTRACT_DISK * plan.assumed.largest_extract_gb
     has = plan.machine
     rows = [
         ("memory, GB", _number(memory), f"{has.memory_gb:g}" if has else "?"),
