@@ -17,11 +17,8 @@ PAPER_IMAGES = 1_035_544
 
 SYSTEM_DISK_GB = 10.0
 """Of a worker's disk, for system, container and temporary files: a guess; the default of Dataflow is 25 in all."""
-
-
 _EXTRACT_DISK = 9
-"""Bytes of a worker's disk for each byte of an extract: a copy of it where it lies in a bucket, and its temporary files,
-as --osm_index_dir says of them."""
+"""Bytes of a worker's disk for each byte of an extract: a copy of it where it lies in a bucket, and temporary files."""
 
 
 @dataclasses.dataclass(frozen=True)
