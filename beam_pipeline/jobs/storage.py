@@ -22,7 +22,7 @@ from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 FileSystems: Any = _FileSystems  # carries no types
 
 HEADER_BYTES = 1 << 17
-"""How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
+"""The part of a remote file that is looked at before launch. An OSM extract's header is far smaller."""
 
 _COPY_BYTES = 1 << 20
 
