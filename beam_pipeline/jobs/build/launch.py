@@ -35,6 +35,7 @@ from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, require_sample, use_sample
 from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.given_files import require_google_login
 from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
@@ -85,6 +86,7 @@ def check_flags(given: Any, options: PipelineOptions) -> None:
     if not given.sample:
         check_reach(settings, options)
     require_package_on_workers(options)
+    require_google_login(options, [("--output", settings.output)])
 
 
 def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.region import bands_of, region_polygons
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs, require_reachable
+from beam_pipeline.jobs.given_files import expand_globs, require_google_login, require_reachable
 from beam_pipeline.jobs.runners import is_dataflow, output_folder, require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
@@ -105,6 +105,7 @@ def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
     require_package_on_workers(options)
     output_folder(given.output)
     _require_place_for_expanded(given, options, given.night_lights)
+    require_google_login(options, [("--output", given.output), ("--expanded_dir", given.expanded_dir)])
     use_options(**options.get_all_options(drop_default=True))  # as the area may lie in a bucket
     return None if given.area is None else read_area(given.area)
 

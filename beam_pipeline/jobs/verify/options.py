@@ -8,7 +8,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.report import REPORT_FILE
-from beam_pipeline.jobs.given_files import require_reachable
+from beam_pipeline.jobs.given_files import require_google_login, require_reachable
 from beam_pipeline.jobs.runners import parse_flags, require_job_server, runs_locally
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -79,4 +79,5 @@ def settings_of(given: Any, options: PipelineOptions, here: str) -> VerifySettin
             ("--report", [settings.report], "a gs:// file"),
         ],
     )
+    require_google_login(options, [("--report", settings.report)])
     return settings
