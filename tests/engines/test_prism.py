@@ -22,7 +22,7 @@ from apache_beam.utils import shared
 from beam_pipeline.jobs.build import transforms
 from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.sample_world import SampleWorld
-from tests.engines.conftest import counters
+from tests.engines.conftest import check_verifying, counters
 from tests.engines.flink import process_workers
 from tests.pipelines.conftest import Built, build
 
@@ -81,6 +81,11 @@ def test_prism(
     counted, exact = counters(prism), counters(built)
     assert counted.keys() == exact.keys()
     assert all(0 < counted[name] <= exact[name] for name in exact if exact[name])
+
+
+@pytest.mark.usefixtures("job_servers_stop")
+def test_verifying(damaged: Path, binary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_verifying(damaged, ["--runner=PrismRunner", f"--prism_location={binary}"], capsys)
 
 
 def test_the_direct_runner_takes_the_prism_that_beam_keeps(
