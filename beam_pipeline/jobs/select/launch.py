@@ -105,9 +105,10 @@ def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
     require_package_on_workers(options)
     output_folder(given.output)
     _require_place_for_expanded(given, options, given.night_lights)
-    require_google_login(options, [("--output", given.output), ("--expanded_dir", given.expanded_dir)])
     use_options(**options.get_all_options(drop_default=True))  # as the area may lie in a bucket
-    return None if given.area is None else read_area(given.area)
+    region = None if given.area is None else read_area(given.area)
+    require_google_login(options, [("--output", given.output), ("--expanded_dir", given.expanded_dir)])
+    return region
 
 
 def _require_reachable(given: Any, options: PipelineOptions) -> None:
