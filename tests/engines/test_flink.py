@@ -14,7 +14,7 @@ from apache_beam.coders import VarIntCoder
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
-from tests.engines.conftest import check_verifying, counters
+from tests.engines.conftest import counters
 from tests.engines.flink import (
     FlinkCluster,
     NotThereError,
@@ -82,14 +82,6 @@ def test_the_sample_on_the_embedded_cluster(
     assert len(here.shards) > 2
     same(flink, here)
     assert counters(flink) == counters(here)
-
-
-@pytest.mark.usefixtures("job_servers_stop")
-def test_verifying_on_the_embedded_cluster(
-    damaged: Path, libraries: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    jar = make_job_server(libraries, tmp_path / "job-server.jar")
-    check_verifying(damaged, ["--runner=FlinkRunner", f"--flink_job_server_jar={jar}"], capsys)
 
 
 def test_two_task_managers(

@@ -123,14 +123,6 @@ def test_a_worker_in_a_process_of_its_own(
     assert len(started.read_text().splitlines()) == 1  # Prism has one worker a job
 
 
-def test_two_processes_are_not_taken_for_prism(
-    built: Built, world: SampleWorld, tmp_path: Path, job_servers_stop: list[StopOnExitJobServer]
-) -> None:
-    two = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    same(build(world, tmp_path / "set", *two), built)
-    assert job_servers_stop == []
-
-
 def test_a_bundle_that_fails_is_done_again_by_the_same_command(
     built: Built,
     world: SampleWorld,
