@@ -1,4 +1,4 @@
-"""What was left out of each extract on reading it: said by the store of features, or by the records of older datasets.
+"""The counts of what was left out of each extract, from the store of features or the records of older datasets.
 
 It is said of the whole file, so it is the same whichever cells a run still has to do.
 """

@@ -39,12 +39,11 @@ from beam_pipeline.runtime.traffic import Traffic
 _log = logging.getLogger(__name__)
 
 
-def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
+def check_hosts(settings: BuildSettings) -> CatalogInfo:
     """Asks the catalogue, and checks what is asked of Overpass.
 
     Args:
         settings: The settings.
-        local: Whether the job runs on this machine.
 
     Returns:
         What the job must know of the catalogue.
@@ -53,7 +52,7 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
     """
     if settings.overpass_url and not settings.given_store:
-        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network, local)
+        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network)
     refuse_known(settings.catalog.url)
     _check_token(settings)
     api = Traffic.of_job(settings.output, "api", settings.api.whole())
@@ -61,23 +60,30 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
         return check_catalog(settings.catalog, traffic=api, years=settings.years)
 
 
-def check_overpass(url: str, cache: str, own_network: bool, local: bool) -> None:
+def refuse_distant_overpass(options: PipelineOptions) -> None:
+    """Refuses a job on other machines that asks Overpass.
+
+    Raises:
+        InvalidInputError: The workers are not on this machine.
+    """
+    if not runs_locally(options):
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
+
+
+def check_overpass(url: str, cache: str, own_network: bool) -> None:
     """Checks the Overpass API's URL, its host and the folder of its answers; asks nobody.
 
     Args:
         url: The API.
         cache: The folder, "" for the default.
         own_network: Whether hosts of inner networks may be asked.
-        local: Whether the job runs on this machine.
 
     Raises:
         InvalidInputError: It must not be asked, or the folder cannot be written.
     """
-    if not local:
-        raise InvalidInputError(
-            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
-            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
-        )
     require_package("osmnx", "--osm overpass", "overpass")
     check_url(url)
     try:
@@ -142,8 +148,11 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
         options: Beam's options.
 
     Raises:
-        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
+        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it; or workers elsewhere
+            would ask the Overpass API.
     """
+    if settings.overpass_url:
+        refuse_distant_overpass(options)
     token = settings.catalog.token
     catalogue = "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet"
     require_reachable(

@@ -23,7 +23,6 @@ from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
     check_hosts,
     check_images,
-    check_overpass,
     check_reach,
     find_cells,
     naming,
@@ -31,14 +30,15 @@ from beam_pipeline.jobs.build.inputs import (
 from beam_pipeline.jobs.build.map_source import MapSource, find_map
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.processes import use_processes
-from beam_pipeline.jobs.build.sample import SampleCells, use_sample
+from beam_pipeline.jobs.build.sample import SampleCells, require_sample, use_sample
 from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.extract.launch import begin
 from beam_pipeline.jobs.extract.settings import ExtractSettings
+from beam_pipeline.jobs.given_files import require_google_login
 from beam_pipeline.jobs.request_shares import request_shares
-from beam_pipeline.jobs.runners import runs_locally
+from beam_pipeline.jobs.runners import require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
@@ -87,8 +87,31 @@ class PreparedBuild:
     tiles: int
 
 
+def check_flags(given: Any, options: PipelineOptions) -> None:
+    """Checks what the flags alone tell, before Beam looks at its own: it asks buckets.
+
+    Args:
+        given: Our flags, from `parse_build_flags`.
+        options: Beam's options.
+
+    Raises:
+        InvalidInputError: A flag is malformed, or workers would lack something.
+    """
+    require_job_server(options)
+    if given.sample:
+        require_sample(given, runs_locally(options))
+    use_options(**options.get_all_options(drop_default=True))  # as the ontology may lie in a bucket
+    settings = build_settings(given, options)
+    if not given.sample:
+        check_reach(settings, options)
+    require_package_on_workers(options)
+    require_google_login(options, [("--output", settings.output)])
+
+
 def prepare_build(given: Any, options: PipelineOptions) -> PreparedBuild:
     """Checks everything that can be checked before a job is launched, and writes the plan.
+
+    What the flags alone tell was checked by `check_flags`.
 
     Args:
         given: Our flags, from `parse_build_flags`.
@@ -123,6 +146,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> PreparedBuild:
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     """Checks everything that can be checked before a job is launched, and writes nothing but caches.
 
+    What the flags alone tell was checked by `check_flags`.
+
     Args:
         given: Our flags, from `parse_build_flags`.
         options: Beam's options.
@@ -133,17 +158,12 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    local = runs_locally(options)
     sample: SampleCells | None = None
     if given.sample:
-        given, sample = use_sample(given, local)
+        given, sample = use_sample(given, runs_locally(options))
     settings = build_settings(given, options)
-    check_reach(settings, options)
-    require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
-    if settings.overpass_url:  # before the folder is looked at, which may be out of reach here
-        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network, local)
     folder = DatasetFolder(BeamFiles(), settings.output)
     with naming("--output", "used", settings.output, _WRITABLE):
         source = find_map(settings, cells, folder)
@@ -151,7 +171,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     planned = make_units(cells, settings.cells_per_shard)
     units = units_text(planned)
     water, sea = find_sea(settings, cells, units, folder)
-    catalogue = check_hosts(settings, local)
+    catalogue = check_hosts(settings)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
     settings = dataclasses.replace(settings, catalog=found)
     with naming("--output", "used", settings.output, _WRITABLE):

@@ -20,7 +20,7 @@ from beam_pipeline.dataset.units import parse_units
 from beam_pipeline.features.schema import TILE_SUFFIX
 from beam_pipeline.jobs.build.closing_table import closing_table
 from beam_pipeline.jobs.build.graph import build_graph
-from beam_pipeline.jobs.build.launch import PreparedBuild, prepare_build
+from beam_pipeline.jobs.build.launch import PreparedBuild, check_flags, prepare_build
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
@@ -46,6 +46,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     """
     if runs_locally(options):
         require_drawing()
+    check_flags(given, options)
     pipeline = make_pipeline(options)
     options = pipeline.options  # a copy, which holds from here on
     prepared = prepare_build(given, options)

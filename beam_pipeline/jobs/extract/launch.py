@@ -22,13 +22,18 @@ from beam_pipeline.features.plan import (
 from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store_json import Store, store_differences
 from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
-from beam_pipeline.jobs.build.inputs import check_overpass, find_cells, naming, require_whole
+from beam_pipeline.jobs.build.inputs import (
+    check_overpass,
+    find_cells,
+    naming,
+    refuse_distant_overpass,
+    require_whole,
+)
 from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date, read_limits
 from beam_pipeline.jobs.extract.asking import overpass_identity
 from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.sources import extracts_text, find_extracts, info_of, planned_extracts
 from beam_pipeline.jobs.given_files import require_reachable
-from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.labels.ontology import Ontology
@@ -92,6 +97,8 @@ def check_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
     """
     overpass = given.osm == (OVERPASS,)
     date = "" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass)
+    if overpass:
+        refuse_distant_overpass(options)
     require_reachable(
         options,
         [
@@ -108,7 +115,7 @@ def check_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
     if overpass:
         url = given.overpass_url.rstrip("/")
         asked = AskedOverpass(url, given.overpass_cache or "", date, given.allow_own_network)
-        check_overpass(url, asked.cache, asked.own_network, runs_locally(options))
+        check_overpass(url, asked.cache, asked.own_network)
     else:
         with naming("--output", "used", store.path, _WRITABLE):
             extracts = find_extracts(given.osm, store)

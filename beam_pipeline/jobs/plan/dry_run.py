@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.names import piece_record
-from beam_pipeline.jobs.build.launch import check_build
+from beam_pipeline.jobs.build.launch import check_build, check_flags
 from beam_pipeline.jobs.extract.launch import check_extraction
 from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.plan.report import report, table
@@ -34,6 +34,7 @@ def dry_run_build(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    check_flags(given, options)
     make_pipeline(options)  # has Beam check its flags
     checked = check_build(given, options)
     there = set(checked.folder.shards())
@@ -93,8 +94,8 @@ def dry_run_selection(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    make_pipeline(options)
     check_selection_flags(given, options)
+    make_pipeline(options)
     rows = []
     files = BeamFiles()
     for path in expand_globs(given.night_lights, "--night_lights"):
