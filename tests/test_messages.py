@@ -29,6 +29,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/cells": BOTH_JOBS,
     "beam_pipeline/cli.py": (),
     "beam_pipeline/dataset": ("build",),
+    "beam_pipeline/features": ("build",),
     "beam_pipeline/imagery": ("build",),
     "beam_pipeline/jobs": BOTH_JOBS,
     "beam_pipeline/jobs/build": ("build",),
@@ -116,6 +117,7 @@ NOT_OURS = (
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
     "{}: a key or value is not in UTF-8",
+    "{}: the process that read it ended {}. The file",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",

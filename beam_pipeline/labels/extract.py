@@ -5,7 +5,6 @@ ways are made of the ways; the areas of multipolygon and boundary relations come
 """
 
 import dataclasses
-import errno
 import itertools
 import os
 import tempfile
@@ -24,7 +23,7 @@ from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.located_pbf import located_blocks
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import OUT_OF_DISK, create_node_index, require_disk
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_index, require_disk
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
@@ -32,6 +31,7 @@ from beam_pipeline.labels.pbf_order import Counts
 from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
@@ -220,7 +220,7 @@ def read_columns(
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
             "corrupt_extract". Objects may have come before it: they are not all there are.
-        TransientFault: "no_disk": there is no room in `index_folder`.
+        TransientFault: "no_disk": there is no room in `index_folder`; "storage": a disk fails.
     """
     name = Path(path).name
     if not Path(path).is_file():
@@ -234,13 +234,16 @@ def read_columns(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
         ) from error
     except RuntimeError as error:
-        raise _fault(name, str(error)) from error
+        raise _fault(name, error) from error
 
 
-def _fault(name: str, text: str) -> PermanentFault | TransientFault:
+def _fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
     """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart."""
-    if OUT_OF_DISK in text or os.strerror(errno.ENOSPC) in text:
-        return TransientFault("no_disk", f"{name}: {text}")
+    text = str(error)
+    if OUT_OF_DISK in text or is_full(error):
+        return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
+    if storage_failure(error):
+        return TransientFault("storage", f"{name}: {text}")
     reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
     advice = "download or make it again"
     if "overlong" in text:
@@ -268,7 +271,7 @@ def _columns(
     relations.find()
     folder = folder or tempfile.gettempdir()
     needed = _LOCATED_FACTOR * os.path.getsize(path) + _LOCATED_BYTES
-    require_disk(needed, folder, "The objects of an extract take", "--osm_index_dir")
+    require_disk(needed, folder, "The objects of an extract take")
     _write_located(file, keys, counts, folder, located)
     for block in located_blocks(located):
         if block.is_ways:
@@ -293,7 +296,7 @@ def _write_located(file: Any, keys: frozenset[str], counts: Counts, folder: str,
     """
     locating = []
     # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-    if not _bears_locations(file):
+    if not bears_locations(file):
         locating = [osmium.NodeLocationsForWays(create_node_index(counts, folder))]
         locating[0].ignore_errors()
     tagged = osmium.filter.KeyFilter(*sorted(keys))
@@ -317,7 +320,7 @@ def _area_object(area: Any, tags: tuple[tuple[str, str], ...]) -> MapObject:
     )
 
 
-def _bears_locations(file: Any) -> bool:
+def bears_locations(file: Any) -> bool:
     """Tells whether the ways of a file bear the locations of their nodes (`osmium add-locations-to-ways`)."""
     with osmium.io.Reader(file, osmium.osm.NOTHING) as reader:
         header = reader.header()

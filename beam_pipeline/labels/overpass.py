@@ -35,6 +35,7 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
+from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.extract import features_of_cells, read_columns
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.object_columns import ObjectColumns
@@ -167,7 +168,7 @@ def features_of_chip(
         TransientFault: As above.
     """
     asking = _Asking(url, cache_dir, date, retry, traffic, own_network)
-    with _answer(chip, keys_for(ontology), asking) as extract:
+    with _answer(chip, keys_for(ontology), clip_margin(ontology.reach_m), asking) as extract:
         found = Found.all_of(features_of_cells(extract, {0: chip}, ontology))
         return Found(deduplicate(feature for _, feature in found.features), found.dropped)
 
@@ -208,7 +209,9 @@ def objects_of_chip(
             asked.
         TransientFault: It was busy, slow or out of reach to the last try.
     """
-    with _answer(chip, keys, _Asking(url, cache_dir, date, retry, traffic, own_network)) as extract:
+    with _answer(
+        chip, keys, PADDING_M, _Asking(url, cache_dir, date, retry, traffic, own_network)
+    ) as extract:
         return Found.all_of(read_columns(extract, keys))
 
 
@@ -236,11 +239,11 @@ class _Asking:
 
 
 @contextlib.contextmanager
-def _answer(chip: ChipWindow, keys: Sequence[str], asking: _Asking) -> Iterator[Path]:
+def _answer(chip: ChipWindow, keys: Sequence[str], margin_m: float, asking: _Asking) -> Iterator[Path]:
     """Asks for a chip, and yields the answer as an extract, which is gone afterwards."""
     server = asking.server()
     answers: list[Element] = []
-    for query_box in _query_boxes(chip, PADDING_M):
+    for query_box in _query_boxes(chip, margin_m):
         answers += _elements(query_box, keys, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
@@ -372,11 +375,11 @@ def _areas_around(box: Bounds, keys: Sequence[str]) -> str:
     )
 
 
-def _with_metadata(create: Callable[..., str]) -> Callable[..., str]:
+def _with_metadata(query_of: Callable[..., str]) -> Callable[..., str]:
     """Returns a function that makes OSMnx's query, and asks for versions and times besides, for which OSMnx cannot."""
 
     def create_query(*arguments: Any) -> str:
-        return f"{create(*arguments).removesuffix('out;')}{_VERBOSITY};"
+        return f"{query_of(*arguments).removesuffix('out;')}{_VERBOSITY};"
 
     return create_query
 
