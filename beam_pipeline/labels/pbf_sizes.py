@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.labels.pbf_wire import AGAIN, fields, varints
+from beam_pipeline.labels.pbf_wire import AGAIN, fields, texts_of, varints
 
 MOST_PARTS = 1_000_000
 """Objects of a block, and texts. Source: writers put 8,000 objects into one."""
@@ -45,10 +45,10 @@ def decoded_bytes(block: bytes, enough: int) -> int:
     Raises:
         ValueError: It is no block, or has more than `MOST_PARTS`.
     """
-    groups, lengths = [], [0]
+    groups, lengths = [], [0]  # a text, at least, that is empty
     for field, value in fields(block):
         if field == 1 and isinstance(value, bytes):
-            lengths += [len(text) for _, text in itertools.islice(_arrays(value), MOST_PARTS)]
+            lengths += map(len, texts_of(value, MOST_PARTS))
         elif field == 2 and isinstance(value, bytes):
             groups.append(value)
         _check_number(len(lengths) + len(groups))
