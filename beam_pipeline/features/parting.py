@@ -25,6 +25,7 @@ from beam_pipeline.labels.clipping import mend
 from beam_pipeline.labels.extract import ExtractInfo, check_extract, read_columns
 from beam_pipeline.labels.feature import DroppedTally, Found
 from beam_pipeline.labels.geometries import Geometries, Indices
+from beam_pipeline.labels.read_ahead import read_ahead
 from beam_pipeline.labels.object_columns import ObjectColumns, offsets_of
 from beam_pipeline.runtime.whole_files import writing_whole
 
@@ -85,14 +86,15 @@ def part_objects(
     files = {}
     with tempfile.TemporaryDirectory(dir=folder) as runs:
         spool = Spool(Path(runs))
-        for part in parts:
+        for part in read_ahead(iter(parts)):
             tally.update(part.dropped)
             for columns in part.features:
                 _add(spool, columns, index, boxes, tally)
         for number, rows in spool.tiles():
             tile = index.tiles[number]
             target = folder / f"{tile}{TILE_SUFFIX}"
-            with writing_whole(str(target)) as file:
+            # Whoever asked for it takes it to the store: here it need not last.
+            with writing_whole(str(target), lasting=False) as file:
                 write_tile(file, rows, TileFooter.of(tile, request, [extract]))
             with target.open("rb") as file:
                 files[tile] = describe(file)

@@ -69,13 +69,11 @@ def _messages(ways: list[tuple[int, npt.NDArray[np.int32]]]) -> Iterator[bytes]:
     first = 0
     for number, count in enumerate(counts.tolist()):
         last = first + count
-        yield (
-            b"\x08"
-            + numbers[ends[number] : ends[number + 1]]
-            + _held(8, b"\x02" + bytes(count - 1) if count else b"")  # id 1, and differences of 0
-            + _held(9, lats[lat_ends[first] : lat_ends[last]])
-            + _held(10, lons[lon_ends[first] : lon_ends[last]])
-        )
+        lat, lon = lats[lat_ends[first] : lat_ends[last]], lons[lon_ends[first] : lon_ends[last]]
+        refs = b"\x02" + bytes(count - 1) if count else b""  # id 1, and differences of 0
+        osm_id = numbers[ends[number] : ends[number + 1]]
+        parts = (b"\x08", osm_id, b"\x42", _size(count), refs, b"\x4a", _size(len(lat)), lat)
+        yield b"".join((*parts, b"\x52", _size(len(lon)), lon))
         first = last
 
 
@@ -84,6 +82,8 @@ def _held(field: int, content: bytes) -> bytes:
 
 
 def _size(number: int) -> bytes:
+    if number < 128:
+        return bytes((number,))
     encoded_size = bytearray()
     while number > 127:
         encoded_size.append(number & 127 | 128)

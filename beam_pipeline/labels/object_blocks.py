@@ -17,8 +17,8 @@ import numpy.typing as npt
 from beam_pipeline.labels.map_object import ObjectType
 from beam_pipeline.labels.message_columns import MessageColumns, Numbers, Unsigned, messages_of, sums_of
 from beam_pipeline.labels.node_index import NOWHERE, Places
-from beam_pipeline.labels.pbf_sizes import MOST_PARTS
-from beam_pipeline.labels.pbf_wire import AGAIN, fields, garbled, texts_of, unzigzag, varints
+from beam_pipeline.labels.pbf_blocks import Block
+from beam_pipeline.labels.pbf_wire import AGAIN, fields, garbled, unzigzag, varints
 
 MOST_TEXT_BYTES = 1024
 """Of a text. Source: libosmium's `osmium/osm/types.hpp`: 256 characters of up to 4 bytes."""
@@ -73,11 +73,11 @@ class ObjectBlock:
         return self.describe()
 
 
-def objects_of(block: bytes) -> Iterator[ObjectBlock]:
+def objects_of(block: Block) -> Iterator[ObjectBlock]:
     """Decodes a block.
 
     Args:
-        block: The block, unpacked.
+        block: The block.
 
     Yields:
         Its nodes, ways and relations in runs of one type, in order.
@@ -103,24 +103,25 @@ def objects_of(block: bytes) -> Iterator[ObjectBlock]:
 class _Decoder:
     """Decodes the groups of one block."""
 
-    def __init__(self, block: bytes) -> None:
-        texts: list[bytes] | None = None
+    def __init__(self, block: Block) -> None:
         self.groups: list[bytes] = []
         self._said = {_GRANULARITY: _NANODEGREES, _DATE_GRANULARITY: _MS, _LAT_OFFSET: 0, _LON_OFFSET: 0}
-        for field, value in fields(block):
+        tables = 0
+        for field, value in fields(block.content):
             if field == _STRINGS and isinstance(value, bytes):
-                if texts is not None:
-                    raise ValueError(f"a block has more than one table of texts; {AGAIN}")
-                texts = texts_of(value, MOST_PARTS)
+                tables += 1
             elif field == _GROUP and isinstance(value, bytes):
                 self.groups.append(value)
             elif field in self._said and isinstance(value, int):
                 self._said[field] = value - (1 << 64) if value >> 63 else value
-        if max(map(len, texts or []), default=0) > MOST_TEXT_BYTES:
+        if tables > 1:
+            raise ValueError(f"a block has more than one table of texts; {AGAIN}")
+        if max(map(len, block.texts), default=0) > MOST_TEXT_BYTES:
             raise ValueError(
                 f"a text is overlong: a key or value has 255 characters at most in OpenStreetMap; {AGAIN}"
             )
-        self._strings = [text.decode() for text in texts or []]
+        # Decoded at once: a NUL is in none.
+        self._strings = b"\0".join(block.texts).decode().split("\0") if block.texts else []
 
     def dense_nodes(self, message: bytes) -> ObjectBlock:
         """Decodes nodes that lie in one message by columns."""
@@ -206,13 +207,18 @@ class _Decoder:
 
     def _places(self, lons: Numbers, lats: Numbers) -> Places:
         places = np.empty((len(lons), 2), np.int32)
+        is_whole = True
         columns = ((lons, _LON_OFFSET), (lats, _LAT_OFFSET))
         for axis, ((numbers, offset), most) in enumerate(zip(columns, _MOST_PLACE, strict=True)):
             scale, begin = self._said[_GRANULARITY], self._said[offset]
             if (scale, begin) != (_NANODEGREES, 0):
                 numbers = _divided(numbers * scale + begin, _NANODEGREES)
-            places[:, axis] = np.where((numbers >= -most) & (numbers <= most), numbers, NOWHERE)
-        places[(places == NOWHERE).any(axis=1)] = NOWHERE
+            if len(numbers) and max(-numbers.min(), numbers.max()) > most:
+                numbers = np.where((numbers >= -most) & (numbers <= most), numbers, NOWHERE)
+                is_whole = False
+            places[:, axis] = numbers
+        if not is_whole:
+            places[(places == NOWHERE).any(axis=1)] = NOWHERE
         return places
 
     def _seconds(self, times: Numbers) -> Numbers:

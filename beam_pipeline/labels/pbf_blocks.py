@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from beam_pipeline.labels.pbf_order import ObjectOrder
 from beam_pipeline.labels.pbf_sizes import decoded_bytes
-from beam_pipeline.labels.pbf_wire import AGAIN, fields
+from beam_pipeline.labels.pbf_wire import AGAIN, fields, texts_of
 from beam_pipeline.runtime.faults import PermanentFault
 
 MOST_HEADER_BYTES = 64 << 10
@@ -40,8 +40,20 @@ _RAW, _ZLIB, _LZ4 = 1, 3, 6  # fields of a Blob,
 _OTHERS = (4, 5, 7)  # and LZMA, bzip2 and Zstandard
 _TYPE, _SIZE = 1, 3  # of a blob's header
 _DATA = b"OSMData"
-_EMPTY_STRING = b"\x0a\x00"  # by custom the first of a table, as index 0 means "none"
 _CAT = "write it anew: osmium cat -o FILE.osm.pbf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A block that has been looked at.
+
+    Attributes:
+        content: The block, unpacked.
+        texts: Those of its string table; no one holds a NUL.
+    """
+
+    content: bytes
+    texts: list[bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +87,7 @@ def check_blocks(path: str | os.PathLike[str]) -> None:
     order = ObjectOrder(name)
     with naming_damage(name):
         for block in checked_blocks(path):
-            order.check(block)
+            order.check(block.content)
 
 
 @contextlib.contextmanager
@@ -98,7 +110,7 @@ def naming_damage(name: str) -> Iterator[None]:
         raise PermanentFault("corrupt_extract", f"{name}: {error}") from error
 
 
-def checked_blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def checked_blocks(path: str | os.PathLike[str]) -> Iterator[Block]:
     """Yields the blocks of a file, unpacked, without its header, each when it has been looked at.
 
     Args:
@@ -113,23 +125,28 @@ def checked_blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:
         left -= len(block)
         if left < 0:
             raise ValueError(f"it unpacks to more than {MOST_RATIO} times its size; {AGAIN}")
-        check_block(block)
-        yield block
+        yield check_block(block)
 
 
-def check_block(block: bytes) -> None:
+def check_block(content: bytes) -> Block:
     """Refuses a block that takes too much memory, or in which a string holds a NUL.
 
     Args:
-        block: The block, unpacked.
+        content: The block, unpacked.
 
     Raises:
         ValueError: It is refused.
     """
-    if decoded_bytes(block, MOST_DECODED_BYTES) > MOST_DECODED_BYTES:
+    texts: list[bytes] = []
+    for table in string_tables(content):
+        of_table = texts_of(table)
+        # Counted at once: most have no other NULs than the lengths of empty texts.
+        if table.count(0) != of_table.count(b""):
+            _check_texts(of_table)
+        texts += of_table
+    if decoded_bytes(content, texts, MOST_DECODED_BYTES) > MOST_DECODED_BYTES:
         raise ValueError(f"a block takes more than {MOST_DECODED_BYTES >> 20} MiB of memory; {_CAT}")
-    for table in string_tables(block):
-        _check_table(table)
+    return Block(content, texts)
 
 
 def blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:
@@ -287,10 +304,7 @@ def _unpacked(packed: bytes) -> bytes:
     return content
 
 
-def _check_table(table: bytes) -> None:
-    # Counted at once: a table has thousands of strings, and most have no other NUL than the length of the first.
-    if table.count(0) == table.startswith(_EMPTY_STRING):
-        return
-    for field, text in fields(table):
-        if field == 1 and isinstance(text, bytes) and 0 in text:
+def _check_texts(texts: list[bytes]) -> None:
+    for text in texts:
+        if 0 in text:
             raise ValueError(f"a key, value or role holds a NUL ({text[:40]!r}); {AGAIN}")

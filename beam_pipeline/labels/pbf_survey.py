@@ -72,6 +72,4 @@ def copy_relations(path: str | os.PathLike[str], target: BinaryIO) -> None:
 
 
 def _checked(file: BinaryIO, place: BlobPlace) -> bytes:
-    block = block_at(file, place)
-    check_block(block)
-    return block
+    return check_block(block_at(file, place)).content

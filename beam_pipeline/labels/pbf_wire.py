@@ -59,31 +59,29 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         place += size
 
 
-def texts_of(table: bytes, most: int) -> list[bytes]:
-    """Returns the strings of a string table, which are its fields 1; `most` and one more at most.
+def texts_of(table: bytes) -> list[bytes]:
+    """Returns the strings of a string table, which are its fields 1.
 
     Raises:
         ValueError: It is no such message.
     """
     texts: list[bytes] = []
     place, end = 0, len(table)
-    while place < end and len(texts) <= most:
-        if table[place] != _TEXT_TAG:
-            return [text for _, text in zip(range(most + 1), _texts(table), strict=False)]
-        place += 1
-        size = table[place] if place < end else 128
-        place += 1
-        if size >= 128:
-            size, place = varint(table, place - 1)
-        texts.append(table[place : place + size])
-        place += size
+    try:
+        while place < end:  # there are millions of them: little is done with each
+            if table[place] != _TEXT_TAG:
+                return [text for field, text in fields(table) if field == 1 and isinstance(text, bytes)]
+            size = table[place + 1]
+            start = place + 2
+            if size >= 128:
+                size, start = varint(table, place + 1)
+            place = start + size
+            texts.append(table[start:place])
+    except IndexError as error:
+        raise garbled() from error
     if place > end:
         raise garbled()
     return texts
-
-
-def _texts(table: bytes) -> Iterator[bytes]:
-    return (text for field, text in fields(table) if field == 1 and isinstance(text, bytes))
 
 
 def varints(array: bytes, *, strict: bool = False) -> npt.NDArray[np.uint64]:

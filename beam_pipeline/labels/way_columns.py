@@ -170,13 +170,18 @@ def _columns(
     tags = np.repeat(ends - np.cumsum(counts), counts) + np.arange(counts.sum())
     owners = np.repeat(np.arange(len(rows)), counts)
     keys = block.tag_keys[tags]
-    ranks = np.empty(len(block.strings), np.int64)
-    ranks[sorted(range(len(ranks)), key=block.strings.__getitem__)] = np.arange(len(ranks))
-    order = np.lexsort((ranks[keys], owners))
-    # Of a key that an object has twice, the last one counts.
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = (keys[order][1:] != keys[order][:-1]) | (owners[order][1:] != owners[order][:-1])
-    order = order[last]
+    values = block.tag_values[tags]
+    used = np.flatnonzero(np.bincount(keys, minlength=len(block.strings)))
+    texts = [block.strings[key] for key in used.tolist()]
+    rank = {text: number for number, text in enumerate(sorted(set(texts)))}
+    ranks = np.zeros(len(block.strings), np.int64)
+    ranks[used] = [rank[text] for text in texts]
+    places = owners * len(texts) + ranks[keys]
+    if (places[1:] <= places[:-1]).any():  # most programs write them in order
+        order = np.argsort(places, kind="stable")
+        # Of a key that an object has twice, the last one counts.
+        last = np.append(np.diff(places[order]) > 0, True)
+        owners, keys, values = (column[order[last]] for column in (owners, keys, values))
     versions, times = block.metadata
     return ObjectColumns(
         block.osm_type,
@@ -184,9 +189,9 @@ def _columns(
         versions[rows].astype(np.int32),
         times[rows],
         block.strings,
-        offsets_of(np.bincount(owners[order], minlength=len(rows))),
-        keys[order].astype(np.int32),
-        block.tag_values[tags][order].astype(np.int32),
+        offsets_of(np.bincount(owners, minlength=len(rows))),
+        keys.astype(np.int32),
+        values.astype(np.int32),
         offsets_of(sizes),
         geometries,
     )
