@@ -50,18 +50,21 @@ class Coordinates:
     def __init__(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
         self._data = data
         self._are_places, self.counts = _places(data, offsets)
+        kinds = data[offsets[:-1] + 1]
+        self._are_short = self.counts < np.choose(kinds.clip(0, _POLYGON), (0, 1, 2, 4))
         self._degrees: Degrees = data[self._are_places].view("<f8")
 
     @functools.cached_property
     def bounds(self) -> Boxes:
-        """(N, 4) west, south, east and north of each; what is no number does not count, and without any there is none."""
+        """(N, 4) west, south, east and north of each; not-a-number for what is no geometry, as a ring of two points."""
         bounds: Boxes = np.full((len(self.counts), 4), np.nan)
-        rows = np.flatnonzero(self.counts)
-        starts = (np.cumsum(self.counts) - self.counts)[rows]
-        for axis in (0, 1) if len(rows) else ():
+        all_rows = np.flatnonzero(self.counts)
+        starts = (np.cumsum(self.counts) - self.counts)[all_rows]
+        for axis in (0, 1) if len(all_rows) else ():
             degrees = np.ascontiguousarray(self._degrees[axis::2])
-            bounds[rows, axis] = np.fmin.reduceat(degrees, starts)
-            bounds[rows, axis + 2] = np.fmax.reduceat(degrees, starts)
+            bounds[all_rows, axis] = np.fmin.reduceat(degrees, starts)
+            bounds[all_rows, axis + 2] = np.fmax.reduceat(degrees, starts)
+        bounds[self._are_short] = np.nan
         return bounds
 
     def compacted(self) -> npt.NDArray[np.uint8]:

@@ -120,12 +120,25 @@ def checked_blocks(path: str | os.PathLike[str]) -> Iterator[Block]:
         EOFError: The file breaks off.
         ValueError: It is not what the format says, or one of its blocks is to be refused.
     """
-    left = MOST_UNPACKED_BYTES + MOST_RATIO * os.path.getsize(path)
+    unpacked_bytes = 0
     for block in blocks(path):
-        left -= len(block)
-        if left < 0:
-            raise ValueError(f"it unpacks to more than {MOST_RATIO} times its size; {AGAIN}")
+        unpacked_bytes += len(block)
+        require_ratio(path, unpacked_bytes)
         yield check_block(block)
+
+
+def require_ratio(path: str | os.PathLike[str], unpacked_bytes: int) -> None:
+    """Refuses a file that is made to fill memory, or to take time without end.
+
+    Args:
+        path: The file.
+        unpacked_bytes: Of some of its blocks together.
+
+    Raises:
+        ValueError: It is refused.
+    """
+    if unpacked_bytes > MOST_UNPACKED_BYTES + MOST_RATIO * os.path.getsize(path):
+        raise ValueError(f"it unpacks to more than {MOST_RATIO} times its size; {AGAIN}")
 
 
 def check_block(content: bytes) -> Block:

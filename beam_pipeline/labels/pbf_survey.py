@@ -7,7 +7,7 @@ import os
 from typing import BinaryIO
 
 from beam_pipeline.labels.node_index import Counts
-from beam_pipeline.labels.pbf_blocks import BlobPlace, blob_places, block_at, check_block
+from beam_pipeline.labels.pbf_blocks import BlobPlace, blob_places, block_at, check_block, require_ratio
 from beam_pipeline.labels.pbf_order import ids_of
 
 _LEAST_NODE_BYTES = 4
@@ -35,14 +35,15 @@ def count_nodes(path: str | os.PathLike[str]) -> Counts:
     with open(path, "rb") as file:
         while low < high:
             middle = (low + high) // 2
-            nodes = [ids for kind, ids in ids_of(_checked(file, places[middle])) if kind == "node"]
-            if count := sum(map(len, nodes)):
+            runs = ids_of(_checked(file, places[middle]))
+            nodes = [ids for kind, ids in runs if kind == "node" and len(ids)]
+            if nodes:
                 low = middle + 1
-                sizes.append(count)
+                sizes.append(sum(map(len, nodes)))
                 highest = max(highest, *(int(ids.max()) for ids in nodes))
             else:
                 high = middle
-    return Counts(round(low * max(sizes, default=0)), highest)
+    return Counts(low * max(sizes, default=0), highest)
 
 
 def copy_relations(path: str | os.PathLike[str], target: BinaryIO) -> None:
@@ -60,8 +61,12 @@ def copy_relations(path: str | os.PathLike[str], target: BinaryIO) -> None:
     header, *places = blob_places(path)
     with open(path, "rb") as file:
         first = len(places)
+        unpacked_bytes = 0
         while first:
-            kinds = {kind for kind, ids in ids_of(_checked(file, places[first - 1])) if len(ids)}
+            block = _checked(file, places[first - 1])
+            unpacked_bytes += len(block)
+            require_ratio(path, unpacked_bytes)
+            kinds = {kind for kind, ids in ids_of(block) if len(ids)}
             if kinds and "relation" not in kinds:
                 break
             first -= 1
