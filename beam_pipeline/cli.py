@@ -18,6 +18,10 @@ PROG = "opensentinelmap"
 COMMANDS = {
     "build": ("beam_pipeline.build_dataset", "build a dataset from cells, images and a map"),
     "select": ("beam_pipeline.select_cells", "choose cells by night lights and land cover"),
+    "extract": (
+        "beam_pipeline.extract_features",
+        "keep what maps hold near the cells, for any number of builds",
+    ),
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),
     "verify": ("beam_pipeline.verify", "prove from its files that a dataset is whole"),
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),
@@ -36,10 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code of the subcommand.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
     # What follows the subcommand is its own.
-    command = _parser().parse_args(argv[:1]).command
-    return _load(command)(argv[1:], prog=f"{PROG} {command}")
+    if argv is not None:
+        command = _parser().parse_args([*argv[:1]]).command
+        return _load(command)(argv[1:], prog=f"{PROG} {command}")
+    command = _parser().parse_args(sys.argv[1:2]).command
+    # A job puts the command line right where Beam, which reads it by itself, would stumble: it must find its own there.
+    del sys.argv[1]
+    return _load(command)(None, prog=f"{PROG} {command}")
 
 
 def _load(command: str) -> Callable[..., int]:

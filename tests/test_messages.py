@@ -29,15 +29,18 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/cells": BOTH_JOBS,
     "beam_pipeline/cli.py": (),
     "beam_pipeline/dataset": ("build",),
-    "beam_pipeline/features": ("build",),
+    "beam_pipeline/extract_features.py": ("extract",),
+    "beam_pipeline/features": ("build", "extract"),
     "beam_pipeline/imagery": ("build",),
     "beam_pipeline/jobs": BOTH_JOBS,
     "beam_pipeline/jobs/build": ("build",),
     # The sample's cells are chosen as `select_cells` does.
     "beam_pipeline/jobs/build/sample.py": BOTH_JOBS,
+    "beam_pipeline/jobs/extract": ("build", "extract"),
     "beam_pipeline/jobs/plan": ("plan",),
-    "beam_pipeline/jobs/plan/dry_run.py": BOTH_JOBS,
+    "beam_pipeline/jobs/plan/dry_run.py": (*BOTH_JOBS, "extract"),
     "beam_pipeline/jobs/select": ("select",),
+    "beam_pipeline/jobs/verify": ("verify",),
     "beam_pipeline/labels": ("build",),
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
@@ -45,6 +48,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/records": (),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
+    "beam_pipeline/runtime/cores.py": ("build", "verify"),
     "beam_pipeline/sample_world": ("sample_world",),
     "beam_pipeline/select_cells.py": ("select",),
     "beam_pipeline/verify.py": ("verify",),
@@ -134,7 +138,13 @@ NOT_OURS = (
 """How other advice begins."""
 
 NO_ADVICE = (
-    *("delete", "python -m beam_pipeline.", "requests tried again", "do those finished shards again"),
+    *(
+        "delete",
+        "s3:ListBucket of the bucket",
+        "python -m beam_pipeline.",
+        "requests tried again",
+        "do those finished shards again",
+    ),
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """How those begin that only look like it."""
@@ -185,7 +195,7 @@ def test_each_flag_that_a_message_names_is_one_of_the_program_that_says_it() -> 
     for file, text in messages():
         programs = programs_of(file)
         known = OTHERS_FLAGS.union(*map(flags_of, programs))
-        if set(programs) & set(BOTH_JOBS):
+        if set(programs) & {*BOTH_JOBS, "verify"}:
             known |= beams
         for flag in re.findall(r"(?<![\w-])--[a-z_]+\b(?!\{)", text):
             assert flag in known, f"{file}: {text}"

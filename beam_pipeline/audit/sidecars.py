@@ -15,7 +15,12 @@ from beam_pipeline.audit.findings import MOST_SHOWN, Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
-from beam_pipeline.dataset.extract_records import format_dropped, parse_dropped
+from beam_pipeline.dataset.extract_records import (
+    STORE_RECORDS,
+    dropped_of_store,
+    format_dropped,
+    parse_dropped,
+)
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     DATASET_FILE,
@@ -32,6 +37,7 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.manifest import dataset_json, describe_ontology
 from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.features.store_json import Store
 from beam_pipeline.labels.feature import Dropped
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.ontology_1_0 import load_1_0
@@ -226,7 +232,35 @@ def _cells_beyond_extracts(
 
 
 def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> dict[str, Dropped]:
-    """Reads what was left out of each extract."""
+    """Reads what was left out of each extract: the store says so, or the records of older datasets."""
+    for name in (it for pattern in STORE_RECORDS for it in list_files(folder, pattern, findings)):
+        content = read_file(folder, name, findings, "sidecar")
+        if content is None:
+            continue
+        findings.checked["sidecars"] += 1
+        try:
+            store = Store.from_json(content)
+        except MalformedError as error:
+            findings.differ("sidecar", name, f"cannot be read: {error}")
+            continue
+        if store.to_json().encode() != content:
+            findings.differ("sidecar", name, "is not laid out as it was written")
+        if not _is_of(store, fingerprint):
+            findings.differ("sidecar", name, "is of other extracts than the fingerprint")
+        return dropped_of_store(store)
+    return _recorded(folder, fingerprint, findings)
+
+
+def _is_of(store: Store, fingerprint: Fingerprint) -> bool:
+    """Tells whether a store is of the map of a fingerprint."""
+    if isinstance(fingerprint.osm, str):
+        return (store.source, store.url, store.date) == ("overpass", fingerprint.osm, fingerprint.osm_date)
+    asked = sorted((it.name, it.bytes, it.timestamp) for it in fingerprint.osm)
+    given = sorted((it.extract.name, it.extract.bytes, it.extract.timestamp) for it in store.extracts)
+    return store.source == "extracts" and given == asked
+
+
+def _recorded(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> dict[str, Dropped]:
     dropped = {}
     for file in list_files(folder, f"{EXTRACTS_FOLDER}/*.json", findings):
         name = file.partition("/")[2].removesuffix(".json")

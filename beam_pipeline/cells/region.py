@@ -185,11 +185,10 @@ def ids_in_band(band: int, polygons: Sequence[BaseGeometry]) -> Ids:
     """Returns the ids of the cells of a band whose centre lies in a polygon, each once, ascending."""
     south, north = grid.band_edges(band)
     inside = [np.zeros(0, np.int64)]
-    for polygon in polygons:
-        west, low, east, high = polygon.bounds
-        if low <= north and high >= south:
-            ids = grid.ids_in_band(band, west, east)
-            inside.append(ids[shapely.intersects_xy(polygon, *grid.id_to_center(ids))])
+    bounds = shapely.bounds(polygons).reshape(-1, 4)  # at once: a region may have thousands of islands
+    for index in np.flatnonzero((bounds[:, 1] <= north) & (bounds[:, 3] >= south)).tolist():
+        ids = grid.ids_in_band(band, bounds[index, 0], bounds[index, 2])
+        inside.append(ids[shapely.intersects_xy(polygons[index], *grid.id_to_center(ids))])
     return np.unique(np.concatenate(inside))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_pipeline.dataset import manifest, notices, tfds
 from beam_pipeline.dataset.commits import read_summaries
-from beam_pipeline.dataset.extract_records import recorded_extract
+from beam_pipeline.dataset.extract_records import dropped_by_extract
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import (
     CITATION_FILE,
@@ -51,7 +51,7 @@ def close_dataset(folder: DatasetFolder, settings: BuildSettings, started: str) 
         units=units,
         ontology=manifest.describe_ontology(settings.ontology),
         totals=totals,
-        dropped_from_extracts=_dropped_by_extract(folder, settings.extracts),
+        dropped_from_extracts=_dropped(folder, fingerprint),
         cells_beyond_extracts=launch.cells_beyond_extracts,
     )
     for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
@@ -86,13 +86,8 @@ def sidecar_texts(
     return texts
 
 
-def _dropped_by_extract(folder: DatasetFolder, extracts: Sequence[str]) -> Mapping[str, Dropped]:
-    found = {}
-    for path in extracts:
-        dropped = recorded_extract(folder, path)
-        name = path.rpartition("/")[2]
-        if dropped is None:
-            _log.warning("what was left out of %s is not known: it was not read to its end", name)
-        else:
-            found[name] = dropped
-    return found
+def _dropped(folder: DatasetFolder, fingerprint: Fingerprint) -> Mapping[str, Dropped]:
+    found = dropped_by_extract(folder, fingerprint.extract_names)
+    if found is None:
+        _log.warning("what was left out of the extracts is not known: the store of features is not whole")
+    return found or {}

@@ -20,7 +20,7 @@ from beam_pipeline.runtime.files import aside_path
 from beam_pipeline.runtime.parsing import MalformedError
 
 READS_AT_ONCE = 16
-"""Summaries that are read at the same time: an object store answers each slowly."""
+"""Files that are read at the same time, such as summaries: an object store answers each slowly."""
 
 
 def read_summary(folder: DatasetFolder, name: str) -> UnitSummary:

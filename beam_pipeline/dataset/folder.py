@@ -22,8 +22,14 @@ LAUNCH_FILE = "plan/launch.json"
 WATER_FILE = "plan/water_polygons.jsonl"
 """The sea of the cells, as `water_file` has it; only where water polygons were given."""
 
+STORE_FOLDER = "features"
+"""The store of features that the build made; not where it was given one."""
+
+GIVEN_STORE_FILE = "plan/store.json"
+"""What the store of features says of itself that the build was given; only where it was."""
+
 EXTRACTS_FOLDER = "extracts"
-"""For each extract, what was left out of it on reading."""
+"""For each extract, what was left out of it on reading; only in datasets of versions that kept no features."""
 
 SCENES_FOLDER = "scenes"
 """For each tile and year, the scenes in the order in which they are walked; and what came of looking at some."""
@@ -35,7 +41,7 @@ INFO_FILE = "dataset_info.json"
 CITATION_FILE = "CITATION.cff"
 LICENSES_FILE = "LICENSES.md"
 
-_ROOMS = ("plan", SUMMARIES_FOLDER, EXTRACTS_FOLDER, SCENES_FOLDER, TEMPORARY_FOLDER)
+_ROOMS = ("plan", SUMMARIES_FOLDER, STORE_FOLDER, EXTRACTS_FOLDER, SCENES_FOLDER, TEMPORARY_FOLDER)
 _FILES = (
     *(DATASET_FILE, CELLS_FILE, DEAD_LETTERS_FILE, RUN_FILE),
     *(FEATURES_FILE, INFO_FILE, CITATION_FILE, LICENSES_FILE),

@@ -3,9 +3,12 @@
 import dataclasses
 import functools
 
+from beam_pipeline.dataset.folder import STORE_FOLDER
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.traffic import Share
 
 
@@ -24,14 +27,16 @@ class BuildSettings:
         allow_single: Whether a cell-year with one clear date is kept.
         api: What one who asks the STAC API, an endpoint of tokens or Overpass may ask of them.
         files: What one who reads files may ask of their hosts.
-        extracts: Paths of .osm.pbf files; empty with Overpass.
-        overpass_url: The Overpass API, "" with extracts.
+        extracts: Paths of .osm.pbf files; empty with Overpass, and with a store of features.
+        overpass_url: The Overpass API that the map is of, "" with extracts.
         overpass_cache: Folder of cached Overpass answers, "" for the default.
         ontology_json: The text of the ontology: workers need no file.
         none_labels: Whether 254 is written.
         retry_dead_letters: Whether finished units with dead letters are done again.
         water_polygons: Path of the file of water polygons, which only the launcher reads; "" for none.
         osm_date: As of when Overpass is asked, "2019-07-01T00:00:00Z"; "" for now.
+        read_limits: What reading extracts may take of a machine.
+        given_store: The folder of a store of features that was made before; "" where the build makes its own.
         fingerprint: `fingerprint_sha256` of the dataset, "" before the launch has found it.
     """
 
@@ -53,12 +58,19 @@ class BuildSettings:
     retry_dead_letters: bool
     water_polygons: str = ""
     osm_date: str = ""
+    read_limits: ReadLimits = dataclasses.field(default_factory=ReadLimits)
+    given_store: str = ""
     fingerprint: str = ""
 
     @functools.cached_property
     def ontology(self) -> Ontology:
         """The parsed ontology."""
         return Ontology.load(self.ontology_json)
+
+    @property
+    def store(self) -> str:
+        """The folder of the store of features that labels are drawn of."""
+        return self.given_store or join(self.output, STORE_FOLDER)
 
     @property
     def sea_known(self) -> bool:

@@ -16,7 +16,7 @@ from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.node_index import MAKE_ROOM, require_disk
-from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.pbf_checks import check_blocks
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
 from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
 from beam_pipeline.runtime.free_room import free_memory

@@ -1,16 +1,22 @@
 """Files that a person gives by a flag: whatever is wrong with one is said with the flag's name."""
 
+import concurrent.futures
+import functools
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
-from beam_pipeline.jobs.storage import is_local, match_files, open_bytes, with_retries
+from beam_pipeline.jobs.storage import match_files, open_bytes
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.local_files import named_files
 from beam_pipeline.runtime.regular_files import MOST_BYTES
+from beam_pipeline.runtime.storage_faults import storage_faults, with_retries
 
 _log = logging.getLogger(__name__)
 
@@ -55,28 +61,33 @@ def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
     Raises:
         InvalidInputError: A pattern matches nothing or a folder.
     """
-    paths: list[str] = []
-    for pattern in patterns:
-        try:
+    with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool:
+        found = pool.map(functools.partial(_matching, flag=flag), patterns)
+        return list(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
+def _matching(pattern: str, flag: str) -> list[str]:
+    """Returns the files that a path or glob names, for `expand_globs`."""
+    try:
+        with storage_faults("list", pattern):
             found = (
                 named_files(pattern)
                 if is_local(pattern)
                 else sorted(metadata.path for metadata in match_files(pattern))
             )
-        except Exception as error:
-            raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
-        if not found:
-            raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
-        folders = [path for path in found if is_local(path) and os.path.isdir(path)]
-        if folders:
-            raise InvalidInputError(
-                f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"
-            )
-        unreadable = [path for path in found if not _is_utf_8(path)]
-        if unreadable:
-            raise InvalidInputError(f"{flag} finds a name that is no UTF-8: {unreadable[0]}. Rename the file")
-        paths += found
-    return list(dict.fromkeys(paths))
+    except Exception as error:
+        raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
+    if not found:
+        raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
+    folders = [path for path in found if is_local(path) and os.path.isdir(path)]
+    if folders:
+        raise InvalidInputError(
+            f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"
+        )
+    unreadable = [path for path in found if not _is_utf_8(path)]
+    if unreadable:
+        raise InvalidInputError(f"{flag} finds a name that is no UTF-8: {unreadable[0]}. Rename the file")
+    return found
 
 
 def read_given_text(path: str, flag: str) -> str:

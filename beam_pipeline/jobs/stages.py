@@ -1,19 +1,22 @@
-"""What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
+"""The base of all stages of a build: failures told alike, metrics under the stage's name."""
 
 import logging
 import traceback
+from typing import Protocol
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from beam_pipeline import __version__
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.run_record import RETRIED
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.timing import Timing
+from beam_pipeline.jobs.worker_image import require_launchers_version
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, shown, without_secrets
-from beam_pipeline.runtime.traffic import Traffic
+from beam_pipeline.runtime.traffic import Share, Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +34,35 @@ def describe(error: Exception) -> Failure:
     return "unexpected", shown(f"{type(error).__name__}: {error}")
 
 
-class Stage(beam.DoFn):
+class JobSettings(Protocol):
+    """What every stage needs of its job's settings."""
+
+    @property
+    def output(self) -> str:
+        """The job's output folder."""
+
+    @property
+    def api(self) -> Share:
+        """What one who asks an API may ask of it."""
+
+    @property
+    def files(self) -> Share:
+        """What one who reads files may ask of their hosts."""
+
+
+class JobStage(beam.DoFn):
     """Counts elements and measures latency under the name of the stage."""
 
     stage: str
 
-    def __init__(self, settings: BuildSettings) -> None:
+    def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
+        self._launched_by = __version__
         self.timing = Timing(self.stage)
         self.failures = Metrics.counter(self.stage, "failed")
 
     def setup(self) -> None:
+        require_launchers_version(self._launched_by)
         hide_secrets_in_logs()
         self.folder = DatasetFolder(BeamFiles(), self.settings.output)
         self.api = Traffic.of_job(self.settings.output, "api", self.settings.api)
@@ -55,3 +76,9 @@ class Stage(beam.DoFn):
         for traffic in (self.api, self.files):
             for reason, times in traffic.take_retried().items():
                 Metrics.counter(self.stage, f"{RETRIED}{reason}").inc(times)
+
+
+class Stage(JobStage):
+    """A stage of a build."""
+
+    settings: BuildSettings

@@ -10,7 +10,7 @@ import pyproj
 from beam_pipeline.cells.cell import ChipWindow
 
 Bounds = tuple[float, float, float, float]
-"""(west, south, east, north) in degrees."""
+"""(west, south, east, north) in degrees; east is never below west: it exceeds 180 where they cross the antimeridian."""
 
 Boxes = npt.NDArray[np.float64]
 """(N, 4): left, bottom, right, top of each."""
@@ -68,13 +68,25 @@ def cells_meeting(chips: Mapping[int, ChipWindow], bounds: Bounds | None) -> lis
     cell_ids = sorted(chips)
     if bounds is None or not cell_ids:
         return cell_ids
-    boxes = lonlat_boxes([chips[cell_id] for cell_id in cell_ids], 0.0)  # (C, 4)
-    west, south, east, north = bounds
-    meets = np.zeros(len(cell_ids), np.bool_)
-    for shift in (-360.0, 0.0, 360.0):  # a chip at the antimeridian lies on both of its sides
-        meets |= (boxes[:, 0] + shift <= east) & (west <= boxes[:, 2] + shift)
-    meets &= (boxes[:, 1] <= north) & (south <= boxes[:, 3])
+    meets = boxes_meeting(lonlat_boxes([chips[cell_id] for cell_id in cell_ids], 0.0), bounds)
     return [cell_id for cell_id, met in zip(cell_ids, meets.tolist(), strict=True) if met]
+
+
+def boxes_meeting(boxes: Boxes, bounds: Bounds) -> npt.NDArray[np.bool_]:
+    """Tells which boxes meet bounds, edges included.
+
+    Args:
+        boxes: (N, 4) degrees, as `lonlat_boxes` returns them.
+        bounds: Their east may exceed 180, where they cross the antimeridian.
+
+    Returns:
+        (N,) bool.
+    """
+    west, south, east, north = bounds
+    meets = np.zeros(len(boxes), np.bool_)
+    for turn in (-360.0, 0.0, 360.0):  # a chip at the antimeridian lies on both of its sides
+        meets |= (boxes[:, 0] + turn <= east) & (west <= boxes[:, 2] + turn)
+    return meets & (boxes[:, 1] <= north) & (south <= boxes[:, 3])
 
 
 @functools.lru_cache(maxsize=120)  # there are 120 UTM zones

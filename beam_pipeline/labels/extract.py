@@ -27,7 +27,9 @@ from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, NodeIndex, Place
 from beam_pipeline.labels.object_blocks import ObjectBlock, objects_of
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.labels.pbf_blocks import begins_with_lz4, checked_blocks, naming_damage
+from beam_pipeline.labels.pbf_blocks import begins_with_lz4
+from beam_pipeline.labels.pbf_checks import checked_blocks, naming_damage
+from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.pbf_order import ObjectOrder
 from beam_pipeline.labels.pbf_survey import copy_relations, count_nodes, quick_counts
 from beam_pipeline.labels.pbf_wire import AGAIN
@@ -58,7 +60,7 @@ class ExtractInfo:
         name: File name.
         size: Bytes.
         timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
-        bounds: (west, south, east, north) in degrees from the header; None where it gives none.
+        bounds: In degrees from the header; None where it gives none that a map can have.
     """
 
     name: str
@@ -91,6 +93,7 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
             header = reader.header()
         packed_with_lz4 = begins_with_lz4(file)
+        bounds = None if packed_with_lz4 else header_bounds(file)
     except (RuntimeError, EOFError, ValueError) as error:
         raise InvalidInputError(
             f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
@@ -105,12 +108,6 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
             f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
             f"{time_filter(path, '2020-07-01T00:00:00Z', 'MOMENT.osm.pbf')}"
         )
-    box = header.box()
-    bounds = (
-        (box.bottom_left.lon, box.bottom_left.lat, box.top_right.lon, box.top_right.lat)
-        if box.valid()
-        else None
-    )
     return ExtractInfo(file.name, file.stat().st_size, header.get(_TIMESTAMP, ""), bounds)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from beam_pipeline.labels.map_object import ObjectType
 from beam_pipeline.labels.message_columns import MessageColumns, Numbers, Unsigned, messages_of, sums_of
 from beam_pipeline.labels.node_index import NOWHERE, Places
-from beam_pipeline.labels.pbf_blocks import Block
+from beam_pipeline.labels.pbf_checks import Block
 from beam_pipeline.labels.pbf_wire import AGAIN, fields, garbled, unzigzag, varints
 
 MOST_TEXT_BYTES = 1024

@@ -74,9 +74,7 @@ class ObjectColumns:
         tags: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]] = []
         for part in parts:
             # Of the texts of a block most belong to other objects.
-            used, numbers = np.unique(
-                np.concatenate([part.tag_keys, part.tag_values]), return_inverse=True
-            )
+            used, numbers = np.unique(np.concatenate([part.tag_keys, part.tag_values]), return_inverse=True)
             numbers = (numbers + len(strings)).astype(np.int32)
             strings += [part.strings[index] for index in used.tolist()]
             tags.append((numbers[: len(part.tag_keys)], numbers[len(part.tag_keys) :]))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.labels.map_object import ObjectType
-from beam_pipeline.labels.pbf_wire import fields, unzigzag, varint, varints
+from beam_pipeline.labels.pbf_wire import fields, signed, unzigzag, varint, varints
 from beam_pipeline.runtime.faults import PermanentFault
 
 _NODE, _DENSE, _WAY, _RELATION = 1, 2, 3, 4  # fields of a group
@@ -109,7 +109,7 @@ def ids_of(block: bytes) -> Iterator[tuple[ObjectType, Ids]]:
             if kind == _DENSE:
                 yield "node", _dense_ids(message)
             else:
-                run.append(_id(message, signed=kind == _NODE))
+                run.append(_id(message, zigzag=kind == _NODE))
         yield _TYPES.get(kind, "node"), np.array(run, dtype=np.int64)
 
 
@@ -121,7 +121,7 @@ def _dense_ids(message: bytes) -> Ids:
     return np.cumsum(unzigzag(varints(array)))
 
 
-def _id(message: bytes, *, signed: bool) -> int:
+def _id(message: bytes, *, zigzag: bool) -> int:
     """Returns the id of an object that is none of dense nodes."""
     if message[:1] == _ID_TAG:
         number, _ = varint(message, 1)
@@ -129,7 +129,7 @@ def _id(message: bytes, *, signed: bool) -> int:
         number = next(
             (value for field, value in fields(message) if field == _ID and isinstance(value, int)), 0
         )
+    if zigzag:
+        return signed(number)
     number &= (1 << 64) - 1  # as libosmium cuts it
-    if signed:
-        return number >> 1 ^ -(number & 1)
     return number - (1 << 64) if number >> 63 else number

@@ -66,7 +66,11 @@ def decoded_bytes(block: bytes, texts: Sequence[bytes], enough: int) -> int:
             others += _count(array) * _BYTES_EACH.get((kind, field), 0)
         _check_number(objects)
     # Each object also bears a user's name.
-    return objects * (_OBJECT_BYTES + longest) + others + _text_bytes(b"".join(named), np.array(list(map(len, texts))))
+    return (
+        objects * (_OBJECT_BYTES + longest)
+        + others
+        + _text_bytes(b"".join(named), np.array(list(map(len, texts))))
+    )
 
 
 def _check_number(parts: int) -> None:

@@ -7,7 +7,8 @@ import os
 from typing import BinaryIO
 
 from beam_pipeline.labels.node_index import Counts
-from beam_pipeline.labels.pbf_blocks import BlobPlace, blob_places, block_at, check_block, require_ratio
+from beam_pipeline.labels.pbf_blocks import BlobPlace, blob_places, block_at
+from beam_pipeline.labels.pbf_checks import check_block, require_ratio
 from beam_pipeline.labels.pbf_order import ids_of
 
 _LEAST_NODE_BYTES = 4

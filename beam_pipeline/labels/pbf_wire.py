@@ -154,6 +154,12 @@ def unzigzag(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     return signed
 
 
+def signed(number: int) -> int:
+    """Returns a number that protobuf's zigzag has packed: the last bit is the sign."""
+    number &= (1 << 64) - 1  # as libosmium cuts it
+    return number >> 1 ^ -(number & 1)
+
+
 def varint(message: bytes, place: int) -> tuple[int, int]:
     """Returns the number at a place, and the place behind it.
 

@@ -131,7 +131,10 @@ def test_memory_that_runs_out_may_be_there_later(folders, monkeypatch):
 def test_a_disk_that_fills_up_is_no_corrupt_extract(tmp_path, folders):
     path = far_and_near(tmp_path / "a.osm.pbf")
     for most_bytes in (100, 2_000):  # of what is written on the way, and of the pieces
-        with no_file_above(most_bytes), pytest.raises(TransientFault, match=r"no_disk.*full.*--osm_index_dir"):
+        with (
+            no_file_above(most_bytes),
+            pytest.raises(TransientFault, match=r"no_disk.*full.*--osm_index_dir"),
+        ):
             read_extract(str(path), request(), folders[0], ReadLimits(str(folders[1])))
 
 

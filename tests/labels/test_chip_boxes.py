@@ -92,3 +92,11 @@ def test_cells_that_meet_bounds() -> None:
 def test_a_chip_at_the_antimeridian_lies_on_both_of_its_sides(west: float, east: float, meets: bool) -> None:
     for chip in (FIJI, FIJI_FROM_THE_WEST):
         assert cells_meeting({1: chip}, (west, -30.0, east, 30.0)) == ([1] if meets else [])
+
+
+def test_bounds_across_the_antimeridian_hold_chips_on_both_of_its_sides() -> None:
+    chips = {1: FIJI, 2: FIJI_FROM_THE_WEST, 3: VADUZ, 4: ChipWindow(32701, 300_000, FIJI.bottom)}
+    assert cells_meeting(chips, (179.9, -30.0, 180.1, 30.0)) == [1, 2]
+    assert cells_meeting(chips, (-180.1, -30.0, -179.9, 30.0)) == [1, 2]
+    assert cells_meeting(chips, (179.9, -30.0, 183.0, 30.0)) == [1, 2, 4]
+    assert cells_meeting(chips, (181.0, -30.0, 183.0, 30.0)) == [4]

@@ -146,7 +146,10 @@ def test_a_closed_way_is_drawn_by_its_tags_in_whichever_form_it_is(
 
 def test_closed_is_what_ends_with_the_node_that_it_begins_with(tmp_path: Path) -> None:
     path = tmp_path / "a.osm.pbf"
-    places = [*square(LON, LAT, 0.001)[:3], (LON - 0.001, LAT - 0.001)]  # the first and the last lie in one place
+    places = [
+        *square(LON, LAT, 0.001)[:3],
+        (LON - 0.001, LAT - 0.001),
+    ]  # the first and the last lie in one place
     places = [(round(lon, 7), round(lat, 7)) for lon, lat in places]
     ways = {1: [1, 2, 3, 1], 2: [1, 2, 3, 4], 3: [1, 2, 1], 4: [1, 2, 4]}
     with osmium.SimpleWriter(str(path)) as writer:
@@ -161,7 +164,9 @@ def test_closed_is_what_ends_with_the_node_that_it_begins_with(tmp_path: Path) -
     # The ring of two points has no area in any map: it is left out where features are clipped.
     assert [[one.geometry[1] for one in features] for features in drawn] == [[3, 2], [2], [3, 2], [2]]
     for features, points in zip(drawn, lines, strict=True):
-        assert shapely.get_coordinates(shapely.from_wkb(features[-1].geometry)).tolist() == list(map(list, points))
+        assert shapely.get_coordinates(shapely.from_wkb(features[-1].geometry)).tolist() == list(
+            map(list, points)
+        )
     there_and_back = shapely.from_wkb(objects[2].geometry)  # as any program can read it
     assert (there_and_back.area, len(there_and_back.exterior.coords)) == (0, 4)
 

@@ -84,7 +84,9 @@ def test_what_is_found_is_what_was_added(monkeypatch, memory, counts, nodes, mor
         if part:
             index.add(np.array(part), np.array([nodes[osm_id] for osm_id in part], np.int32))
     sought = [*ids, *more]
-    expected = [nodes.get(osm_id, (NOWHERE, NOWHERE)) if osm_id >= 0 else (NOWHERE, NOWHERE) for osm_id in sought]
+    expected = [
+        nodes.get(osm_id, (NOWHERE, NOWHERE)) if osm_id >= 0 else (NOWHERE, NOWHERE) for osm_id in sought
+    ]
     assert index.find(np.array(sought, np.int64)).tolist() == [list(place) for place in expected]
 
 

@@ -1,17 +1,14 @@
 import zlib
 
+import numpy as np
 import osmium
 import pytest
 
+from beam_pipeline.labels import pbf_blocks
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_blocks import (
-    MOST_DECODED_BYTES,
-    blocks,
-    breaks_off,
-    check_blocks,
-    string_tables,
-)
+from beam_pipeline.labels.pbf_blocks import blocks, breaks_off, string_tables
+from beam_pipeline.labels.pbf_checks import MOST_DECODED_BYTES, check_blocks
 from beam_pipeline.labels.pbf_sizes import MOST_PARTS, decoded_bytes
 from beam_pipeline.labels.pbf_wire import texts_of
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -110,6 +107,34 @@ def test_every_way_of_breaking_off_is_told(tmp_path):
         path.write_bytes(whole[:length])
         check_blocks(path)
         assert not breaks_off(path)
+
+
+def test_the_end_of_a_file_tells_as_much_as_all_of_it(tmp_path, monkeypatch):
+    headers = []
+    read_header = pbf_blocks._read_header
+    monkeypatch.setattr(
+        pbf_blocks, "_read_header", lambda file, size: headers.append(1) or read_header(file, size)
+    )
+    random = np.random.default_rng(4)
+    # A text of a map may be what a block begins with.
+    decoy = held(1, held(1, held(1, b"") + held(1, b"OSMData") + framed(b"OSMData", b"no block")))
+    sizes = [*random.integers(1, 90_000, 200).tolist(), 3 << 20, 300_000, 5_000]
+    parts = [framed(b"OSMData", held(3, random.bytes(size)) + decoy * (size % 2)) for size in sizes]
+    path = tmp_path / "a.osm.pbf"
+    start = framed(b"OSMHeader", held(1, held(4, b"OsmSchema-V0.6")))
+    for count in (1, 2, 199, len(parts)):
+        whole = start + b"".join(parts[:count])
+        ends = [len(whole), *(len(whole) - random.integers(1, len(parts[count - 1]), 15))]
+        for end in map(int, ends):
+            path.write_bytes(whole[:end])
+            headers.clear()
+            assert breaks_off(path) == (end != len(whole))
+            assert end != len(whole) or len(headers) < 60
+    # Where the end holds no beginning of a block, all of the file is looked at.
+    path.write_bytes(start + b"".join(parts[:50]) + framed(b"OSMData", held(3, random.bytes(6 << 20))))
+    headers.clear()
+    assert not breaks_off(path)
+    assert len(headers) >= 51
 
 
 @pytest.mark.parametrize(

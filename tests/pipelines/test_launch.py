@@ -15,9 +15,10 @@ from beam_pipeline.jobs.build import inputs
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.labels.extract import check_extract
 from beam_pipeline.runtime.faults import InvalidInputError, TransientFault
 from beam_pipeline.sample_world import SampleWorld
-from tests.pipelines.conftest import Built, flags
+from tests.pipelines.conftest import Built, build, flags
 
 ON_DATAFLOW = [
     "--runner=DataflowRunner",
@@ -171,13 +172,44 @@ def test_cells_beyond_the_extracts_are_counted_once(
     prepare_build(*parse_build_flags(argv))
     assert path.stat().st_mtime_ns == written
 
-    # Nobody knows where an extract without bounds ends.
+    # Nobody knows where an extract without bounds ends: osmium writes neither bounds nor time by itself.
+    caplog.clear()
     with osmium.SimpleWriter(str(tmp_path / "anywhere.osm.pbf")) as writer:
         writer.add_node(Node(id=1, location=(west, south)))
     anywhere = f"{left},{tmp_path / 'anywhere.osm.pbf'}"
     prepare_build(*parse_build_flags([*flags(world, tmp_path / "other"), "--osm", anywhere]))
     launched = json.loads((tmp_path / "other" / "plan" / "launch.json").read_text())
     assert launched == {"cells_beyond_extracts": None}
+    assert "1 of 2 extracts do not say in their headers where they lie: anywhere.osm.pbf" in caplog.text
+    assert (
+        "2 of 2 extracts do not say in their headers of when their data is: left.osm.pbf, anywhere"
+        in caplog.text
+    )
+    planned = json.loads((tmp_path / "other" / "plan" / "fingerprint.json").read_text())["osm"]
+    assert {extract["name"]: extract["timestamp"] for extract in planned} == {
+        "anywhere.osm.pbf": "",
+        "left.osm.pbf": "",
+    }
+
+
+@pytest.mark.slow
+def test_an_extract_without_bounds_and_time_gives_the_same_shards(
+    built: Built, world: SampleWorld, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent.osm.pbf"
+    with osmium.SimpleWriter(str(silent)) as writer:
+        for entity in osmium.FileProcessor(str(world.osm_extract)):
+            writer.add(entity)
+    known, unknown = check_extract(world.osm_extract), check_extract(silent)
+    assert known.bounds is not None
+    assert known.timestamp
+    assert (unknown.bounds, unknown.timestamp) == (None, "")
+    done = build(world, tmp_path / "set", "--osm", str(silent))
+    assert done.code == built.code
+    shards = [path for path in built.folder.glob("*.tfrecord-*") if path.is_file()]
+    assert shards
+    for path in shards:
+        assert (done.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_an_extract_of_elsewhere_is_refused(world: SampleWorld, tmp_path: Path) -> None:

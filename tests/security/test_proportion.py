@@ -19,7 +19,7 @@ from beam_pipeline.labels.extract import read_features
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
-from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.pbf_checks import check_blocks
 from beam_pipeline.labels.way_columns import MOST_WAY_NODES
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy

@@ -1,7 +1,9 @@
 """The inputs of a build, found and checked before launch."""
 
+import concurrent.futures
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,9 +13,8 @@ from requests.utils import get_netrc_auth
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.cells.table import parse_cells_csv
-from beam_pipeline.dataset.fingerprint import Extract
+from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.dataset.output_folder import began_with
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
@@ -23,11 +24,11 @@ from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.storage import header_copy
-from beam_pipeline.labels.chip_boxes import cells_meeting
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_cache, check_url
 from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.records.shards import DATASET_NAME
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.foreign_text import without_secrets
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
-    """Asks the catalogue, and checks the Overpass API's URL, its host and the folder of its answers.
+    """Asks the catalogue, and checks what is asked of Overpass.
 
     Args:
         settings: The settings.
@@ -51,24 +52,39 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
     Raises:
         InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
     """
-    if settings.overpass_url and not local:
-        raise InvalidInputError(
-            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
-            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
-        )
-    if settings.overpass_url:
-        require_package("osmnx", "--osm overpass", "overpass")
-        check_url(settings.overpass_url)
-        try:
-            Reach(settings.overpass_url, settings.own_network).require_resolved(settings.overpass_url)
-        except PermanentFault as fault:
-            raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
-        check_cache(settings.overpass_cache)
+    if settings.overpass_url and not settings.given_store:
+        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network, local)
     refuse_known(settings.catalog.url)
     _check_token(settings)
     api = Traffic.of_job(settings.output, "api", settings.api.whole())
     with _reaching(settings), Progress(None, "asking the catalogue"):
         return check_catalog(settings.catalog, traffic=api, years=settings.years)
+
+
+def check_overpass(url: str, cache: str, own_network: bool, local: bool) -> None:
+    """Checks the Overpass API's URL, its host and the folder of its answers; asks nobody.
+
+    Args:
+        url: The API.
+        cache: The folder, "" for the default.
+        own_network: Whether hosts of inner networks may be asked.
+        local: Whether the job runs on this machine.
+
+    Raises:
+        InvalidInputError: It must not be asked, or the folder cannot be written.
+    """
+    if not local:
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
+    require_package("osmnx", "--osm overpass", "overpass")
+    check_url(url)
+    try:
+        Reach(url, own_network).require_resolved(url)
+    except PermanentFault as fault:
+        raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
+    check_cache(cache)
 
 
 def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
@@ -134,7 +150,7 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
         options,
         [
             ("--output", [settings.output], "a gs:// folder"),
-            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts"),
+            ("--osm", settings.extracts, "gs:// paths of .osm.pbf extracts, or the gs:// folder of a store"),
             ("--stac_url", [settings.catalog.url], catalogue),
             ("--token_file", [token.path] if token else [], "a gs:// path that the workers may read"),
         ],
@@ -182,14 +198,17 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
         patterns: Paths or globs, local or gs://.
 
     Returns:
-        Paths, sorted within each pattern.
+        Paths, sorted within each pattern; of those that lead to one file under one name, the first.
 
     Raises:
         InvalidInputError: A pattern matches nothing, or two extracts share a file name.
     """
-    paths = expand_globs(patterns, "--osm")
-    names = [path.rsplit("/", 1)[-1] for path in paths]
-    if len(set(names)) != len(names):
+    by_file: dict[tuple[str, str], str] = {}
+    for path in expand_globs(patterns, "--osm"):
+        file = os.path.realpath(path) if is_local(path) else path
+        by_file.setdefault((file, path.rpartition("/")[2]), path)
+    paths = list(by_file.values())
+    if len({name for _, name in by_file}) != len(paths):
         raise InvalidInputError(
             "Two extracts of --osm have one file name, by which they are told apart. "
             f"Received: {', '.join(paths)}"
@@ -197,77 +216,47 @@ def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> int | None:
-    """Compares the cells with the bounds that the extracts' headers give.
-
-    Args:
-        cells: The cells.
-        extracts: What the extracts say of themselves; none with Overpass.
-
-    Returns:
-        The number of cells beyond the bounds of all extracts; None where there is no extract, or one gives no
-        bounds.
-
-    Raises:
-        InvalidInputError: No cell meets any extract. Some that do not are a warning: a cell in which nothing
-            is mapped is no error, but one beside the extract is labelled nowhere.
-    """
-    if not extracts or any(info.bounds is None for info in extracts):
-        return None
-    chips = {cell.cell_id: cell.chip for cell in cells}
-    covered = {cell_id for info in extracts for cell_id in cells_meeting(chips, info.bounds)}
-    if not covered:
-        raise InvalidInputError(
-            f"None of the {len(cells)} cells lies within the bounds of the extracts. Received: "
-            + ", ".join(f"{info.name} {info.bounds}" for info in extracts)
-        )
-    beyond = len(chips) - len(covered)
-    if beyond:
-        _log.warning(
-            "%d of %d cells lie outside the bounds of all extracts: nothing will be labelled there",
-            beyond,
-            len(chips),
-        )
-    return beyond
-
-
 def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
-    """Returns what the extracts' headers say; a remote file is read no farther.
+    """Returns what the extracts' headers say, in the order of the paths; a remote file is read no farther.
 
     Raises:
         InvalidInputError: One cannot be read, or is no extract.
     """
     extracts = []
-    with Progress(len(paths), "looking into the extracts", "extracts") as progress:
-        for path in paths:
-            with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
-                extracts.append(check_extract(local))
+    with (
+        Progress(len(paths), "looking into the extracts", "extracts") as progress,
+        concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool,
+    ):
+        for info in pool.map(_inspect, paths):
+            extracts.append(info)
             progress.update()
     return extracts
 
 
-def require_whole(paths: Sequence[str], extracts: Sequence[ExtractInfo], folder: DatasetFolder) -> None:
-    """Refuses a local extract that breaks off, but where the folder was begun with it.
+def _inspect(path: str) -> ExtractInfo:
+    with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
+        return check_extract(local)
 
-    Found in the job, it would cost cells, and the whole file would be that of another dataset. A folder that was begun
-    with it is gone on with all the same: its other cells are sound. A remote file is not read before launch.
+
+def require_whole(paths: Sequence[str]) -> None:
+    """Refuses a local extract that breaks off.
+
+    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not
+    read before launch.
 
     Args:
-        paths: The extracts.
-        extracts: What their headers say.
-        folder: The dataset's folder.
+        paths: The extracts; without those that a folder was begun with, which is gone on with all the same, as its
+            other cells are sound.
 
     Raises:
         InvalidInputError: One breaks off.
-        Fault: The folder cannot be read.
     """
-    for path, info in zip(paths, extracts, strict=True):
-        if "://" in path or not breaks_off(path) or began_with(folder, Extract.of_info(info)):
-            continue
-        raise InvalidInputError(
-            f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, then "
-            "give the same command"
-        )
+    for path in paths:
+        if is_local(path) and breaks_off(path):
+            raise InvalidInputError(
+                f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, "
+                "then give the same command"
+            )
 
 
 @contextlib.contextmanager

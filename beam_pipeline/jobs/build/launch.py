@@ -1,4 +1,4 @@
-"""What happens before a build is launched: inputs are found and checked, and the plan is written."""
+"""Readies a build for its launch: finds and checks the inputs, and writes the plan."""
 
 import dataclasses
 import json
@@ -21,23 +21,25 @@ from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
-    check_coverage,
     check_hosts,
     check_images,
     check_reach,
-    expand_extracts,
     find_cells,
-    inspect_extracts,
     naming,
-    require_whole,
 )
+from beam_pipeline.jobs.build.map_source import MapSource, find_map
 from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.extract.launch import begin
+from beam_pipeline.jobs.extract.settings import ExtractSettings
+from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -53,7 +55,7 @@ class CheckedBuild:
         units: The plan.
         folder: Of the dataset; it may be missing.
         texts: The small files that go with the plan, by name.
-        extract_sizes: Bytes of each OSM extract.
+        map: Where the labels come from.
     """
 
     settings: BuildSettings
@@ -61,10 +63,30 @@ class CheckedBuild:
     units: list[Unit]
     folder: DatasetFolder
     texts: dict[str, str]
-    extract_sizes: list[int]
+    map: MapSource
+
+    @property
+    def extract_sizes(self) -> list[int]:
+        """Bytes of each OSM extract that may have to be read."""
+        return [] if self.map.filling is None else [info.size for info in self.map.extracts]
 
 
-def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
+@dataclasses.dataclass(frozen=True)
+class PreparedBuild:
+    """A build whose plan is written.
+
+    Attributes:
+        settings: Of the job.
+        filling: How its store of features is filled first; None where it is whole.
+        tiles: Files of that store.
+    """
+
+    settings: BuildSettings
+    filling: ExtractSettings | None
+    tiles: int
+
+
+def prepare_build(given: Any, options: PipelineOptions) -> PreparedBuild:
     """Checks everything that can be checked before a job is launched, and writes the plan.
 
     Args:
@@ -72,7 +94,7 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         options: Beam's options.
 
     Returns:
-        The settings of the job. The output folder holds the plan and the fingerprint; if it held them
+        What the job does. The output folder holds the plan and the fingerprint; if it held them
         already, they are the same and the job goes on with what is missing.
 
     Raises:
@@ -84,7 +106,17 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
         naming("--output", "used", checked.settings.output, _WRITABLE),
     ):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
-    return dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256)
+        if checked.map.filled is not None:
+            begin(checked.map.filled)
+    use_processes(given, options, checked.settings, checked.units, checked.folder, this_machine())
+    api, files = request_shares(given, options)  # anew: now the number of processes is known
+    settings = dataclasses.replace(
+        checked.settings, fingerprint=checked.fingerprint.sha256, api=api, files=files
+    )
+    filling = checked.map.filling
+    if filling is not None:
+        filling = dataclasses.replace(filling, api=api, files=files)
+    return PreparedBuild(settings, filling, checked.map.filled.tiles if checked.map.filled else 0)
 
 
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
@@ -109,12 +141,10 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
-    settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
-    extracts = inspect_extracts(settings.extracts)
     folder = DatasetFolder(BeamFiles(), settings.output)
     with naming("--output", "used", settings.output, _WRITABLE):
-        require_whole(settings.extracts, extracts, folder)
-    beyond = check_coverage(cells, extracts)
+        source = find_map(settings, cells, folder)
+    settings = source.settings
     planned = make_units(cells, settings.cells_per_shard)
     units = units_text(planned)
     water, sea = find_sea(settings, cells, units, folder)
@@ -123,17 +153,17 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     settings = dataclasses.replace(settings, catalog=found)
     with naming("--output", "used", settings.output, _WRITABLE):
         check_images(settings, cells, folder)
-    fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, extracts, water)
+    fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, source.extracts, water)
     texts = {
+        **source.texts,
         UNITS_FILE: units,
         CELLS_FILE: format_cells_csv(cells),
         # Not as it was laid out: what is compared later is every byte.
         ONTOLOGY_FILE: plan_json(json.loads(settings.ontology_json)),
-        LAUNCH_FILE: LaunchRecord(cells_beyond_extracts=beyond).to_json(),
+        LAUNCH_FILE: LaunchRecord(cells_beyond_extracts=source.beyond).to_json(),
     }
     if water:
         texts[WATER_FILE] = sea
     if sample:
         texts[SELECTION_FILE] = sample.described
-    sizes = [info.size for info in extracts]
-    return CheckedBuild(settings, fingerprint, planned, folder, texts, sizes)
+    return CheckedBuild(settings, fingerprint, planned, folder, texts, source)

@@ -9,8 +9,10 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
+from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.given_files import read_given_text
 from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
@@ -32,6 +34,9 @@ PROG = "python -m beam_pipeline.build_dataset"
 
 OVERPASS = "overpass"
 OVERPASS_URL = "https://overpass-api.de/api"
+NO_SCL_CLASS = "none"
+"""A template takes an empty value for one that is not given."""
+
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
@@ -106,8 +111,8 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--bad_scl",
         default="1,3,8,9,10",
-        metavar="CLASS,...",
-        help="SCL classes that make a pixel unusable, separated by commas (1,3,8,9,10)",
+        metavar="CLASS,...|none",
+        help="SCL classes that make a pixel unusable, separated by commas, or none (1,3,8,9,10)",
     )
     group.add_argument(
         "--max_min_reflectance",
@@ -129,14 +134,12 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_labels(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("labels")
-    group.add_argument(
-        "--osm",
-        type=path_names,
-        metavar="PBF[,PBF...]|overpass",
-        help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the word overpass",
-    )
+def add_overpass_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of the word `overpass` in place of extracts.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
     group.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
     group.add_argument(
         "--overpass_cache",
@@ -149,6 +152,46 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="the map of --osm overpass as of a day or time in UTC, e.g. 2019-07-01 or 2019-07-01T12:00:00Z (now)",
     )
+
+
+def add_reading_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of what reading extracts may take of a machine.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
+    group.add_argument(
+        "--osm_index_dir",
+        type=folder_name,
+        metavar="DIR",
+        help="a folder of workers for temporary files of twice the size of an extract (that of temporary files)",
+    )
+    group.add_argument(
+        "--extracts_at_once",
+        type=int,
+        default=1,
+        metavar="N",
+        help="extracts that a machine reads at once (1)",
+    )
+
+
+def read_limits(given: Any) -> ReadLimits:
+    """Returns what reading extracts may take of a machine."""
+    check_ranges(given, extracts_at_once=(1, 64))
+    return ReadLimits(given.osm_index_dir or "", given.extracts_at_once)
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("labels")
+    group.add_argument(
+        "--osm",
+        type=path_names,
+        metavar="PBF[,PBF...]|STORE|overpass",
+        help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the folder of a store that extract_features "
+        "made; or the word overpass",
+    )
+    add_reading_flags(group)
+    add_overpass_flags(group)
     group.add_argument(
         "--water_polygons",
         type=path_name,
@@ -180,6 +223,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
     )
+    add_processes_flag(group)
     group.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
     )
@@ -223,8 +267,8 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         )
     if not given.osm:
         raise InvalidInputError(
-            "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
-            "word overpass"
+            "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), a store of "
+            "extract_features, or the word overpass"
         )
     check_ranges(
         given,
@@ -236,6 +280,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         min_reflectance_percentile=(0, 100),
         seed=SEEDS,
     )
+    check_processes(given, options)
     overpass = given.osm == (OVERPASS,)
     api, files = request_shares(given, options)
     return BuildSettings(
@@ -258,9 +303,10 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         extracts=() if overpass else given.osm,
         overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
-        ontology_json=_ontology_text(given.ontology),
+        ontology_json=ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
+        read_limits=read_limits(given),
         water_polygons=given.water_polygons or "",
         osm_date="" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass),
     )
@@ -337,7 +383,7 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     """Parses "1,3,8" to SCL classes.
 
     Args:
-        text: Classes from 1 to 11, separated by commas; "" for none.
+        text: Classes from 1 to 11, separated by commas; "none" or "" for none.
 
     Returns:
         The classes, ascending.
@@ -345,16 +391,23 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     Raises:
         InvalidInputError: One is no class, or is 0, which has its own rule.
     """
+    if text.strip() == NO_SCL_CLASS:
+        return ()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() and 1 <= int(part) <= 11 for part in parts):
         raise InvalidInputError(
-            f"--bad_scl takes SCL classes from 1 to 11, separated by commas; no data (0) has its own flag, "
+            f"--bad_scl takes SCL classes from 1 to 11, separated by commas, or none; no data (0) has its own flag, "
             f"--allow_nodata. Received: {text}"
         )
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _ontology_text(path: str) -> str:
+def ontology_text(path: str) -> str:
+    """Returns the text of the ontology that `--ontology` names, checked.
+
+    Raises:
+        InvalidInputError: It cannot be read, or is no ontology.
+    """
     if path in SHIPPED:
         return shipped_ontology(path)
     try:

@@ -1,25 +1,31 @@
 """Runs a build, and says how it ended."""
 
 import datetime
+import functools
 import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.audit.processes import ProcessLost
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import all_committed
-from beam_pipeline.dataset.folder import UNITS_FILE, DatasetFolder
+from beam_pipeline.dataset.folder import STORE_FOLDER, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.run_record import add_stage_metrics
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import parse_units
+from beam_pipeline.features.schema import TILE_SUFFIX
 from beam_pipeline.jobs.build.closing_table import closing_table
 from beam_pipeline.jobs.build.graph import build_graph
-from beam_pipeline.jobs.build.launch import prepare_build
-from beam_pipeline.jobs.build.progress import show_progress
+from beam_pipeline.jobs.build.launch import PreparedBuild, prepare_build
 from beam_pipeline.jobs.engines import EngineError, run_job
+from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
+from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import require_drawing
 
@@ -41,12 +47,14 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
-    settings = prepare_build(given, options)
-    build_graph(pipeline, settings)
+    options = pipeline.options  # a copy, which holds from here on
+    prepared = prepare_build(given, options)
+    settings = prepared.settings
+    build_graph(pipeline, settings, prepared.filling)
     folder = DatasetFolder(BeamFiles(), settings.output)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        with show_progress(settings.output):
+        with _showing(prepared):
             metrics = run_job(pipeline)
     except EngineError as error:
         if not _is_closed(folder, settings, started, error):
@@ -57,8 +65,20 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder) if runs_locally(options) else True
+    verified = _verify(folder, options, given.processes) if runs_locally(options) else True
     return 0 if complete and verified else 1
+
+
+def _showing(prepared: PreparedBuild) -> AbstractContextManager[None]:
+    """Shows how many of the planned units are committed, and before them how many tiles have their features."""
+    folder = DatasetFolder(BeamFiles(), prepared.settings.output)
+    total = len(folder.read_text(UNITS_FILE).splitlines())
+
+    def tiles(path: Path) -> dict[str, str]:
+        there = sum(1 for _ in (path / STORE_FOLDER).glob(f"*{TILE_SUFFIX}"))
+        return {"tiles": f"{there} of {prepared.tiles}"} if there < prepared.tiles else {}
+
+    return show_files(folder.path, f"{DATASET_NAME}-*.tfrecord-*", total, "build", "shards", tiles)
 
 
 def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, error: EngineError) -> bool:
@@ -86,10 +106,11 @@ def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, err
     return False
 
 
-def _verify(folder: DatasetFolder) -> bool:
+def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:
+    ready = functools.partial(use_options, **options.get_all_options(drop_default=True))
     try:
-        findings = verify_dataset(folder)
-    except (InvalidInputError, Fault) as error:
+        findings = verify_dataset(folder, processes, ready)
+    except (InvalidInputError, Fault, ProcessLost) as error:
         print(f"error: cannot be verified: {error}", file=sys.stderr)
         return False
     print(f"verified: {findings.line()}")

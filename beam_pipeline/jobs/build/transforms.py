@@ -2,7 +2,7 @@
 
 Those of labels are in `label_transforms`.
 
-What is ever grouped is small: units, references of scene lists, features and compressed labels. Pixels are
+What is ever grouped is small: units, references of scene lists and compressed labels. Pixels are
 read behind the last shuffle and stay with the worker that read them, because runners hold grouped values in
 memory.
 
@@ -34,10 +34,11 @@ from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.build.lanes import InLanes, lane_of_search, lane_of_unit
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
-from beam_pipeline.jobs.storage import BeamFiles, with_retries
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.storage_faults import with_retries
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -354,23 +355,30 @@ class _RecordFailure(Stage):
 
 @dataclasses.dataclass(eq=False)
 class CloseDataset(beam.PTransform):
-    """Describes the dataset from the summaries alone, behind all units.
+    """Describes the dataset from the summaries and the store's description, behind all units.
 
     It is part of the graph because code behind `run()` never executes in a template launch.
+
+    Attributes:
+        settings: The build's.
+        store_closed: Comes once the store of features is described; None where it was before.
     """
 
     settings: BuildSettings
+    store_closed: beam.PCollection[None] | None = None
 
     def expand(self, names: beam.PCollection[str]) -> beam.PCollection[None]:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         # The count is a barrier: a side input is complete before the first element is processed.
-        done = pvalue.AsSingleton(names | "Count" >> beam.combiners.Count.Globally())
+        barriers = [pvalue.AsSingleton(names | "Count" >> beam.combiners.Count.Globally())]
+        if self.store_closed is not None:
+            barriers.append(pvalue.AsList(self.store_closed))
         return (
             names.pipeline
             | "Once" >> beam.Create([started])
-            | "Describe" >> beam.Map(_describe, done, self.settings)
+            | "Describe" >> beam.Map(_describe, self.settings, *barriers)
         )
 
 
-def _describe(started: str, _: int, settings: BuildSettings) -> None:
+def _describe(started: str, settings: BuildSettings, *_: Any) -> None:
     close_dataset(DatasetFolder(BeamFiles(), settings.output), settings, started)

@@ -50,10 +50,10 @@ class Figures:
     unit_write_s: Figure = Figure(0.03, 0.0192, 0.0449)
     """Committing a shard to a local disk. Benchmark: builds of the sample, by unit_costs: stage "write"."""
 
-    extract_gb_cpu_s: Figure = Figure(1630.0, 875.0, 2170.0)
+    extract_gb_cpu_s: Figure = Figure(408.0, 319.0, 710.0)
     """Reading a GB of `.osm.pbf`, for one cell or all. Benchmark: the real extracts of read_extract, by unit_costs.
 
-    They are of a few MB: of a larger one a GB may cost less.
+    They are of a few MB; a file of 43 MB, their copies, takes as much a GB.
     """
 
     process_mb: Figure = Figure(482.0, 440.0, 525.0)

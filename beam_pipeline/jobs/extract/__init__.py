@@ -1,0 +1,1 @@
+"""Beam's side of the feature store: options, launch, graph and stages."""
