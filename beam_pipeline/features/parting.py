@@ -25,8 +25,8 @@ from beam_pipeline.labels.clipping import mend
 from beam_pipeline.labels.extract import ExtractInfo, check_extract, read_columns
 from beam_pipeline.labels.feature import DroppedTally, Found
 from beam_pipeline.labels.geometries import Geometries, Indices
-from beam_pipeline.labels.read_ahead import read_ahead
 from beam_pipeline.labels.object_columns import ObjectColumns, offsets_of
+from beam_pipeline.labels.read_ahead import read_ahead
 from beam_pipeline.runtime.whole_files import writing_whole
 
 

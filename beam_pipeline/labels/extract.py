@@ -1,7 +1,7 @@
 """Reads OpenStreetMap features from `.osm.pbf` extracts.
 
-A file is read once (its relations more often), whatever the number of cells. Lines and the areas of closed ways are made
-of the ways; the areas of multipolygon and boundary relations come from `area_relations`.
+A file is read once (its relations more often), whatever the number of cells. Lines and the areas of closed ways are
+made of the ways; the areas of multipolygon and boundary relations come from `area_relations`.
 """
 
 import dataclasses
@@ -209,8 +209,8 @@ def read_columns(
             their ways; None for the folder of temporary files.
 
     Yields:
-        The objects of a block of the file, 8,000 by custom, of one type, in order of the file, relations last. Nodes without a location are not
-        among them, nor relations that are no area. Dropped, of those with one of the keys, are: "incomplete_way" (nodes
+        The objects of some blocks of the file, about 8,000 of one type, in order of the file, relations last. Nodes
+        without a location are not among them, nor relations that are no area. Dropped, of those with one of the keys, are: "incomplete_way" (nodes
         are missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
         (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or members than OpenStreetMap
         allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to assemble it could take

@@ -106,7 +106,8 @@ class NodeIndex:
         folder = folder or tempfile.gettempdir()
         if plan.disk_bytes:
             require_disk(plan.disk_bytes, folder, "The locations of an extract's nodes take")
-        self._storage: _Storage = {"memory": _InMemory, "list": _List, "table": _Table}[plan.storage](folder)
+        storages: dict[str, type[_Storage]] = {"memory": _InMemory, "list": _List, "table": _Table}
+        self._storage = storages[plan.storage](folder)
         self._is_whole = False
 
     def add(self, ids: Ids, places: Places) -> None:

@@ -141,22 +141,20 @@ class _Decoder:
             versions = _full(varints(info.get(_VERSION, b""), strict=True), count)
             return _versions(versions), self._seconds(_full(_summed(info.get(_TIMESTAMP, b"")), count))
 
-        counts, keys, values = _dense_tags(dense.get(_DENSE_TAGS, b""), count)
-        return self._block("node", ids, counts, keys, values, places=places, describe=metadata)
+        return self._block(
+            "node", ids, _dense_tags(dense.get(_DENSE_TAGS, b""), count), metadata, places=places
+        )
 
     def nodes(self, nodes: MessageColumns) -> ObjectBlock:
         """Decodes nodes that lie in messages of their own."""
         places = self._places(unzigzag(nodes.numbers(_LON)), unzigzag(nodes.numbers(_LAT)))
         infos = nodes.inner(_INFO)
         places[infos.are_there(_VISIBLE) & (infos.numbers(_VISIBLE) == 0)] = NOWHERE
-        counts, keys, values = _tags(nodes)
-        ids = unzigzag(nodes.numbers(_ID))
         describe = functools.partial(self._metadata, infos)
-        return self._block("node", ids, counts, keys, values, places=places, describe=describe)
+        return self._block("node", unzigzag(nodes.numbers(_ID)), _tags(nodes), describe, places=places)
 
     def ways(self, ways: MessageColumns) -> ObjectBlock:
         """Decodes ways."""
-        counts, keys, values = _tags(ways)
         refs, point_counts = ways.packed(_REFS)
         places = _NO_PLACES
         lons, lon_counts = ways.packed(_LONS)
@@ -170,36 +168,32 @@ class _Decoder:
         return self._block(
             "way",
             ways.numbers(_ID).view(np.int64),
-            counts,
-            keys,
-            values,
+            _tags(ways),
+            lambda: self._metadata(ways.inner(_INFO)),
             point_counts=point_counts,
             refs=_undelta(unzigzag(refs), point_counts),
             places=places,
-            describe=lambda: self._metadata(ways.inner(_INFO)),
         )
 
     def relations(self, relations: MessageColumns) -> ObjectBlock:
         """Decodes the ids of relations."""
         ids = relations.numbers(_ID).view(np.int64)
-        none = np.zeros(len(ids), np.int64)
-        describe = functools.partial(self._metadata, relations.inner(_INFO))
-        no_tags = np.empty(0, np.uint64)
-        return self._block("relation", ids, none, no_tags, no_tags, places=_NO_PLACES, describe=describe)
+        no_texts = np.empty(0, np.uint64)
+        no_tags = (np.zeros(len(ids), np.int64), no_texts, no_texts)
+        return self._block("relation", ids, no_tags, lambda: self._metadata(relations.inner(_INFO)))
 
     def _block(
         self,
         osm_type: ObjectType,
         ids: Numbers,
-        counts: Numbers,
-        keys: Unsigned,
-        values: Unsigned,
-        *,
-        places: Places,
+        tags: tuple[Numbers, Unsigned, Unsigned],
         describe: Callable[[], tuple[Numbers, Numbers]],
+        *,
+        places: Places = _NO_PLACES,
         point_counts: Numbers = _NO_NUMBERS,
         refs: Numbers = _NO_NUMBERS,
     ) -> ObjectBlock:
+        counts, keys, values = tags
         if len(keys) and max(keys.max(), values.max()) >= len(self._strings):
             raise ValueError(f"a tag names a text that is not there; {AGAIN}")
         of_tags = (counts, keys.astype(np.int64), values.astype(np.int64))

@@ -75,9 +75,9 @@ class ObjectColumns:
         for part in parts:
             # Of the texts of a block most belong to other objects.
             used, numbers = np.unique(np.concatenate([part.tag_keys, part.tag_values]), return_inverse=True)
-            numbers = (numbers + len(strings)).astype(np.int32)
+            places: npt.NDArray[np.int32] = (numbers + len(strings)).astype(np.int32)
             strings += [part.strings[index] for index in used.tolist()]
-            tags.append((numbers[: len(part.tag_keys)], numbers[len(part.tag_keys) :]))
+            tags.append((places[: len(part.tag_keys)], places[len(part.tag_keys) :]))
         return cls(
             parts[0].osm_type,
             np.concatenate([part.ids for part in parts]),

@@ -85,7 +85,7 @@ def blob_places(path: str | os.PathLike[str]) -> list[BlobPlace]:
         EOFError: The file breaks off.
         ValueError: It is not what the format says.
     """
-    found = []
+    found: list[BlobPlace] = []
     file_bytes = os.path.getsize(path)
     with open(path, "rb") as file:
         place = 0
