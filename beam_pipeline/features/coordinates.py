@@ -9,6 +9,7 @@ of 2^-24 lie closer to each other than those of 1e-7. What is not of that grid, 
 import functools
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +50,12 @@ class Coordinates:
 
     def __init__(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
         self._data = data
-        self._are_places, self.counts = _places(data, offsets)
+        self._places, self.counts = _places(data, offsets)
         kinds = data[offsets[:-1] + 1]
         self._are_short = self.counts < np.choose(kinds.clip(0, _POLYGON), (0, 1, 2, 4))
-        self._degrees: Degrees = data[self._are_places].view("<f8")
+        numbers = _anywhere(data, "<f8")
+        # (2, C): longitudes, latitudes
+        self._degrees: Degrees = np.stack([numbers[self._places], numbers[self._places + _PLACE // 2]])
 
     @functools.cached_property
     def bounds(self) -> Boxes:
@@ -61,9 +64,8 @@ class Coordinates:
         all_rows = np.flatnonzero(self.counts)
         starts = (np.cumsum(self.counts) - self.counts)[all_rows]
         for axis in (0, 1) if len(all_rows) else ():
-            degrees = np.ascontiguousarray(self._degrees[axis::2])
-            bounds[all_rows, axis] = np.fmin.reduceat(degrees, starts)
-            bounds[all_rows, axis + 2] = np.fmax.reduceat(degrees, starts)
+            bounds[all_rows, axis] = np.fmin.reduceat(self._degrees[axis], starts)
+            bounds[all_rows, axis + 2] = np.fmax.reduceat(self._degrees[axis], starts)
         bounds[self._are_short] = np.nan
         return bounds
 
@@ -78,7 +80,9 @@ class Coordinates:
     def _changed(self, change: Callable[[Degrees], Degrees]) -> npt.NDArray[np.uint8]:
         data = self._data.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # damaged ones are of no grid, and stay
-            data[self._are_places] = change(self._degrees).astype("<f8", copy=False).view(np.uint8)
+            changed = change(self._degrees)
+        numbers = _anywhere(data, "<f8")
+        numbers[self._places], numbers[self._places + _PLACE // 2] = changed
         return data
 
 
@@ -130,15 +134,15 @@ def _with_coordinates(
 
 def _places(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Tells which bytes are those of coordinates.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Finds the coordinates.
 
     Args:
         data: (B,) well-known binary of N geometries.
         offsets: (N + 1,) where each begins, and the end.
 
     Returns:
-        (B,) bool, and (N,) the number of coordinates of each geometry.
+        (C,) where each pair begins, in order, and (N,) how many each geometry has.
     """
     begins, ends = offsets[:-1], offsets[1:]
     if (ends - begins < _HEAD + _COUNT.size).any():
@@ -164,16 +168,22 @@ def _places(
         places[row] = (found[:, 1] - found[:, 0]).sum() // _PLACE
         runs.append(found)
     both = np.concatenate(runs)
-    steps = np.zeros(len(data) + 1, np.int8)
-    steps[both[:, 0]] = 1
-    steps[both[:, 1]] -= 1
-    return np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_), places
+    if len(runs) > 1:
+        both = both[np.argsort(both[:, 0])]
+    sizes = (both[:, 1] - both[:, 0]) // _PLACE
+    firsts = both[:, 0] - _PLACE * (np.cumsum(sizes) - sizes)
+    return np.repeat(firsts, sizes) + _PLACE * np.arange(sizes.sum()), places
 
 
 def _uint32_at(data: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    shifts = np.array([0, 8, 16, 24])
-    found: npt.NDArray[np.int64] = (data[positions[:, None] + np.arange(4)].astype(np.int64) << shifts).sum(1)
+    found: npt.NDArray[np.int64] = _anywhere(data, "<u4")[positions].astype(np.int64)
     return found
+
+
+def _anywhere(data: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[Any]:
+    """Returns the numbers that begin at each byte; they overlap."""
+    size = np.dtype(kind).itemsize
+    return np.ndarray((max(0, len(data) - size + 1),), kind, buffer=data, strides=(1,))
 
 
 def _runs(data: memoryview, begin: int, end: int) -> Iterator[tuple[int, int]]:

@@ -33,7 +33,6 @@ from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.pbf_order import ObjectOrder
 from beam_pipeline.labels.pbf_survey import copy_relations, count_nodes, quick_counts
 from beam_pipeline.labels.pbf_wire import AGAIN
-from beam_pipeline.labels.read_ahead import read_ahead
 from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
@@ -210,11 +209,11 @@ def read_columns(
 
     Yields:
         The objects of some blocks of the file, about 8,000 of one type, in order of the file, relations last. Nodes
-        without a location are not among them, nor relations that are no area. Dropped, of those with one of the keys, are: "incomplete_way" (nodes
-        are missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
-        (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or members than OpenStreetMap
-        allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to assemble it could take
-        minutes).
+        without a location are not among them, nor relations that are no area. Dropped, of those with one of the keys,
+        are: "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an extract's
+        edge), "broken_relation" (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or
+        members than OpenStreetMap allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to
+        assemble it could take minutes).
 
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
@@ -277,7 +276,7 @@ def _columns(
     order = ObjectOrder(Path(path).name)
 
     def found() -> Iterator[ObjectColumns]:
-        for block in read_ahead(checked_blocks(path)):
+        for block in checked_blocks(path):
             for objects in objects_of(block):
                 order.look_at(objects.osm_type, objects.ids)
                 if objects.osm_type == "node":

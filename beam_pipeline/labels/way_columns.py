@@ -23,6 +23,7 @@ _POINT = np.dtype([("order", "u1"), ("type", "<u4"), ("place", "<f8", 2)])  # li
 _LINE_HEADER = struct.pack("<BI", 1, 2)
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)
 _COUNT_BYTES = 4
+_PLACE_BYTES = 16  # of a longitude and a latitude
 _RING_POINTS = 4  # of a polygon, at least
 
 Rows = npt.NDArray[np.int64]
@@ -142,22 +143,23 @@ def _wkb(lines: Lines, rows: Rows, rings: Mask) -> tuple[Numbers, npt.NDArray[np
     # A ring has four points: there and back, the last one comes twice.
     counts = np.where(rings, np.maximum(lines.counts[rows], _RING_POINTS), lines.counts[rows])
     heads = np.where(rings, len(_POLYGON_HEADER), len(_LINE_HEADER)) + _COUNT_BYTES
-    sizes = heads + counts * _POINT.fields["place"][0].itemsize  # type: ignore[index]  # it has fields
+    sizes = heads + counts * _PLACE_BYTES
     ends = np.cumsum(sizes)
     starts = ends - sizes
     wkb = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
-    in_head = np.zeros(len(wkb) + 1, np.int8)
-    in_head[starts] = 1
-    in_head[starts + heads] -= 1
     points = np.repeat(lines.starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
     lasts = np.repeat(lines.starts[rows] + lines.counts[rows] - 1, counts)
     degrees = lines.places[np.minimum(points, lasts)] / UNITS
-    wkb[np.cumsum(in_head[:-1], dtype=np.int8) == 0] = degrees.view(np.uint8).ravel()
+    # The numbers that begin at each byte, which overlap; of each pair, where it begins.
+    numbers = np.ndarray((max(0, len(wkb) - 7),), "<f8", buffer=wkb, strides=(1,))
+    begins = np.repeat(starts + heads - _PLACE_BYTES * (np.cumsum(counts) - counts), counts)
+    begins += _PLACE_BYTES * np.arange(counts.sum())
+    numbers[begins], numbers[begins + _PLACE_BYTES // 2] = degrees.T
     for head, of_kind in ((_POLYGON_HEADER, rings), (_LINE_HEADER, ~rings)):
-        begins = starts[of_kind, None]
-        wkb[begins + np.arange(len(head))] = np.frombuffer(head, np.uint8)
+        firsts = starts[of_kind, None]
+        wkb[firsts + np.arange(len(head))] = np.frombuffer(head, np.uint8)
         number = counts[of_kind].astype("<u4").view(np.uint8).reshape(-1, _COUNT_BYTES)
-        wkb[begins + len(head) + np.arange(_COUNT_BYTES)] = number
+        wkb[firsts + len(head) + np.arange(_COUNT_BYTES)] = number
     return sizes, wkb
 
 

@@ -28,7 +28,7 @@ from tests.benchmarks import hostile_inputs
 from tests.imagery.stac_server import Fault, StacServer
 from tests.labels.osm_file import LonLat, OsmFile, square
 from tests.labels.overpass_server import OverpassServer
-from tests.labels.raw_pbf import held, number, raw_blob, signed, varint, write_raw_pbf
+from tests.labels.raw_pbf import held, raw_blob, signed, write_raw_pbf
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 CHIP = ChipWindow(32632, 539_460, 5_220_060)
@@ -71,9 +71,7 @@ def test_ways_of_more_nodes_than_openstreetmap_has_are_dropped_and_counted(tmp_p
 
 def test_a_way_that_fills_a_block_is_long_too(tmp_path: Path) -> None:
     refs = 4_000_000  # with the locations of its nodes it would be too large for a block
-    way = held(
-        3, number(1, varint(7)) + held(2, b"\1") + held(3, b"\2") + held(8, signed(1) + b"\1\2" * (refs // 2))
-    )
+    way = held(3, b"\x08\x07" + held(2, b"\1") + held(3, b"\2") + held(8, signed(1) + b"\1\2" * (refs // 2)))
     texts = held(1, b"".join(held(1, text) for text in (b"", b"highway", b"trunk")))
     path = tmp_path / "a.osm.pbf"
     write_raw_pbf(path, square(LON, LAT, 0.001), {"landuse": "forest"}, (9.0, 47.0, 10.0, 48.0))
