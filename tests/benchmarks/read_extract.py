@@ -34,8 +34,11 @@ MAX_MB = 500  # of a process that reads a small country, Python and its librarie
 MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
 MAX_OBJECTS_FACTOR = 1.2  # CPU of reading objects by columns, over that of a bare pass of pyosmium
 MOST_STORE_BYTES = 1.5  # bytes of a tile file over those of the extract that it covers
-MAX_WRITTEN = 1.5  # seconds in which a store is written, over those of a bare pass
-MAX_READ_BACK = 0.2
+MAX_WRITTEN = (
+    1.6,
+    2.0,
+)  # CPU and time by the clock of writing a store, over those of a bare pass. Both are about 1.5
+MAX_READ_BACK = 0.2, 0.4
 BUILDINGS = 1_000_000
 MOST_CITY_BYTES = 1000  # of memory, a building
 LAKE_NODES = 100_000
@@ -279,13 +282,14 @@ def store_lines(path):
     print(f"  store: {took['rows']} rows, {took['bytes']} bytes, {size:.2f} x the extract; seconds of CPU:")
     for what in cpu:
         print(
-            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass, waiting {ratios[what][1]:.2f} x"
+            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass; by the clock {ratios[what][1]:.2f} x"
         )
     bounds = (("written", MAX_WRITTEN), ("read back", MAX_READ_BACK))
     missed = [
-        f"{path.name}, {what}: {ratios[what][0]:.2f} x the bare pass, over {most}"
-        for what, most in bounds
-        if ratios[what][0] > most
+        f"{path.name}, {what}: {ratio:.2f} x the bare pass by {clock}, over {most}"
+        for what, mosts in bounds
+        for clock, ratio, most in zip(("CPU", "the clock"), ratios[what], mosts, strict=True)
+        if ratio > most
     ]
     return [
         *missed,

@@ -21,7 +21,7 @@ OPENERS = {"open", "GFile", "File", "ZipFile", "TarFile", "SimpleWriter"}
 
 OUR_OWN = {
     *("", "self", "files", "self.files", "BeamFiles()"),
-    *("folder", "self.folder", "self._folder", "folder.files", "_DISK"),
+    *("folder", "self.folder", "self._folder", "folder.files", "store", "store.files", "_DISK"),
 }
 """What `write_text` and the like are called of where they are our own: a `Files`, a `DatasetFolder`, a function."""
 
