@@ -282,7 +282,8 @@ def store_lines(path):
     print(f"  store: {took['rows']} rows, {took['bytes']} bytes, {size:.2f} x the extract; seconds of CPU:")
     for what in cpu:
         print(
-            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass; by the clock {ratios[what][1]:.2f} x"
+            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass; "
+            f"by the clock {ratios[what][1]:.2f} x"
         )
     bounds = (("written", MAX_WRITTEN), ("read back", MAX_READ_BACK))
     missed = [
