@@ -227,21 +227,26 @@ def read_columns(
         with naming_damage(name), tempfile.TemporaryFile(dir=index_folder) as file:
             copy_relations(path, file)
             yield from _columns(path, frozenset(keys), index_folder, file)
-    except (RuntimeError, OSError) as error:
-        if fault := _fault(name, error):
-            raise fault from error
+    except OSError as error:
+        if is_full(error) or storage_failure(error):
+            raise libosmium_fault(name, error) from error
         raise
+    except RuntimeError as error:
+        raise libosmium_fault(name, error) from error
 
 
-def _fault(name: str, error: RuntimeError | OSError) -> PermanentFault | TransientFault | None:
-    """Returns what an error means. pyosmium has one class for all, and only the text tells them apart."""
+def libosmium_fault(name: str, error: RuntimeError | OSError) -> PermanentFault | TransientFault:
+    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart.
+
+    Args:
+        name: The extract's.
+        error: With libosmium's text, or that of a disk that fails.
+    """
     text = str(error)
     if is_full(error):
         return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
     if storage_failure(error):
         return TransientFault("storage", f"{name}: {text}")
-    if isinstance(error, OSError):
-        return None
     reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
     return PermanentFault(reason, f"{name}: {text}; {AGAIN}")
 
