@@ -1,6 +1,6 @@
 """Parts the objects of an extract by tile, into a local file for each tile: pieces of the store."""
 
-import itertools
+import functools
 import os
 import tempfile
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from beam_pipeline.features.cutting import cut_box, cut_to_tiles
 from beam_pipeline.features.footer import TileFooter
 from beam_pipeline.features.identity import MOST_NODES, ExtractIdentity, StoreRequest
 from beam_pipeline.features.piece import PieceRecord
-from beam_pipeline.features.rows import rows_of
+from beam_pipeline.features.rows import coordinates_of, rows_of
 from beam_pipeline.features.schema import TILE_SUFFIX
 from beam_pipeline.features.spool import Spool
 from beam_pipeline.features.stored_tile import describe
@@ -26,6 +26,7 @@ from beam_pipeline.labels.extract import ExtractInfo, check_extract, read_column
 from beam_pipeline.labels.feature import DroppedTally, Found
 from beam_pipeline.labels.geometries import Geometries, Indices
 from beam_pipeline.labels.object_columns import ObjectColumns, offsets_of
+from beam_pipeline.labels.read_ahead import read_ahead
 from beam_pipeline.runtime.whole_files import writing_whole
 
 
@@ -85,14 +86,15 @@ def part_objects(
     files = {}
     with tempfile.TemporaryDirectory(dir=folder) as runs:
         spool = Spool(Path(runs))
-        for part in parts:
+        for part in read_ahead(iter(parts)):
             tally.update(part.dropped)
             for columns in part.features:
                 _add(spool, columns, index, boxes, tally)
         for number, rows in spool.tiles():
             tile = index.tiles[number]
             target = folder / f"{tile}{TILE_SUFFIX}"
-            with writing_whole(str(target)) as file:
+            # Whoever asked for it takes it to the store: here it need not last.
+            with writing_whole(str(target), lasting=False) as file:
                 write_tile(file, rows, TileFooter.of(tile, request, [extract]))
             with target.open("rb") as file:
                 files[tile] = describe(file)
@@ -103,35 +105,31 @@ def _add(
     spool: Spool, columns: ObjectColumns, index: TileIndex, boxes: list[Bounds], tally: DroppedTally
 ) -> None:
     """Adds objects to the spool, once for each tile that they come near."""
-    geometries = _decoded(columns)
-    bounds = shapely.bounds(geometries)
-    touched = index.touched(geometries, bounds)
+    coordinates = coordinates_of(columns)
+    touched = index.touched(coordinates, functools.partial(_decoded, columns))
     for row in touched.tangled.tolist():
         tally.add("tangled", columns.osm_type, int(columns.ids[row]))
-    is_cut = np.isin(touched.rows, _to_cut(geometries, touched.tangled))
+    to_cut = np.setdiff1d(np.flatnonzero(coordinates.counts > MOST_NODES), touched.tangled)
+    is_cut = np.isin(touched.rows, to_cut)
     whole, tiles = touched.rows[~is_cut], touched.tiles[~is_cut]
-    rows = rows_of(columns, bounds)
+    rows = rows_of(columns, coordinates)
     every = np.arange(len(columns))
     spool.add(rows if np.array_equal(whole, every) else rows.take(pa.array(whole)), tiles)
     for row in np.unique(touched.rows[is_cut]).tolist():
         of_row = touched.tiles[touched.rows == row]
-        (mended,) = mend(geometries[[row]])
+        (mended,) = mend(_decoded(columns, np.array([row])))
         parts = cut_to_tiles(mended, [boxes[tile] for tile in of_row.tolist()])
         left = np.flatnonzero(~shapely.is_missing(parts))
         if len(left):
             copies = _with_geometries(columns, row, parts[left])
-            spool.add(rows_of(copies, shapely.bounds(parts[left])), of_row[left])
+            spool.add(rows_of(copies, coordinates_of(copies)), of_row[left])
 
 
-def _to_cut(geometries: Geometries, tangled: Indices) -> Indices:
-    return np.setdiff1d(np.flatnonzero(shapely.get_num_coordinates(geometries) > MOST_NODES), tangled)
-
-
-def _decoded(columns: ObjectColumns) -> Geometries:
-    """Returns the geometries of objects; None for what is no geometry, as a ring of two points."""
-    data = columns.geometries.tobytes()
-    ends = columns.geometry_offsets.tolist()
-    wkb = [data[start:end] for start, end in itertools.pairwise(ends)]
+def _decoded(columns: ObjectColumns, rows: Indices) -> Geometries:
+    """Returns the geometries of some objects; None for what is no geometry, as a ring of two points."""
+    begins, ends = columns.geometry_offsets[rows].tolist(), columns.geometry_offsets[rows + 1].tolist()
+    data = columns.geometries.data
+    wkb = [bytes(data[start:end]) for start, end in zip(begins, ends, strict=True)]
     geometries: Geometries = np.empty(len(wkb), dtype=object)
     with np.errstate(invalid="ignore"):  # coordinates that are no numbers are dealt with by the callers
         geometries[:] = shapely.from_wkb(wkb, on_invalid="ignore")

@@ -16,8 +16,8 @@ from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
-from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, require_disk
-from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.node_index import MAKE_ROOM, require_disk
+from beam_pipeline.labels.pbf_checks import check_blocks
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.free_room import free_memory
@@ -115,7 +115,7 @@ def fault_of(error: Exception, name: str, scratch: str) -> Fault | None:
             f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or smaller "
             "extracts",
         )
-    if is_full(OSError(said)) or is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
+    if is_full(OSError(said)) or is_full(error) or ended == -signal.SIGBUS:
         # A file that is mapped into memory cannot be told of a full disk otherwise than by SIGBUS.
         return TransientFault(
             "no_disk",

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from beam_pipeline.features.coordinates import compact, restore
+from beam_pipeline.features.coordinates import Coordinates, restore
 from beam_pipeline.features.schema import CORNERS, SCHEMA, outward
 from beam_pipeline.labels.chip_boxes import Boxes
 from beam_pipeline.labels.map_object import MapObject
@@ -15,29 +15,35 @@ from beam_pipeline.labels.object_columns import ObjectColumns
 _MS = 1000  # of a second
 
 
-def rows_of(columns: ObjectColumns, bounds: Boxes) -> pa.RecordBatch:
-    """Returns objects as rows.
-
-    Args:
-        columns: N objects.
-        bounds: (N, 4) west, south, east and north of each in degrees.
+def coordinates_of(columns: ObjectColumns) -> Coordinates:
+    """Returns the coordinates of objects.
 
     Raises:
         ValueError: A geometry is no 2D little-endian well-known binary.
     """
+    return Coordinates(columns.geometries, columns.geometry_offsets.astype(np.int64))
+
+
+def rows_of(columns: ObjectColumns, coordinates: Coordinates) -> pa.RecordBatch:
+    """Returns objects as rows.
+
+    Args:
+        columns: N objects.
+        coordinates: Theirs.
+    """
     length = len(columns)
     strings = pa.array(columns.strings, pa.string())
     keys, values = (strings.take(pa.array(numbers)) for numbers in (columns.tag_keys, columns.tag_values))
-    geometries = [None, pa.py_buffer(columns.geometry_offsets), pa.py_buffer(columns.geometries)]
+    geometries = [None, pa.py_buffer(columns.geometry_offsets), pa.py_buffer(coordinates.compacted())]
     times = pa.array(columns.timestamps * _MS, mask=columns.timestamps == 0)
-    bbox = pa.StructArray.from_arrays(outward(bounds), fields=list(SCHEMA.field("bbox").type))
+    bbox = pa.StructArray.from_arrays(outward(coordinates.bounds), fields=list(SCHEMA.field("bbox").type))
     of_columns = [
         pa.repeat(pa.scalar(columns.osm_type), length),
         pa.array(columns.ids),
         pa.array(columns.versions, mask=columns.versions == 0),
         times.cast(SCHEMA.field("timestamp").type),
         pa.MapArray.from_arrays(pa.array(columns.tag_offsets), keys, values),
-        compact(pa.BinaryArray.from_buffers(pa.binary(), length, geometries)),
+        pa.BinaryArray.from_buffers(pa.binary(), length, geometries),
         bbox,
     ]
     return pa.RecordBatch.from_arrays(of_columns, schema=SCHEMA)

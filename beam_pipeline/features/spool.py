@@ -72,7 +72,7 @@ class Spool:
     def _write_run(self) -> None:
         rows, tiles, starts = self._sorted()
         path = self._folder / f"{uuid.uuid4().hex}.run"
-        with writing_whole(str(path)) as file, pa.ipc.new_file(file, SCHEMA) as run:
+        with writing_whole(str(path), lasting=False) as file, pa.ipc.new_file(file, SCHEMA) as run:
             run.write_batch(rows.to_batches()[0])
         self._runs.append(_Run(path, tiles, starts))
         self._held, self._held_tiles, self._held_bytes = [], [], 0

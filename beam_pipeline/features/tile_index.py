@@ -1,16 +1,18 @@
 """Finds the tiles of whose cells map objects come near."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import shapely
 
+from beam_pipeline.features.coordinates import Coordinates
 from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.labels.antimeridian import make_continuous
 from beam_pipeline.labels.cell_index import CellIndex, tangled_of
 from beam_pipeline.labels.geometries import Geometries, Indices
 from beam_pipeline.labels.repair import repair
+from beam_pipeline.labels.tangles import FEWEST_TANGLED
 
 _SMALL_DEG = 0.02
 """Width and height up to which an object is found by its envelope: it lies within 2 km of what it meets."""
@@ -48,29 +50,34 @@ class TileIndex:
         self._tile_of_cell = np.array([owner[cell_id] for cell_id in sorted(chips)], np.int64)
         self._cells = CellIndex(chips, request.padding_m)
 
-    def touched(self, geometries: Geometries, bounds: npt.NDArray[np.float64]) -> Touched:
+    def touched(self, coordinates: Coordinates, decode: Callable[[Indices], Geometries]) -> Touched:
         """Finds the tiles of objects.
 
         Args:
-            geometries: (N,) geometries in degrees, valid or not, or None.
-            bounds: (N, 4) their bounds.
+            coordinates: Of N geometries in degrees, valid or not.
+            decode: Returns the geometries of some of the N, or None for what is none.
 
         Returns:
             All pairs that meet, and maybe some that only come near.
         """
+        bounds = coordinates.bounds
         with np.errstate(invalid="ignore"):  # of no numbers nothing is true
             sizes = bounds[:, 2:] - bounds[:, :2]
             small = np.flatnonzero((sizes <= _SMALL_DEG).all(1))
             large = np.flatnonzero((sizes > _SMALL_DEG).any(1))
-        rows, cells = self._cells.near_pairs(geometries[small])
+        rows, cells = self._cells.near_pairs(bounds[small])
         rows = small[rows]
-        large = large[self._cells.near(geometries[large])]
-        more_rows, more_cells = self._by_geometry(geometries[large])
+        geometries = decode(large)
+        near_large = self._cells.near(geometries)
+        large = large[near_large]
+        more_rows, more_cells = self._by_geometry(geometries[near_large])
         rows = np.concatenate([rows, large[more_rows]])
         cells = np.concatenate([cells, more_cells])
         pairs = np.unique(rows * len(self.tiles) + self._tile_of_cell[cells])
         near = np.union1d(rows, large)
-        tangled = near[tangled_of(geometries[near])]
+        # To decode all of them would take longer than all the rest.
+        near = near[coordinates.counts[near] >= FEWEST_TANGLED]
+        tangled = near[tangled_of(decode(near))]
         return Touched(pairs // max(1, len(self.tiles)), pairs % max(1, len(self.tiles)), tangled)
 
     def _by_geometry(self, geometries: Geometries) -> tuple[Indices, Indices]:

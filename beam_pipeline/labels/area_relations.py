@@ -6,13 +6,14 @@ what they hold is worth; see `relation_work`.
 
 import array
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import osmium
 
 from beam_pipeline.labels.feature import DroppedTally
+from beam_pipeline.labels.member_ways import write_ways
 from beam_pipeline.labels.relation_work import Way, assembling_ns, counting_ns
 from beam_pipeline.labels.way_columns import Lines
 
@@ -36,7 +37,7 @@ class AreaRelations:
     """The relations of a file that are areas.
 
     Args:
-        file: The file.
+        file: The file, or its header and its blocks with relations.
         keys: A relation with one of these is wanted.
         tally: Takes what is left out: "incomplete_relation", "broken_relation",
             "long_relation" or "tangled_relation".
@@ -75,18 +76,20 @@ class AreaRelations:
             # Of one whose nodes all lie in one place there is nothing to assemble.
             self._ways[int(ids[row])] = (line if len(line) > 1 else line[:0]).astype(np.int32)
 
-    def areas(self, located: osmium.io.File) -> Iterator[Any]:
+    def areas(self, scratch: BinaryIO) -> Iterator[Any]:
         """Yields the areas; to be called once, when all ways have been looked at.
 
         Args:
-            located: Has the ways with the locations of their nodes.
+            scratch: An empty file, which takes their ways.
 
         Yields:
             pyosmium's areas, each to be used before the next one.
         """
         accepted = set(self._accepted())
+        members = sorted({way for relation in accepted for way in self._members[relation]})
+        write_ways(scratch, ((way, self._ways[way]) for way in members))
         self._ways.clear()
-        for area in self._assembled(accepted, located):
+        for area in self._assembled(accepted, osmium.io.File(f"/dev/fd/{scratch.fileno()}", "pbf")):
             if area.from_way() or area.num_rings()[0] == 0:
                 continue
             accepted.discard(area.orig_id())
@@ -125,18 +128,17 @@ class AreaRelations:
                 left_ns -= takes_ns
                 yield relation
 
-    def _assembled(self, relations: Collection[int], located: osmium.io.File) -> Iterator[Any]:
+    def _assembled(self, relations: Collection[int], ways: osmium.io.File) -> Iterator[Any]:
         """Yields what pyosmium's assembler makes of relations and of those of their ways that are closed."""
         if not relations:
             return
-        members = _Only(way for relation in relations for way in self._members[relation])
         manager = osmium.area.AreaManager()
         with osmium.io.Reader(self._file, osmium.osm.RELATION) as reader:
             osmium.apply(reader, _Only(relations), manager.first_pass_handler())
         areas = osmium.BufferIterator()
-        with osmium.io.Reader(located, osmium.osm.WAY) as reader:
-            chain = (members, manager.second_pass_to_buffer(areas))  # which the iterator does not keep alive
-            for _ in osmium.OsmFileIterator(reader, *chain):
+        with osmium.io.Reader(ways, osmium.osm.WAY) as reader:
+            take = manager.second_pass_to_buffer(areas)  # which the iterator does not keep alive
+            for _ in osmium.OsmFileIterator(reader, take):
                 if areas:
                     yield from areas
         yield from areas
@@ -147,10 +149,6 @@ class _Only:
 
     def __init__(self, ids: Iterable[int]) -> None:
         self._ids = frozenset(ids)
-
-    def way(self, way: Any) -> bool:
-        """Tells whether a way is filtered out."""
-        return way.id not in self._ids
 
     def relation(self, relation: Any) -> bool:
         """Tells whether a relation is filtered out."""

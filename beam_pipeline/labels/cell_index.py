@@ -8,7 +8,8 @@ import shapely
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.antimeridian import make_continuous
-from beam_pipeline.labels.chip_boxes import lonlat_boxes, utm_boxes
+from beam_pipeline.labels.box_grid import BoxGrid
+from beam_pipeline.labels.chip_boxes import Boxes, lonlat_boxes, utm_boxes
 from beam_pipeline.labels.clipping import ROUGH_MARGIN_M, clip_to_boxes, mend
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.geometries import Geometries, Indices, decode, shift
@@ -35,6 +36,7 @@ class CellIndex:
         turn = np.array([360.0, 0.0, 360.0, 0.0])
         boxes = np.concatenate([boxes, boxes[west] + turn, boxes[east] - turn])
         self._cell_of_box = np.concatenate([np.arange(len(ordered)), west, east])
+        self._grid = BoxGrid(boxes)
         self._tree = shapely.STRtree([shapely.box(*box) for box in boxes.tolist()])
 
     def cells_of(self, feature: Feature) -> list[int]:
@@ -78,16 +80,16 @@ class CellIndex:
             tally.add("tangled", osm_type, osm_id)
         return Found(clipped, tally.dropped())
 
-    def near_pairs(self, geometries: Geometries) -> tuple[Indices, Indices]:
-        """Returns the pairs of geometries and cells whose envelopes meet: quick, for what is small.
+    def near_pairs(self, bounds: Boxes) -> tuple[Indices, Indices]:
+        """Returns the pairs of envelopes and cells that meet: quick, for what is small.
 
         Args:
-            geometries: (N,) geometries in degrees that do not cross the antimeridian, or None.
+            bounds: (N, 4) west, south, east and north in degrees, of what does not cross the antimeridian; finite.
 
         Returns:
-            (P,) indices of geometries, and (P,) of cells in order of their ids; in no order, some maybe twice.
+            (P,) indices of envelopes, and (P,) of cells in order of their ids; in no order, some maybe twice.
         """
-        rows, boxes = self._tree.query(geometries)
+        rows, boxes = self._grid.query(bounds)
         return rows, self._cell_of_box[boxes]
 
     def near(self, geometries: Geometries) -> Indices:
@@ -124,8 +126,9 @@ def tangled_of(geometries: Geometries) -> Indices:
     """Returns indices of geometries in degrees that are left out, as to repair or cut them could take minutes."""
     rows = np.flatnonzero(may_be_tangled(geometries))
     continuous = make_continuous(geometries[rows])
-    crossed = ~np.where(
-        shapely.get_dimensions(continuous) == 2, shapely.is_valid(continuous), shapely.is_simple(continuous)
-    )
+    are_areas = shapely.get_dimensions(continuous) == 2
+    crossed = np.zeros(len(rows), np.bool_)
+    crossed[are_areas] = ~shapely.is_valid(continuous[are_areas])
+    crossed[~are_areas] = ~shapely.is_simple(continuous[~are_areas])
     crossed &= ~shapely.is_missing(continuous)
     return np.asarray(rows[crossed][are_tangled(continuous[crossed])])

@@ -8,7 +8,7 @@ from beam_pipeline.labels.feature import Feature
 from beam_pipeline.labels.map_object import MapObject
 from beam_pipeline.labels.ontology import COASTLINE, SEA_KEY, Ontology
 from beam_pipeline.labels.ontology_json import Kind
-from beam_pipeline.labels.polygon_rules import RULED_KEYS, may_be_area, tags_of_closed_way
+from beam_pipeline.labels.polygon_rules import RULED_KEYS, tags_of_closed_way
 from beam_pipeline.labels.store_keys import drawn_keys
 
 _CACHED_TAGS = 1 << 13
@@ -16,7 +16,6 @@ _LINE_HEADER = struct.pack("<BI", 1, 2)  # little-endian WKB: a line string,
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)  # and a polygon of one ring
 _POINT_BYTES = 16
 _COUNT_BYTES = 4
-_RING_POINTS = 4  # of a polygon, at least
 
 _Tags = tuple[tuple[str, str], ...]
 _Drawn = tuple[tuple[Kind, _Tags], ...]
@@ -60,13 +59,13 @@ class DrawnFeatures:
             drawn = self._drawn(kind, tuple(tag for tag in one.tags if tag[0] in self._keys))
             return [Feature(one.osm_type, one.osm_id, tags, geometry) for _, tags in drawn]
         is_polygon = geometry.startswith(_POLYGON_HEADER)
-        if is_polygon or _is_flat_ring(one):
+        if is_polygon:
             drawn = self._drawn_closed(tuple(tag for tag in one.tags if tag[0] in self.keys))
         else:
             drawn = self._drawn("line", tuple(tag for tag in one.tags if tag[0] in self._keys))
         if not drawn:
             return []
-        points = geometry[len(_POLYGON_HEADER if is_polygon else _LINE_HEADER) :]
+        points = _points_of(geometry) if is_polygon else geometry[len(_LINE_HEADER) :]
         return [
             Feature("way", one.osm_id, tags, (_POLYGON_HEADER if kind == "area" else _LINE_HEADER) + points)
             for kind, tags in drawn
@@ -88,14 +87,9 @@ class DrawnFeatures:
                 yield kind, looked_at
 
 
-def _is_flat_ring(one: MapObject) -> bool:
-    """Tells of a line whether it is a closed way whose tags make an area, but which has too few points for a polygon.
-
-    Of any other closed way that is stored as a line, no ontology draws an area.
-    """
-    points = one.geometry[len(_LINE_HEADER) + _COUNT_BYTES :]
-    return (
-        len(points) < _RING_POINTS * _POINT_BYTES
-        and points[:_POINT_BYTES] == points[-_POINT_BYTES:]
-        and may_be_area(dict(one.tags))
-    )
+def _points_of(polygon: bytes) -> bytes:
+    """Returns the number of points of a polygon, and these, as they are in a line: without one that makes up four."""
+    points = polygon[len(_POLYGON_HEADER) :]
+    if len(points) == _COUNT_BYTES + 4 * _POINT_BYTES and points.endswith(2 * points[-_POINT_BYTES:]):
+        return struct.pack("<I", 3) + points[_COUNT_BYTES:-_POINT_BYTES]
+    return points

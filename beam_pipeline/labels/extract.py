@@ -1,7 +1,7 @@
 """Reads OpenStreetMap features from `.osm.pbf` extracts.
 
-A file is read once (its relations and ways more often), whatever the number of cells. Lines and the areas of closed
-ways are made of the ways; the areas of multipolygon and boundary relations come from `area_relations`.
+A file is read once (its relations more often), whatever the number of cells. Lines and the areas of closed ways are
+made of the ways; the areas of multipolygon and boundary relations come from `area_relations`.
 """
 
 import dataclasses
@@ -10,8 +10,9 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+import numpy as np
 import osmium
 
 from beam_pipeline.cells.cell import ChipWindow
@@ -21,17 +22,21 @@ from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
-from beam_pipeline.labels.located_pbf import located_blocks
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_index, require_disk
+from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, NodeIndex, Places, plan_node_index
+from beam_pipeline.labels.object_blocks import ObjectBlock, objects_of
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
+from beam_pipeline.labels.pbf_blocks import begins_with_lz4
+from beam_pipeline.labels.pbf_checks import checked_blocks, naming_damage
 from beam_pipeline.labels.pbf_header import header_bounds
-from beam_pipeline.labels.pbf_order import Counts
+from beam_pipeline.labels.pbf_order import ObjectOrder
+from beam_pipeline.labels.pbf_survey import copy_relations, count_nodes, quick_counts
+from beam_pipeline.labels.pbf_wire import AGAIN
 from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.free_room import free_memory
 from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
@@ -44,9 +49,6 @@ _TIMESTAMP = "osmosis_replication_timestamp"  # field of a header: the date of t
 _FEATURES_READ = 8192  # features that are looked up in the spatial index at once,
 _BYTES_READ = 1 << 24  # or fewer, if their geometries take that much
 _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before they are passed on
-_LOCATED = "pbf,locations_on_ways=true,add_metadata=version+timestamp,pbf_compression=none"
-_LOCATED_FACTOR = 2  # more bytes than the file: maps unpack to 2 or 3 times, and few nodes are kept
-_LOCATED_BYTES = 64 << 20  # besides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +162,7 @@ def read_features(
     Args:
         path: As for `features_of_cells`.
         ontology: As for `features_of_cells`.
-        index_folder: As for `create_node_index`.
+        index_folder: As for `read_columns`.
 
     Yields:
         Parts of some thousand features in longitude and latitude, in order of the file, relations last.
@@ -202,16 +204,16 @@ def read_columns(
     Args:
         path: A local `.osm.pbf` file, sorted by type and id.
         keys: One or more keys of OpenStreetMap.
-        index_folder: Where the locations of nodes lie if memory is too small for them, and in any case a file of about
-            the bytes of the extract; None for the folder of temporary files.
+        index_folder: Where the locations of nodes lie if memory is too small for them, and in any case relations and
+            their ways; None for the folder of temporary files.
 
     Yields:
-        8,000 objects or less of one type, in order of the file, relations last. Nodes without a location are not
-        among them, nor relations that are no area. Dropped, of those with one of the keys, are: "incomplete_way" (nodes
-        are missing), "incomplete_relation" (member ways are missing, as at an extract's edge), "broken_relation"
-        (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or members than OpenStreetMap
-        allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to assemble it could take
-        minutes).
+        The objects of some blocks of the file, about 8,000 of one type, in order of the file, relations last. Nodes
+        without a location are not among them, nor relations that are no area. Dropped, of those with one of the keys,
+        are: "incomplete_way" (nodes are missing), "incomplete_relation" (member ways are missing, as at an extract's
+        edge), "broken_relation" (its ways make no valid rings), "long_way" and "long_relation" (of more nodes or
+        members than OpenStreetMap allows), "degenerate_way" (all nodes lie in one place) and "tangled_relation" (to
+        assemble it could take minutes).
 
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
@@ -221,35 +223,32 @@ def read_columns(
     name = Path(path).name
     if not Path(path).is_file():
         raise PermanentFault("missing_extract", f"{name}: there is no such file")
-    counts = check_blocks(path)
     try:
-        with tempfile.TemporaryFile(dir=index_folder) as file:
-            yield from _columns(path, frozenset(keys), counts, index_folder, f"/dev/fd/{file.fileno()}")
-    except UnicodeDecodeError as error:
-        raise PermanentFault(
-            "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
-        ) from error
+        with naming_damage(name), tempfile.TemporaryFile(dir=index_folder) as file:
+            copy_relations(path, file)
+            yield from _columns(path, frozenset(keys), index_folder, file)
+    except OSError as error:
+        if is_full(error) or storage_failure(error):
+            raise libosmium_fault(name, error) from error
+        raise
     except RuntimeError as error:
         raise libosmium_fault(name, error) from error
 
 
-def libosmium_fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
+def libosmium_fault(name: str, error: RuntimeError | OSError) -> PermanentFault | TransientFault:
     """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart.
 
     Args:
         name: The extract's.
-        error: With libosmium's text.
+        error: With libosmium's text, or that of a disk that fails.
     """
     text = str(error)
-    if OUT_OF_DISK in text or is_full(error):
+    if is_full(error):
         return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
     if storage_failure(error):
         return TransientFault("storage", f"{name}: {text}")
     reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
-    advice = "download or make it again"
-    if "overlong" in text:
-        advice = f"a key or value has 255 characters at most in OpenStreetMap; {advice}"
-    return PermanentFault(reason, f"{name}: {text}; {advice}")
+    return PermanentFault(reason, f"{name}: {text}; {AGAIN}")
 
 
 def _batch(found: Iterator[_T]) -> Iterator[_T]:
@@ -263,50 +262,72 @@ def _batch(found: Iterator[_T]) -> Iterator[_T]:
 
 
 def _columns(
-    path: str | os.PathLike[str], keys: frozenset[str], counts: Counts, folder: str | None, located: str
+    path: str | os.PathLike[str], keys: frozenset[str], folder: str | None, relation_file: BinaryIO
 ) -> Iterator[Found[ObjectColumns]]:
-    """Yields the objects; libosmium writes the file `located`, which is there and empty, on the way."""
-    file = osmium.io.File(str(path), "pbf")
+    """Yields the objects.
+
+    Args:
+        path: As for `read_columns`.
+        keys: As for `read_columns`.
+        folder: As for `read_columns`.
+        relation_file: From `copy_relations`.
+    """
     tally = DroppedTally()
-    relations = AreaRelations(file, keys, tally)
+    relations = AreaRelations(osmium.io.File(f"/dev/fd/{relation_file.fileno()}", "pbf"), keys, tally)
     relations.find()
-    folder = folder or tempfile.gettempdir()
-    needed = _LOCATED_FACTOR * os.path.getsize(path) + _LOCATED_BYTES
-    require_disk(needed, folder, "The objects of an extract take")
-    _write_located(file, keys, counts, folder, located)
-    for block in located_blocks(located):
-        if block.is_ways:
-            lines = Lines(block)
-            relations.look_at(block.ids, lines)
-            columns = way_columns(block, lines, keys, tally)
-        else:
-            columns = node_columns(block, keys)
-        if len(columns):
-            yield Found([columns])
-    areas = relations.areas(osmium.io.File(located, "pbf"))
-    objects = (_area_object(area, relations.tags_of(area)) for area in areas)
-    while batch := list(_batch(objects)):
-        yield Found([ObjectColumns.of("relation", batch)])
+    # Where the ways bear their locations, nodes may be gone.
+    has_locations = bears_locations(osmium.io.File(str(path), "pbf"))
+    index = None if has_locations else _node_index(path, folder)
+    order = ObjectOrder(Path(path).name)
+
+    def found() -> Iterator[ObjectColumns]:
+        for block in checked_blocks(path):
+            for objects in objects_of(block):
+                order.look_at(objects.osm_type, objects.ids)
+                if objects.osm_type == "node":
+                    if index:
+                        index.add(objects.ids, objects.places)
+                    yield node_columns(objects, keys)
+                elif objects.osm_type == "way":
+                    lines = Lines(objects, index.find(objects.refs) if index else _own_places(objects))
+                    relations.look_at(objects.ids, lines)
+                    yield way_columns(objects, lines, keys, tally)
+
+    for columns in _gathered(found()):
+        yield Found([columns])
+    with tempfile.TemporaryFile(dir=folder) as scratch:
+        areas = relations.areas(scratch)
+        read = (_area_object(area, relations.tags_of(area)) for area in areas)
+        while batch := list(_batch(read)):
+            yield Found([ObjectColumns.of("relation", batch)])
     yield Found((), tally.dropped())
 
 
-def _write_located(file: Any, keys: frozenset[str], counts: Counts, folder: str, located: str) -> None:
-    """Writes the nodes with one of the keys, and all ways, with the locations of their nodes.
+def _gathered(parts: Iterator[ObjectColumns]) -> Iterator[ObjectColumns]:
+    """Yields objects in parts that pay: few nodes bear a tag, so that a block gives few."""
+    held: list[ObjectColumns] = []
+    size = 0
+    for part in parts:
+        if held and (part.osm_type != held[0].osm_type or size + len(part) > _FEATURES_READ):
+            yield ObjectColumns.joined(held)
+            held, size = [], 0
+        if len(part):
+            held.append(part)
+            size += len(part)
+    if held:
+        yield ObjectColumns.joined(held)
 
-    Python's part in it would take most of the time: so libosmium does it by itself, and what it wrote is read at once.
-    """
-    locating = []
-    # Looked up, locations that the ways bear would be written over, by none where the nodes are gone.
-    if not bears_locations(file):
-        locating = [osmium.NodeLocationsForWays(create_node_index(counts, folder))]
-        locating[0].ignore_errors()
-    tagged = osmium.filter.KeyFilter(*sorted(keys))
-    tagged.enable_for(osmium.osm.NODE)
-    with (
-        osmium.io.Reader(file, osmium.osm.NODE | osmium.osm.WAY) as reader,
-        osmium.SimpleWriter(osmium.io.File(located, _LOCATED), overwrite=True) as writer,
-    ):
-        osmium.apply(reader, *locating, tagged, writer)
+
+def _node_index(path: str | os.PathLike[str], folder: str | None) -> NodeIndex:
+    counts = quick_counts(path)
+    if plan_node_index(counts, free_memory()).disk_bytes:
+        counts = count_nodes(path)
+    return NodeIndex(counts, folder)
+
+
+def _own_places(ways: ObjectBlock) -> Places:
+    """Returns the locations that ways bear."""
+    return ways.places if len(ways.places) else np.full((len(ways.refs), 2), NOWHERE, np.int32)
 
 
 def _area_object(area: Any, tags: tuple[tuple[str, str], ...]) -> MapObject:

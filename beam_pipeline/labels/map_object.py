@@ -17,8 +17,9 @@ class MapObject:
         timestamp: When it was edited last, in seconds since 1970 in UTC; 0 where the source does not say.
         tags: All (key, value) pairs, sorted by key.
         geometry: Well-known binary, 2D and little-endian, in degrees of longitude and latitude. Of a node a point, of
-            an open way a line, of a relation an area. A closed way of four points or more that one of its tags makes
-            an area is a polygon of its ring, any other a line: the coordinates are the same.
+            a way a line, of a relation an area. But a closed way, one that ends with the node that it begins with,
+            is a polygon of its ring where one of its tags makes an area: the coordinates are the same. One that only
+            goes there and back has its last point twice then, as a ring has four.
     """
 
     osm_type: ObjectType

@@ -65,6 +65,32 @@ class ObjectColumns:
             np.frombuffer(b"".join(one.geometry for one in objects), np.uint8),
         )
 
+    @classmethod
+    def joined(cls, parts: "Sequence[ObjectColumns]") -> "ObjectColumns":
+        """Returns the objects of one part or more, which are of one type, one part behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        strings: list[str] = []
+        tags: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]] = []
+        for part in parts:
+            # Of the texts of a block most belong to other objects.
+            used, numbers = np.unique(np.concatenate([part.tag_keys, part.tag_values]), return_inverse=True)
+            places: npt.NDArray[np.int32] = (numbers + len(strings)).astype(np.int32)
+            strings += [part.strings[index] for index in used.tolist()]
+            tags.append((places[: len(part.tag_keys)], places[len(part.tag_keys) :]))
+        return cls(
+            parts[0].osm_type,
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.versions for part in parts]),
+            np.concatenate([part.timestamps for part in parts]),
+            strings,
+            offsets_of(np.concatenate([np.diff(part.tag_offsets) for part in parts])),
+            np.concatenate([keys for keys, _ in tags]),
+            np.concatenate([values for _, values in tags]),
+            offsets_of(np.concatenate([np.diff(part.geometry_offsets) for part in parts])),
+            np.concatenate([part.geometries for part in parts]),
+        )
+
     def objects(self) -> Iterator[MapObject]:
         """Yields the objects one by one."""
         strings = self.strings

@@ -1,23 +1,15 @@
-"""Looks through the blocks of an `.osm.pbf` file before libosmium reads it.
-
-libosmium keeps an object's tags as strings that end in NUL, one behind the other: a string that holds a NUL
-makes it walk out of its memory, which kills the process. Keys, values, roles and user names all lie in the
-string tables of a file's blocks, so these alone are looked at. And libosmium makes of a block what it says, however
-much that is. What libosmium would read otherwise than it is read here is refused.
+"""Reads the blobs and blocks of an `.osm.pbf` file.
 
 Source of the format: https://wiki.openstreetmap.org/wiki/PBF_Format
 """
 
+import dataclasses
 import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
-from beam_pipeline.labels.pbf_order import Counts, ObjectOrder
-from beam_pipeline.labels.pbf_sizes import decoded_bytes
 from beam_pipeline.labels.pbf_wire import AGAIN, fields
-from beam_pipeline.runtime.faults import PermanentFault
 
 MOST_HEADER_BYTES = 64 << 10
 """Of a blob's header. Source: the format."""
@@ -25,76 +17,48 @@ MOST_HEADER_BYTES = 64 << 10
 MOST_BLOB_BYTES = 32 << 20
 """Of a blob, packed or not. Source: the format."""
 
-MOST_DECODED_BYTES = 256 << 20
-"""Of what libosmium makes of a block. The 8,000 objects that writers put into one take 2 to 20 MB."""
+WRITE_ANEW = "write it anew: osmium cat -o FILE.osm.pbf"
+"""What to do about a file that is packed otherwise than usual."""
 
-MOST_UNPACKED_BYTES = 8 << 20
-"""Of all blocks of a file, and besides it `MOST_RATIO` times its size."""
-
-MOST_RATIO = 10
-"""Maps are packed to a half or a third; a byte that is repeated to a thousandth."""
-
-_RAW, _ZLIB, _LZ4 = 1, 3, 6  # fields of a Blob
+_RAW, _ZLIB, _LZ4 = 1, 3, 6  # fields of a Blob,
+_OTHERS = (4, 5, 7)  # and LZMA, bzip2 and Zstandard
+_TYPE, _SIZE = 1, 3  # of a blob's header
+_DATA = b"OSMData"  # the type of all blobs but the first
+_DATA_HEADER = b"\x0a\x07" + _DATA  # begins the header of such a blob
 _SIZE_BYTES = 4  # before the header of a blob
-_DATA = b"\x0a\x07OSMData"  # begins such a header, of all blobs but the first
 _TAILS = 1 << 18, 1 << 22
 """Bytes at the end of a file in which blobs are looked for: the shorter holds several of most writers."""
-_EMPTY_STRING = b"\x0a\x00"  # by custom the first of a table, as index 0 means "none"
 
 
-def check_blocks(path: str | os.PathLike[str]) -> Counts:
-    """Refuses a file in which a string holds a NUL, that is made to fill memory, or that is not what the format says.
+@dataclasses.dataclass(frozen=True)
+class BlobPlace:
+    """Where a blob lies in a file.
 
-    So is one refused whose objects are not in order, or of which one is in it twice.
-
-    Args:
-        path: A local `.osm.pbf` file. Its header is left to libosmium, and so are blobs that libosmium says
-            itself that it cannot unpack (LZMA, Zstandard).
-
-    Returns:
-        How many objects are in it.
-
-    Raises:
-        PermanentFault: "truncated_extract", "corrupt_extract", "unsorted_extract" or "doubled_extract". It is corrupt
-            also where a blob is packed with LZ4, which libosmium reads and this module does not.
+    Attributes:
+        start: Where its header's size begins.
+        blob: Where the blob begins.
+        end: Where it ends.
     """
-    name = Path(path).name
-    order = ObjectOrder(name)
-    left = MOST_UNPACKED_BYTES + MOST_RATIO * os.path.getsize(path)
-    try:
-        for block in blocks(path):
-            left -= len(block)
-            if left < 0:
-                raise ValueError(f"it unpacks to more than {MOST_RATIO} times its size; {AGAIN}")
-            if decoded_bytes(block, MOST_DECODED_BYTES) > MOST_DECODED_BYTES:
-                raise ValueError(
-                    f"a block takes more than {MOST_DECODED_BYTES >> 20} MiB of memory; write it anew: "
-                    "osmium cat -o FILE.osm.pbf"
-                )
-            for table in string_tables(block):
-                _check_table(table)
-            order.check(block)
-    except EOFError as error:
-        raise PermanentFault("truncated_extract", f"{name}: {error}; {AGAIN}") from error
-    except ValueError as error:
-        raise PermanentFault("corrupt_extract", f"{name}: {error}") from error
-    return order.counts()
+
+    start: int
+    blob: int
+    end: int
 
 
 def blocks(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """Yields the blocks of a file, unpacked, without its header.
 
     Args:
-        path: As for `check_blocks`.
+        path: A local `.osm.pbf` file.
 
     Raises:
         EOFError: The file breaks off.
-        ValueError: It is not what the format says, or a blob is packed with LZ4.
+        ValueError: It is not what the format says, or a blob is packed otherwise than with zlib.
     """
     with open(path, "rb") as file:
         for number, blob in enumerate(_blobs(file)):
             if number:
-                yield from _contents(blob)
+                yield from _block_contents(blob)
 
 
 def header_block(path: str | os.PathLike[str]) -> bytes:
@@ -111,12 +75,44 @@ def header_block(path: str | os.PathLike[str]) -> bytes:
         return b"".join(_contents(next(_blobs(file), b"")))
 
 
-def _contents(blob: bytes) -> Iterator[bytes]:
-    for field, value in fields(blob):
-        if field == _LZ4:
-            raise ValueError("it is packed with LZ4; write it anew: osmium cat -o FILE.osm.pbf")
-        if field in (_RAW, _ZLIB) and isinstance(value, bytes):
-            yield value if field == _RAW else _unpacked(value)
+def blob_places(path: str | os.PathLike[str]) -> list[BlobPlace]:
+    """Finds the blobs of a file, its header first; only their own headers are read.
+
+    Args:
+        path: A local `.osm.pbf` file.
+
+    Raises:
+        EOFError: The file breaks off.
+        ValueError: It is not what the format says.
+    """
+    found: list[BlobPlace] = []
+    file_bytes = os.path.getsize(path)
+    with open(path, "rb") as file:
+        place = 0
+        while size := file.read(_SIZE_BYTES):
+            blob_bytes = _blob_bytes(_read_header(file, size), is_first=not found)
+            _require_size(blob_bytes, MOST_BLOB_BYTES)
+            blob = file.tell()
+            if blob + blob_bytes > file_bytes:
+                raise EOFError("it breaks off within a block")
+            found.append(BlobPlace(place, blob, blob + blob_bytes))
+            place = file.seek(blob_bytes, os.SEEK_CUR)
+    return found
+
+
+def block_at(file: BinaryIO, place: BlobPlace) -> bytes:
+    """Returns the block of a blob, unpacked; b"" where it holds none.
+
+    Args:
+        file: The file.
+        place: Where the blob lies.
+
+    Raises:
+        EOFError: The file breaks off.
+        ValueError: As for `blocks`.
+    """
+    file.seek(place.blob)
+    return b"".join(_block_contents(_read(file, place.end - place.blob, MOST_BLOB_BYTES)))
 
 
 def string_tables(block: bytes) -> Iterator[bytes]:
@@ -149,7 +145,7 @@ def _tail_is_whole(file: BinaryIO, start: int) -> bool:
     """Tells whether blobs from a place in a file on follow each other up to its end; False where none is found."""
     start = max(start, 0)
     file.seek(start)
-    place = file.read().find(_DATA, _SIZE_BYTES)
+    place = file.read().find(_DATA_HEADER, _SIZE_BYTES)
     if place < 0:
         return False
     file.seek(start + place - _SIZE_BYTES)
@@ -168,7 +164,7 @@ def _reaches_end(file: BinaryIO) -> bool:
     end = os.fstat(file.fileno()).st_size
     try:
         while size := file.read(_SIZE_BYTES):
-            blob_bytes = _blob_bytes(_read_header(file, size))
+            blob_bytes = _blob_bytes(_read_header(file, size), is_first=True)
             if not 0 < blob_bytes <= MOST_BLOB_BYTES:
                 raise ValueError(f"a block says that it has {blob_bytes} bytes; {AGAIN}")
             if file.seek(blob_bytes, os.SEEK_CUR) > end:
@@ -190,8 +186,34 @@ def begins_with_lz4(path: str | os.PathLike[str]) -> bool:
 
 def _blobs(file: BinaryIO) -> Iterator[bytes]:
     """Yields the blobs of a file as they are, packed."""
+    is_first = True
     while size := file.read(_SIZE_BYTES):
-        yield _read(file, _blob_bytes(_read_header(file, size)), MOST_BLOB_BYTES)
+        yield _read(file, _blob_bytes(_read_header(file, size), is_first=is_first), MOST_BLOB_BYTES)
+        is_first = False
+
+
+def _block_contents(blob: bytes) -> Iterator[bytes]:
+    """Yields what is packed in a blob that is no header.
+
+    Raises:
+        ValueError: Nothing is, or otherwise than with zlib.
+    """
+    holds_data = False
+    if any(field in _OTHERS for field, _ in fields(blob)):
+        raise ValueError(f"a block is packed in a way that is not supported; {WRITE_ANEW}")
+    for content in _contents(blob):
+        holds_data = True
+        yield content
+    if not holds_data:
+        raise ValueError(f"a block holds no data; {AGAIN}")
+
+
+def _contents(blob: bytes) -> Iterator[bytes]:
+    for field, value in fields(blob):
+        if field == _LZ4:
+            raise ValueError(f"it is packed with LZ4; {WRITE_ANEW}")
+        if field in (_RAW, _ZLIB) and isinstance(value, bytes):
+            yield value if field == _RAW else _unpacked(value)
 
 
 def _read_header(file: BinaryIO, size: bytes) -> bytes:
@@ -199,22 +221,29 @@ def _read_header(file: BinaryIO, size: bytes) -> bytes:
     return _read(file, int.from_bytes(size, "big") if len(size) == _SIZE_BYTES else -1, MOST_HEADER_BYTES)
 
 
-def _blob_bytes(header: bytes) -> int:
+def _blob_bytes(header: bytes, *, is_first: bool) -> int:
     """Returns the size of a blob, from its header; 0 where that does not say."""
-    sizes = [value for field, value in fields(header) if field == 3 and isinstance(value, int)]
-    return sizes[-1] if sizes else 0
+    said = dict(fields(header))
+    if not is_first and said.get(_TYPE) != _DATA:
+        raise ValueError(f"a block is not of type {_DATA.decode()}; {AGAIN}")
+    size = said.get(_SIZE, 0)
+    return size if isinstance(size, int) else 0
 
 
 def _read(file: BinaryIO, size: int, most: int) -> bytes:
+    _require_size(size, most)
+    content = file.read(size)
+    if len(content) < size:
+        raise EOFError("it breaks off within a block")
+    return content
+
+
+def _require_size(size: int, most: int) -> None:
     if size < 0:
         raise EOFError("it breaks off between two blocks")
     # libosmium takes a size of 0 for the end of the file. Zeros are what a download leaves that was not ended.
     if not 0 < size <= most:
         raise ValueError(f"a block says that it has {size} bytes; {AGAIN}")
-    content = file.read(size)
-    if len(content) < size:
-        raise EOFError("it breaks off within a block")
-    return content
 
 
 def _unpacked(packed: bytes) -> bytes:
@@ -228,12 +257,3 @@ def _unpacked(packed: bytes) -> bytes:
     if not unpacker.eof:
         raise ValueError(f"a block cannot be unpacked (it breaks off); {AGAIN}")
     return content
-
-
-def _check_table(table: bytes) -> None:
-    # Counted at once: a table has thousands of strings, and most have no other NUL than the length of the first.
-    if table.count(0) == table.startswith(_EMPTY_STRING):
-        return
-    for field, text in fields(table):
-        if field == 1 and isinstance(text, bytes) and 0 in text:
-            raise ValueError(f"a key, value or role holds a NUL ({text[:40]!r}); {AGAIN}")

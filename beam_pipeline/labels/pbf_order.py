@@ -6,40 +6,23 @@ before. Its order is nodes, ways, relations; in each, ids up to 0 downwards, the
 Source of the format: https://wiki.openstreetmap.org/wiki/PBF_Format
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.labels.map_object import ObjectType
 from beam_pipeline.labels.pbf_wire import fields, signed, unzigzag, varint, varints
 from beam_pipeline.runtime.faults import PermanentFault
 
 _NODE, _DENSE, _WAY, _RELATION = 1, 2, 3, 4  # fields of a group
-_TYPES = {_NODE: "node", _DENSE: "node", _WAY: "way", _RELATION: "relation"}
-_RANKS = {"node": 0, "way": 1, "relation": 2}
+_TYPES: dict[int, ObjectType] = {_NODE: "node", _DENSE: "node", _WAY: "way", _RELATION: "relation"}
+_RANKS: dict[ObjectType, int] = {"node": 0, "way": 1, "relation": 2}
 _GROUP, _ID = 2, 1  # fields of a block, and of an object or of dense nodes
 _BEFORE_ALL = -(1 << 63)  # of no id that libosmium sorts
 _ID_TAG = bytes((_ID << 3,))  # begins an object as all programs write it
 
 Ids = npt.NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """Objects of a file.
-
-    Attributes:
-        nodes: Nodes.
-        ways: Ways.
-        relations: Relations.
-        highest_node_id: The highest id of a node, 0 where there is none above.
-    """
-
-    nodes: int
-    ways: int
-    relations: int
-    highest_node_id: int
 
 
 class ObjectOrder:
@@ -51,9 +34,7 @@ class ObjectOrder:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._counts = dict.fromkeys(_RANKS, 0)
-        self._highest_node_id = 0
-        self._last = ("node", _BEFORE_ALL)  # type and place of the object before
+        self._last: tuple[ObjectType, int] = ("node", _BEFORE_ALL)  # type and place of the object before
 
     def check(self, block: bytes) -> None:
         """Looks at the next block, unpacked.
@@ -62,29 +43,35 @@ class ObjectOrder:
             PermanentFault: "unsorted_extract" or "doubled_extract".
             ValueError: It is no block.
         """
-        for osm_type, ids in _ids(block):
-            if not len(ids):
-                continue
-            last_type, last_place = self._last
-            if _RANKS[osm_type] < _RANKS[last_type]:
-                raise self._unsorted(f"{osm_type} {ids[0]} comes after a {last_type}")
-            places = _places(ids)
-            before = np.concatenate([[last_place if osm_type == last_type else _BEFORE_ALL], places[:-1]])
-            wrong = np.flatnonzero(places <= before)
-            if len(wrong):
-                osm_id = int(ids[wrong[0]])
-                if places[wrong[0]] == before[wrong[0]]:
-                    raise self._doubled(f"{osm_type} {osm_id}")
-                raise self._unsorted(f"{osm_type} {osm_id} comes after one of a higher id")
-            self._last = (osm_type, int(places[-1]))
-            self._counts[osm_type] += len(ids)
-            if osm_type == "node":
-                self._highest_node_id = max(self._highest_node_id, int(ids[-1]))
+        for osm_type, ids in ids_of(block):
+            self.look_at(osm_type, ids)
 
-    def counts(self) -> Counts:
-        """Returns how many objects were looked at."""
-        counts = self._counts
-        return Counts(counts["node"], counts["way"], counts["relation"], self._highest_node_id)
+    def look_at(self, osm_type: ObjectType, ids: Ids) -> None:
+        """Looks at the next objects.
+
+        Args:
+            osm_type: Their type.
+            ids: (N,) theirs.
+
+        Raises:
+            PermanentFault: "unsorted_extract" or "doubled_extract".
+        """
+        if not len(ids):
+            return
+        last_type, last_place = self._last
+        if _RANKS[osm_type] < _RANKS[last_type]:
+            raise self._unsorted(f"{osm_type} {ids[0]} comes after a {last_type}")
+        places = _places(ids)
+        before = np.empty_like(places)
+        before[0] = last_place if osm_type == last_type else _BEFORE_ALL
+        before[1:] = places[:-1]
+        wrong = np.flatnonzero(places <= before)
+        if len(wrong):
+            osm_id = int(ids[wrong[0]])
+            if places[wrong[0]] == before[wrong[0]]:
+                raise self._doubled(f"{osm_type} {osm_id}")
+            raise self._unsorted(f"{osm_type} {osm_id} comes after one of a higher id")
+        self._last = (osm_type, int(places[-1]))
 
     def _unsorted(self, detail: str) -> PermanentFault:
         return PermanentFault(
@@ -106,7 +93,7 @@ def _places(ids: Ids) -> Ids:
     return np.where(ids > 0, ids, -(1 << 62) - ids)
 
 
-def _ids(block: bytes) -> Iterator[tuple[str, Ids]]:
+def ids_of(block: bytes) -> Iterator[tuple[ObjectType, Ids]]:
     """Yields the ids of a block's objects in order, in runs of one type."""
     for field, group in fields(block):
         if field != _GROUP or not isinstance(group, bytes):

@@ -7,7 +7,7 @@ Source of the format: https://wiki.openstreetmap.org/wiki/PBF_Format
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,38 +35,42 @@ _TEXT_FACTOR = 16  # more than a text grows by
 _OTHER_BYTES = bytes(range(128, 256))
 
 
-def decoded_bytes(block: bytes, enough: int) -> int:
+def decoded_bytes(block: bytes, texts: Sequence[bytes], enough: int) -> int:
     """Returns the bytes that libosmium takes for a block, from above.
 
     Args:
         block: The block, unpacked.
+        texts: Those of its string table.
         enough: An upper bound of no more than this is not looked at more closely, which takes longer.
 
     Raises:
         ValueError: It is no block, or has more than `MOST_PARTS`.
     """
-    groups, lengths = [], [0]
+    groups: list[bytes] = []
+    _check_number(len(texts))
     for field, value in fields(block):
-        if field == 1 and isinstance(value, bytes):
-            lengths += [len(text) for _, text in itertools.islice(_arrays(value), MOST_PARTS)]
-        elif field == 2 and isinstance(value, bytes):
+        if field == 2 and isinstance(value, bytes):
             groups.append(value)
-        _check_number(len(lengths) + len(groups))
-    longest = max(lengths)
+            _check_number(len(groups))
+    longest = max(map(len, texts), default=0)
     roughly = sum(map(len, groups)) * max(_LEAST_FACTOR, longest + _TEXT_FACTOR)
     if roughly <= enough:
         return roughly
     objects = others = 0
-    texts: list[bytes] = []
+    named: list[bytes] = []
     for kind, message in itertools.chain.from_iterable(map(_arrays, groups)):
         objects += _count(dict(_arrays(message)).get(_IDS, b"")) if kind == _DENSE else 1
         for field, array in _arrays(message):
             if (kind, field) in _TEXTS:
-                texts.append(array)
+                named.append(array)
             others += _count(array) * _BYTES_EACH.get((kind, field), 0)
         _check_number(objects)
     # Each object also bears a user's name.
-    return objects * (_OBJECT_BYTES + longest) + others + _text_bytes(b"".join(texts), np.array(lengths[1:]))
+    return (
+        objects * (_OBJECT_BYTES + longest)
+        + others
+        + _text_bytes(b"".join(named), np.array(list(map(len, texts))))
+    )
 
 
 def _check_number(parts: int) -> None:

@@ -19,6 +19,9 @@ MOST_WORK = 4_000_000
 `make_valid` takes about a second for stars and spirals, which are the worst, and a tenth of that for most
 polygons; to cut a line of 20,000 crossings takes a quarter of a second."""
 
+FEWEST_TANGLED = 40
+"""Coordinates: of fewer, not even a star is tangled."""
+
 _MOST_PAIRS = 10_000_000
 """Pairs of segments looked at, each from both sides, before a geometry is called tangled; it takes 3,162 segments
 to have more."""

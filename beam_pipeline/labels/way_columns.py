@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.labels.feature import DroppedTally
-from beam_pipeline.labels.located_pbf import LocatedBlock, Numbers
+from beam_pipeline.labels.message_columns import Numbers, sums_of
+from beam_pipeline.labels.node_index import NOWHERE, Places
+from beam_pipeline.labels.object_blocks import ObjectBlock
 from beam_pipeline.labels.object_columns import ObjectColumns, offsets_of
 from beam_pipeline.labels.polygon_rules import RULED_KEYS, may_make_area
 
@@ -17,11 +19,11 @@ MOST_WAY_NODES = 2_000
 UNITS = 1e7
 """Of libosmium's locations, a degree."""
 
-_MOST_LON, _MOST_LAT = 180 * 10**7, 90 * 10**7
 _POINT = np.dtype([("order", "u1"), ("type", "<u4"), ("place", "<f8", 2)])  # little-endian WKB
 _LINE_HEADER = struct.pack("<BI", 1, 2)
 _POLYGON_HEADER = struct.pack("<BII", 1, 3, 1)
 _COUNT_BYTES = 4
+_PLACE_BYTES = 16  # of a longitude and a latitude
 _RING_POINTS = 4  # of a polygon, at least
 
 Rows = npt.NDArray[np.int64]
@@ -33,37 +35,37 @@ class Lines:
 
     Args:
         block: Ways.
+        places: (P, 2) longitudes and latitudes of their nodes in units of 1e-7 degrees, or `NOWHERE`.
 
     Attributes:
         missing: (N,) bool: a node is missing.
         are_long: (N,) bool: they have more than `MOST_WAY_NODES`.
         counts: (N,) points of each line, of nodes in one place one behind the other the first alone.
         starts: (N,) indices of their first points.
-        places: (P, 2) the points, in units of 1e-7 degrees.
+        places: (P', 2) the points, in units of 1e-7 degrees.
     """
 
-    def __init__(self, block: LocatedBlock) -> None:
+    def __init__(self, block: ObjectBlock, places: Places) -> None:
         ends = np.cumsum(block.point_counts)
         starts = ends - block.point_counts
-        bad: Mask = np.asarray((np.abs(block.places) > (_MOST_LON, _MOST_LAT)).any(axis=1))
-        self.missing: Mask = _sums(bad, starts, ends) > 0
+        self.missing: Mask = _sums(places[:, 0] == NOWHERE, starts, ends) > 0
         self.are_long: Mask = block.point_counts > MOST_WAY_NODES
-        kept = np.ones(len(block.places), np.bool_)
-        kept[1:] = (block.places[1:] != block.places[:-1]).any(axis=1)
+        kept = np.ones(len(places), np.bool_)
+        both = np.ascontiguousarray(places).view(np.int64)[:, 0]
+        kept[1:] = both[1:] != both[:-1]
         kept[starts[starts < ends]] = True
         self.counts: Numbers = _sums(kept, starts, ends)
         self.starts: Numbers = np.cumsum(self.counts) - self.counts
-        self.places: Numbers = block.places[kept]
+        self.places: Places = places[kept]
 
-    def of(self, row: int) -> Numbers:
+    def of(self, row: int) -> Places:
         """Returns (n, 2) the points of a line."""
         return self.places[self.starts[row] : self.starts[row] + self.counts[row]]
 
 
-def node_columns(block: LocatedBlock, keys: Collection[str]) -> ObjectColumns:
+def node_columns(block: ObjectBlock, keys: Collection[str]) -> ObjectColumns:
     """Returns the nodes with one of the keys, but for those without a location."""
-    there = (np.abs(block.places) <= (_MOST_LON, _MOST_LAT)).all(axis=1)
-    rows = np.flatnonzero(_with_a_key(block, keys) & there)
+    rows = np.flatnonzero(_with_a_key(block, keys) & (block.places[:, 0] != NOWHERE))
     points = np.zeros(len(rows), _POINT)
     points["order"], points["type"], points["place"] = 1, 1, block.places[rows] / UNITS
     geometries = np.frombuffer(points.tobytes(), np.uint8)
@@ -71,7 +73,7 @@ def node_columns(block: LocatedBlock, keys: Collection[str]) -> ObjectColumns:
 
 
 def way_columns(
-    block: LocatedBlock, lines: Lines, keys: Collection[str], tally: DroppedTally
+    block: ObjectBlock, lines: Lines, keys: Collection[str], tally: DroppedTally
 ) -> ObjectColumns:
     """Returns the ways with one of the keys.
 
@@ -88,29 +90,29 @@ def way_columns(
         reason = "long_way" if lines.are_long[row] else missing
         tally.add(reason, "way", int(block.ids[row]))
     rows = np.flatnonzero(wanted & ~fails)
-    rings = (_is_closed(block) & _may_be_area(block) & (lines.counts >= _RING_POINTS))[rows]
+    rings = (_is_closed(block) & _may_be_area(block))[rows]
     return _columns(block, rows, *_wkb(lines, rows, rings))
 
 
-def _with_a_key(block: LocatedBlock, keys: Collection[str]) -> Mask:
+def _with_a_key(block: ObjectBlock, keys: Collection[str]) -> Mask:
     """Returns (N,) bool: which objects bear one of the keys."""
     ours = np.array([text in keys for text in block.strings], np.bool_)
     return _any_tag(block, ours[block.tag_keys])
 
 
-def _any_tag(block: LocatedBlock, tags: Mask) -> Mask:
+def _any_tag(block: ObjectBlock, tags: Mask) -> Mask:
     """Returns (N,) bool: which objects have one of some tags, (T,) bool."""
     ends = np.cumsum(block.tag_counts)
     return _sums(tags, ends - block.tag_counts, ends) > 0
 
 
 def _sums(values: npt.NDArray[np.generic], starts: Numbers, ends: Numbers) -> Numbers:
-    sums = np.concatenate([[0], np.cumsum(values)])
+    sums = sums_of(values)
     of_each: Numbers = sums[ends] - sums[starts]
     return of_each
 
 
-def _is_closed(block: LocatedBlock) -> Mask:
+def _is_closed(block: ObjectBlock) -> Mask:
     """Returns (N,) bool: which ways end with the node that they begin with."""
     closed = np.zeros(len(block.ids), np.bool_)
     rows = np.flatnonzero(block.point_counts)
@@ -120,7 +122,7 @@ def _is_closed(block: LocatedBlock) -> Mask:
     return closed
 
 
-def _may_be_area(block: LocatedBlock) -> Mask:
+def _may_be_area(block: ObjectBlock) -> Mask:
     """Returns (N,) bool: `may_be_area` of the tags of each way."""
     strings = block.strings
     ruled = np.array([text in RULED_KEYS for text in strings], np.bool_)[block.tag_keys]
@@ -138,28 +140,31 @@ def _may_be_area(block: LocatedBlock) -> Mask:
 
 def _wkb(lines: Lines, rows: Rows, rings: Mask) -> tuple[Numbers, npt.NDArray[np.uint8]]:
     """Returns (R,) the sizes of some ways' geometries, and these one behind the other."""
-    counts = lines.counts[rows]
+    # A ring has four points: there and back, the last one comes twice.
+    counts = np.where(rings, np.maximum(lines.counts[rows], _RING_POINTS), lines.counts[rows])
     heads = np.where(rings, len(_POLYGON_HEADER), len(_LINE_HEADER)) + _COUNT_BYTES
-    sizes = heads + counts * _POINT.fields["place"][0].itemsize  # type: ignore[index]  # it has fields
+    sizes = heads + counts * _PLACE_BYTES
     ends = np.cumsum(sizes)
     starts = ends - sizes
     wkb = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
-    in_head = np.zeros(len(wkb) + 1, np.int8)
-    in_head[starts] = 1
-    in_head[starts + heads] -= 1
     points = np.repeat(lines.starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    degrees = lines.places[points] / UNITS
-    wkb[np.cumsum(in_head[:-1], dtype=np.int8) == 0] = degrees.view(np.uint8).ravel()
+    lasts = np.repeat(lines.starts[rows] + lines.counts[rows] - 1, counts)
+    degrees = lines.places[np.minimum(points, lasts)] / UNITS
+    # The numbers that begin at each byte, which overlap; of each pair, where it begins.
+    numbers = np.ndarray((max(0, len(wkb) - 7),), "<f8", buffer=wkb, strides=(1,))
+    begins = np.repeat(starts + heads - _PLACE_BYTES * (np.cumsum(counts) - counts), counts)
+    begins += _PLACE_BYTES * np.arange(counts.sum())
+    numbers[begins], numbers[begins + _PLACE_BYTES // 2] = degrees.T
     for head, of_kind in ((_POLYGON_HEADER, rings), (_LINE_HEADER, ~rings)):
-        begins = starts[of_kind, None]
-        wkb[begins + np.arange(len(head))] = np.frombuffer(head, np.uint8)
+        firsts = starts[of_kind, None]
+        wkb[firsts + np.arange(len(head))] = np.frombuffer(head, np.uint8)
         number = counts[of_kind].astype("<u4").view(np.uint8).reshape(-1, _COUNT_BYTES)
-        wkb[begins + len(head) + np.arange(_COUNT_BYTES)] = number
+        wkb[firsts + len(head) + np.arange(_COUNT_BYTES)] = number
     return sizes, wkb
 
 
 def _columns(
-    block: LocatedBlock, rows: Rows, sizes: Numbers, geometries: npt.NDArray[np.uint8]
+    block: ObjectBlock, rows: Rows, sizes: Numbers, geometries: npt.NDArray[np.uint8]
 ) -> ObjectColumns:
     """Returns the columns of some objects of a block."""
     ends = np.cumsum(block.tag_counts)[rows]
@@ -167,22 +172,28 @@ def _columns(
     tags = np.repeat(ends - np.cumsum(counts), counts) + np.arange(counts.sum())
     owners = np.repeat(np.arange(len(rows)), counts)
     keys = block.tag_keys[tags]
-    ranks = np.empty(len(block.strings), np.int64)
-    ranks[sorted(range(len(ranks)), key=block.strings.__getitem__)] = np.arange(len(ranks))
-    order = np.lexsort((ranks[keys], owners))
-    # Of a key that an object has twice, the last one counts.
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = (keys[order][1:] != keys[order][:-1]) | (owners[order][1:] != owners[order][:-1])
-    order = order[last]
+    values = block.tag_values[tags]
+    used = np.flatnonzero(np.bincount(keys, minlength=len(block.strings)))
+    texts = [block.strings[key] for key in used.tolist()]
+    rank = {text: number for number, text in enumerate(sorted(set(texts)))}
+    ranks = np.zeros(len(block.strings), np.int64)
+    ranks[used] = [rank[text] for text in texts]
+    places = owners * len(texts) + ranks[keys]
+    if (places[1:] <= places[:-1]).any():  # most programs write them in order
+        order = np.argsort(places, kind="stable")
+        # Of a key that an object has twice, the last one counts.
+        last = np.append(np.diff(places[order]) > 0, True)
+        owners, keys, values = (column[order[last]] for column in (owners, keys, values))
+    versions, times = block.metadata
     return ObjectColumns(
-        "way" if block.is_ways else "node",
+        block.osm_type,
         block.ids[rows],
-        block.versions[rows].astype(np.int32),
-        block.timestamps[rows],
+        versions[rows].astype(np.int32),
+        times[rows],
         block.strings,
-        offsets_of(np.bincount(owners[order], minlength=len(rows))),
-        keys[order].astype(np.int32),
-        block.tag_values[tags][order].astype(np.int32),
+        offsets_of(np.bincount(owners, minlength=len(rows))),
+        keys.astype(np.int32),
+        values.astype(np.int32),
         offsets_of(sizes),
         geometries,
     )

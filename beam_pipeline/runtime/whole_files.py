@@ -15,7 +15,7 @@ PARTIAL_SUFFIX = ".part"
 
 
 @contextlib.contextmanager
-def writing_whole(path: str) -> Iterator[BinaryIO]:
+def writing_whole(path: str, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """Yields a file beside a path, and moves it there when the block ends without an error.
 
     The file is new and has a name that nobody can foresee. What has the path's name (a file, a link, another name
@@ -23,6 +23,8 @@ def writing_whole(path: str) -> Iterator[BinaryIO]:
 
     Args:
         path: Where the file goes; "." and its like are no files.
+        lasting: Whether the file outlives a power cut, for which the disk is waited for. False for what is of use to
+            this run alone.
 
     Yields:
         A binary file, open for writing. Its `name` is a path, for libraries that write to one.
@@ -40,9 +42,10 @@ def writing_whole(path: str) -> Iterator[BinaryIO]:
     try:
         with file:
             yield file
-            file.flush()
-            # A rename may outlive a power cut that the data before it does not.
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                # A rename may outlive a power cut that the data before it does not.
+                os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):  # what happened first says more

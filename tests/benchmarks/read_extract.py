@@ -18,6 +18,7 @@ import collections
 import contextlib
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,10 +34,13 @@ from tests.shared_data import SHARED
 DEFAULT = SHARED / "osm"
 MAX_MB = 500  # of a process that reads a small country, Python and its libraries included
 MAX_FACTOR = 4.0  # seconds with features of all cells clipped, over seconds of only reading them
-MAX_OBJECTS_FACTOR = 2.0  # CPU of reading objects by columns, over that of a bare pass of pyosmium
+MAX_OBJECTS_FACTOR = 1.2  # CPU of reading objects by columns, over that of a bare pass of pyosmium
 MOST_STORE_BYTES = 1.5  # bytes of a tile file over those of the extract that it covers
-MAX_WRITTEN = 1.5  # seconds in which a store is written, over those of a bare pass
-MAX_READ_BACK = 0.2
+MAX_WRITTEN = (
+    1.6,
+    2.0,
+)  # CPU and time by the clock of writing a store, over those of a bare pass. Both are about 1.5
+MAX_READ_BACK = 0.2, 0.4
 BUILDINGS = 1_000_000
 MOST_CITY_BYTES = 1000  # of memory, a building
 LAKE_NODES = 100_000
@@ -125,19 +129,27 @@ def read_by_columns(path):
         pass
 
 
-def least(work, path, times=5):
-    """Returns (CPU, wall) seconds of the best of some turns in this process; both are warm after the first."""
-    took = []
-    for _ in range(times):
-        start = time.process_time(), time.perf_counter()
-        work(path)
-        took.append((time.process_time() - start[0], time.perf_counter() - start[1]))
-    return min(cpu for cpu, _ in took), min(wall for _, wall in took)
+def in_turns(works, path, turns=7):
+    """Does works in turns in this process, so that what else the machine does meets all of them.
+
+    Returns:
+        Work -> (CPU, wall) seconds, the medians of all turns but the first, in which nothing is warm.
+    """
+    took = {what: [] for what in works}
+    for _ in range(turns + 1):
+        for what, work in works.items():
+            start = time.process_time(), time.perf_counter()
+            work(path)
+            took[what].append((time.process_time() - start[0], time.perf_counter() - start[1]))
+    return {
+        what: [statistics.median(of_turns) for of_turns in zip(*all_turns[1:], strict=True)]
+        for what, all_turns in took.items()
+    }
 
 
 def measure_objects(path):
     """Reads objects, and passes over them, and prints what both took, as JSON."""
-    print(json.dumps({"bare": least(bare_pass, path), "columns": least(read_by_columns, path)}))
+    print(json.dumps(in_turns({"bare": bare_pass, "columns": read_by_columns}, path)))
 
 
 def objects_line(path):
@@ -172,9 +184,9 @@ def measure_store(path):
                 for rows in StoredTile(file, "it", known=written.digest).rows():
                     restore(rows["geometry"])
 
-        took = {"bare": least(bare_pass, path)}
-        took["written"] = least(lambda path: part_extract(path, request, Path(folder)), path)
-        took["read back"] = least(read_back, path)
+        works = {"bare": bare_pass, "read back": read_back}
+        works["written"] = lambda path: part_extract(path, request, Path(folder))
+        took = in_turns(works, path)
     print(json.dumps({"rows": written.rows, "bytes": written.bytes, "took": took}))
 
 
@@ -247,13 +259,15 @@ def store_lines(path):
     print(f"  store: {took['rows']} rows, {took['bytes']} bytes, {size:.2f} x the extract; seconds of CPU:")
     for what in cpu:
         print(
-            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass, waiting {ratios[what][1]:.2f} x"
+            f"    {what:10}{cpu[what]:7.3f}  {ratios[what][0]:.2f} x the bare pass; "
+            f"by the clock {ratios[what][1]:.2f} x"
         )
     bounds = (("written", MAX_WRITTEN), ("read back", MAX_READ_BACK))
     missed = [
-        f"{path.name}, {what}: {ratios[what][0]:.2f} x the bare pass, over {most}"
-        for what, most in bounds
-        if ratios[what][0] > most
+        f"{path.name}, {what}: {ratio:.2f} x the bare pass by {clock}, over {most}"
+        for what, mosts in bounds
+        for clock, ratio, most in zip(("CPU", "the clock"), ratios[what], mosts, strict=True)
+        if ratio > most
     ]
     return [
         *missed,

@@ -49,7 +49,7 @@ def assert_same_labels(path, cells, folder, images=4):
     return record
 
 
-@pytest.mark.parametrize("name", ["monaco-2023", "liechtenstein-2022"])
+@pytest.mark.parametrize("name", ["monaco-2023", pytest.param("liechtenstein-2022", marks=pytest.mark.slow)])
 def test_a_small_country_with_cells_all_over(name, tmp_path):
     path = shared("osm", f"{name}.osm.pbf")
     record = assert_same_labels(path, {"32TNT": chips_over(check_extract(path).bounds)}, tmp_path)

@@ -48,8 +48,9 @@ def one_by_one(path: Path) -> list[MapObject]:
         geometry = bytes.fromhex(
             wkb.create_point(entity) if entity.is_node() else wkb.create_linestring(entity)
         )
-        if entity.is_way() and entity.nodes.is_closed() and may_be_area(tags) and len(geometry) >= 9 + 4 * 16:
-            geometry = b"\1\3\0\0\0\1\0\0\0" + geometry[5:]
+        if entity.is_way() and entity.nodes.is_closed() and may_be_area(tags):
+            points = geometry[9:] + geometry[-16:] * (len(geometry) < 9 + 4 * 16)
+            geometry = b"\1\3\0\0\0\1\0\0\0" + (len(points) // 16).to_bytes(4, "little") + points
         kind = "node" if entity.is_node() else "way"
         seconds = int(entity.timestamp.timestamp())
         found.append(
@@ -143,6 +144,33 @@ def test_a_closed_way_is_drawn_by_its_tags_in_whichever_form_it_is(
     assert [one.geometry[1] for one in DrawnFeatures(ONTOLOGY).of(line)] in ([], [2])
 
 
+def test_closed_is_what_ends_with_the_node_that_it_begins_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.osm.pbf"
+    places = [
+        *square(LON, LAT, 0.001)[:3],
+        (LON - 0.001, LAT - 0.001),
+    ]  # the first and the last lie in one place
+    places = [(round(lon, 7), round(lat, 7)) for lon, lat in places]
+    ways = {1: [1, 2, 3, 1], 2: [1, 2, 3, 4], 3: [1, 2, 1], 4: [1, 2, 4]}
+    with osmium.SimpleWriter(str(path)) as writer:
+        for osm_id, place in enumerate(places, 1):
+            writer.add_node(Node(id=osm_id, location=place))
+        for osm_id, nodes in ways.items():
+            writer.add_way(Way(id=osm_id, nodes=nodes, tags={"landuse": "forest", "highway": "track"}))
+    objects = read(path)
+    assert [one.geometry[1] for one in objects] == [3, 2, 3, 2]
+    lines = [[place for node in nodes for place in [places[node - 1]]] for nodes in ways.values()]
+    drawn = [DrawnFeatures(ONTOLOGY).of(one) for one in objects]
+    # The ring of two points has no area in any map: it is left out where features are clipped.
+    assert [[one.geometry[1] for one in features] for features in drawn] == [[3, 2], [2], [3, 2], [2]]
+    for features, points in zip(drawn, lines, strict=True):
+        assert shapely.get_coordinates(shapely.from_wkb(features[-1].geometry)).tolist() == list(
+            map(list, points)
+        )
+    there_and_back = shapely.from_wkb(objects[2].geometry)  # as any program can read it
+    assert (there_and_back.area, len(there_and_back.exterior.coords)) == (0, 4)
+
+
 def test_a_store_has_the_keys_of_all_ontologies() -> None:
     assert list(STORE_KEYS) == sorted(set(STORE_KEYS))
     assert set(STORE_KEYS) >= RULED_KEYS
@@ -182,7 +210,11 @@ def test_answers_of_overpass_have_versions_but_no_users(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_no_corrupt_extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = OsmFile().write(tmp_path / "a.osm.pbf")
+    file = OsmFile()
+    file.way(1, square(LON, LAT, 0.001), landuse="forest")
+    path = file.write(tmp_path / "a.osm.pbf")
+    monkeypatch.setattr("beam_pipeline.labels.extract.free_memory", lambda: 0)
+    monkeypatch.setattr("beam_pipeline.labels.node_index.free_memory", lambda: 0)
     monkeypatch.setattr("beam_pipeline.labels.node_index.free_disk", lambda folder: 1 << 20)
     with pytest.raises(TransientFault, match="--osm_index_dir") as caught:
         read(path)

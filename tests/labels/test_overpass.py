@@ -13,11 +13,12 @@ import pytest
 import requests
 
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.labels import overpass
+from beam_pipeline.labels import overpass_server
 from beam_pipeline.labels.extract import features_of_cells
 from beam_pipeline.labels.feature import Found, deduplicate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.overpass import RETRY, USER_AGENT, features_of_chip
+from beam_pipeline.labels.overpass import RETRY, features_of_chip
+from beam_pipeline.labels.overpass_server import USER_AGENT
 from beam_pipeline.labels.rasterize import rasterize
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -310,7 +311,7 @@ def test_a_server_out_of_reach_is_a_transient_fault(tmp_path):
 
 @pytest.mark.parametrize("byte_s", [0.05, 30.0], ids=["trickling", "silent"])
 def test_an_answer_is_waited_for_within_limits(server, tmp_path, byte_s, monkeypatch):
-    monkeypatch.setattr(overpass, "ANSWER_S", 0.5)
+    monkeypatch.setattr(overpass_server, "ANSWER_S", 0.5)
     adapter = requests.sessions.HTTPAdapter
     traffic = Traffic()
     server.byte_s = byte_s

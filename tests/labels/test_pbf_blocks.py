@@ -7,17 +7,13 @@ import pytest
 from beam_pipeline.labels import pbf_blocks
 from beam_pipeline.labels.extract import check_extract, read_features
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_blocks import (
-    MOST_DECODED_BYTES,
-    blocks,
-    breaks_off,
-    check_blocks,
-    string_tables,
-)
+from beam_pipeline.labels.pbf_blocks import blocks, breaks_off, string_tables
+from beam_pipeline.labels.pbf_checks import MOST_DECODED_BYTES, check_blocks
 from beam_pipeline.labels.pbf_sizes import MOST_PARTS, decoded_bytes
+from beam_pipeline.labels.pbf_wire import texts_of
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.labels.osm_file import square
-from tests.labels.raw_pbf import framed, held, varint, write_raw_pbf
+from tests.labels.raw_pbf import framed, held, number, varint, write_raw_pbf
 from tests.shared_data import shared
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
@@ -155,6 +151,8 @@ def test_the_end_of_a_file_tells_as_much_as_all_of_it(tmp_path, monkeypatch):
         (framed(b"OSMData", held(3, zlib.compress(bytes(range(256)))[:-9])), "cannot be unpacked"),
         (framed(b"OSMData", held(3, zlib.compress(bytes((32 << 20) + 1)))), "more than 33554432"),
         (framed(b"OSMData", held(6, b"anything")), "LZ4"),
+        (framed(b"OSMData", number(2, varint(5))), "no data"),
+        (framed(b"Other", held(1, b"")), "type OSMData"),
     ],
 )
 def test_what_is_no_block_is_corrupt(tmp_path, more, problem):
@@ -166,15 +164,13 @@ def test_what_is_no_block_is_corrupt(tmp_path, more, problem):
     assert problem in fault.detail
 
 
-def test_blobs_that_libosmium_cannot_unpack_are_left_to_it(tmp_path):
+def test_blobs_that_are_packed_otherwise_are_refused(tmp_path):
     path = tmp_path / "a.osm.pbf"
     for field in (4, 7):
         write_raw_pbf(path, RING, {"building": "yes"}, BOUNDS)
         path.write_bytes(path.read_bytes() + framed(b"OSMData", b"\x10\x05" + held(field, b"anything")))
-        check_blocks(path)
-        with pytest.raises(PermanentFault, match="not supported") as caught:
-            list(read_features(path, ONTOLOGY))
-        assert caught.value.reason == "corrupt_extract"
+        fault = refusal(path)
+        assert (fault.reason, "not supported" in fault.detail) == ("corrupt_extract", True)
 
 
 def test_a_file_packed_with_lz4_is_refused_before_launch(tmp_path):
@@ -200,6 +196,10 @@ def test_blocks_are_unpacked_as_libosmium_packs_them(tmp_path, compression):
     assert all(one.startswith(b"\x0a\x00") for one in seen)  # the quick look counts on that
 
 
+def texts(block: bytes) -> list[bytes]:
+    return [text for table in string_tables(block) for text in texts_of(table)]
+
+
 TEXTS = held(1, held(1, b"") + held(1, b"k" * 100) + held(1, b"v" * 1000))
 
 
@@ -220,13 +220,13 @@ TEXTS = held(1, held(1, b"") + held(1, b"k" * 100) + held(1, b"v" * 1000))
 )
 def test_what_libosmium_takes_for_a_block_is_told_from_above(group, least):
     block = TEXTS + held(2, group)
-    assert decoded_bytes(block, 0) >= least
-    assert decoded_bytes(block, 1 << 30) >= least  # the quick look
+    assert decoded_bytes(block, texts(block), 0) >= least
+    assert decoded_bytes(block, texts(block), 1 << 30) >= least  # the quick look
 
 
 @pytest.mark.parametrize("name", ["monaco-2023.osm.pbf", "liechtenstein-2022.osm.pbf"])
 def test_blocks_of_real_extracts_are_far_below_the_bound(name):
-    sizes = [decoded_bytes(block, 0) for block in blocks(shared("osm", name))]
+    sizes = [decoded_bytes(block, texts(block), 0) for block in blocks(shared("osm", name))]
     assert max(sizes) < MOST_DECODED_BYTES / 50
 
 
@@ -234,4 +234,4 @@ def test_parts_without_end_are_refused():
     many = MOST_PARTS + 1
     for block in (held(1, held(1, b"") * many), held(2, held(3, b"") * many), held(2, b"") * many):
         with pytest.raises(ValueError, match="objects or texts"):
-            decoded_bytes(block, 0)
+            decoded_bytes(block, texts(block), 0)

@@ -10,7 +10,7 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline.labels.extract import read_features
 from beam_pipeline.labels.feature import Found
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
-from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.pbf_checks import check_blocks
 from beam_pipeline.runtime.faults import PermanentFault
 from tests.labels.raw_pbf import framed, held, number, signed, varint, write_raw_pbf
 

@@ -19,7 +19,7 @@ from beam_pipeline.labels.extract import read_features
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.overpass import features_of_chip
-from beam_pipeline.labels.pbf_blocks import check_blocks
+from beam_pipeline.labels.pbf_checks import check_blocks
 from beam_pipeline.labels.way_columns import MOST_WAY_NODES
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -28,6 +28,7 @@ from tests.benchmarks import hostile_inputs
 from tests.imagery.stac_server import Fault, StacServer
 from tests.labels.osm_file import LonLat, OsmFile, square
 from tests.labels.overpass_server import OverpassServer
+from tests.labels.raw_pbf import held, raw_blob, signed, write_raw_pbf
 
 ONTOLOGY = Ontology.load(DEFAULT_ONTOLOGY.read_text())
 CHIP = ChipWindow(32632, 539_460, 5_220_060)
@@ -66,6 +67,18 @@ def test_ways_of_more_nodes_than_openstreetmap_has_are_dropped_and_counted(tmp_p
         answered = features_of_chip(CHIP, ONTOLOGY, server.url, tmp_path / "cache")
     assert [feature.osm_id for feature in answered.features] == [1]
     assert answered.dropped == found.dropped
+
+
+def test_a_way_that_fills_a_block_is_long_too(tmp_path: Path) -> None:
+    refs = 4_000_000  # with the locations of its nodes it would be too large for a block
+    way = held(3, b"\x08\x07" + held(2, b"\1") + held(3, b"\2") + held(8, signed(1) + b"\1\2" * (refs // 2)))
+    texts = held(1, b"".join(held(1, text) for text in (b"", b"highway", b"trunk")))
+    path = tmp_path / "a.osm.pbf"
+    write_raw_pbf(path, square(LON, LAT, 0.001), {"landuse": "forest"}, (9.0, 47.0, 10.0, 48.0))
+    content = texts + held(2, way)
+    path.write_bytes(path.read_bytes() + raw_blob(b"OSMData", content))
+    found = read(path)
+    assert ([feature.osm_id for feature in found.features], found.dropped.counts) == ([1], {"long_way": 1})
 
 
 def test_a_relation_of_more_members_than_openstreetmap_has_is_dropped_and_counted(tmp_path: Path) -> None:
@@ -132,7 +145,7 @@ def test_rings_that_touch_are_assembled_as_ever(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("dense nodes", "10 times its size"), ("long tags", "256 MiB of memory")],
+    [("dense nodes", "10 times its size|more than 1000000 objects"), ("long tags", "256 MiB of memory")],
 )
 def test_a_file_that_is_made_to_fill_memory_is_refused(tmp_path: Path, name: str, problem: str) -> None:
     path = hostile(name, tmp_path)
