@@ -39,7 +39,22 @@ def build_parser(prog: str = PROG) -> FlagParser:
         prog: The command, as a person types it.
     """
     parser = FlagParser(prog, __doc__ or "", _BEAM)
-    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
+    parser.add_argument(
+        "dataset",
+        type=folder_name,
+        help="a folder that build_dataset or extract_features wrote, local or gs://",
+    )
+    parser.add_argument(
+        "--features",
+        type=folder_name,
+        metavar="FOLDER",
+        help="the store of features that a dataset was built of (--osm FOLDER), which holds none itself",
+    )
+    parser.add_argument(
+        "--skip_labels",
+        action="store_true",
+        help="do not draw the labels anew from the store, which takes longer than all else",
+    )
     parser.add_argument(
         "--processes",
         type=_count,
@@ -77,7 +92,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def _verify_here(given: argparse.Namespace) -> int:
     with Progress(None, "starting"):
-        from beam_pipeline.audit.dataset import verify_dataset
+        from beam_pipeline.audit.dataset import Asked, verify_dataset
         from beam_pipeline.audit.processes import ProcessLost
         from beam_pipeline.audit.report import Report, begin_report, write_report
         from beam_pipeline.dataset.folder import DatasetFolder
@@ -86,7 +101,7 @@ def _verify_here(given: argparse.Namespace) -> int:
 
         files: Files = Disk()
         ready = None
-        if not all(is_local(path) for path in (given.dataset, given.report or "")):
+        if not all(is_local(path) for path in (given.dataset, given.report or "", given.features or "")):
             # Beam's file systems reach buckets, and take seconds to import.
             from beam_pipeline.jobs.storage import BeamFiles, use_options
 
@@ -96,7 +111,8 @@ def _verify_here(given: argparse.Namespace) -> int:
     if given.report:
         begin_report(files, given.report)
     try:
-        findings = verify_dataset(folder, given.processes, ready)
+        asked = Asked(given.features or "", not given.skip_labels)
+        findings = verify_dataset(folder, given.processes, ready, asked)
     except ProcessLost as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
