@@ -46,6 +46,9 @@ class Asked:
     with_labels: bool = True
 
 
+_ALL = Asked()
+
+
 @dataclasses.dataclass(frozen=True)
 class ItemAudit:
     """Audits one item. It pickles, if its folders do.
@@ -60,9 +63,11 @@ class ItemAudit:
 
     def __call__(self, item: Item) -> AuditPart:
         """Returns what was found in an item alone."""
-        audit = self.unit if isinstance(item, Unit) else self.tile
-        assert audit is not None
-        return audit(item)  # type: ignore[arg-type]
+        if isinstance(item, Unit) and self.unit is not None:
+            return self.unit(item)
+        if isinstance(item, TileWork) and self.tile is not None:
+            return self.tile(item)
+        raise ValueError(f"nothing audits {item}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +117,7 @@ def verify_dataset(
     folder: DatasetFolder,
     processes: int | None = 1,
     ready: Callable[[], None] | None = None,
-    asked: Asked | None = None,
+    asked: Asked = _ALL,
 ) -> Findings:
     """Reads a dataset and compares everything in it with everything else; shows how far it is.
 
@@ -130,7 +135,7 @@ def verify_dataset(
             into, or is of another major version; or the store that is asked for cannot be that of the dataset.
         ProcessLost: A process that read shards was killed.
     """
-    part, audit = open_audit(folder, asked or Asked())
+    part, audit = open_audit(folder, asked)
     if audit is None:
         return part.findings
     items = audit.items
@@ -149,7 +154,7 @@ def verify_dataset(
     return part.findings
 
 
-def open_audit(folder: DatasetFolder, asked: Asked) -> tuple[AuditPart, Audit | None]:
+def open_audit(folder: DatasetFolder, asked: Asked = _ALL) -> tuple[AuditPart, Audit | None]:
     """Looks at what must be known before a shard is read.
 
     Args:

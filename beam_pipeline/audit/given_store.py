@@ -17,7 +17,9 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.parsing import MalformedError
 
-LABELS_NOT_COMPARED = "labels are not compared with the map: --features FOLDER takes the store of features of which they were drawn"
+LABELS_NOT_COMPARED = (
+    "labels are not compared with the map: --features FOLDER names the store that they were drawn of"
+)
 
 
 def own_store(folder: DatasetFolder, findings: Findings) -> StorePlan | None:

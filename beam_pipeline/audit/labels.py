@@ -29,7 +29,9 @@ _CELLS_AT_ONCE = 16
 _LABELS = "labels"
 """The stage of dead letters of cells without a label."""
 
-MENDED = "cells without a label whose label can be drawn from the store by now, as the build does with --retry_dead_letters"
+MENDED = (
+    "cells without a label that the store has the map of by now: a build with --retry_dead_letters draws them"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.parts import StoreSums
@@ -30,6 +30,7 @@ from beam_pipeline.features.plan import (
 )
 from beam_pipeline.features.schema import PIECES_FOLDER, SCHEMA_VERSION, STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store_json import Store, StoreExtract, gathered_failures
+from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.feature import DroppedTally
 from beam_pipeline.runtime.faults import Fault
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER
@@ -305,6 +306,7 @@ def _cells_again(tile: TileCells) -> dict[str, Any]:
 
 
 def _extracts_again(plan: StorePlan, described: Store, failed: set[str]) -> Iterator[StoreExtract]:
+    asked: list[tuple[ExtractIdentity, Bounds | None]]
     if plan.planned.overpass is not None:
         asked = [(overpass_identity(plan.planned.overpass.date), None)]
     elif plan.extracts is None:
@@ -315,6 +317,7 @@ def _extracts_again(plan: StorePlan, described: Store, failed: set[str]) -> Iter
     index = TileIndex([tile for tile in plan.tiles if tile.cells])
     said = {it.extract: it.left_out for it in described.extracts}
     for extract, bounds in asked:
+        outcome: Literal["read", "beyond", "failed"]
         outcome = "beyond" if not index.near(bounds) else "failed" if extract.name in failed else "read"
         left_out = said.get(extract, LeftOut())
         recorded = _left_out(plan, extract)

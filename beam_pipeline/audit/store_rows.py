@@ -124,4 +124,5 @@ def _unsorted(tags: pa.MapArray) -> list[int]:
     ranks = rank[distinct.indices.to_numpy()]
     falls = np.flatnonzero(np.diff(ranks) <= 0) + 1
     falls = falls[~np.isin(falls, ends)]  # where an object begins anything may come
-    return np.unique(np.searchsorted(ends, falls, side="right") - 1).tolist()
+    rows: list[int] = np.unique(np.searchsorted(ends, falls, side="right") - 1).tolist()
+    return rows

@@ -77,7 +77,8 @@ class StoredTile:
     @property
     def geo(self) -> str:
         """What it says of its geometries, as GeoParquet asks for; "" where it says nothing."""
-        return (self._metadata.metadata or {}).get(GEO_KEY.encode(), b"").decode(errors="replace")
+        said: bytes = (self._metadata.metadata or {}).get(GEO_KEY.encode(), b"")
+        return said.decode(errors="replace")
 
     def rows(self, boxes: Boxes | None = None) -> Iterator[pa.RecordBatch]:
         """Yields rows.

@@ -29,7 +29,7 @@ class VerifySettings:
 
     dataset: str
     report: str
-    asked: Asked = Asked()
+    asked: Asked = dataclasses.field(default_factory=Asked)
 
 
 def parse_verify_flags(
