@@ -1,15 +1,17 @@
 """Proves from the files alone that a dataset is whole.
 
     python -m beam_pipeline.verify out/sample
+    python -m beam_pipeline.verify out/features
     python -m beam_pipeline.verify gs://bucket/set --runner=DataflowRunner --project=mine --region=europe-west1 ...
 
 Every planned cell-year must be accounted for once, as an example, a rejection or a dead letter; every shard must be
 readable and be what its summary and dataset.json say; every example must be what the plan, the schema, the ontology
-and the filters say; every file that describes the dataset must be what plan and summaries give. All of it is read,
-by as many processes as are of use or, with --runner, by the workers of a Beam job: what is found is the same. Exit
-codes: 0, nothing differs, or a job was launched on Dataflow; 1, something does, or cannot be read, and the table says
-what, or a process or the job failed; 2, it is no dataset, or one of another major version, or a flag cannot be used;
-130, stopped by Ctrl-C. Of a later minor version the table also says what could not be checked.
+and the filters say; every file that describes the dataset must be what plan and summaries give. A store of features, in
+a dataset or alone, must be what its plan and its pieces give, and the labels those that are drawn of it once more. All
+of it is read, by as many processes as are of use or, with --runner, by the workers of a Beam job: what is found is the
+same. Exit codes: 0, nothing differs, or a job was launched on Dataflow; 1, something does, or cannot be read, and the
+table says what, or a process or the job failed; 2, it is no dataset and no store, or one of another major version, or a
+flag cannot be used; 130, stopped by Ctrl-C. Of a later minor version the table also says what could not be checked.
 """
 
 import argparse
@@ -48,12 +50,12 @@ def build_parser(prog: str = PROG) -> FlagParser:
         "--features",
         type=folder_name,
         metavar="FOLDER",
-        help="the store of features that a dataset was built of (--osm FOLDER), which holds none itself",
+        help="the store of features that the dataset was built of, where it holds none itself; local or gs://",
     )
     parser.add_argument(
         "--skip_labels",
         action="store_true",
-        help="do not draw the labels anew from the store, which takes longer than all else",
+        help="do not draw the labels from the store once more, which takes longer than all else",
     )
     parser.add_argument(
         "--processes",
