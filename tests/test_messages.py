@@ -83,6 +83,8 @@ ADVICE = {
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
+    "Give another folder, or delete {} and give": "test_a_store_folder_keeps_its_cells",
+    "the same command reads these again": "test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run",
     "{} is being used by another launch": "test_what_a_killed_launch_left_is_named",
     "{} is damaged: {}. Delete it and give the command again": "test_a_damaged_fingerprint_is_named",
     "Delete it and give the command again": "test_a_damaged_piece_is_a_fault_and_deleted_and_made_again_it_merges",
@@ -121,6 +123,7 @@ NOT_OURS = (
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
     "{}: a key or value is not in UTF-8",
+    "{}: the process that read it ended {}. The file",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",

@@ -23,7 +23,7 @@ import shapely
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.area_relations import AREA_RELATIONS
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
-from beam_pipeline.labels.extract import bears_locations
+from beam_pipeline.labels.extract import bears_locations, libosmium_fault
 from beam_pipeline.runtime.child_process import ChildEnded, end_with_parent
 from beam_pipeline.runtime.whole_files import write_whole
 
@@ -41,6 +41,8 @@ An object is found by its nodes. So a forest that holds cells is missed if all o
 _MOST_STRETCH = 20.0  # degrees of longitude a degree of latitude, as at 87 degrees north
 _TYPES = ",".join(sorted(AREA_RELATIONS))
 _MOST_SAID = 500  # characters
+_TOOL_FAILED = 1  # osmium-tool's exit code for files and memory; 2 is for its command line
+_NO_MEMORY = "Out of memory"
 _NODES_AT_ONCE = 1 << 16
 _A_DEGREE = 1e7  # in libosmium's units
 
@@ -110,17 +112,22 @@ def cut_extract(path: str | os.PathLike[str], area: shapely.Geometry, folder: Pa
         A link to the new file, of the extract's name; for this process only.
 
     Raises:
-        ChildEnded: osmium-tool failed or crashed.
-        RuntimeError: pyosmium cannot read the file or write the new one.
+        Fault: The file cannot be read, or the new one cannot be written, as `libosmium_fault` says.
+        MemoryError: Memory ran out.
+        ChildEnded: osmium-tool crashed, or does not know what it is asked for.
     """
     tool = shutil.which("osmium")
+    name = Path(path).name
     with tempfile.TemporaryFile(dir=folder) as file:
         target = f"/dev/fd/{file.fileno()}"
-        if tool is None:
-            _cut_with_pyosmium(path, area, target)
-        else:
-            _cut_with_tool(tool, path, area, file.fileno(), folder / "area.geojson")
-        link = folder / Path(path).name
+        try:
+            if tool is None:
+                _cut_with_pyosmium(path, area, target)
+            else:
+                _cut_with_tool(tool, path, area, file.fileno(), folder / "area.geojson")
+        except RuntimeError as error:
+            raise libosmium_fault(name, error) from error
+        link = folder / name
         link.symlink_to(target)
         yield link
 
@@ -131,9 +138,8 @@ def _cut_with_tool(
     # One multipolygon: for each polygon that was given apart, osmium-tool would keep sets of ids of its own.
     feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(_several(area))}
     write_whole(str(polygon), [json.dumps(feature).encode()])
-    command = [tool, "extract", "--no-progress", "--strategy=smart", "-S", f"types={_TYPES}"]
-    command += [f"--polygon={polygon}", "--input-format=pbf", os.path.abspath(path)]
-    command += ["--output-format=pbf", "--overwrite", f"--output=/dev/fd/{target}"]
+    command = [tool, "extract", "-s", "smart", "-S", f"types={_TYPES}", "-p", str(polygon)]
+    command += ["-F", "pbf", os.path.abspath(path), "-f", "pbf", "-O", "-o", f"/dev/fd/{target}"]
     done = subprocess.run(  # noqa: S603 - the file is named by an absolute path
         command,
         stdin=subprocess.DEVNULL,
@@ -144,8 +150,11 @@ def _cut_with_tool(
         preexec_fn=functools.partial(end_with_parent, os.getpid()),
         check=False,
     )
+    said = done.stderr.decode(errors="replace").strip()[-_MOST_SAID:]
+    if done.returncode == _TOOL_FAILED:
+        raise MemoryError(said) if _NO_MEMORY in said else RuntimeError(said)
     if done.returncode:
-        raise ChildEnded(done.returncode, done.stderr.decode(errors="replace")[-_MOST_SAID:])
+        raise ChildEnded(done.returncode, said)
 
 
 def _several(area: shapely.Geometry) -> shapely.MultiPolygon:

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipeline.features.extract_cut import cut_extract, is_worth_a_cut, neighbourhood
@@ -18,28 +19,24 @@ from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, require_disk
 from beam_pipeline.labels.pbf_blocks import check_blocks
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
-from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.free_room import free_memory
 from beam_pipeline.runtime.machine_turns import machine_turn
 from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
-READING_BYTES = 150 << 20
-"""Of memory, to read the smallest extract. This and what follows: `python tests/benchmarks/planet.py`."""
+READING_LINES = ((200e6, 3.5), (700e6, 0.7))
+"""Bytes of memory to read an extract, and for each byte of it; the lesser of both counts: tables by id are soon full.
 
-READING_BYTES_A_BYTE = 0.5
-"""Of memory for each byte of the file that is read, without the locations of nodes."""
+This and what follows is measured by `python tests/benchmarks/planet.py`, without the locations of nodes."""
 
 PARTING_BYTES_A_BYTE = 5.0
 """Of disk for each byte of the file that is read: the pieces, and their rows before they are sorted by tile."""
 
-CUTTING_BYTES = 5 << 30
-"""Of memory, to cut a planet: sets of its nodes' ids, a bit each. Other files take less."""
-
-CUTTING_BYTES_A_BYTE = 3.0
-"""Of memory, to cut a smaller file, for each byte of it."""
+CUTTING_LINES = ((150e6, 1.0), (4e9, 0.0))
+"""Likewise to cut it: osmium-tool keeps sets of ids, two of nodes and two of ways, a bit for each up to the highest."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
-_OUT_OF_MEMORY = ("bad_alloc", "Out of memory")  # C++'s error, and osmium-tool's word for it
+_OUT_OF_MEMORY = "bad_alloc"  # C++'s error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +50,16 @@ class ReadLimits:
 
     index_folder: str = ""
     at_once: int = 1
+
+    def scratch(self) -> str:
+        """Returns the folder of temporary files, which is made where a worker's disk is new.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = self.index_folder or tempfile.gettempdir()
+        os.makedirs(folder, exist_ok=True)
+        return folder
 
 
 def read_extract(
@@ -75,15 +82,14 @@ def read_extract(
             "stopped_reader": somebody ended the process; "storage": a disk fails.
     """
     name = Path(path).name
-    scratch = limits.index_folder or tempfile.gettempdir()
     try:
-        os.makedirs(scratch, exist_ok=True)  # a worker's disk may be new
+        scratch = limits.scratch()
         # Removed here, however the child ends.
         with machine_turn("reading", limits.at_once), tempfile.TemporaryDirectory(dir=scratch) as own:
             return call_in_child(cut_and_part, path, request, str(folder), own)
     except Exception as error:
-        fault = fault_of(error, name, scratch)
-        if fault is None:
+        fault = fault_of(error, name, limits.index_folder or tempfile.gettempdir())
+        if fault is None or fault is error:
             raise
         raise fault from error
 
@@ -103,15 +109,11 @@ def fault_of(error: Exception, name: str, scratch: str) -> Fault | None:
         return error
     ended = error.code if isinstance(error, ChildEnded) else 0
     said = error.said if isinstance(error, ChildEnded) else str(error)
-    if (
-        isinstance(error, MemoryError)
-        or ended == -signal.SIGKILL
-        or any(words in said for words in _OUT_OF_MEMORY)
-    ):
+    if isinstance(error, MemoryError) or ended == -signal.SIGKILL or _OUT_OF_MEMORY in said:
         return TransientFault(
             "no_memory",
-            f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or cut the file to "
-            "the cells first",
+            f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or smaller "
+            "extracts",
         )
     if is_full(OSError(said)) or is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
         # A file that is mapped into memory cannot be told of a full disk otherwise than by SIGBUS.
@@ -124,10 +126,12 @@ def fault_of(error: Exception, name: str, scratch: str) -> Fault | None:
             "crashed_reader",
             f"{name}: the process that read it ended {error}. The file is damaged: download or make it again",
         )
-    if ended:
+    if isinstance(error, ChildEnded):
         return TransientFault(
             "stopped_reader", f"{name}: the process that read it ended {error} {said.strip()[-500:]}".rstrip()
         )
+    if isinstance(error, InvalidInputError):
+        return PermanentFault("corrupt_extract", str(error))
     if failure := storage_failure(error):
         return TransientFault("storage", f"{name}: {failure}")
     return None
@@ -160,9 +164,7 @@ def cut_and_part(path: str, request: StoreRequest, folder: str, scratch: str) ->
         return _part(path, request, folder, scratch, original)
     # A file out of order, or with an object twice, would not be known by its cut.
     check_blocks(path)
-    require_memory(
-        min(CUTTING_BYTES, round(CUTTING_BYTES_A_BYTE * original.size)), f"To cut {original.name} takes"
-    )
+    require_memory(CUTTING_LINES, original.size, f"To cut {original.name} takes")
     require_disk(original.size, scratch, f"A cut of {original.name} takes up to")
     with cut_extract(path, area, Path(scratch)) as cut:
         return _part(str(cut), request, folder, scratch, original)
@@ -172,24 +174,26 @@ def _part(path: str, request: StoreRequest, folder: str, scratch: str, original:
     """Parts an extract, or a cut of one."""
     size = os.path.getsize(path)
     name = original.name
-    require_memory(round(READING_BYTES + READING_BYTES_A_BYTE * size), f"To read {name} takes")
+    require_memory(READING_LINES, size, f"To read {name} takes")
     require_disk(round(PARTING_BYTES_A_BYTE * size), folder, f"To part {name} by tile takes")
     return part_extract(path, request, Path(folder), original=original, index_folder=scratch)
 
 
-def require_memory(needed_bytes: int, what: str) -> None:
+def require_memory(lines: Sequence[tuple[float, float]], size: int, what: str) -> None:
     """Looks for memory.
 
     Args:
-        needed_bytes: What is needed.
+        lines: (bytes, and bytes for each byte of a file) each; the least that they give is needed.
+        size: Bytes of the file.
         what: Begins the message, up to the number.
 
     Raises:
         TransientFault: "no_memory".
     """
+    needed_bytes = min(least + each * size for least, each in lines)
     if (free := free_memory()) < needed_bytes:
         raise TransientFault(
             "no_memory",
             f"{what} about {needed_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Give workers more "
-            "memory, or cut the file to the cells first",
+            "memory, or smaller extracts",
         )

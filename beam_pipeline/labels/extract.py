@@ -230,11 +230,16 @@ def read_columns(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
         ) from error
     except RuntimeError as error:
-        raise _fault(name, error) from error
+        raise libosmium_fault(name, error) from error
 
 
-def _fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
-    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart."""
+def libosmium_fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
+    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart.
+
+    Args:
+        name: The extract's.
+        error: With libosmium's text.
+    """
     text = str(error)
     if OUT_OF_DISK in text or is_full(error):
         return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")

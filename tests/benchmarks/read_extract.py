@@ -4,7 +4,7 @@
 
 Each file is read in a process of its own: only read, then for one cell in the middle of it, then for the
 cells that cover it. Without FILE it takes the real extracts beside the repository, or says that there are
-none. With `--copies N` it also reads a file made of N copies of the first, side by side: how the cost grows.
+none. With `--copies N` it also reads a file made of N copies of the first, far from each other: how the cost grows.
 And it clips one lake to the thousands of cells that it touches. Then it reads all objects with a key of a store, and
 compares that with a bare pass of pyosmium: the same keys, areas assembled, nothing done with what comes.
 
@@ -26,6 +26,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from beam_pipeline.labels.extract import check_extract
+from tests.benchmarks.osm_copies import write_copies
 from tests.shared_data import SHARED
 
 DEFAULT = SHARED / "osm"
@@ -57,31 +59,6 @@ def chips_over(bounds, step_m=1920):
     bottoms = np.arange((bottom - origin) // 60 * 60 + origin, top, step_m)
     places = [(int(x), int(y)) for y in bottoms for x in lefts]
     return {i: ChipWindow(epsg, x, y) for i, (x, y) in enumerate(places)}
-
-
-def write_copies(path, copies, target):
-    """Writes copies of a file side by side, each 0.5 degrees east of the one before, with ids of its own."""
-    import osmium
-
-    kinds = (osmium.osm.NODE, osmium.osm.WAY, osmium.osm.RELATION)
-    span = 1 + max(entity.id for entity in osmium.FileProcessor(str(path)))
-    box = osmium.io.Reader(str(path), osmium.osm.NOTHING).header().box()
-    header = osmium.io.Header()
-    header.add_box(osmium.osm.Box(box.bottom_left, box.top_right))
-    with osmium.SimpleWriter(str(target), header=header) as writer:
-        for kind in kinds:
-            for copy in range(copies):
-                add = copy * span
-                for entity in osmium.FileProcessor(str(path), kind):
-                    if entity.is_node():
-                        place = (entity.lon + 0.5 * copy, entity.lat)
-                        writer.add_node(entity.replace(id=entity.id + add, location=place))
-                    elif entity.is_way():
-                        nodes = [node.ref + add for node in entity.nodes]
-                        writer.add_way(entity.replace(id=entity.id + add, nodes=nodes))
-                    else:
-                        members = [(m.type, m.ref + add, m.role) for m in entity.members]
-                        writer.add_relation(entity.replace(id=entity.id + add, members=members))
 
 
 def measure(path, way):
@@ -352,7 +329,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.copies and files:
             large = Path(folder) / f"{arguments.copies}-copies.osm.pbf"
-            write_copies(files[0], arguments.copies, large)
+            write_copies(files[:1], arguments.copies, large, check_extract(files[0]).bounds)
             files.append(large)
         missed += [
             bound for path in files for bound in (*table(path), *objects_line(path), *store_lines(path))

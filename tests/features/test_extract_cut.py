@@ -14,6 +14,7 @@ from beam_pipeline.features.extract_cut import cut_extract, is_worth_a_cut, neig
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.labels.extract import check_extract
 from beam_pipeline.runtime.child_process import ChildEnded
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from tests.features.made import CHIP, LAT, LON, TILE, request
 from tests.labels.osm_file import OsmFile, square
 from tests.shared_data import shared
@@ -108,6 +109,26 @@ def test_pieces_of_a_real_extract_are_the_same_cut(tmp_path, cutter):
     assert of_cut.tiles == whole.tiles
 
 
+@pytest.mark.engines
+def test_a_record_does_not_say_what_cut_the_extract(tmp_path, monkeypatch):
+    if shutil.which("osmium") is None:
+        pytest.skip("osmium-tool is not installed")
+    path = shared("osm", "monaco-2023.osm.pbf")
+    records = []
+    for number in range(2):
+        folders = [tmp_path / f"{kind}{number}" for kind in ("scratch", "pieces")]
+        for folder in folders:
+            folder.mkdir()
+        with cut_extract(path, shapely.box(7.41, 43.72, 7.425, 43.74), folders[0]) as cut:
+            assert cut.stat().st_size < path.stat().st_size
+            asked = request({"32TLP": {1: ChipWindow(32632, 372_000, 4_843_020)}})
+            records.append(part_extract(cut, asked, folders[1], original=check_extract(path)))
+        monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert records[0] == records[1]
+    assert records[0].left_out.counts["incomplete_relation"]
+    assert records[0].tiles["32TLP"].rows > 100
+
+
 def test_nothing_is_left_of_a_cut(tmp_path, cutter):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -132,40 +153,37 @@ def test_odd_names_are_only_names(tmp_path, cutter, name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "said"),
+    ("script", "error", "text"),
     [
-        ("kill -SEGV $$", -11, ""),
-        ("kill -KILL $$", -9, ""),
-        ("echo Out of memory. >&2; exit 4", 4, "Out of memory"),
+        ("kill -SEGV $$", ChildEnded, "by SIGSEGV"),
+        ("kill -KILL $$", ChildEnded, "by SIGKILL"),
+        ("exit 2", ChildEnded, "with exit code 2"),
+        ("echo Out of memory. >&2; exit 1", MemoryError, "Out of memory"),
+        (
+            "echo PBF error: garbled >&2; exit 1",
+            PermanentFault,
+            "corrupt_extract: a.osm.pbf: PBF error: garbled",
+        ),
+        ("echo No space left on device >&2; exit 1", TransientFault, "no_disk: a.osm.pbf: .*--osm_index_dir"),
     ],
 )
-def test_a_tool_that_crashes_is_told_of(tmp_path, monkeypatch, script, code, said):
+def test_a_tool_that_fails_says_why(tmp_path, monkeypatch, script, error, text):
     tool = tmp_path / "bin" / "osmium"
     tool.parent.mkdir()
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     path = far_and_near(tmp_path / "a.osm.pbf")
-    with (
-        pytest.raises(ChildEnded) as caught,
-        cut_extract(path, neighbourhood(request().cells), tmp_path / "bin"),
-    ):
+    with pytest.raises(error, match=text), cut_extract(path, neighbourhood(request().cells), tool.parent):
         pass
-    assert caught.value.code == code
-    assert said in caught.value.said
 
 
-@pytest.mark.engines
-def test_a_tool_that_fails_says_why(tmp_path):
-    path = tmp_path / "a.osm.pbf"
-    path.write_bytes(b"no extract")
-    with (
-        pytest.raises(ChildEnded) as caught,
-        cut_extract(path, neighbourhood(request().cells), tmp_path / "."),
-    ):
-        pass
-    assert caught.value.code > 0
-    assert "PBF" in caught.value.said
+def test_a_damaged_file_is_told_of_alike(tmp_path, cutter):
+    path = far_and_near(tmp_path / "a.osm.pbf")
+    path.write_bytes(path.read_bytes().replace(b"OSMData", b"OSMdata"))
+    with pytest.raises(PermanentFault, match=r"a\.osm\.pbf") as caught:
+        cut_extract(path, neighbourhood(request().cells), tmp_path).__enter__()
+    assert caught.value.reason == "corrupt_extract"
 
 
 def test_the_neighbourhood_is_a_box_around_each_tile_s_cells():

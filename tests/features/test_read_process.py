@@ -14,17 +14,25 @@ import pytest
 
 from beam_pipeline.features import extract_cut, read_process
 from beam_pipeline.features.parting import part_extract
-from beam_pipeline.features.read_process import ReadLimits, cut_and_part, fault_of, read_extract
+from beam_pipeline.features.read_process import (
+    ReadLimits,
+    cut_and_part,
+    fault_of,
+    read_extract,
+    require_memory,
+)
 from beam_pipeline.labels import node_index
 from beam_pipeline.runtime.child_process import ChildEnded
-from beam_pipeline.runtime.faults import PermanentFault, TransientFault
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.own_modules import environment_of_modules
 from tests.failing_disk import no_file_above
 from tests.features.made import TILE, request
 from tests.features.test_extract_cut import far_and_near
+from tests.shared_data import shared
 
 GB = 1 << 30
 MOST_WAIT_S = 20
+MOST_HELD_S = 0.5
 
 
 @pytest.fixture
@@ -147,7 +155,9 @@ def test_a_disk_that_fills_up_is_no_corrupt_extract(tmp_path, folders):
             TransientFault,
             "no_memory",
         ),
-        (ChildEnded(4, "Out of memory. Read the MEMORY USAGE section ..."), TransientFault, "no_memory"),
+        (MemoryError("Out of memory. Read the MEMORY USAGE section ..."), TransientFault, "no_memory"),
+        (ChildEnded(0, ""), TransientFault, "stopped_reader"),
+        (InvalidInputError("An OSM extract has no readable header"), PermanentFault, "corrupt_extract"),
         (ChildEnded(-signal.SIGABRT, "double free"), PermanentFault, "crashed_reader"),
         (ChildEnded(-signal.SIGBUS, ""), TransientFault, "no_disk"),
         (ChildEnded(-signal.SIGTERM, ""), TransientFault, "stopped_reader"),
@@ -216,6 +226,28 @@ def test_extracts_are_read_one_after_another(tmp_path, folders, monkeypatch):
         assert max(most) == at_once
 
 
+@pytest.mark.slow
+def test_a_real_read_does_not_stop_the_worker_s_other_threads(folders):
+    path = shared("osm", "liechtenstein-2022.osm.pbf")
+    gaps, last, done = [], time.perf_counter(), threading.Event()
+    reading = threading.Thread(
+        target=lambda: (
+            read_extract(str(path), request(), folders[0], ReadLimits(str(folders[1]))),
+            done.set(),
+        )
+    )
+    reading.start()
+    while not done.is_set():
+        assert reading.is_alive()
+        time.sleep(0.01)
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+    reading.join()
+    assert max(gaps) < MOST_HELD_S
+    assert len(gaps) > 50
+
+
 def test_a_killed_worker_leaves_no_reader(tmp_path, folders):
     code = (
         "from beam_pipeline.features import read_process as it; from tests.features import test_read_process as own;"
@@ -243,3 +275,15 @@ def wait_until(holds):
     while not holds():
         assert time.monotonic() < end_s
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "to_read", "to_cut"), [(0, 0.2e9, 0.15e9), (1e9, 1.4e9, 1.15e9), (86e9, 60.9e9, 4e9)]
+)
+def test_what_memory_is_needed(monkeypatch, size, to_read, to_cut):
+    for lines, needed in ((read_process.READING_LINES, to_read), (read_process.CUTTING_LINES, to_cut)):
+        monkeypatch.setattr(read_process, "free_memory", lambda needed=needed: needed * 1.01)
+        require_memory(lines, size, "It takes")
+        monkeypatch.setattr(read_process, "free_memory", lambda needed=needed: needed * 0.99)
+        with pytest.raises(TransientFault, match=f"It takes about {needed / 1e9:.1f} GB of memory"):
+            require_memory(lines, size, "It takes")

@@ -110,8 +110,8 @@ def test_damage_in_the_footer_is_a_fault(tmp_path):
 @pytest.mark.slow
 def test_much_damage_in_the_footer_is_a_fault(tmp_path):
     part(town(50), tmp_path)
-    lines = damaged_footers(tmp_path / f"{TILE}.parquet", *range(300))
-    assert sum(DAMAGED in line for line in lines) > 100
+    lines = damaged_footers(tmp_path / f"{TILE}.parquet", *range(100))
+    assert sum(DAMAGED in line for line in lines) > 40
 
 
 def test_boxes_read_their_row_groups_only(tmp_path):

@@ -1,11 +1,11 @@
 """The map is read once: stores of features, made alone or by a build, and what is built of them."""
 
 import dataclasses
-import itertools
 import json
-import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from beam_pipeline.extract_features import main
 from beam_pipeline.features.read_process import read_extract
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
-from beam_pipeline.jobs.extract import pieces, transforms
+from beam_pipeline.jobs.extract import pieces
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
@@ -137,6 +137,7 @@ def bounds_of_a_cell(world: SampleWorld) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
+@pytest.mark.slow
 def test_of_a_longer_list_the_new_extract_alone_is_read(
     world: SampleWorld, store: Path, more_map: Path, tmp_path: Path, opened: list[str]
 ) -> None:
@@ -162,6 +163,7 @@ def test_of_a_longer_list_the_new_extract_alone_is_read(
     assert opened == []
 
 
+@pytest.mark.slow
 def test_overlapping_extracts_give_the_labels_of_one(
     world: SampleWorld, more_map: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_overlapping_extracts_give_the_labels_of_one(
     assert one.shards == both.shards
 
 
+@pytest.mark.slow
 def test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run(
     world: SampleWorld, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,23 +205,31 @@ def test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run(
     assert mended.shards == build(world, tmp_path / "other").shards
 
 
+KILLED = """
+import itertools, os, signal, sys
+from beam_pipeline.extract_features import main
+from beam_pipeline.jobs.extract import transforms
+
+made, calls = transforms.make_tile, itertools.count(1)
+
+def killed(*args):
+    if next(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made(*args)
+
+transforms.make_tile = killed
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_makes_the_same_store(
-    world: SampleWorld, store: Path, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    world: SampleWorld, store: Path, tmp_path: Path, opened: list[str]
 ) -> None:
-    """The process dies as the third tile's file is written: in a child, which shares nothing with this test."""
     folder = tmp_path / "features"
-    if (pid := os.fork()) == 0:
-        made = transforms.make_tile
-        calls = itertools.count(1)
-
-        def killed(*args: Any) -> Any:
-            if next(calls) == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return made(*args)
-
-        monkeypatch.setattr(transforms, "make_tile", killed)
-        os._exit(extract(world.cells_csv, world.osm_extract, folder))
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    flags = ["--cells", str(world.cells_csv), "--osm", str(world.osm_extract), "--output", str(folder)]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *flags], capture_output=True, timeout=300)
+    assert ended.returncode == -signal.SIGKILL
     assert len(list(folder.glob("*.parquet"))) == 2
     assert not (folder / "store.json").exists()
     assert extract(world.cells_csv, world.osm_extract, folder) == 0
@@ -226,6 +237,7 @@ def test_a_killed_run_goes_on_and_makes_the_same_store(
     assert contents(folder) == contents(store)
 
 
+@pytest.mark.slow
 def test_a_damaged_tile_costs_its_cells_alone(
     built: Built, world: SampleWorld, store: Path, tmp_path: Path
 ) -> None:
@@ -245,6 +257,30 @@ def test_a_damaged_tile_costs_its_cells_alone(
     assert (
         build(world, tmp_path / "set", "--osm", str(damaged), "--retry_dead_letters").shards == built.shards
     )
+
+
+@pytest.mark.slow
+def test_a_damaged_piece_costs_its_tile_and_is_read_anew(
+    built: Built, world: SampleWorld, tmp_path: Path, opened: list[str]
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(built.folder, folder)
+    (piece,) = (folder / "features/pieces").glob("*/24STJ.parquet")
+    content = bytearray(piece.read_bytes())
+    content[100:200] = bytes(100)  # of the same length
+    piece.write_bytes(content)
+    units = [json.loads(line) for line in (folder / "plan/units.jsonl").read_text().splitlines()]
+    for name in [unit["name"] for unit in units if unit["tile"] == "24STJ"]:
+        (folder / name).unlink()
+    for name in ("store.json", "24STJ.parquet"):
+        (folder / "features" / name).unlink()
+    hit = build(world, folder)
+    assert hit.code == 1
+    assert {letter["reason"] for letter in hit.dead_letters} == {"damaged_store"}
+    assert opened == []
+    mended = build(world, folder, "--retry_dead_letters")
+    assert (mended.code, mended.shards) == (0, built.shards)
+    assert opened == [world.osm_extract.name]
 
 
 def edited(store: Path, target: Path, **fields: object) -> Path:
@@ -284,6 +320,7 @@ def test_stores_that_will_not_do_are_refused_by_what_they_lack(
     assert "it lacks key spaceway" in refused("--osm", str(store), "--ontology", str(ontology))
 
 
+@pytest.mark.slow
 def test_a_dataset_is_not_gone_on_with_a_store_of_other_extracts(
     built: Built,
     world: SampleWorld,
@@ -297,6 +334,7 @@ def test_a_dataset_is_not_gone_on_with_a_store_of_other_extracts(
     assert "more.osm.pbf" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_folder_keeps_its_cells(
     world: SampleWorld,
     whole_world: SampleWorld,
@@ -316,6 +354,7 @@ def test_a_store_folder_keeps_its_cells(
     assert extract(whole_world.cells_csv, world.osm_extract, copy) == 0
 
 
+@pytest.mark.slow
 def test_an_extract_far_from_all_cells_is_not_read(
     world: SampleWorld, store: Path, tmp_path: Path, opened: list[str]
 ) -> None:
@@ -336,6 +375,7 @@ def test_an_extract_far_from_all_cells_is_not_read(
         assert (folder / name).read_bytes() == (store / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_overpass_fills_a_store_too(built: Built, world: SampleWorld, tmp_path: Path) -> None:
     cells = tmp_path / "cells.csv"
     cells.write_text("".join(world.cells_csv.read_text().splitlines(keepends=True)[:4]))

@@ -23,6 +23,7 @@ from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
     check_hosts,
     check_images,
+    check_overpass,
     check_reach,
     find_cells,
     naming,
@@ -141,6 +142,8 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
+    if settings.overpass_url:  # before the folder is looked at, which may be out of reach here
+        check_overpass(settings.overpass_url, settings.overpass_cache, settings.own_network, local)
     folder = DatasetFolder(BeamFiles(), settings.output)
     with naming("--output", "used", settings.output, _WRITABLE):
         source = find_map(settings, cells, folder)

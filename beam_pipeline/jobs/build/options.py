@@ -164,7 +164,8 @@ def add_reading_flags(group: argparse._ActionsContainer) -> None:
         "--osm_index_dir",
         type=folder_name,
         metavar="DIR",
-        help="a folder of workers for temporary files of twice the size of an extract (that of temporary files)",
+        help="a folder of workers for temporary files of up to eight times the size of an extract (that of temporary "
+        "files)",
     )
     group.add_argument(
         "--extracts_at_once",

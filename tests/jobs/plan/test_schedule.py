@@ -137,7 +137,8 @@ def test_a_report_has_the_bill_and_says_what_does_not_suffice() -> None:
     found = job(loads, bytes_out=Figure(100e9, 1, 1), bytes_in=Figure(1e12, 1, 1), work=Work(images=400_000))
     prices = Prices(0.1, 0.01, 0.001, 0.05, 0.02)
     fleet = dataclasses.replace(FLEET, workers=2, vcpus=4, files_per_second=40.0)
-    text = report(Plan(found, SUNNY, fleet, Machine(32.0, 25.0), ROUND, prices, 2))
+    small_map = dataclasses.replace(SUNNY, largest_extract_gb=1.5)  # nine times as much disk
+    text = report(Plan(found, small_map, fleet, Machine(32.0, 25.0), ROUND, prices, 2))
     # One hour of two workers of 0.4 + 0.32 + 0.025; 100 GB; 1 TB.
     assert "2 workers for 1 h" in text
     bill = text.partition("the bill")[2]
