@@ -1,15 +1,17 @@
 """Proves from the files alone that a dataset is whole.
 
     python -m beam_pipeline.verify out/sample
+    python -m beam_pipeline.verify out/features
     python -m beam_pipeline.verify gs://bucket/set --runner=DataflowRunner --project=mine --region=europe-west1 ...
 
 Every planned cell-year must be accounted for once, as an example, a rejection or a dead letter; every shard must be
 readable and be what its summary and dataset.json say; every example must be what the plan, the schema, the ontology
-and the filters say; every file that describes the dataset must be what plan and summaries give. All of it is read,
-by as many processes as are of use or, with --runner, by the workers of a Beam job: what is found is the same. Exit
-codes: 0, nothing differs, or a job was launched on Dataflow; 1, something does, or cannot be read, and the table says
-what, or a process or the job failed; 2, it is no dataset, or one of another major version, or a flag cannot be used;
-130, stopped by Ctrl-C. Of a later minor version the table also says what could not be checked.
+and the filters say; every file that describes the dataset must be what plan and summaries give. A store of features, in
+a dataset or alone, must be what its plan and its pieces give, and the labels those that are drawn of it once more. All
+of it is read, by as many processes as are of use or, with --runner, by the workers of a Beam job: what is found is the
+same. Exit codes: 0, nothing differs, or a job was launched on Dataflow; 1, something does, or cannot be read, and the
+table says what, or a process or the job failed; 2, it is no dataset and no store, or one of another major version, or a
+flag cannot be used; 130, stopped by Ctrl-C. Of a later minor version the table also says what could not be checked.
 """
 
 import argparse
@@ -39,7 +41,22 @@ def build_parser(prog: str = PROG) -> FlagParser:
         prog: The command, as a person types it.
     """
     parser = FlagParser(prog, __doc__ or "", _BEAM)
-    parser.add_argument("dataset", type=folder_name, help="a folder that build_dataset wrote, local or gs://")
+    parser.add_argument(
+        "dataset",
+        type=folder_name,
+        help="a folder that build_dataset or extract_features wrote, local or gs://",
+    )
+    parser.add_argument(
+        "--features",
+        type=folder_name,
+        metavar="FOLDER",
+        help="the store of features that the dataset was built of, where it holds none itself; local or gs://",
+    )
+    parser.add_argument(
+        "--skip_labels",
+        action="store_true",
+        help="do not draw the labels from the store once more, which takes longer than all else",
+    )
     parser.add_argument(
         "--processes",
         type=_count,
@@ -77,7 +94,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 def _verify_here(given: argparse.Namespace) -> int:
     with Progress(None, "starting"):
-        from beam_pipeline.audit.dataset import verify_dataset
+        from beam_pipeline.audit.dataset import Asked, verify_dataset
         from beam_pipeline.audit.processes import ProcessLost
         from beam_pipeline.audit.report import Report, begin_report, write_report
         from beam_pipeline.dataset.folder import DatasetFolder
@@ -86,7 +103,7 @@ def _verify_here(given: argparse.Namespace) -> int:
 
         files: Files = Disk()
         ready = None
-        if not all(is_local(path) for path in (given.dataset, given.report or "")):
+        if not all(is_local(path) for path in (given.dataset, given.report or "", given.features or "")):
             # Beam's file systems reach buckets, and take seconds to import.
             from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -100,7 +117,8 @@ def _verify_here(given: argparse.Namespace) -> int:
     if given.report:
         begin_report(files, given.report)
     try:
-        findings = verify_dataset(folder, given.processes, ready)
+        asked = Asked(given.features or "", not given.skip_labels)
+        findings = verify_dataset(folder, given.processes, ready, asked)
     except ProcessLost as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

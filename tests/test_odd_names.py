@@ -24,13 +24,22 @@ PATH_FLAGS = {
     "extract": {"cells", "area", "osm", "osm_index_dir", "overpass_cache", "ontology", "output"},
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
-    "verify": {"dataset", "report"},
+    "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
 }
-FOLDERS = {"sample_dir", "osm_index_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
+FOLDERS = {
+    "sample_dir",
+    "osm_index_dir",
+    "overpass_cache",
+    "expanded_dir",
+    "dataset",
+    "features",
+    "data",
+    "run",
+}
 SEVERAL = {"osm", "night_lights"}
 TEXTS = {
     "build": {

@@ -40,6 +40,7 @@ class Findings:
         shown: The first differences of each kind.
         damaged_shards: Names of shards that are not what their summaries say.
         unchecked: By file, what could not be checked because a later version than ours wrote it.
+        notes: What is no difference and worth knowing, and how often; 0 for what is not counted.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Findings:
         self.shown: dict[str, list[Difference]] = {}
         self.damaged_shards: list[str] = []
         self.unchecked: dict[str, str] = {}
+        self.notes: collections.Counter[str] = collections.Counter()
         self._unreadable: dict[str, str] = {}
 
     def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
@@ -67,6 +69,23 @@ class Findings:
         """Notes what is not ours to judge, once for a file."""
         self.unchecked.setdefault(file, detail)
 
+    def note(self, text: str, count: int = 0) -> None:
+        """Notes what is no difference and worth knowing."""
+        self.notes[text] += count
+
+    def below(self, prefix: str) -> "Findings":
+        """Returns the same findings, with what the names of all files begin with."""
+        moved = Findings()
+        moved.checked, moved.kinds, moved.notes = self.checked, self.kinds, self.notes
+        moved.shown = {
+            kind: [dataclasses.replace(it, file=prefix + it.file) for it in differences]
+            for kind, differences in self.shown.items()
+        }
+        moved.damaged_shards = [prefix + name for name in self.damaged_shards]
+        moved.unchecked = {prefix + file: detail for file, detail in self.unchecked.items()}
+        moved._unreadable = {prefix + file: detail for file, detail in self._unreadable.items()}
+        return moved
+
     def merge(self, other: "Findings") -> None:
         """Adds what an audit found that came behind this one, as if one had found all."""
         self.checked.update(other.checked)
@@ -80,6 +99,7 @@ class Findings:
         self.damaged_shards += other.damaged_shards
         for file, detail in other.unchecked.items():
             self.leave_unchecked(file, detail)
+        self.notes.update(other.notes)
 
     def line(self) -> str:
         """Says in one line what was checked and whether anything differs."""
@@ -106,6 +126,7 @@ class Findings:
         if self.unchecked:
             lines.append("not checked, as a later version of this program wrote it:")
             lines += [f"  {shown(f'{file}: {detail}')}" for file, detail in self.unchecked.items()]
+        lines += [f"{text}: {count}" if count else text for text, count in self.notes.items()]
         if self.damaged_shards:
             lines.append("delete these shards, and the command that built the dataset makes them anew:")
             lines += [f"  {shown(name)}" for name in self.damaged_shards]

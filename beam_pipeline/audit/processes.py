@@ -11,11 +11,11 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from beam_pipeline.audit.parts import AuditPart
 from beam_pipeline.audit.plan import AuditPlan
-from beam_pipeline.audit.shards import AuditPart, UnitAudit
-from beam_pipeline.dataset.units import Unit
+from beam_pipeline.audit.store import StorePlan
 from beam_pipeline.runtime.cores import choose_processes, this_machine
 
 _Connection: TypeAlias = multiprocessing.connection.Connection
@@ -25,6 +25,9 @@ _LEAST_CELL_YEARS = 200
 
 Source: `python tests/benchmarks/verify.py`.
 """
+
+_LEAST_OBJECTS = 200_000
+"""Objects of a store alone that each process has at least. Source: as above."""
 
 _PROCESS_MEMORY = 250_000_000
 """Bytes that a process takes at most. Source: as above."""
@@ -39,32 +42,39 @@ class ProcessLost(Exception):
     """A process that read shards has ended before its work was done."""
 
 
-def processes_for(plan: AuditPlan, given: int | None) -> int:
-    """Returns how many processes read the shards of a dataset.
+def processes_for(plan: AuditPlan | None, store: StorePlan | None, given: int | None) -> int:
+    """Returns how many processes read shards and tiles.
 
     Args:
-        plan: Its plan.
+        plan: Of the dataset; None of a store alone.
+        store: Of the store; None where none is looked at.
         given: What a person asks for; None for as many as are of use.
     """
     if given == 1:
         return 1
-    pieces = len(plan.units)
+    units = () if plan is None else plan.units
+    pieces = len(units) + (0 if store is None else len(store.works))
     if given is None:
-        planned = sum(len(unit.cells) for unit in plan.units) * len(plan.expected.years)
-        pieces = min(pieces, planned // _LEAST_CELL_YEARS)
+        planned = 0 if plan is None else sum(len(unit.cells) for unit in units) * len(plan.expected.years)
+        objects = sum(work.said.rows for work in store.works if work.said) if plan is None and store else 0
+        pieces = min(pieces, planned // _LEAST_CELL_YEARS + objects // _LEAST_OBJECTS)
+    piece = "tile" if plan is None else "shard"
     return choose_processes(
-        given, this_machine(), pieces=pieces, piece="shard", piece_memory=_PROCESS_MEMORY
+        given, this_machine(), pieces=pieces, piece=piece, piece_memory=_PROCESS_MEMORY
     ).count
 
 
 def audit_in_processes(
-    audit: UnitAudit, units: Sequence[Unit], count: int, ready: Callable[[], None] | None = None
+    audit: Callable[[Any], AuditPart],
+    units: Sequence[Any],
+    count: int,
+    ready: Callable[[], None] | None = None,
 ) -> Iterator[AuditPart]:
-    """Audits units in several processes, a few ahead of what is yielded.
+    """Audits units, or tiles, in several processes, a few ahead of what is yielded.
 
     Args:
-        audit: Audits one.
-        units: The plan.
+        audit: Audits one; it pickles.
+        units: The units, which pickle.
         count: How many processes.
         ready: Called in each process before it reads; it pickles.
 
@@ -104,7 +114,9 @@ def audit_in_processes(
             reader.close()
 
 
-def _start(count: int, audit: UnitAudit, ready: Callable[[], None] | None) -> list[_Connection]:
+def _start(
+    count: int, audit: Callable[[Any], AuditPart], ready: Callable[[], None] | None
+) -> list[_Connection]:
     """Starts processes that read; fewer, or none, where the system has no room for more.
 
     They share nothing but a pipe each with this process, so whichever is killed, however this one ends, leaves nothing.
@@ -150,7 +162,9 @@ def _starting() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _read_shards(connection: _Connection, audit: UnitAudit, ready: Callable[[], None] | None) -> None:
+def _read_shards(
+    connection: _Connection, audit: Callable[[Any], AuditPart], ready: Callable[[], None] | None
+) -> None:
     """Reads units that come by a pipe until it is closed, or whoever holds its other end is gone."""
     if ready is not None:
         ready()

@@ -14,37 +14,20 @@ from typing import BinaryIO
 
 from beam_pipeline.audit.examples import ExampleAudit, Expected
 from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.labels import LabelSource, UnitLabels
+from beam_pipeline.audit.parts import AuditPart
 from beam_pipeline.audit.reading import open_file
 from beam_pipeline.audit.summaries import read_summary
 from beam_pipeline.dataset.folder import DatasetFolder, summary_name
 from beam_pipeline.dataset.manifest import failed_cell_years
 from beam_pipeline.dataset.outcomes import CellYearId
 from beam_pipeline.dataset.summary import ShardContent, UnitSummary
-from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.records.example import decode
 from beam_pipeline.records.shards import MOST_RECORD_BYTES, parse_shard
 from beam_pipeline.runtime.faults import PermanentFault
 
 _PIECE_BYTES = 1 << 20
-
-
-class AuditPart:
-    """What was found in one unit, or in several that follow each other. Small, and it pickles.
-
-    Attributes:
-        findings: What was checked and what differs.
-        totals: Of the summaries that can be read.
-    """
-
-    def __init__(self) -> None:
-        self.findings = Findings()
-        self.totals = Totals()
-
-    def merge(self, behind: "AuditPart") -> None:
-        """Adds what was found in the units behind these; how they are parted does not change the sum."""
-        self.findings.merge(behind.findings)
-        self.totals.merge(behind.totals)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +37,12 @@ class UnitAudit:
     Attributes:
         folder: The dataset's folder.
         expected: What holds for every example.
+        labels: Draws labels anew from the store of features; None where they are not compared.
     """
 
     folder: DatasetFolder
     expected: Expected
+    labels: LabelSource | None = None
 
     def __call__(self, unit: Unit) -> AuditPart:
         """Reads a unit.
@@ -74,13 +59,16 @@ class UnitAudit:
         summary = read_summary(folder, unit, self.expected, findings)
         written: list[CellYearId] = []
         failed = summary is not None and summary.status == "failed"
+        labels = None if self.labels is None else UnitLabels(self.labels, unit, summary)
         with open_file(folder, unit.name, findings, None if failed else "missing_shard") as file:
             if file is not None:
                 if failed:
                     name = summary_name(unit.name)
                     findings.differ("summary", name, "says that the unit failed, but it has a shard")
-                written = _audit_shard(file, unit, summary, self.expected, findings)
+                written = _audit_shard(file, unit, summary, self.expected, labels, findings)
         _account(unit, written, summary, self.expected.years, findings)
+        if labels is not None:
+            labels.close(findings)
         if summary is not None:
             part.totals.add(summary)
         return part
@@ -91,12 +79,13 @@ def _audit_shard(
     unit: Unit,
     summary: UnitSummary | None,
     expected: Expected,
+    labels: UnitLabels | None,
     findings: Findings,
 ) -> list[CellYearId]:
     """Reads all records of a shard; returns the cell-years of those that can be read."""
     findings.checked["shards"] += 1
     content = _Hashed(file)
-    found, sums = _audit_records(content, unit, expected, findings)
+    found, sums = _audit_records(content, unit, expected, labels, findings)
     # A shard may claim any length and take no room on the disk: behind a damaged record only so much is read.
     most_bytes = MOST_RECORD_BYTES * (1 + len(unit.cells) * len(expected.years))
     content.read_to(most_bytes if summary is None else min(most_bytes, summary.num_bytes + 1))
@@ -151,7 +140,7 @@ def _compare_content(content: _Hashed, unit: Unit, summary: UnitSummary, finding
 
 
 def _audit_records(
-    content: _Hashed, unit: Unit, expected: Expected, findings: Findings
+    content: _Hashed, unit: Unit, expected: Expected, labels: UnitLabels | None, findings: Findings
 ) -> tuple[list[CellYearId], ShardContent | None]:
     """Compares each record with the plan.
 
@@ -174,7 +163,8 @@ def _audit_records(
                 continue
             found.append((example.cell.cell_id, example.year))
             sums.add(example)
-            for kind, detail in audit.faults_of(example):
+            of_label = () if labels is None else labels.faults_of(example)
+            for kind, detail in itertools.chain(audit.faults_of(example), of_label):
                 findings.differ(kind, unit.name, detail, record)
     except PermanentFault as fault:
         findings.differ("corrupt_shard", unit.name, fault.detail)

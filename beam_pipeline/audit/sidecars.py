@@ -26,8 +26,10 @@ from beam_pipeline.dataset.folder import (
     DATASET_FILE,
     DEAD_LETTERS_FILE,
     EXTRACTS_FOLDER,
+    GIVEN_STORE_FILE,
     LAUNCH_FILE,
     ONTOLOGY_FILE,
+    STORE_FOLDER,
     WATER_FILE,
     DatasetFolder,
     description_json,
@@ -232,7 +234,10 @@ def _cells_beyond_extracts(
 
 
 def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> dict[str, Dropped]:
-    """Reads what was left out of each extract: the store says so, or the records of older datasets."""
+    """Reads what was left out of each extract: the store says so, or the records of older datasets.
+
+    What else the store of the dataset says is compared in `audit.store`.
+    """
     for name in (it for pattern in STORE_RECORDS for it in list_files(folder, pattern, findings)):
         content = read_file(folder, name, findings, "sidecar")
         if content is None:
@@ -241,17 +246,18 @@ def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings
         try:
             store = Store.from_json(content)
         except MalformedError as error:
-            findings.differ("sidecar", name, f"cannot be read: {error}")
+            if name == GIVEN_STORE_FILE:
+                findings.differ("sidecar", name, f"cannot be read: {error}")
             continue
-        if store.to_json().encode() != content:
+        if name == GIVEN_STORE_FILE and store.to_json().encode() != content:
             findings.differ("sidecar", name, "is not laid out as it was written")
-        if not _is_of(store, fingerprint):
+        if not is_of(store, fingerprint):
             findings.differ("sidecar", name, "is of other extracts than the fingerprint")
         return dropped_of_store(store)
     return _recorded(folder, fingerprint, findings)
 
 
-def _is_of(store: Store, fingerprint: Fingerprint) -> bool:
+def is_of(store: Store, fingerprint: Fingerprint) -> bool:
     """Tells whether a store is of the map of a fingerprint."""
     if isinstance(fingerprint.osm, str):
         return (store.source, store.url, store.date) == ("overpass", fingerprint.osm, fingerprint.osm_date)
@@ -290,5 +296,7 @@ def _check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
         left += [TEMPORARY_FOLDER] if not left and folder.exists(TEMPORARY_FOLDER) else []
     except Fault as fault:
         findings.unreadable(TEMPORARY_FOLDER, fault.detail)
-    for name in dict.fromkeys(left):
+    for name in dict.fromkeys(
+        it for it in left if not it.startswith(f"{STORE_FOLDER}/")
+    ):  # `audit.store` tells
         findings.differ("leftover", name, "was left behind by an attempt that was killed")

@@ -16,6 +16,8 @@ CUT_M = 1_000
 MOST_NODES = 10_000
 """Of an object that a store holds whole."""
 
+_OVERPASS = "overpass"
+
 _MOST_NAME_BYTES = 200  # a file's name may have 255, and suffixes follow
 
 
@@ -38,6 +40,15 @@ class ExtractIdentity:
         """The folder of its pieces: its name, cut where it is too long, and a hash that tells it from others."""
         short = self.name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
         return f"{short}-{keyed_hash(0, 'extract', self.name, self.bytes, self.timestamp):016x}"
+
+
+def overpass_identity(date: str) -> ExtractIdentity:
+    """Returns what stands for Overpass where an extract stands.
+
+    Args:
+        date: As of when it is asked; "" for the time of asking.
+    """
+    return ExtractIdentity(_OVERPASS, 0, date)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,22 @@ def merge_tile(
     Raises:
         PermanentFault: A piece is damaged.
     """
+    rows, kept, superseded = merged_rows(pieces)
+    footer = TileFooter.of(tile, request, [extract for extract, _ in pieces], failures)
+    return write_tile(file, rows, footer.model_copy(update={"superseded": superseded}), kept)
+
+
+def merged_rows(
+    pieces: Sequence[tuple[ExtractIdentity, StoredTile | None]],
+) -> tuple[pa.Table, Indices, int]:
+    """Chooses what is kept of a tile's pieces, as `merge_tile` has it.
+
+    Returns:
+        All rows, in one chunk; the indices of those that are kept, ascending; `TileFooter.superseded`.
+
+    Raises:
+        PermanentFault: A piece is damaged.
+    """
     given = sorted(pieces, key=lambda piece: piece[0])
     held = [(extract, piece) for extract, piece in given if piece is not None]
     owners = np.repeat(np.arange(len(held)), [piece.footer.rows for _, piece in held])
@@ -58,8 +74,7 @@ def merge_tile(
         (batch for _, piece in held for batch in piece.rows()), SCHEMA
     ).combine_chunks()
     kept, superseded = _one_copy_each(rows, owners, [extract for extract, _ in held])
-    footer = TileFooter.of(tile, request, [extract for extract, _ in given], failures)
-    return write_tile(file, rows, footer.model_copy(update={"superseded": superseded}), kept)
+    return rows, kept, superseded
 
 
 def _one_copy_each(

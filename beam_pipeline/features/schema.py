@@ -24,6 +24,9 @@ TILE_SUFFIX = ".parquet"
 FOOTER_KEY = "opensentinelmap"
 """In the footer of a file: what it holds, as `footer.TileFooter` in JSON."""
 
+GEO_KEY = "geo"
+"""In the footer of a file: what GeoParquet asks for, as `geo_metadata` gives it."""
+
 OSM_TYPES = ("node", "way", "relation")
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -82,7 +85,7 @@ def outward(bounds: Boxes) -> tuple[pa.Array, ...]:
 
 
 def geo_metadata(kinds: set[int], box: tuple[float, float, float, float] | None) -> str:
-    """Returns what GeoParquet asks for in a file's footer, under the key `geo`.
+    """Returns what GeoParquet asks for in a file's footer, under `GEO_KEY`.
 
     Args:
         kinds: The types of its geometries, as well-known binary numbers them.

@@ -1,6 +1,6 @@
 """`store.json`: what a store holds and was made of, written when all tiles are; and whether it fits a request."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import pydantic
@@ -104,6 +104,17 @@ class Store(Model):
 
 
 _ADAPTER = pydantic.TypeAdapter(Store)
+
+
+def gathered_failures(of_tiles: Iterable[ExtractFailure]) -> tuple[ExtractFailure, ...]:
+    """Gathers what tiles say of what could not be read, by extract and reason."""
+    cells: dict[tuple[str, str, str], set[int]] = {}
+    for it in of_tiles:
+        cells.setdefault((it.extract, it.reason, it.detail), set()).update(it.cell_ids)
+    return tuple(
+        ExtractFailure(extract=extract, reason=reason, detail=detail, cell_ids=tuple(sorted(cell_ids)))
+        for (extract, reason, detail), cell_ids in sorted(cells.items())
+    )
 
 
 def store_differences(

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from beam_pipeline.features.footer import TileFooter, WrittenFile
 from beam_pipeline.features.rows import corners_of
-from beam_pipeline.features.schema import CORNERS, FOOTER_KEY, SCHEMA, SCHEMA_VERSION
+from beam_pipeline.features.schema import CORNERS, FOOTER_KEY, GEO_KEY, SCHEMA, SCHEMA_VERSION
 from beam_pipeline.labels.chip_boxes import Boxes
 from beam_pipeline.labels.geometries import Geometries
 from beam_pipeline.runtime.faults import PermanentFault
@@ -73,6 +73,12 @@ class StoredTile:
             self._file = parquet.ParquetFile(
                 file, metadata=metadata, pre_buffer=False, page_checksum_verification=True
             )
+
+    @property
+    def geo(self) -> str:
+        """What it says of its geometries, as GeoParquet asks for; "" where it says nothing."""
+        said: bytes = (self._metadata.metadata or {}).get(GEO_KEY.encode(), b"")
+        return said.decode(errors="replace")
 
     def rows(self, boxes: Boxes | None = None) -> Iterator[pa.RecordBatch]:
         """Yields rows.

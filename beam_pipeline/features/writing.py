@@ -10,7 +10,15 @@ from pyarrow import compute, parquet
 from beam_pipeline.features.curve import along_curve
 from beam_pipeline.features.footer import TileFooter
 from beam_pipeline.features.rows import corners_of
-from beam_pipeline.features.schema import FOOTER_KEY, OSM_TYPES, ROWS_A_GROUP, SCHEMA, WRITER, geo_metadata
+from beam_pipeline.features.schema import (
+    FOOTER_KEY,
+    GEO_KEY,
+    OSM_TYPES,
+    ROWS_A_GROUP,
+    SCHEMA,
+    WRITER,
+    geo_metadata,
+)
 from beam_pipeline.labels.chip_boxes import Boxes
 from beam_pipeline.labels.geometries import Indices
 
@@ -29,21 +37,34 @@ def write_tile(file: BinaryIO, rows: pa.Table, footer: TileFooter, kept: Indices
     Returns:
         The footer as it was written.
     """
-    corners = corners_of(rows)
-    kept = np.arange(len(corners)) if kept is None else kept
-    corners = corners[kept]
+    kept = np.arange(rows.num_rows) if kept is None else kept
     footer = footer.model_copy(update={"rows": len(kept)})
-    kinds = np.concatenate([_kinds(chunk) for chunk in rows["geometry"].chunks] or [np.empty(0, np.uint8)])
-    types = compute.index_in(rows["osm_type"], pa.array(OSM_TYPES)).to_numpy()[kept]
-    order = _order(corners, types, rows["osm_id"].to_numpy()[kept])
-    box = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist()) if len(kept) else None
+    order = in_order(rows, kept)
     with parquet.ParquetWriter(file, SCHEMA, **WRITER) as writer:
         for first in range(0, len(kept), ROWS_A_GROUP):
-            group = rows.take(pa.array(kept[order[first : first + ROWS_A_GROUP]]))
+            group = rows.take(pa.array(order[first : first + ROWS_A_GROUP]))
             writer.write_table(group, row_group_size=ROWS_A_GROUP)
-        geo = geo_metadata(set(kinds[kept].tolist()), box)
-        writer.add_key_value_metadata({"geo": geo, FOOTER_KEY: footer.to_json()})
+        writer.add_key_value_metadata({GEO_KEY: geo_of(rows, kept), FOOTER_KEY: footer.to_json()})
     return footer
+
+
+def in_order(rows: pa.Table, kept: Indices) -> Indices:
+    """Returns the indices of rows in the order in which a file has them.
+
+    Args:
+        rows: The rows.
+        kept: Indices of those that are meant.
+    """
+    types = compute.index_in(rows["osm_type"], pa.array(OSM_TYPES)).to_numpy()[kept]
+    return kept[_order(corners_of(rows)[kept], types, rows["osm_id"].to_numpy()[kept])]
+
+
+def geo_of(rows: pa.Table, kept: Indices) -> str:
+    """Returns what a file says of its geometries, as `geo_metadata`; arguments as those of `in_order`."""
+    corners = corners_of(rows)[kept]
+    kinds = np.concatenate([_kinds(chunk) for chunk in rows["geometry"].chunks] or [np.empty(0, np.uint8)])
+    box = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist()) if len(kept) else None
+    return geo_metadata(set(kinds[kept].tolist()), box)
 
 
 def _order(corners: Boxes, types: npt.NDArray[np.integer[Any]], ids: npt.NDArray[np.int64]) -> Indices:

@@ -6,14 +6,13 @@ fill memory.
 
     python -m beam_pipeline.runtime.parquet_footer < FOOTER
 
-exits with 0 where the footer can be parsed; `require_parsable` runs it.
+exits with 0 where the footer can be parsed, as what `require_parsable` asks of a `footer_process`.
 """
 
 import contextlib
 import hashlib
 import resource
 import signal
-import subprocess
 import sys
 import threading
 from collections import OrderedDict
@@ -23,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from beam_pipeline.runtime.own_modules import environment_of_modules
+from beam_pipeline.runtime.footer_process import FooterProcess
 from beam_pipeline.runtime.parquet_statistics import statistics_of
 
 MAGIC = b"PAR1"
@@ -37,6 +36,8 @@ _MOST_CPU_S = 60
 _MOST_S = 600  # on a machine that others keep busy
 _REFUSED = 3
 """Exit code where pyarrow says what is wrong."""
+
+_PROCESS = FooterProcess()
 
 _PARSABLE: set[bytes] = set()
 """SHA-256 of the footers that were found parsable: each is looked at once."""
@@ -96,21 +97,15 @@ def require_parsable(tail: bytes) -> None:
     if digest in _PARSABLE:
         return
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "beam_pipeline.runtime.parquet_footer"],
-            input=tail,
-            env=environment_of_modules(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_MOST_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        code, said = _PROCESS.ask(tail, _MOST_S)
+    except TimeoutError as error:
         raise ValueError(f"it takes more than {_MOST_S} s") from error
-    if done.returncode == _REFUSED:
-        raise ValueError(done.stdout.decode(errors="replace"))
-    if done.returncode:
-        raise ValueError(f"it is damaged: {_end(done.returncode)}")
+    except EOFError as error:
+        raise ValueError("the process that was to parse it was ended") from error
+    if code == _REFUSED:
+        raise ValueError(said)
+    if code:
+        raise ValueError(f"it is damaged: {_end(code)}")
     _PARSABLE.add(digest)
 
 
@@ -140,18 +135,31 @@ def _bound_itself() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main() -> int:
-    """Parses the footer on standard input; returns 0, or says on standard output what is wrong with it."""
-    tail = sys.stdin.buffer.read()
+def look_at(tail: bytes) -> tuple[int, str]:
+    """Looks at a footer, for which it bounds what this process may take.
+
+    Args:
+        tail: As `parse_footer`.
+
+    Returns:
+        An exit code, 0 where the footer can be parsed; and what is wrong with it.
+    """
     _bound_itself()
     try:
         _look(parse_footer(tail))
     except FAILURES as error:
         is_large = isinstance(error, MemoryError) or "bad_alloc" in str(error)
-        why = f"parsed, it takes more than {_MOST_MEMORY_BYTES >> 20} MiB" if is_large else str(error)
-        sys.stdout.buffer.write(why.encode(errors="replace"))
-        return _REFUSED
-    return 0
+        return _REFUSED, f"parsed, it takes more than {_MOST_MEMORY_BYTES >> 20} MiB" if is_large else str(
+            error
+        )
+    return 0, ""
+
+
+def main() -> int:
+    """Looks at the footer on standard input; returns 0, or says on standard output what is wrong with it."""
+    code, said = look_at(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(said.encode(errors="replace"))
+    return code
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from beam_pipeline.audit.dataset import open_audit, verify_dataset
 from beam_pipeline.audit.findings import MOST_SHOWN, Findings
 from beam_pipeline.audit.plan import AuditPlan
 from beam_pipeline.audit.processes import ProcessLost, audit_in_processes, processes_for
-from beam_pipeline.audit.shards import UnitAudit
 from beam_pipeline.dataset.folder import UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.units import parse_units
 from beam_pipeline.runtime.cores import Machine
@@ -331,7 +330,9 @@ def test_a_reader_that_left_changes_nothing(battered: Path) -> None:
 
 
 def plan_of(folder: Path, times: int) -> AuditPlan:
-    _, plan = open_audit(DatasetFolder(Disk(), str(folder)))
+    _, audit = open_audit(DatasetFolder(Disk(), str(folder)))
+    assert audit is not None
+    plan = audit.plan
     assert plan is not None
     units = parse_units((folder / UNITS_FILE).read_bytes()) * times
     return AuditPlan(plan.fingerprint, units, plan.ontology, plan.expected)
@@ -349,7 +350,7 @@ def test_processes_are_as_many_as_are_of_use(
     empty: Path, monkeypatch: pytest.MonkeyPatch, times: int, asked: int | None, count: int
 ) -> None:
     monkeypatch.setattr(processes, "this_machine", lambda: Machine(8))
-    assert processes_for(plan_of(empty, times), asked) == count
+    assert processes_for(plan_of(empty, times), None, asked) == count
 
 
 @pytest.mark.parametrize(
@@ -370,13 +371,12 @@ def test_what_a_unit_gives_is_small_and_pickles(battered: Path) -> None:
     import pickle
 
     folder = DatasetFolder(Disk(), str(battered))
-    _, plan = open_audit(folder)
-    assert plan is not None
-    audit = UnitAudit(folder, plan.expected)
-    for unit in plan.units:
-        packed = pickle.dumps(audit(unit))
+    _, audit = open_audit(folder)
+    assert audit is not None
+    for item in audit.items:
+        packed = pickle.dumps(audit.item_audit(item))
         assert len(packed) < 10_000
-        assert state(pickle.loads(packed).findings) == state(audit(unit).findings)
+        assert state(pickle.loads(packed).findings) == state(audit.item_audit(item).findings)
 
 
 REFUSED = {

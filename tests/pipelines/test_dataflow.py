@@ -7,7 +7,6 @@ import pytest
 from apache_beam.options.pipeline_options import SetupOptions
 
 from beam_pipeline.audit.dataset import open_audit
-from beam_pipeline.audit.shards import UnitAudit
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import check_flags, prepare_build
@@ -51,18 +50,18 @@ def test_the_graph_translates_for_dataflow(world: SampleWorld, tmp_path: Path) -
 
 def test_verifying_translates_for_dataflow(built: Built) -> None:
     folder = DatasetFolder(BeamFiles(), str(built.folder))
-    _, plan = open_audit(folder)
-    assert plan is not None
+    _, audit = open_audit(folder)
+    assert audit is not None
     argv = ["gs://fake-bucket/set", *DATAFLOW]
     given, options = parse_verify_flags(verify_parser(), argv)
     settings = settings_of(given, options, "here")
     assert settings == VerifySettings("gs://fake-bucket/set", "gs://fake-bucket/set/verification.json")
     pipeline = beam.Pipeline(options=options)
-    build_verify_graph(pipeline, settings, UnitAudit(folder, plan.expected))
+    build_verify_graph(pipeline, settings, audit.item_audit)
     proto = pipeline.run().job.proto_pipeline
     names = {transform.unique_name for transform in proto.components.transforms.values()}
     assert {"ReadUnits", "AuditUnits", "WriteReport"} <= names
-    assert plan.units[0].name.encode() not in proto.SerializeToString()
+    assert audit.items[0].name.encode() not in proto.SerializeToString()
     assert len(proto.SerializeToString()) < 100_000
 
 

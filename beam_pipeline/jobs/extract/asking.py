@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
+from beam_pipeline.features.identity import StoreRequest, overpass_identity
 from beam_pipeline.features.names import answered_record, piece_of_tile, tile_file
 from beam_pipeline.features.parting import part_objects
 from beam_pipeline.features.plan import TileCells
@@ -20,13 +20,6 @@ from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.overpass import objects_of_chip
 from beam_pipeline.runtime.faults import Failure
 from beam_pipeline.runtime.traffic import Traffic
-
-_NAME = "overpass"
-
-
-def overpass_identity(asked: AskedOverpass) -> ExtractIdentity:
-    """Returns what stands for Overpass where an extract stands."""
-    return ExtractIdentity(_NAME, 0, asked.date)
 
 
 def ask_overpass(
@@ -47,7 +40,7 @@ def ask_overpass(
     Raises:
         Fault: What was answered cannot be written.
     """
-    extract = overpass_identity(asked)
+    extract = overpass_identity(asked.date)
     request = StoreRequest({cells.tile: cells.chips}, settings.keys)
     kept = kept_record(store, answered_record(extract, cells.tile))
     if kept is not None and kept.fits(extract, request) and pieces_are_there(store, kept, [cells.tile]):

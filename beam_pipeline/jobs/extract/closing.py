@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 from beam_pipeline.dataset.folder import LICENSES_FILE, DatasetFolder
 from beam_pipeline.features.footer import ExtractFailure
-from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.identity import ExtractIdentity, overpass_identity
+from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.notices import store_licences_md
 from beam_pipeline.features.piece import LeftOut
 from beam_pipeline.features.plan import REQUEST_FILE, TILES_FILE, PlannedStore, TileCells, parse_tiles
 from beam_pipeline.features.schema import STORE_FILE
-from beam_pipeline.features.store_json import Store, StoreExtract
-from beam_pipeline.jobs.extract.asking import overpass_identity
-from beam_pipeline.jobs.extract.nearness import TileIndex
+from beam_pipeline.features.store_json import Store, StoreExtract, gathered_failures
 from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.extract.tiles import TileState
@@ -43,7 +42,7 @@ def close_store(
     if missing:
         _log.warning("%s is not whole: %d of %d tiles have no file", store.path, len(missing), len(tiles))
         return
-    failures = _failures(states)
+    failures = gathered_failures(failure for state in states for failure in state.failures)
     planned = PlannedStore.from_json(store.read_bytes(REQUEST_FILE))
     described = Store(
         schema_version=planned.schema_version,
@@ -65,20 +64,6 @@ def close_store(
     store.write_text(STORE_FILE, described.to_json())
 
 
-def _failures(states: Sequence[TileState]) -> tuple[ExtractFailure, ...]:
-    """Gathers what tiles say of what could not be read, by extract and reason."""
-    cells: dict[tuple[str, str, str], set[int]] = {}
-    for state in states:
-        for failure in state.failures:
-            cells.setdefault((failure.extract, failure.reason, failure.detail), set()).update(
-                failure.cell_ids
-            )
-    return tuple(
-        ExtractFailure(extract=extract, reason=reason, detail=detail, cell_ids=tuple(sorted(cell_ids)))
-        for (extract, reason, detail), cell_ids in sorted(cells.items())
-    )
-
-
 def _extracts(
     tiles: Sequence[TileCells],
     pieces: Sequence[PieceRead],
@@ -94,7 +79,7 @@ def _extracts(
     near = TileIndex(tiles).near
     asked = [(it.identity, it.bounds, bool(near(it.bounds))) for it in settings.extracts]
     if settings.overpass is not None:
-        asked = [(overpass_identity(settings.overpass), None, True)]
+        asked = [(overpass_identity(settings.overpass.date), None, True)]
     return tuple(
         StoreExtract(
             extract=extract,

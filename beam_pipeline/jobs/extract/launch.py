@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.features.identity import StoreRequest
+from beam_pipeline.features.identity import StoreRequest, overpass_identity
 from beam_pipeline.features.names import tile_file
 from beam_pipeline.features.plan import (
     EXTRACTS_FILE,
@@ -30,7 +30,6 @@ from beam_pipeline.jobs.build.inputs import (
     require_whole,
 )
 from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date, read_limits
-from beam_pipeline.jobs.extract.asking import overpass_identity
 from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.sources import extracts_text, find_extracts, info_of, planned_extracts
 from beam_pipeline.jobs.given_files import require_reachable
@@ -189,7 +188,7 @@ def check_store(settings: ExtractSettings, cells: Sequence[Cell], ontology: Onto
     if described is None:
         return CheckedStore(settings, len(tiles), texts, is_whole=False, is_stale=False)
     request = dataclasses.replace(request, keys=planned.keys)
-    extracts = [it.identity for it in settings.extracts] if asked is None else [overpass_identity(asked)]
+    extracts = [it.identity for it in settings.extracts] if asked is None else [overpass_identity(asked.date)]
     of_same = described.cells_sha256 == planned.cells_sha256 and not store_differences(
         described, request, extracts
     )

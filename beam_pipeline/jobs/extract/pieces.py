@@ -8,10 +8,10 @@ from pathlib import Path
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
 from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
+from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, parse_tiles
 from beam_pipeline.features.read_process import read_extract
-from beam_pipeline.jobs.extract.nearness import TileIndex
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.footer import ExtractFailure, TileFooter
-from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
+from beam_pipeline.features.identity import ExtractIdentity, StoreRequest, overpass_identity
 from beam_pipeline.features.merging import merge_tile
 from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
+from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.plan import TileCells
 from beam_pipeline.features.store_json import StoreTile
 from beam_pipeline.features.stored_tile import DAMAGED, StoredTile, describe
-from beam_pipeline.jobs.extract.asking import overpass_identity
-from beam_pipeline.jobs.extract.nearness import TileIndex
 from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
@@ -130,7 +129,7 @@ def _request(cells: TileCells, settings: ExtractSettings) -> StoreRequest:
 def _asked_of(cells: TileCells, settings: ExtractSettings) -> list[ExtractIdentity]:
     """Returns what a tile's file is made of."""
     if settings.overpass is not None:
-        return [overpass_identity(settings.overpass)]
+        return [overpass_identity(settings.overpass.date)]
     index = TileIndex([cells])
     return [extract.identity for extract in settings.extracts if index.near(extract.bounds)]
 

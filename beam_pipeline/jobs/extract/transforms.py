@@ -14,9 +14,10 @@ from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.identity import overpass_identity
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, TileCells
-from beam_pipeline.jobs.extract.asking import ask_overpass, overpass_identity
+from beam_pipeline.jobs.extract.asking import ask_overpass
 from beam_pipeline.jobs.extract.closing import close_store
 from beam_pipeline.jobs.extract.pieces import PieceRead, find_piece, is_needed, read_piece
 from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
@@ -171,7 +172,9 @@ class _AskOverpass(_StoreStage):
                     read = ask_overpass(self.store, cells, self._asked, self.settings, self.api)
             except Exception as error:
                 failed = dict.fromkeys(cells.chips, describe(error))
-                read = PieceRead(overpass_identity(self._asked), None, tile=cells.tile, failed_cells=failed)
+                read = PieceRead(
+                    overpass_identity(self._asked.date), None, tile=cells.tile, failed_cells=failed
+                )
             self.failures.inc(len(read.failed_cells))
             self.count_retried()
             yield read

@@ -7,6 +7,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.audit.dataset import Asked
 from beam_pipeline.audit.report import REPORT_FILE
 from beam_pipeline.jobs.given_files import require_google_login, require_reachable
 from beam_pipeline.jobs.runners import parse_flags, require_job_server, runs_locally
@@ -23,10 +24,12 @@ class VerifySettings:
     Attributes:
         dataset: The folder of the dataset.
         report: The file of its findings.
+        asked: What else is asked for.
     """
 
     dataset: str
     report: str
+    asked: Asked = dataclasses.field(default_factory=Asked)
 
 
 def parse_verify_flags(
@@ -71,11 +74,13 @@ def settings_of(given: Any, options: PipelineOptions, here: str) -> VerifySettin
     require_job_server(options)
     require_package_on_workers(options)
     beside = join(here if runs_locally(options) else given.dataset, REPORT_FILE)
-    settings = VerifySettings(given.dataset, given.report or beside)
+    asked = Asked(given.features or "", not given.skip_labels)
+    settings = VerifySettings(given.dataset, given.report or beside, asked)
     require_reachable(
         options,
         [
             ("The dataset", [settings.dataset], "a gs:// folder"),
+            ("--features", [asked.features] if asked.features else [], "a gs:// folder"),
             ("--report", [settings.report], "a gs:// file"),
         ],
     )

@@ -8,7 +8,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import open_audit
 from beam_pipeline.audit.report import Report, begin_report, read_report, write_report
-from beam_pipeline.audit.shards import UnitAudit
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.runners import make_pipeline
@@ -37,12 +36,12 @@ def verify_as_job(given: Any, options: PipelineOptions) -> int:
         pipeline = make_pipeline(options)
         files = BeamFiles()
         folder = DatasetFolder(files, settings.dataset)
-        part, plan = open_audit(folder)
+        part, audit = open_audit(folder, settings.asked)
         begin_report(files, settings.report)
-        if plan is None:
+        if audit is None:
             write_report(files, settings.report, Report.of(part.findings))
             return _told(settings)
-        build_graph(pipeline, settings, UnitAudit(folder, plan.expected))
+        build_graph(pipeline, settings, audit.item_audit)
         try:
             with Progress(None, "verify"):
                 metrics = run_job(pipeline)

@@ -1,4 +1,4 @@
-"""Verifying as a graph: units of the plan -> parts of the audit -> one report."""
+"""Verifying as a graph: units of the plan and tiles of the store -> parts of the audit -> one report."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -7,28 +7,26 @@ import apache_beam as beam
 from apache_beam import pvalue
 from apache_beam.metrics import Metrics
 
-from beam_pipeline.audit.dataset import close_audit, open_audit
-from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.plan import read_plan
+from beam_pipeline.audit.dataset import Item, ItemAudit, close_audit, open_audit
+from beam_pipeline.audit.parts import AuditPart
 from beam_pipeline.audit.report import Report, write_report
-from beam_pipeline.audit.shards import AuditPart, UnitAudit
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.verify.options import VerifySettings
 from beam_pipeline.runtime.faults import PermanentFault
 
-NumberedUnit = tuple[int, Unit]
+NumberedItem = tuple[int, Item]
 NumberedPart = tuple[int, AuditPart]
 
 
-def build_graph(pipeline: beam.Pipeline, settings: VerifySettings, audit: UnitAudit) -> None:
+def build_graph(pipeline: beam.Pipeline, settings: VerifySettings, audit: ItemAudit) -> None:
     """Adds the whole job to a pipeline.
 
     Args:
         pipeline: An empty pipeline.
         settings: Where it reads and writes.
-        audit: Audits one unit.
+        audit: Audits one item.
     """
     units = pipeline | "ReadUnits" >> ReadUnits(settings)
     parts = units | "AuditUnits" >> beam.ParDo(_AuditUnit(audit))
@@ -37,35 +35,36 @@ def build_graph(pipeline: beam.Pipeline, settings: VerifySettings, audit: UnitAu
 
 @dataclasses.dataclass(eq=False)
 class ReadUnits(beam.PTransform):
-    """Reads the plan on a worker, as a graph must not hold it -> (place in the plan, unit)."""
+    """Reads the plan on a worker, as a graph must not hold it -> (place in the plan, item)."""
 
     settings: VerifySettings
 
-    def expand(self, begin: pvalue.PBegin) -> beam.PCollection[NumberedUnit]:
+    def expand(self, begin: pvalue.PBegin) -> beam.PCollection[NumberedItem]:
         return (
             begin
-            | "Dataset" >> beam.Create([self.settings.dataset])
-            | "Units" >> beam.FlatMap(_numbered_units)
+            | "Dataset" >> beam.Create([self.settings])
+            | "Units" >> beam.FlatMap(_numbered_items)
             | beam.Reshuffle()
         )
 
 
-def _numbered_units(dataset: str) -> Iterator[NumberedUnit]:
+def _numbered_items(settings: VerifySettings) -> Iterator[NumberedItem]:
     # What differs in the plan is found where the report is made.
-    plan = read_plan(DatasetFolder(BeamFiles(), dataset), Findings())
-    yield from enumerate(() if plan is None else plan.units)
+    _, audit = open_audit(DatasetFolder(BeamFiles(), settings.dataset), settings.asked)
+    yield from enumerate(() if audit is None else audit.items)
 
 
 class _AuditUnit(beam.DoFn):
-    def __init__(self, audit: UnitAudit) -> None:
+    def __init__(self, audit: ItemAudit) -> None:
         self._audit = audit
         self._units = Metrics.counter("verify", "units")
+        self._tiles = Metrics.counter("verify", "tiles")
         self._differences = Metrics.counter("verify", "differences")
 
-    def process(self, numbered: NumberedUnit) -> Iterator[NumberedPart]:
-        place, unit = numbered
-        part = self._audit(unit)
-        self._units.inc()
+    def process(self, numbered: NumberedItem) -> Iterator[NumberedPart]:
+        place, item = numbered
+        part = self._audit(item)
+        (self._units if isinstance(item, Unit) else self._tiles).inc()
         self._differences.inc(part.findings.kinds.total())
         yield place, part
 
@@ -88,11 +87,11 @@ class WriteReport(beam.PTransform):
 def _write_report(settings: VerifySettings, parts: Iterable[NumberedPart]) -> None:
     files = BeamFiles()
     folder = DatasetFolder(files, settings.dataset)
-    whole, plan = open_audit(folder)
+    whole, audit = open_audit(folder, settings.asked)
     of_place = dict(parts)
-    if plan is None or sorted(of_place) != [*range(len(plan.units))]:
+    if audit is None or sorted(of_place) != [*range(len(of_place))] or len(of_place) != len(audit.items):
         raise PermanentFault("plan", f"the plan in {settings.dataset} was changed while it was verified")
-    for place in range(len(plan.units)):
+    for place in sorted(of_place):
         whole.merge(of_place.pop(place))
-    close_audit(folder, plan, whole)
+    close_audit(audit, whole)
     write_report(files, settings.report, Report.of(whole.findings))
