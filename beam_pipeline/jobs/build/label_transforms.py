@@ -10,7 +10,7 @@ from apache_beam.metrics import Metrics
 
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.dataset.folder import WATER_FILE, DatasetFolder
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.tile_features import CellFeatures, read_cell_features
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.dataset.water_file import parse_water
@@ -39,11 +39,11 @@ class MakeLabels(beam.PTransform):
     """Units -> (unit name, CellLabel), one for each cell.
 
     Attributes:
-        settings: The build's.
+        settings: The job's.
         tiles: The tiles of the store as they become ready; None where the store is whole, and no unit waits.
     """
 
-    settings: BuildSettings
+    settings: LabelSettings
     tiles: beam.PCollection[TileReady] | None = None
 
     def expand(self, units: beam.PCollection[Unit]) -> beam.PCollection[tuple[str, CellLabel]]:
