@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 from beam_pipeline.dataset.folder import STORE_FOLDER
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.ontology import Ontology
@@ -71,6 +72,7 @@ class BuildSettings(LabelSettings):
         allow_single: Whether a cell-year with one clear date is kept.
         extracts: Paths of .osm.pbf files; empty with Overpass, and with a store of features.
         overpass_cache: Folder of cached Overpass answers, "" for the default.
+        read_limits: What reading extracts may take of a machine.
     """
 
     years: tuple[int, ...]
@@ -82,6 +84,7 @@ class BuildSettings(LabelSettings):
     allow_single: bool
     extracts: tuple[str, ...]
     overpass_cache: str
+    read_limits: ReadLimits = dataclasses.field(default_factory=ReadLimits)
 
     @property
     def own_network(self) -> bool:

@@ -9,6 +9,7 @@ For small runs: public servers bear about 10,000 queries a day, one at a time.
 
 import contextlib
 import dataclasses
+import datetime
 import fcntl
 import functools
 import gzip
@@ -21,7 +22,7 @@ import socket
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,9 +35,9 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
-from beam_pipeline.labels.clipping import clip_margin
-from beam_pipeline.labels.extract import features_of_cells
+from beam_pipeline.labels.extract import features_of_cells, read_columns
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
+from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.overpass_answer import (
     AnsweredNode,
@@ -47,7 +48,7 @@ from beam_pipeline.labels.overpass_answer import (
     parse_answer,
     parse_elements,
 )
-from beam_pipeline.labels.store_keys import drawn_keys
+from beam_pipeline.labels.store_keys import PADDING_M, keys_for
 from beam_pipeline.runtime.cache import cache_folder
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.http_session import BoundedAdapter, bounded_session, is_timeout
@@ -73,6 +74,12 @@ ANSWER_S = 2.0 * TIMEOUT_S
 MOST_PARSED_BYTES = 512 << 20
 """Of an answer, parsed; the densest chip takes some 160 MB."""
 
+_VERBOSITY = "out meta"
+"""Asks for versions and times of elements. Source: https://wiki.openstreetmap.org/wiki/Overpass_API/Overpass_QL#out"""
+
+_QUERY = "_create_overpass_features_query"
+"""OSMnx's function that makes a query."""
+
 _LOCK = "lock"
 """File of the cache that a process holds while it asks."""
 
@@ -88,6 +95,7 @@ _NO_USE_TRYING = re.compile(
     re.IGNORECASE,
 )
 _ORDER = {"node": 0, "way": 1, "relation": 2}  # of the elements of an extract
+_NOT_SAID = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # a timestamp of 0, as in `MapObject`
 _SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
 
@@ -140,11 +148,49 @@ def features_of_chip(
 ) -> Found[Feature]:
     """Asks for the features of a chip, up to the ontology's reach outside of it.
 
+    Args:
+        chip: As for `objects_of_chip`.
+        ontology: Says which keys are looked at and what is drawn.
+        url: As for `objects_of_chip`, and so are all that follow.
+        cache_dir: As above.
+        date: As above.
+        retry: As above.
+        traffic: As above.
+        own_network: As above.
+
+    Returns:
+        The features in metres of the chip's UTM zone, sorted by type and id, none where nothing is mapped; and what
+        was left out of the answer, as by `features_of_cells`.
+
+    Raises:
+        InvalidInputError: As by `objects_of_chip`, and so are all that follow.
+        PermanentFault: As above.
+        TransientFault: As above.
+    """
+    asking = _Asking(url, cache_dir, date, retry, traffic, own_network)
+    with _answer(chip, keys_for(ontology), asking) as extract:
+        found = Found.all_of(features_of_cells(extract, {0: chip}, ontology))
+        return Found(deduplicate(feature for _, feature in found.features), found.dropped)
+
+
+def objects_of_chip(
+    chip: ChipWindow,
+    keys: Sequence[str],
+    url: str,
+    cache_dir: str | os.PathLike[str] = "",
+    *,
+    date: str = "",
+    retry: RetryPolicy = RETRY,
+    traffic: Traffic | None = None,
+    own_network: bool = False,
+) -> Found[ObjectColumns]:
+    """Asks for the map objects of a chip and of what lies `PADDING_M` around it.
+
     Queries go out one at a time: those of this process, and of all processes that share the cache.
 
     Args:
         chip: The chip.
-        ontology: Says which keys are looked at and what is drawn.
+        keys: Objects bear one of these, sorted.
         url: The server's API, e.g. "https://overpass-api.de/api".
         cache_dir: Where answers are kept, for good: delete the folder to ask anew. "" for the user's cache
             folder.
@@ -154,8 +200,8 @@ def features_of_chip(
         own_network: As `Reach`.
 
     Returns:
-        The features in metres of the chip's UTM zone, sorted by type and id, none where nothing is mapped; and what
-        was left out of the answer, as by `features_of_cells`.
+        The objects, whole and as `read_columns` gives those of an extract, and what was left out of the answer. Those
+        of a relation that lies only partly in what was asked for are whole, too.
 
     Raises:
         InvalidInputError: `check_url` refuses the address.
@@ -163,17 +209,44 @@ def features_of_chip(
             asked.
         TransientFault: It was busy, slow or out of reach to the last try.
     """
-    check_url(url)
-    cache = Path(cache_dir or cache_folder("overpass"))
-    server = _Server(url, cache, date, retry, traffic or Traffic(), Reach(url, own_network))
+    with _answer(chip, keys, _Asking(url, cache_dir, date, retry, traffic, own_network)) as extract:
+        return Found.all_of(read_columns(extract, keys))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asking:
+    """How a server is asked; see `objects_of_chip`."""
+
+    url: str
+    cache_dir: str | os.PathLike[str]
+    date: str
+    retry: RetryPolicy
+    traffic: Traffic | None
+    own_network: bool
+
+    def server(self) -> "_Server":
+        """Returns the server.
+
+        Raises:
+            InvalidInputError: `check_url` refuses its address.
+        """
+        check_url(self.url)
+        cache = Path(self.cache_dir or cache_folder("overpass"))
+        reach = Reach(self.url, self.own_network)
+        return _Server(self.url, cache, self.date, self.retry, self.traffic or Traffic(), reach)
+
+
+@contextlib.contextmanager
+def _answer(chip: ChipWindow, keys: Sequence[str], asking: _Asking) -> Iterator[Path]:
+    """Asks for a chip, and yields the answer as an extract, which is gone afterwards."""
+    server = asking.server()
     answers: list[Element] = []
-    for query_box in _query_boxes(chip, clip_margin(ontology.reach_m)):
-        answers += _elements(query_box, ontology, server)
+    for query_box in _query_boxes(chip, PADDING_M):
+        answers += _elements(query_box, keys, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
         _write_extract(answers, extract)
-        found = Found.all_of(features_of_cells(extract, {0: chip}, ontology))
-        return Found(deduplicate(feature for _, feature in found.features), found.dropped)
+        yield extract
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,9 +281,9 @@ def _query_boxes(chip: ChipWindow, margin_m: float) -> list[Bounds]:
     return [(west, south, _ANTIMERIDIAN, north), (-_ANTIMERIDIAN, south, east - 360.0, north)]
 
 
-def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
+def _elements(box: Bounds, keys: Sequence[str], server: _Server) -> list[Element]:
     """The elements of an answer, from the cache or from the server."""
-    question = [server.url, [f"{degrees:.7f}" for degrees in box], drawn_keys(ontology)]
+    question = [server.url, [f"{degrees:.7f}" for degrees in box], list(keys), _VERBOSITY]
     question += [server.date] if server.date else []
     kept = server.cache / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.json.gz"
     server.cache.mkdir(parents=True, exist_ok=True)
@@ -219,7 +292,7 @@ def _elements(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]
         fcntl.flock(lock, fcntl.LOCK_EX)
         elements = _kept_elements(kept)
         if elements is None:
-            elements = server.retry.call(lambda: _ask(box, ontology, server), server.on_retry)
+            elements = server.retry.call(lambda: _ask(box, keys, server), server.on_retry)
             write_whole(str(kept), [gzip.compress(format_elements(elements), mtime=0)])
         return elements
 
@@ -235,10 +308,11 @@ def _kept_elements(path: Path) -> list[Element] | None:
         return None
 
 
-def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
+def _ask(box: Bounds, keys: Sequence[str], server: _Server) -> list[Element]:
     """Sends one query and returns the elements of the answer."""
     # OSMnx brings geopandas and more along: workers that read extracts do without.
     import osmnx
+    from osmnx import _overpass
     from osmnx._errors import CacheOnlyInterruptError
 
     elements: list[Element] = []
@@ -252,7 +326,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
         "overpass_url": server.url,
         "overpass_settings": "[out:json][timeout:{timeout}]{maxsize}"
         + (f'[date:"{server.date}"]' if server.date else "")
-        + _areas_around(box, ontology),
+        + _areas_around(box, keys),
         # OSMnx waits without end for servers that have no /status, and resends without end on 429 and 504.
         # Here a refusal comes out as a fault and the retry policy waits.
         "overpass_rate_limit": False,
@@ -264,7 +338,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
         "use_cache": False,
         "cache_only_mode": True,  # OSMnx stops behind the download
     }
-    tags: dict[str, bool | str | list[str]] = dict.fromkeys(drawn_keys(ontology), True)
+    tags: dict[str, bool | str | list[str]] = dict.fromkeys(keys, True)
     # OSMnx makes a session of its own, and its time-out holds between two bytes only.
     adapter = {"HTTPAdapter": functools.partial(BoundedAdapter, ANSWER_S, server.reach)}
     try:
@@ -272,6 +346,7 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
             server.traffic.slot(),
             _borrowed(osmnx.settings, settings),
             _borrowed(requests.sessions, adapter),
+            _borrowed(_overpass, {_QUERY: _with_metadata(getattr(_overpass, _QUERY))}),
             contextlib.suppress(CacheOnlyInterruptError),
         ):
             server.traffic.turn()
@@ -284,19 +359,27 @@ def _ask(box: Bounds, ontology: Ontology, server: _Server) -> list[Element]:
     return elements
 
 
-def _areas_around(box: Bounds, ontology: Ontology) -> str:
+def _areas_around(box: Bounds, keys: Sequence[str]) -> str:
     """Overpass QL, put before OSMnx's query, for the areas that hold the box and have no edge in it.
 
     A search by polygon, which is what OSMnx sends, finds by edges and nodes only: a forest all around the
     chip would be missed. An area that holds the box holds its centre.
     """
     west, south, east, north = box
-    keys = "|".join(re.escape(key) for key in drawn_keys(ontology))
-    tagged = f'[~"^({keys})$"~"."]'
+    tagged = f'[~"^({"|".join(map(re.escape, keys))})$"~"."]'
     return (
         f";is_in({(south + north) / 2:.7f},{(west + east) / 2:.7f})->.around;"
-        f"(way.around{tagged};way(pivot.around){tagged};relation(pivot.around){tagged};);(._;>;);out"
+        f"(way.around{tagged};way(pivot.around){tagged};relation(pivot.around){tagged};);(._;>;);{_VERBOSITY}"
     )
+
+
+def _with_metadata(create: Callable[..., str]) -> Callable[..., str]:
+    """Returns a function that makes OSMnx's query, and asks for versions and times besides, for which OSMnx cannot."""
+
+    def create_query(*arguments: Any) -> str:
+        return f"{create(*arguments).removesuffix('out;')}{_VERBOSITY};"
+
+    return create_query
 
 
 @contextlib.contextmanager
@@ -368,10 +451,19 @@ def _write_extract(elements: list[Element], path: Path) -> None:
         for _, element in sorted(once.items()):
             match element:
                 case AnsweredNode():
-                    location = (element.lon, element.lat)
-                    writer.add_node(Node(id=element.id, location=location, tags=element.tags))
+                    writer.add_node(Node(location=(element.lon, element.lat), **_common(element)))
                 case AnsweredWay():
-                    writer.add_way(Way(id=element.id, nodes=element.nodes, tags=element.tags))
+                    writer.add_way(Way(nodes=element.nodes, **_common(element)))
                 case AnsweredRelation():
                     members = [(member.type[0], member.ref, member.role) for member in element.members]
-                    writer.add_relation(Relation(id=element.id, members=members, tags=element.tags))
+                    writer.add_relation(Relation(members=members, **_common(element)))
+
+
+def _common(element: Element) -> dict[str, Any]:
+    """Returns what all elements have, as pyosmium takes it."""
+    return {
+        "id": element.id,
+        "version": element.version,
+        "timestamp": element.timestamp or _NOT_SAID,
+        "tags": element.tags,
+    }

@@ -3,13 +3,18 @@
 It comes from a stranger, and what is read of it goes into libosmium, which trusts what it is given.
 """
 
+import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from beam_pipeline.runtime.parsing import parse_json
 
 _MOST_ID = 2**62
+_MOST_VERSION = 2**31
+_FIRST, _LAST = (
+    datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1970, 2100)
+)  # libosmium: to 2106
 _MOST_TEXT_BYTES = (
     65_000  # of a tag or role; libosmium takes 65,535, OpenStreetMap itself allows 255 characters
 )
@@ -38,10 +43,11 @@ def _is_of_another_type(element: Any) -> bool:
 
 _Id = Annotated[int, Field(gt=-_MOST_ID, lt=_MOST_ID)]
 _Text = Annotated[str, AfterValidator(_check_text)]
+_Time = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
 
 
 class _Model(BaseModel):
-    # An answer has more than is read of it, as versions and times.
+    # An answer has more than is read of it, as the names of users, which are not kept.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
@@ -50,10 +56,14 @@ class _Tagged(_Model):
 
     Attributes:
         id: Unique within the type.
+        version: From 1; 0 where the answer does not say.
+        timestamp: Of the last edit; None where the answer does not say.
         tags: Key -> value.
     """
 
     id: _Id
+    version: Annotated[int, Field(ge=0, lt=_MOST_VERSION)] = 0
+    timestamp: _Time | None = None
     tags: dict[_Text, _Text] = Field(default={})
 
 
@@ -145,7 +155,7 @@ def parse_answer(content: str | bytes) -> OverpassAnswer:
 
 def format_elements(elements: list[Element]) -> bytes:
     """Returns elements as JSON."""
-    return _ELEMENTS.dump_json(elements)
+    return _ELEMENTS.dump_json(elements, exclude_defaults=True)
 
 
 def parse_elements(content: bytes) -> list[Element]:

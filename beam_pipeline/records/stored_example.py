@@ -57,7 +57,9 @@ class StoredExample:
                 raise ValueError(f"num_images is {num_images}")
             self.images = tuple(self._image(slot_prefix(slot)) for slot in range(num_images))
         except (DecodeError, ValueError) as error:
-            raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
+            raise PermanentFault(
+                "corrupt_example", f"{len(payload)} bytes are no example: {error}"
+            ) from error
 
     @property
     def payload(self) -> bytes:

@@ -14,7 +14,7 @@ from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.runtime.parsing import MalformedError
-from tests.records.builders import make_assembled, make_cell, make_cell_year, make_image
+from tests.records.builders import make_assembled, make_cell, make_cell_year
 
 NAME = "opensentinelmap-training.tfrecord-00000-of-00001"
 UNIT = Unit(NAME, "training", "56HLH", tuple(make_cell(cell_id) for cell_id in (1, 2, 3)))

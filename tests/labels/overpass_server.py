@@ -52,6 +52,9 @@ NO_PAST = (
 Source: issue 616 of https://github.com/OpenHistoricalMap/issues, issue 5 of https://github.com/wiktorn/Overpass-API.
 """
 
+USER = "a user's name"
+"""Of the last edit of all elements."""
+
 _SEARCH = re.compile(r"\((node|way|relation)\['([^']+)'\]\(poly:'([^']+)'\);\(\._;>;\);\);")
 _IS_IN = re.compile(r'is_in\(([-\d.]+),([-\d.]+)\).*?\[~"\^\(([^)]*)\)\$"~"\."\]')
 
@@ -64,7 +67,15 @@ class OsmData:
     def __init__(self, path: Path) -> None:
         self.elements: dict[Key, dict[str, Any]] = {}
         for entity in osmium.FileProcessor(str(path)):
-            element: dict[str, Any] = {"id": entity.id}
+            # As with `out meta`.
+            element: dict[str, Any] = {
+                "id": entity.id,
+                "timestamp": f"{entity.timestamp:%Y-%m-%dT%H:%M:%SZ}",
+                "version": entity.version,
+                "changeset": 9_000_001,
+                "user": USER,
+                "uid": 9_000_002,
+            }
             if entity.is_node():
                 element |= {"type": "node", "lat": entity.lat, "lon": entity.lon}
             elif entity.is_way():
@@ -132,6 +143,8 @@ class OsmData:
         return list(found.values())
 
     def answer(self, query: str) -> list[dict[str, Any]]:
+        outs = set(re.findall(r"\bout\b[^;]*", query))
+        assert outs == {"out meta"}, outs
         keys: list[Key] = []
         for lat, lon, tags in _IS_IN.findall(query):
             keys += self.around(shapely.Point(float(lon), float(lat)), set(tags.replace("\\", "").split("|")))

@@ -7,7 +7,9 @@ import pydantic
 
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.folder import DATASET_FILE, DEAD_LETTERS_FILE, DatasetFolder
+from beam_pipeline.dataset.relabel import NO_IMAGES
 from beam_pipeline.dataset.run_record import read_run
+from beam_pipeline.dataset.source_unit import DAMAGED, MISSING
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.runtime.foreign_text import shown
 from beam_pipeline.runtime.parsing import parse_json
@@ -150,6 +152,12 @@ def _advice(reasons: set[str]) -> list[str]:
     advice = []
     if reasons - _OTHER_FILE:
         advice.append("the same command with --retry_dead_letters does their shards again")
+    of_source = sorted(reasons & {MISSING, DAMAGED, NO_IMAGES})
+    if of_source:
+        advice += [
+            f"{', '.join(of_source)}: give the command again that built the dataset of the images, with",
+            "--retry_dead_letters; then this one, likewise",
+        ]
     of_extracts = sorted(reasons & {*_OTHER_FILE, _DAMAGED_FILE})
     if of_extracts:
         advice += [

@@ -9,6 +9,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
 from beam_pipeline.jobs.given_files import read_given_text
@@ -149,6 +150,33 @@ def add_overpass_flags(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_reading_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of what reading extracts may take of a machine.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
+    group.add_argument(
+        "--osm_index_dir",
+        type=folder_name,
+        metavar="DIR",
+        help="a folder of workers for temporary files of twice the size of an extract (that of temporary files)",
+    )
+    group.add_argument(
+        "--extracts_at_once",
+        type=int,
+        default=1,
+        metavar="N",
+        help="extracts that a machine reads at once (1)",
+    )
+
+
+def read_limits(given: Any) -> ReadLimits:
+    """Returns what reading extracts may take of a machine."""
+    check_ranges(given, extracts_at_once=(1, 64))
+    return ReadLimits(given.osm_index_dir or "", given.extracts_at_once)
+
+
 def _add_labels(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("labels")
     group.add_argument(
@@ -158,7 +186,17 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
         help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the folder of a store that extract_features "
         "made; or the word overpass",
     )
+    add_reading_flags(group)
     add_overpass_flags(group)
+    add_drawing_flags(group)
+
+
+def add_drawing_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of what a map is drawn as.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
     group.add_argument(
         "--water_polygons",
         type=path_name,
@@ -182,16 +220,25 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output", type=folder_name, metavar="DIR", help="the dataset's folder, local or gs://"
     )
-    group.add_argument(
-        "--retry_dead_letters",
-        action="store_true",
-        help="do those finished shards again of which an earlier run left dead letters",
-    )
+    add_retry_flag(group)
     group.add_argument(
         "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
     )
     group.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
+    )
+
+
+def add_retry_flag(group: argparse._ActionsContainer) -> None:
+    """Adds the flag of dead letters.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
+    group.add_argument(
+        "--retry_dead_letters",
+        action="store_true",
+        help="do those finished shards again of which an earlier run left dead letters",
     )
 
 
@@ -271,6 +318,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         ontology_json=ontology_text(given.ontology),
         none_labels=not given.no_none_labels,
         retry_dead_letters=given.retry_dead_letters,
+        read_limits=read_limits(given),
         water_polygons=given.water_polygons or "",
         osm_date="" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass),
     )

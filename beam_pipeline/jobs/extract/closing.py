@@ -11,8 +11,9 @@ from beam_pipeline.features.piece import LeftOut
 from beam_pipeline.features.plan import REQUEST_FILE, TILES_FILE, PlannedStore, TileCells, parse_tiles
 from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.features.store_json import Store, StoreExtract
+from beam_pipeline.jobs.extract.asking import overpass_identity
 from beam_pipeline.jobs.extract.nearness import TileIndex
-from beam_pipeline.jobs.extract.pieces import PieceRead, overpass_identity
+from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.labels.feature import DroppedTally

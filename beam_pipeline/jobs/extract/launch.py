@@ -23,8 +23,8 @@ from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store_json import Store, store_differences
 from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
 from beam_pipeline.jobs.build.inputs import check_overpass, find_cells, naming, require_whole
-from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date
-from beam_pipeline.jobs.extract.pieces import overpass_identity
+from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date, read_limits
+from beam_pipeline.jobs.extract.asking import overpass_identity
 from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.sources import extracts_text, find_extracts, info_of, planned_extracts
 from beam_pipeline.jobs.given_files import require_reachable
@@ -121,6 +121,7 @@ def check_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
         overpass=asked,
         keys=keys_for(ontology),
         make_all=True,
+        limits=read_limits(given),
         api=Share(),
         files=Share(),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.jobs.build.options import OVERPASS, add_overpass_flags
+from beam_pipeline.jobs.build.options import OVERPASS, add_overpass_flags, add_reading_flags
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
@@ -48,6 +48,7 @@ def extract_parser(prog: str = PROG, description: str = "") -> FlagParser:
         metavar="PBF[,PBF...]|overpass",
         help=f"OpenStreetMap extracts (.osm.pbf), {SEVERAL_FILES}; or the word overpass",
     )
+    add_reading_flags(what)
     add_overpass_flags(what)
     what.add_argument(
         FLAG,

@@ -1,4 +1,4 @@
-"""What extracts and Overpass give to tiles: looked for in the store's folder, and else read, asked and put there."""
+"""What extracts give to tiles: looked for in the store's folder, and else read and put there."""
 
 import dataclasses
 import tempfile
@@ -8,16 +8,15 @@ from pathlib import Path
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.identity import ExtractIdentity, StoreRequest
 from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
-from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
-from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles
+from beam_pipeline.features.plan import TILES_FILE, parse_tiles
+from beam_pipeline.features.read_process import read_extract
 from beam_pipeline.jobs.extract.nearness import TileIndex
 from beam_pipeline.jobs.extract.putting import put_file
-from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
+from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy
 from beam_pipeline.runtime.faults import Failure
 from beam_pipeline.runtime.parsing import MalformedError
-from beam_pipeline.runtime.traffic import Traffic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +52,18 @@ def find_piece(
     Returns:
         The record; None where the extract is yet to be read, or was read for something else.
     """
-    record = _kept(store, piece_record(extract.identity))
+    record = kept_record(store, piece_record(extract.identity))
     if record is None or not record.fits(extract.identity, _request(store, settings)):
         return None
-    return record if _all_there(store, record, due) else None
+    return record if pieces_are_there(store, record, due) else None
 
 
 def is_needed(store: DatasetFolder, extract: GivenExtract, due: Sequence[str]) -> bool:
     """Tells whether any of the tiles whose file is to be made is near an extract."""
     wanted = set(due)
-    tiles = [tile for tile in parse_tiles(store.read_bytes(TILES_FILE)) if tile.tile in wanted] if wanted else []
+    tiles = (
+        [tile for tile in parse_tiles(store.read_bytes(TILES_FILE)) if tile.tile in wanted] if wanted else []
+    )
     return bool(TileIndex(tiles).near(extract.bounds))
 
 
@@ -81,37 +82,11 @@ def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSet
         Fault: The extract cannot be read, or what it gave cannot be written.
     """
     with local_copy(extract.path) as local, tempfile.TemporaryDirectory() as folder:
-        record = part_extract(local, _request(store, settings), Path(folder))
+        record = read_extract(local, _request(store, settings), folder, settings.limits)
         for tile in record.tiles:
             put_file(store, piece_of_tile(extract.identity, tile), Path(folder) / tile_file(tile))
     store.write_text(piece_record(extract.identity), record.to_json())
     return record
-
-
-def ask_overpass(
-    store: DatasetFolder, cells: TileCells, settings: ExtractSettings, traffic: Traffic
-) -> PieceRead:
-    """Asks for the cells of a tile, one after the other; nobody is asked where all was answered before.
-
-    Args:
-        store: The store's folder.
-        cells: The tile.
-        settings: The job's.
-        traffic: Paces the queries.
-
-    Returns:
-        What came of it; each cell that failed with its reason.
-    """
-    asked = settings.overpass
-    assert asked is not None
-    extract = overpass_identity(asked)
-    request = StoreRequest({cells.tile: cells.chips}, settings.keys)
-    raise NotImplementedError
-
-
-def overpass_identity(asked: AskedOverpass) -> ExtractIdentity:
-    """Returns what stands for Overpass where an extract stands."""
-    return ExtractIdentity("overpass", 0, asked.date)
 
 
 def _request(store: DatasetFolder, settings: ExtractSettings) -> StoreRequest:
@@ -119,16 +94,17 @@ def _request(store: DatasetFolder, settings: ExtractSettings) -> StoreRequest:
     return StoreRequest({tile.tile: tile.chips for tile in tiles}, settings.keys)
 
 
-def _kept(store: DatasetFolder, name: str) -> PieceRecord | None:
+def kept_record(store: DatasetFolder, name: str) -> PieceRecord | None:
+    """Returns a record of an earlier run; None where there is none, or what is there is damaged."""
     if not store.exists(name):
         return None
     try:
         return PieceRecord.from_json(store.read_bytes(name))
     except MalformedError:
-        return None  # what a disk that failed left of one
+        return None
 
 
-def _all_there(store: DatasetFolder, record: PieceRecord, tiles: Sequence[str]) -> bool:
+def pieces_are_there(store: DatasetFolder, record: PieceRecord, tiles: Sequence[str]) -> bool:
     """Tells whether the files of tiles that a record names are there, as long as it says."""
     sizes = ((tile, record.tiles[tile].bytes) for tile in tiles if tile in record.tiles)
     return all(store.size(piece_of_tile(record.extract, tile)) == size for tile, size in sizes)

@@ -72,7 +72,9 @@ def store_table(record: Store, store: DatasetFolder) -> str:
     if record.superseded:
         lines.append(f"copies of objects that differed from those that were kept: {record.superseded:,}")
     lines += [
-        f"left out of {it.extract.name}: {_counted(it.left_out)}" for it in record.extracts if it.left_out.counts
+        f"left out of {it.extract.name}: {_counted(it.left_out)}"
+        for it in record.extracts
+        if it.left_out.counts
     ]
     beyond = [it.extract.name for it in record.extracts if it.outcome == "beyond"]
     if beyond:

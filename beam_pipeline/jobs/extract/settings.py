@@ -3,6 +3,7 @@
 import dataclasses
 
 from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.runtime.traffic import Share
 
@@ -51,6 +52,7 @@ class ExtractSettings:
         keys: An object with one of these is kept.
         make_all: Whether all tiles are made, and made again if an extract failed for them; else those that units wait
             for.
+        limits: What reading extracts may take of a machine.
         api: What one who asks Overpass may ask of it.
         files: What one who reads files may ask of their hosts.
     """
@@ -61,5 +63,6 @@ class ExtractSettings:
     overpass: AskedOverpass | None
     keys: tuple[str, ...]
     make_all: bool
+    limits: ReadLimits
     api: Share
     files: Share

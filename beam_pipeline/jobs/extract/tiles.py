@@ -14,8 +14,9 @@ from beam_pipeline.features.names import piece_of_tile, piece_record, tile_file
 from beam_pipeline.features.plan import TileCells
 from beam_pipeline.features.store_json import StoreTile
 from beam_pipeline.features.stored_tile import DAMAGED, StoredTile, describe
+from beam_pipeline.jobs.extract.asking import overpass_identity
 from beam_pipeline.jobs.extract.nearness import TileIndex
-from beam_pipeline.jobs.extract.pieces import PieceRead, overpass_identity
+from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy

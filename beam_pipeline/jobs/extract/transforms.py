@@ -15,9 +15,10 @@ from apache_beam.metrics import Metrics
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, TileCells
+from beam_pipeline.jobs.extract.asking import ask_overpass, overpass_identity
 from beam_pipeline.jobs.extract.closing import close_store
-from beam_pipeline.jobs.extract.pieces import PieceRead, ask_overpass, find_piece, is_needed, read_piece
-from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
+from beam_pipeline.jobs.extract.pieces import PieceRead, find_piece, is_needed, read_piece
+from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
 from beam_pipeline.jobs.extract.tiles import TileState, look_at_tile, make_tile
 from beam_pipeline.jobs.stages import JobStage, describe
 from beam_pipeline.jobs.storage import BeamFiles
@@ -64,7 +65,7 @@ class FillStore(beam.PTransform):
             | "LookAtTiles" >> beam.ParDo(_LookAtTile(settings)).with_outputs(DUE, main="done")
         )
         due = looked[DUE]
-        pieces = self._asked(due) if settings.overpass else self._read(pipeline, due)
+        pieces = self._ask(due, settings.overpass) if settings.overpass else self._read(pipeline, due)
         merged = due | "MergeTiles" >> beam.ParDo(_MergeTile(settings), pvalue.AsList(pieces))
         states = (looked["done"], merged) | "AllTiles" >> beam.Flatten()
         closed = (
@@ -84,13 +85,13 @@ class FillStore(beam.PTransform):
             | "ReadExtracts" >> beam.ParDo(_ReadExtract(self.settings), names)
         )
 
-    def _asked(self, due: beam.PCollection[TileCells]) -> beam.PCollection[PieceRead]:
+    def _ask(self, due: beam.PCollection[TileCells], asked: AskedOverpass) -> beam.PCollection[PieceRead]:
         return (
             due
             # One key, so that queries are never sent in parallel: the public servers ask for that.
             | "OneKey" >> beam.WithKeys("").with_output_types(tuple[str, TileCells])
             | "OneAfterAnother" >> beam.GroupByKey()
-            | "AskOverpass" >> beam.ParDo(_AskOverpass(self.settings))
+            | "AskOverpass" >> beam.ParDo(_AskOverpass(self.settings, asked))
         )
 
 
@@ -155,10 +156,18 @@ class _ReadExtract(_StoreStage):
 class _AskOverpass(_StoreStage):
     stage = "overpass"
 
+    def __init__(self, settings: ExtractSettings, asked: AskedOverpass) -> None:
+        super().__init__(settings)
+        self._asked = asked
+
     def process(self, element: tuple[str, Iterable[TileCells]]) -> Iterator[PieceRead]:
         for cells in sorted(element[1], key=lambda it: it.tile):
-            with self.timing.measured():
-                read = ask_overpass(self.store, cells, self.settings, self.api)
+            try:
+                with self.timing.measured():
+                    read = ask_overpass(self.store, cells, self._asked, self.settings, self.api)
+            except Exception as error:
+                failed = dict.fromkeys(cells.chips, describe(error))
+                read = PieceRead(overpass_identity(self._asked), None, tile=cells.tile, failed_cells=failed)
             self.failures.inc(len(read.failed_cells))
             self.count_retried()
             yield read

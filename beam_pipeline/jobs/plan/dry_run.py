@@ -4,10 +4,14 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.names import piece_record
 from beam_pipeline.jobs.build.launch import check_build
+from beam_pipeline.jobs.extract.launch import check_extraction
 from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.plan.report import report, table
 from beam_pipeline.jobs.plan.run import plan_of_build
+from beam_pipeline.jobs.relabel.launch import check_relabelling
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.launch import check_selection_flags
 from beam_pipeline.jobs.storage import BeamFiles
@@ -40,6 +44,64 @@ def dry_run_build(given: Any, options: PipelineOptions) -> int:
         print(f"{done:,} of {len(checked.units):,} shards are there: the plan is of the others.")
     if left:
         print(report(plan_of_build(left, checked.settings, options, checked.extract_sizes)))
+    print(_NOTHING)
+    return 0
+
+
+def dry_run_extraction(given: Any, options: PipelineOptions) -> int:
+    """Checks a store as its launch does, and prints which extracts are yet to be read.
+
+    Args:
+        given: Our flags, from `parse_extract_flags`.
+        options: Beam's options.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    make_pipeline(options)
+    checked = check_extraction(given, options)
+    settings = checked.settings
+    store = DatasetFolder(BeamFiles(), settings.store)
+    if checked.is_whole:
+        print(f"{store.path} is whole: nothing is left to do.")
+    else:
+        rows = [
+            (it.identity.name, f"{it.identity.bytes / 1e9:,.3f}", it.identity.timestamp or "?")
+            for it in settings.extracts
+            if not store.exists(piece_record(it.identity))
+        ]
+        print("\n".join(table(("to be read if near a cell", "GB", "of"), rows)))
+        print(f"{checked.tiles:,} tiles")
+    print(_NOTHING)
+    return 0
+
+
+def dry_run_relabelling(given: Any, options: PipelineOptions) -> int:
+    """Checks a relabelling as its launch does, and prints how much is left of it to do.
+
+    Args:
+        given: Our flags, from `parse_relabel_flags`.
+        options: Beam's options.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    make_pipeline(options)
+    checked = check_relabelling(given, options)
+    shards, there = set(checked.source.folder.shards()), set(checked.folder.shards())
+    names = [unit.name for unit in checked.source.units]
+    rows = [
+        ("in the plan", f"{len(names):,}"),
+        ("that --dataset has", f"{len(shards & {*names}):,}"),
+        ("that --output has", f"{len(there & {*names}):,}"),
+    ]
+    print("\n".join(table(("shards", ""), rows)))
     print(_NOTHING)
     return 0
 
