@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from beam_pipeline import preview, verify
 from beam_pipeline.jobs.build import options as build
 from beam_pipeline.jobs.plan import options as plan
+from beam_pipeline.jobs.relabel import options as relabel
 from beam_pipeline.jobs.select import options as select
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.sample_world import __main__ as sample_world
@@ -39,6 +40,12 @@ ENTRIES = {
         ("--night_lights=a.tif", "--land_cover=b.tif", "--output=out"),
     ),
     "plan": Entry("beam_pipeline.plan_cost", plan.build_parser(), plan.parse_plan_flags, ()),
+    "relabel": Entry(
+        "beam_pipeline.relabel",
+        relabel.relabel_parser(),
+        relabel.parse_relabel_flags,
+        ("--dataset=a", "--output=b"),
+    ),
     "verify": Entry("beam_pipeline.verify", verify.build_parser(), verify.build_parser().parse_all),
     "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),
     "sample_world": Entry(

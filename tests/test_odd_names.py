@@ -22,6 +22,7 @@ PATH_FLAGS = {
     },
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
+    "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
     "verify": {"dataset"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},

@@ -95,9 +95,7 @@ def test_it_is_what_is_assembled_with_the_new_labels(tmp_path: Path) -> None:
     expected = assembled(LABELS, coastal)
     assert done.payloads == tuple(map(encode, expected.cell_years))
     committed = commit(tmp_path / "expected", expected, NEW)
-    again = commit_unit(
-        DatasetFolder(BeamFiles(), str(tmp_path / "new")), NAME, done.payloads, done.summary
-    )
+    again = commit_unit(DatasetFolder(BeamFiles(), str(tmp_path / "new")), NAME, done.payloads, done.summary)
     assert again.to_json() == committed.to_json()
     assert again.cells_unlabeled == 1
     assert again.coastal_cells == (2,)
