@@ -41,10 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code of the subcommand.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
     # What follows the subcommand is its own.
-    command = _parser().parse_args(argv[:1]).command
-    return _load(command)(argv[1:], prog=f"{PROG} {command}")
+    if argv is not None:
+        command = _parser().parse_args([*argv[:1]]).command
+        return _load(command)(argv[1:], prog=f"{PROG} {command}")
+    command = _parser().parse_args(sys.argv[1:2]).command
+    # A job puts the command line right where Beam, which reads it by itself, would stumble: it must find its own there.
+    del sys.argv[1]
+    return _load(command)(None, prog=f"{PROG} {command}")
 
 
 def _load(command: str) -> Callable[..., int]:

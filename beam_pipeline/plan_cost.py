@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
             from beam_pipeline.jobs.plan.options import parse_plan_flags
             from beam_pipeline.jobs.plan.report import report
             from beam_pipeline.jobs.plan.run import plan_of_flags
-            from beam_pipeline.jobs.storage import use_default_options
+            from beam_pipeline.jobs.storage import use_options
 
         given = parse_plan_flags(argv, prog, __doc__ or "")
-        use_default_options()
+        use_options()
         print(report(plan_of_flags(given)))
         return 0
 

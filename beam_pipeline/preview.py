@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         require_package("matplotlib", "preview", "plots")
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
             from beam_pipeline.dataset.folder import DatasetFolder
-            from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+            from beam_pipeline.jobs.storage import BeamFiles, use_options
             from beam_pipeline.report.preview import draw_preview
 
-        use_default_options()
+        use_options()
         with Progress(None, "reading and drawing"):
             path = draw_preview(
                 DatasetFolder(BeamFiles(), given.dataset),

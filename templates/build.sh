@@ -6,7 +6,7 @@
 set -euo pipefail
 
 usage() { sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-[[ $# -eq 3 && $1 =~ ^(build_dataset|select_cells)$ && $3 == gs://* ]] || usage
+[[ $# -eq 3 && $1 =~ ^(build_dataset|select_cells|extract_features)$ && $3 == gs://* ]] || usage
 entry=$1 repository=${2%/} folder=${3%/}
 root=$(cd "$(dirname "$0")/.." && pwd)
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/beam_pipeline/__init__.py")

@@ -8,7 +8,7 @@
 set -euo pipefail
 
 usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-[[ $# -ge 4 && $1 == gs://* && -n ${REGION:-} && -n ${BUCKET:-} ]] || usage
+[[ $# -ge 4 && $1 == gs://* && -n $2 && $3 != *=* && -n ${REGION:-} && -n ${BUCKET:-} ]] || usage
 template=$1 image=$2 job=$3
 shift 3
 

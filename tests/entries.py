@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 
 from beam_pipeline import preview, verify
 from beam_pipeline.jobs.build import options as build
+from beam_pipeline.jobs.extract import options as extract
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.relabel import options as relabel
 from beam_pipeline.jobs.select import options as select
+from beam_pipeline.jobs.verify.options import parse_verify_flags
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.sample_world import __main__ as sample_world
 from model_tf.evaluation import flags as evaluate
@@ -31,6 +33,11 @@ class Entry:
     needed: tuple[str, ...] = ()
 
 
+def _parse_verify(argv: Sequence[str]) -> object:
+    job = any(word.startswith("--runner") for word in argv)
+    return parse_verify_flags(verify.build_parser(), argv) if job else verify.build_parser().parse_all(argv)
+
+
 ENTRIES = {
     "build": Entry("beam_pipeline.build_dataset", build.build_parser(), build.parse_build_flags),
     "select": Entry(
@@ -39,6 +46,12 @@ ENTRIES = {
         select.parse_selection_flags,
         ("--night_lights=a.tif", "--land_cover=b.tif", "--output=out"),
     ),
+    "extract": Entry(
+        "beam_pipeline.extract_features",
+        extract.extract_parser(),
+        extract.parse_extract_flags,
+        ("--osm=a.osm.pbf", "--output=out"),
+    ),
     "plan": Entry("beam_pipeline.plan_cost", plan.build_parser(), plan.parse_plan_flags, ()),
     "relabel": Entry(
         "beam_pipeline.relabel",
@@ -46,7 +59,7 @@ ENTRIES = {
         relabel.parse_relabel_flags,
         ("--dataset=a", "--output=b"),
     ),
-    "verify": Entry("beam_pipeline.verify", verify.build_parser(), verify.build_parser().parse_all),
+    "verify": Entry("beam_pipeline.verify", verify.build_parser(), _parse_verify),
     "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),
     "sample_world": Entry(
         "beam_pipeline.sample_world", sample_world.build_parser(), sample_world.build_parser().parse_all

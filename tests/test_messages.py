@@ -29,15 +29,19 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/cells": BOTH_JOBS,
     "beam_pipeline/cli.py": (),
     "beam_pipeline/dataset": ("build",),
+    "beam_pipeline/extract_features.py": ("extract",),
+    "beam_pipeline/features": ("build", "extract"),
     "beam_pipeline/imagery": ("build",),
     "beam_pipeline/jobs": BOTH_JOBS,
     "beam_pipeline/jobs/build": ("build",),
     # The sample's cells are chosen as `select_cells` does.
     "beam_pipeline/jobs/build/sample.py": BOTH_JOBS,
+    "beam_pipeline/jobs/extract": ("build", "extract"),
     "beam_pipeline/jobs/plan": ("plan",),
-    "beam_pipeline/jobs/plan/dry_run.py": BOTH_JOBS,
+    "beam_pipeline/jobs/plan/dry_run.py": (*BOTH_JOBS, "extract", "relabel"),
     "beam_pipeline/jobs/relabel": ("relabel",),
     "beam_pipeline/jobs/select": ("select",),
+    "beam_pipeline/jobs/verify": ("verify",),
     "beam_pipeline/labels": ("build",),
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
@@ -46,6 +50,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/relabel.py": ("relabel",),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
+    "beam_pipeline/runtime/cores.py": ("build", "verify"),
     "beam_pipeline/sample_world": ("sample_world",),
     "beam_pipeline/select_cells.py": ("select",),
     "beam_pipeline/verify.py": ("verify",),
@@ -80,8 +85,11 @@ ADVICE = {
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
+    "Give another folder, or delete {} and give": "test_a_store_folder_keeps_its_cells",
+    "the same command reads these again": "test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run",
     "{} is being used by another launch": "test_what_a_killed_launch_left_is_named",
     "{} is damaged: {}. Delete it and give the command again": "test_a_damaged_fingerprint_is_named",
+    "Delete it and give the command again": "test_a_damaged_piece_is_a_fault_and_deleted_and_made_again_it_merges",
     "the same command with --retry_dead_letters": "test_a_retry_of_dead_letters_takes_nothing_away",
     "those of images are the relabelled dataset's": "test_damage_of_the_source_costs_its_units_only_until_it_is_mended",
     "--retry_dead_letters. Then the same command as now": "test_dead_letters_of_the_source_are_retried_as_advised",
@@ -119,6 +127,7 @@ NOT_OURS = (
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
     "{}: a key or value is not in UTF-8",
+    "{}: the process that read it ended {}. The file",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",
@@ -135,7 +144,13 @@ NOT_OURS = (
 """How other advice begins."""
 
 NO_ADVICE = (
-    *("delete", "python -m beam_pipeline.", "requests tried again", "do those finished shards again"),
+    *(
+        "delete",
+        "s3:ListBucket of the bucket",
+        "python -m beam_pipeline.",
+        "requests tried again",
+        "do those finished shards again",
+    ),
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """How those begin that only look like it."""
@@ -186,7 +201,7 @@ def test_each_flag_that_a_message_names_is_one_of_the_program_that_says_it() -> 
     for file, text in messages():
         programs = programs_of(file)
         known = OTHERS_FLAGS.union(*map(flags_of, programs))
-        if set(programs) & set(BOTH_JOBS):
+        if set(programs) & {*BOTH_JOBS, "verify"}:
             known |= beams
         for flag in re.findall(r"(?<![\w-])--[a-z_]+\b(?!\{)", text):
             assert flag in known, f"{file}: {text}"

@@ -14,22 +14,24 @@ PATH_FLAGS = {
         "sample_dir",
         "stac_url",
         "osm",
+        "osm_index_dir",
         "overpass_cache",
         "ontology",
         "output",
         "token_file",
         "water_polygons",
     },
+    "extract": {"cells", "area", "osm", "osm_index_dir", "overpass_cache", "ontology", "output"},
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
-    "verify": {"dataset"},
+    "verify": {"dataset", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
 }
-FOLDERS = {"sample_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
+FOLDERS = {"sample_dir", "osm_index_dir", "overpass_cache", "expanded_dir", "dataset", "data", "run"}
 SEVERAL = {"osm", "night_lights"}
 STORE = ("relabel", "osm")
 """One folder, where other programs take several files."""
@@ -40,6 +42,7 @@ TEXTS = {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),
         *("public_buckets", "sas_token_url", "token_hosts"),
     },
+    "extract": {"overpass_url", "osm_date"},
     "plan": {"years"},
     "train": {"tpu", "width", "precision", "backend", "strategy"},
     "evaluate": {"split"},
@@ -114,4 +117,6 @@ def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
         if action.dest in texts or is_several(entry, action.dest) or (entry, action.dest) == PANEL:
             assert "separated by commas" in (action.help or "")
             several += 1
-    assert several == {"build": 3, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(entry, 0)
+    assert several == {"build": 3, "extract": 1, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(
+        entry, 0
+    )

@@ -1,40 +1,28 @@
 """Reads a dataset and compares everything in it with everything else."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
-import pydantic
-
-from beam_pipeline.audit.examples import Expected
 from beam_pipeline.audit.features import check_features
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.reading import check_regular, read_file
-from beam_pipeline.audit.shards import audit_units
-from beam_pipeline.audit.sidecars import check_sidecars, read_ontology
-from beam_pipeline.cells.grid import GRID_NAME
-from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
-from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.audit.plan import AuditPlan, read_plan
+from beam_pipeline.audit.processes import audit_in_processes, processes_for
+from beam_pipeline.audit.reading import check_regular
+from beam_pipeline.audit.shards import AuditPart, UnitAudit
+from beam_pipeline.audit.sidecars import check_sidecars
 from beam_pipeline.dataset.folder import DATASET_FILE, FINGERPRINT_FILE, UNITS_FILE, DatasetFolder
-from beam_pipeline.dataset.units import Unit, make_units, parse_units
-from beam_pipeline.imagery.chips import FilterSettings, bad_fraction, image_rejection, scl_rejection
-from beam_pipeline.imagery.image import Image
-from beam_pipeline.imagery.stac_item import tile_of_item
-from beam_pipeline.labels.label_image import NONE, UNLABELED
-from beam_pipeline.labels.ontology import Ontology
-from beam_pipeline.records.schema import features_since
-from beam_pipeline.records.version import require_readable
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.progress import Progress
 
 
-def verify_dataset(folder: DatasetFolder) -> Findings:
+def verify_dataset(
+    folder: DatasetFolder, processes: int | None = 1, ready: Callable[[], None] | None = None
+) -> Findings:
     """Reads a dataset and compares everything in it with everything else; shows how far it is.
 
     Args:
         folder: The dataset's folder.
+        processes: How many processes read shards; None for as many as are of use. What is found is the same.
+        ready: Called in each further process before it reads, as `audit_in_processes` has it.
 
     Returns:
         What was checked and what differs.
@@ -42,36 +30,56 @@ def verify_dataset(folder: DatasetFolder) -> Findings:
     Raises:
         InvalidInputError: The folder holds neither a plan nor a description of a dataset, cannot be looked into, or
             is of another major version.
+        ProcessLost: A process that read shards was killed.
+    """
+    part, plan = open_audit(folder)
+    if plan is None:
+        return part.findings
+    audit = UnitAudit(folder, plan.expected)
+    count = processes_for(plan, processes)
+    with Progress(len(plan.units), "verify", "shards") as progress:
+        if count > 1:
+            progress.note(processes=str(count))
+            audited = audit_in_processes(audit, plan.units, count, ready)
+        else:
+            audited = map(audit, plan.units)
+        for of_unit in audited:
+            part.merge(of_unit)
+            progress.update()
+    with Progress(None, "verify: what describes the shards"):
+        close_audit(folder, plan, part)
+    return part.findings
+
+
+def open_audit(folder: DatasetFolder) -> tuple[AuditPart, AuditPlan | None]:
+    """Looks at what must be known before a shard is read.
+
+    Args:
+        folder: The dataset's folder.
+
+    Returns:
+        What was found so far, to which that of the units is merged in the plan's order, and the plan. Where there is
+        no plan nothing further can be found.
+
+    Raises:
+        InvalidInputError: As `verify_dataset`.
     """
     _check_is_dataset(folder)
-    findings = Findings()
-    check_regular(folder, findings)
-    check_features(folder, findings)
-    fingerprint = _read_fingerprint(folder, findings)
-    if fingerprint is None:
-        return findings
-    require_readable(fingerprint.schema_version, folder.at(FINGERPRINT_FILE))
-    version = fingerprint.version
-    if fingerprint.grid != GRID_NAME:
-        findings.differ("plan", FINGERPRINT_FILE, f"grid is {fingerprint.grid!r}, not {GRID_NAME!r}")
-    units = _read_units(folder, fingerprint, findings)
-    if units is None:
-        return findings
-    ontology = read_ontology(folder, fingerprint, findings)
-    expected = Expected(
-        years=fingerprint.years,
-        label_values=None if ontology is None else _label_values(ontology, fingerprint.none_labels),
-        pairs_only=not fingerprint.allow_single,
-        fingerprint=fingerprint.sha256,
-        version=version,
-        features=None if version.is_newer else frozenset(features_since(version.minor)),
-        faults_of_image=_image_checks(fingerprint.filters.settings()),
-    )
-    with Progress(len(units), "verify", "shards") as progress:
-        totals = audit_units(folder, units, expected, findings, progress.update)
-    with Progress(None, "verify: what describes the shards"):
-        check_sidecars(folder, units, fingerprint, ontology, totals, findings)
-    return findings
+    part = AuditPart()
+    check_regular(folder, part.findings)
+    check_features(folder, part.findings)
+    return part, read_plan(folder, part.findings)
+
+
+def close_audit(folder: DatasetFolder, plan: AuditPlan, part: AuditPart) -> None:
+    """Compares what describes a dataset with what was found in it.
+
+    Args:
+        folder: The dataset's folder.
+        plan: From `open_audit`.
+        part: What was found before, all units included; what is found here is added.
+    """
+    check_sidecars(folder, plan.units, plan.fingerprint, plan.ontology, part.totals, part.findings)
 
 
 def _check_is_dataset(folder: DatasetFolder) -> None:
@@ -85,74 +93,3 @@ def _check_is_dataset(folder: DatasetFolder) -> None:
     raise InvalidInputError(
         f"There is none of {', '.join(names)}: this is no dataset. Received: {folder.path}"
     )
-
-
-class _Description(pydantic.BaseModel):
-    """What is read of `dataset.json` where the plan has no fingerprint."""
-
-    fingerprint: dict[str, Any]
-
-
-_DESCRIPTION = pydantic.TypeAdapter(_Description)
-
-
-def _read_fingerprint(folder: DatasetFolder, findings: Findings) -> Fingerprint | None:
-    """Reads the plan's fingerprint, or where it cannot be read the copy that dataset.json holds."""
-    content = read_file(folder, FINGERPRINT_FILE, findings, "plan")
-    if content is not None:
-        try:
-            given = Fingerprint.from_json(content)
-            if given.to_json().encode() != content:
-                findings.differ("plan", FINGERPRINT_FILE, "is not laid out as it was written")
-            return given
-        except MalformedError as error:
-            findings.differ("plan", FINGERPRINT_FILE, f"cannot be read: {error}")
-    copy = read_file(folder, DATASET_FILE, findings, "dataset")
-    if copy is not None:
-        try:
-            return Fingerprint.from_json(json.dumps(parse_json(_DESCRIPTION, copy).fingerprint))
-        except MalformedError as error:
-            findings.differ("dataset", DATASET_FILE, f"cannot be read: {error}")
-    return None
-
-
-def _read_units(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> list[Unit] | None:
-    """Reads the plan, or where it cannot be read cuts the cells of the CSV once more; None where neither can be."""
-    content = read_file(folder, UNITS_FILE, findings, "plan")
-    if content is not None:
-        if hashlib.sha256(content).hexdigest() != fingerprint.cells_sha256:
-            findings.differ("plan", UNITS_FILE, "is not the plan whose hash is in the fingerprint")
-        try:
-            if units := parse_units(content):
-                return units
-            findings.differ("plan", UNITS_FILE, "cannot be read: it holds no unit")
-        except MalformedError as error:
-            findings.differ("plan", UNITS_FILE, f"cannot be read: {error}")
-    cells = read_file(folder, CELLS_FILE, findings, None)
-    try:
-        return make_units(parse_cells_csv((cells or b"").decode(), CELLS_FILE), fingerprint.cells_per_shard)
-    except (InvalidInputError, UnicodeDecodeError) as error:
-        findings.differ("plan", CELLS_FILE, f"holds no plan either: {error}")
-        return None
-
-
-def _label_values(ontology: Ontology, none_labels: bool) -> tuple[frozenset[int], ...]:
-    always = {UNLABELED, NONE} if none_labels else {UNLABELED}
-    return tuple(frozenset({label.value for label in it.labels} | always) for it in ontology.channels)
-
-
-def _image_checks(filters: FilterSettings) -> Callable[[Image, str], Iterable[tuple[str, str]]]:
-    """Returns what judges an image of a tile once more, as it was judged before it was written."""
-
-    def faults(image: Image, tile: str) -> Iterable[tuple[str, str]]:
-        bad = bad_fraction(image.scl, filters)
-        if bad != image.bad_percent:
-            yield "bad_percent", f"{image.item_id} has bad_percent {image.bad_percent}, its SCL gives {bad}"
-        rejection = scl_rejection(image.scl, filters) or image_rejection(image, filters)
-        if rejection is not None:
-            yield "filter", f"{image.item_id} does not pass the fingerprint's filters: {rejection}"
-        of_item = tile_of_item({"id": image.item_id})
-        if of_item not in (None, tile):
-            yield "tile", f"{image.item_id} is of tile {of_item}, its cell of {tile}"
-
-    return faults

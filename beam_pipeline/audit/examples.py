@@ -4,14 +4,16 @@ import dataclasses
 import datetime
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from beam_pipeline.cells.cell import LATTICE_M, ChipWindow, false_northing
 from beam_pipeline.dataset.units import Unit
+from beam_pipeline.imagery.chips import FilterSettings, bad_fraction, image_rejection, scl_rejection
 from beam_pipeline.imagery.image import NUM_SLOTS, Image
 from beam_pipeline.imagery.radiometry import BOA_ADD_OFFSET
+from beam_pipeline.imagery.stac_item import tile_of_item
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.version import Version
 
@@ -32,7 +34,7 @@ class Expected:
         fingerprint: The SHA-256 that each summary holds.
         version: Of the data format.
         features: The features that each example has; None where a later version may have more than we know.
-        faults_of_image: Yields (kind, detail) of what is wrong with an image of a tile.
+        filters: Those that every image has passed.
     """
 
     years: tuple[int, ...]
@@ -41,7 +43,7 @@ class Expected:
     fingerprint: str
     version: Version
     features: frozenset[str] | None
-    faults_of_image: Callable[[Image, str], Iterable[FaultOfExample]]
+    filters: FilterSettings
 
 
 class ExampleAudit:
@@ -89,7 +91,7 @@ class ExampleAudit:
             yield "year", detail
         if image.boa_add_offset not in _OFFSETS:
             yield "offset", f"{image.item_id} has boa_add_offset {image.boa_add_offset}"
-        yield from self._expected.faults_of_image(image, example.cell.tile)
+        yield from _filter_faults(image, example.cell.tile, self._expected.filters)
 
     def _faults_of_label(self, example: CellYear) -> Iterator[FaultOfExample]:
         cell_id = example.cell.cell_id
@@ -100,6 +102,19 @@ class ExampleAudit:
         checksum = zlib.crc32(example.label.tobytes())
         if self._label_checksums.setdefault(cell_id, checksum) != checksum:
             yield "label", f"cell {cell_id} has other labels in {example.year} than in an earlier year"
+
+
+def _filter_faults(image: Image, tile: str, filters: FilterSettings) -> Iterator[FaultOfExample]:
+    """Judges an image once more, as it was judged before it was written."""
+    bad = bad_fraction(image.scl, filters)
+    if bad != image.bad_percent:
+        yield "bad_percent", f"{image.item_id} has bad_percent {image.bad_percent}, its SCL gives {bad}"
+    rejection = scl_rejection(image.scl, filters) or image_rejection(image, filters)
+    if rejection is not None:
+        yield "filter", f"{image.item_id} does not pass the fingerprint's filters: {rejection}"
+    of_item = tile_of_item({"id": image.item_id})
+    if of_item not in (None, tile):
+        yield "tile", f"{image.item_id} is of tile {of_item}, its cell of {tile}"
 
 
 def _is_time(text: str) -> bool:

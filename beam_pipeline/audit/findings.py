@@ -8,6 +8,8 @@ from beam_pipeline.runtime.foreign_text import shown
 MOST_SHOWN = 5
 """Differences of one kind that are kept whole; the others are only counted."""
 
+_UNREADABLE = "unreadable"
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -46,7 +48,7 @@ class Findings:
         self.shown: dict[str, list[Difference]] = {}
         self.damaged_shards: list[str] = []
         self.unchecked: dict[str, str] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, str] = {}
 
     def differ(self, kind: str, file: str, detail: str, record: int | None = None) -> None:
         """Notes a difference."""
@@ -58,12 +60,26 @@ class Findings:
     def unreadable(self, file: str, detail: str) -> None:
         """Notes that a file cannot be read, once for a file."""
         if file not in self._unreadable:
-            self._unreadable.add(file)
-            self.differ("unreadable", file, detail)
+            self._unreadable[file] = detail
+            self.differ(_UNREADABLE, file, detail)
 
     def leave_unchecked(self, file: str, detail: str) -> None:
         """Notes what is not ours to judge, once for a file."""
         self.unchecked.setdefault(file, detail)
+
+    def merge(self, other: "Findings") -> None:
+        """Adds what an audit found that came behind this one, as if one had found all."""
+        self.checked.update(other.checked)
+        for file, detail in other._unreadable.items():
+            self.unreadable(file, detail)
+        for kind, count in other.kinds.items():
+            if kind != _UNREADABLE:
+                self.kinds[kind] += count
+                ours = self.shown.setdefault(kind, [])
+                ours += other.shown[kind][: MOST_SHOWN - len(ours)]
+        self.damaged_shards += other.damaged_shards
+        for file, detail in other.unchecked.items():
+            self.leave_unchecked(file, detail)
 
     def line(self) -> str:
         """Says in one line what was checked and whether anything differs."""

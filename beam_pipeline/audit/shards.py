@@ -1,95 +1,86 @@
-"""Proves from the files alone that a dataset's records are whole: every planned cell-year once, as described.
+"""Proves from the files alone that a unit's records are whole: every planned cell-year once, as described.
 
-Nothing is taken from the run that made it. One record is held at a time. What cannot be read is a difference like
-any other, and what lies behind it is looked at all the same.
+Nothing is taken from the run that made it, or from other units: so units may be looked at in any order, and anywhere.
+One record is held at a time. What cannot be read is a difference like any other, and what lies behind it is looked at
+all the same.
 """
 
 import collections
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from beam_pipeline.audit.examples import ExampleAudit, Expected, on_lattice
+from beam_pipeline.audit.examples import ExampleAudit, Expected
 from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.reading import list_files, open_file, read_file
+from beam_pipeline.audit.reading import open_file
+from beam_pipeline.audit.summaries import read_summary
 from beam_pipeline.dataset.folder import DatasetFolder, summary_name
 from beam_pipeline.dataset.manifest import failed_cell_years
 from beam_pipeline.dataset.outcomes import CellYearId
 from beam_pipeline.dataset.summary import ShardContent, UnitSummary
 from beam_pipeline.dataset.totals import Totals
-from beam_pipeline.dataset.units import Unit, numbered_in_turn
+from beam_pipeline.dataset.units import Unit
 from beam_pipeline.records.example import decode
-from beam_pipeline.records.shards import (
-    DATASET_NAME,
-    MOST_RECORD_BYTES,
-    SUMMARIES_FOLDER,
-    SUMMARY_SUFFIX,
-    HashedFile,
-    parse_shard,
-)
-from beam_pipeline.records.version import CONTENTS
+from beam_pipeline.records.shards import MOST_RECORD_BYTES, HashedFile, parse_shard
 from beam_pipeline.runtime.faults import PermanentFault
-from beam_pipeline.runtime.parsing import MalformedError
-from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 
-def audit_units(
-    folder: DatasetFolder,
-    units: Sequence[Unit],
-    expected: Expected,
-    findings: Findings,
-    on_unit: Callable[[], object] = lambda: None,
-) -> Totals:
-    """Reads all shards and summaries of a dataset and compares them with the plan and with each other.
+class AuditPart:
+    """What was found in one unit, or in several that follow each other. Small, and it pickles.
 
-    Args:
-        folder: The dataset's folder.
-        units: The plan.
-        expected: What holds for every example.
-        findings: Where differences go.
-        on_unit: Called after each unit.
-
-    Returns:
-        The summaries that can be read, in the plan's order, and what they add up to.
+    Attributes:
+        findings: What was checked and what differs.
+        totals: Of the summaries that can be read.
     """
-    _check_names(folder, units, findings)
-    _check_plan(units, findings)
-    totals = Totals()
-    for unit in units:
-        summary = audit_unit(folder, unit, expected, findings)
+
+    def __init__(self) -> None:
+        self.findings = Findings()
+        self.totals = Totals()
+
+    def merge(self, behind: "AuditPart") -> None:
+        """Adds what was found in the units behind these; how they are parted does not change the sum."""
+        self.findings.merge(behind.findings)
+        self.totals.merge(behind.totals)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitAudit:
+    """Compares one unit's shard, its summary and the plan. It pickles, if its folder does.
+
+    Attributes:
+        folder: The dataset's folder.
+        expected: What holds for every example.
+    """
+
+    folder: DatasetFolder
+    expected: Expected
+
+    def __call__(self, unit: Unit) -> AuditPart:
+        """Reads a unit.
+
+        Args:
+            unit: The unit as planned.
+
+        Returns:
+            What was found in it alone.
+        """
+        part = AuditPart()
+        findings, folder = part.findings, self.folder
+        findings.checked["units"] += 1
+        summary = read_summary(folder, unit, self.expected, findings)
+        written: list[CellYearId] = []
+        failed = summary is not None and summary.status == "failed"
+        with open_file(folder, unit.name, findings, None if failed else "missing_shard") as file:
+            if file is not None:
+                if failed:
+                    name = summary_name(unit.name)
+                    findings.differ("summary", name, "says that the unit failed, but it has a shard")
+                written = _audit_shard(file, unit, summary, self.expected, findings)
+        _account(unit, written, summary, self.expected.years, findings)
         if summary is not None:
-            totals.add(summary)
-        on_unit()
-    return totals
-
-
-def audit_unit(
-    folder: DatasetFolder, unit: Unit, expected: Expected, findings: Findings
-) -> UnitSummary | None:
-    """Compares one unit's shard, its summary and the plan.
-
-    Args:
-        folder: The dataset's folder.
-        unit: The unit as planned.
-        expected: What holds for every example.
-        findings: Where differences go.
-
-    Returns:
-        The unit's summary, or None where it cannot be read.
-    """
-    findings.checked["units"] += 1
-    summary = _read_summary(folder, unit, expected, findings)
-    written: list[CellYearId] = []
-    failed = summary is not None and summary.status == "failed"
-    with open_file(folder, unit.name, findings, None if failed else "missing_shard") as file:
-        if file is not None:
-            if failed:
-                findings.differ(
-                    "summary", summary_name(unit.name), "says that the unit failed, but it has a shard"
-                )
-            written = _audit_shard(file, unit, summary, expected, findings)
-    _account(unit, written, summary, expected.years, findings)
-    return summary
+            part.totals.add(summary)
+        return part
 
 
 def _audit_shard(
@@ -199,76 +190,3 @@ def _account(
             findings.differ("double", unit.name, f"cell {cell_id} in {year} is {count} times in: {where}")
     for cell_id, year in times:
         findings.differ("unplanned", unit.name, f"cell {cell_id} in {year} is not planned in this unit")
-
-
-def _read_summary(
-    folder: DatasetFolder, unit: Unit, expected: Expected, findings: Findings
-) -> UnitSummary | None:
-    name = summary_name(unit.name)
-    content = read_file(folder, name, findings, "missing_summary")
-    if content is None:
-        return None
-    try:
-        summary = UnitSummary.from_json(content)
-    except MalformedError as error:
-        findings.differ("summary", name, f"cannot be read: {error}")
-        return None
-    if summary.name != unit.name:
-        findings.differ("summary", name, f"cannot be read: it is of {summary.name!r}")
-        return None
-    if summary.to_json().encode() != content:
-        if expected.version.is_newer:
-            findings.leave_unchecked(SUMMARIES_FOLDER, "what its files hold beyond what is known here")
-        else:
-            findings.differ("summary", name, "is not laid out as it was written")
-    _check_contents(summary, name, expected, findings)
-    failed = summary.status == "failed"
-    of_plan = {
-        "split": unit.split,
-        "tile": "" if failed else unit.tile,
-        "cells": 0 if failed else len(unit.cells),
-        "cell_years": 0 if failed else len(unit.cells) * len(expected.years),
-    }
-    for field, planned in of_plan.items():
-        if getattr(summary, field) != planned:
-            findings.differ("summary", name, f"{field} is {getattr(summary, field)}, planned is {planned}")
-    if summary.fingerprint != expected.fingerprint:
-        findings.differ("other_fingerprint", name, "is of a unit that was made with other settings")
-    return summary
-
-
-def _check_contents(summary: UnitSummary, name: str, expected: Expected, findings: Findings) -> None:
-    """Checks what no record says: that a summary has what its version has, and which cells are coastal."""
-    if (summary.contents is not None) != (expected.version >= CONTENTS):
-        has = "has no" if summary.contents is None else "has"
-        findings.differ("summary", name, f"{has} contents, and is of version {expected.version}")
-    cells = [content.cell_id for content in summary.contents or ()]
-    if summary.coastal_cells != tuple(sorted(set(summary.coastal_cells) & set(cells))):
-        findings.differ("summary", name, "coastal_cells are not cells with examples, sorted")
-
-
-def _check_names(folder: DatasetFolder, units: Sequence[Unit], findings: Findings) -> None:
-    """Looks for shards and summaries that no unit of the plan has."""
-    planned = {unit.name for unit in units}
-    for name in list_files(folder, f"{DATASET_NAME}-*", findings):
-        if name not in planned and not name.endswith(PARTIAL_SUFFIX):
-            findings.differ("stray_shard", name, "is no unit of the plan")
-    for name in list_files(folder, f"{SUMMARIES_FOLDER}/*", findings):
-        of_unit = name.partition("/")[2].removesuffix(SUMMARY_SUFFIX) in planned
-        if not of_unit and not name.endswith(PARTIAL_SUFFIX):
-            findings.differ("stray_summary", name, "is of no unit of the plan")
-
-
-def _check_plan(units: Sequence[Unit], findings: Findings) -> None:
-    seen: set[int] = set()
-    if not numbered_in_turn(units):
-        findings.differ("plan", "plan", "its shards are not numbered in turn")
-    for unit in units:
-        for cell in unit.cells:
-            if cell.cell_id in seen:
-                findings.differ("plan", unit.name, f"cell {cell.cell_id} is planned twice")
-            if not on_lattice(cell.chip):
-                findings.differ(
-                    "plan", unit.name, f"cell {cell.cell_id} is planned off the lattice: {cell.chip}"
-                )
-            seen.add(cell.cell_id)

@@ -18,6 +18,7 @@ class LabelSettings:
 
     Attributes:
         output: The dataset's folder.
+        years: The years, ascending.
         api: What one who asks the STAC API, an endpoint of tokens or Overpass may ask of them.
         files: What one who reads files may ask of their hosts.
         overpass_url: The Overpass API that the map is of, "" with extracts.
@@ -31,6 +32,7 @@ class LabelSettings:
     """
 
     output: str
+    years: tuple[int, ...]
     api: Share
     files: Share
     overpass_url: str
@@ -63,7 +65,6 @@ class BuildSettings(LabelSettings):
     """What a build does.
 
     Attributes:
-        years: The years, ascending.
         seed: Of everything that is drawn.
         cells_per_shard: The most cells of a unit.
         catalog: Which catalogue is asked for scenes, and how.
@@ -75,7 +76,6 @@ class BuildSettings(LabelSettings):
         read_limits: What reading extracts may take of a machine.
     """
 
-    years: tuple[int, ...]
     seed: int
     cells_per_shard: int
     catalog: CatalogSettings

@@ -20,7 +20,7 @@ from beam_pipeline.dataset.cell_content import (
 )
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.outcomes import STORED, AssembledUnit, CellYearId, DeadLetter, sorted_letters
-from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image
+from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Image, over_bands
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.records.example import CellYear
@@ -335,12 +335,11 @@ def band_sums(image: Image) -> dict[str, BandSums]:
     )
     sums = {}
     for bands, pixels, masked in grids:
-        valid: npt.NDArray[np.int64] = pixels[pixels.any(axis=-1) & ~masked].astype(np.int64)
-        valid += image.boa_add_offset  # (pixels, bands)
-        # 65,535 squared times 36,864 pixels stays below 2**63.
-        squares = np.einsum("pb,pb->b", valid, valid)
-        for band, total, square in zip(bands, valid.sum(axis=0).tolist(), squares.tolist(), strict=True):
-            sums[band] = BandSums(len(valid), total, square)
+        is_valid = (over_bands(np.maximum, pixels) > 0) & ~masked
+        for band, plane in zip(bands, np.moveaxis(pixels, -1, 0), strict=True):
+            # Exact as floats too: 65,535 squared times 36,864 pixels stays below 2**53.
+            valid = plane[is_valid].astype(np.float64) + image.boa_add_offset
+            sums[band] = BandSums(valid.size, int(valid.sum()), int(np.einsum("p,p", valid, valid)))
     return sums
 
 

@@ -50,6 +50,15 @@ class Totals:
             self._add_cell(summary.split, cell)
         self.summaries.append(dataclasses.replace(summary, contents=None))
 
+    def merge(self, other: "Totals") -> None:
+        """Adds what others gave, whose summaries come behind ours."""
+        self.summaries += other.summaries
+        for split in SPLITS:
+            self._cells_holding[split].update(other._cells_holding[split])
+            self._images_by_month[split].update(other._images_by_month[split])
+            both = zip(self._labelled[split], other._labelled[split], strict=True)
+            self._labelled[split] = [ours + theirs for ours, theirs in both]
+
     def cells_holding(self, channel: int, labels: Mapping[str, int]) -> dict[Split, dict[str, int]]:
         """Returns the number of cells that hold each category of a channel, by split.
 

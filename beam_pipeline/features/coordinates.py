@@ -69,7 +69,8 @@ def _with_coordinates(wkb: pa.BinaryArray, change: Callable[[Degrees], Degrees])
     offsets -= offsets[0]
     is_place = _are_places(data, offsets)
     places = data[is_place]
-    data[is_place] = change(places.view("<f8")).astype("<f8").view(np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged ones are of no grid, and stay
+        data[is_place] = change(places.view("<f8")).astype("<f8").view(np.uint8)
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
     return pa.BinaryArray.from_buffers(pa.binary(), len(wkb), buffers)
 

@@ -1,4 +1,4 @@
-"""Places on a curve through the whole world: what lies close by lies close on it, so that a box reads few row groups."""
+"""Places on a curve through the whole world: near places lie near on it, so that a box meets few row groups."""
 
 import numpy as np
 import numpy.typing as npt

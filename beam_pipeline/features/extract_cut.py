@@ -4,11 +4,13 @@ Kept are the nodes in the neighbourhood, the ways with one of them, and the mult
 these ways, all whole. osmium-tool does it where it is installed, else pyosmium, with the same result for what is drawn.
 """
 
+import contextlib
 import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ import shapely
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.area_relations import AREA_RELATIONS
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
-from beam_pipeline.labels.extract import bears_locations
+from beam_pipeline.labels.extract import bears_locations, libosmium_fault
 from beam_pipeline.runtime.child_process import ChildEnded, end_with_parent
+from beam_pipeline.runtime.whole_files import write_whole
 
 CUT_FROM_BYTES = 256 << 20
 """A smaller extract is read whole: to cut it would save some seconds at most."""
@@ -38,6 +41,8 @@ An object is found by its nodes. So a forest that holds cells is missed if all o
 _MOST_STRETCH = 20.0  # degrees of longitude a degree of latitude, as at 87 degrees north
 _TYPES = ",".join(sorted(AREA_RELATIONS))
 _MOST_SAID = 500  # characters
+_TOOL_FAILED = 1  # osmium-tool's exit code for files and memory; 2 is for its command line
+_NO_MEMORY = "Out of memory"
 _NODES_AT_ONCE = 1 << 16
 _A_DEGREE = 1e7  # in libosmium's units
 
@@ -94,67 +99,80 @@ def is_worth_a_cut(path: str | os.PathLike[str], bounds: Bounds | None, area: sh
     return not bears_locations(osmium.io.File(str(path), "pbf"))
 
 
-def cut_extract(path: str | os.PathLike[str], area: shapely.Geometry, target: Path) -> None:
-    """Writes what lies in an area.
+@contextlib.contextmanager
+def cut_extract(path: str | os.PathLike[str], area: shapely.Geometry, folder: Path) -> Iterator[Path]:
+    """Writes what lies in an area to a file without a name, which is gone with this process, however that ends.
 
     Args:
         path: A local `.osm.pbf` file that `check_blocks` has looked through.
         area: As `neighbourhood`.
-        target: The new `.osm.pbf` file, in a folder of its own.
+        folder: Where to; it takes some small files too, and is the caller's to remove.
+
+    Yields:
+        A link to the new file, of the extract's name; for this process only.
 
     Raises:
-        ChildEnded: osmium-tool failed or crashed.
-        RuntimeError: pyosmium cannot read the file or write the new one.
+        Fault: The file cannot be read, or the new one cannot be written, as `libosmium_fault` says.
+        MemoryError: Memory ran out.
+        ChildEnded: osmium-tool crashed, or does not know what it is asked for.
     """
     tool = shutil.which("osmium")
-    if tool is None:
-        _cut_with_pyosmium(path, area, target)
-    else:
-        _cut_with_tool(tool, path, area, target)
+    name = Path(path).name
+    with tempfile.TemporaryFile(dir=folder) as file:
+        target = f"/dev/fd/{file.fileno()}"
+        try:
+            if tool is None:
+                _cut_with_pyosmium(path, area, target)
+            else:
+                _cut_with_tool(tool, path, area, file.fileno(), folder / "area.geojson")
+        except RuntimeError as error:
+            raise libosmium_fault(name, error) from error
+        link = folder / name
+        link.symlink_to(target)
+        yield link
 
 
-def _cut_with_tool(tool: str, path: str | os.PathLike[str], area: shapely.Geometry, target: Path) -> None:
-    polygon = target.with_name("area.geojson")
+def _cut_with_tool(
+    tool: str, path: str | os.PathLike[str], area: shapely.Geometry, target: int, polygon: Path
+) -> None:
     # One multipolygon: for each polygon that was given apart, osmium-tool would keep sets of ids of its own.
     feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(_several(area))}
-    polygon.write_text(json.dumps(feature))
-    command = [tool, "extract", "--no-progress", "--strategy=smart", "-S", f"types={_TYPES}"]
-    command += [
-        f"--polygon={polygon}",
-        "--input-format=pbf",
-        "--output-format=pbf",
-        f"--output={target}",
-        os.path.abspath(path),
-    ]
-    # This process has one thread, so the function runs safely between fork and exec.
-    end = functools.partial(end_with_parent, os.getpid())
+    write_whole(str(polygon), [json.dumps(feature).encode()])
+    command = [tool, "extract", "-s", "smart", "-S", f"types={_TYPES}", "-p", str(polygon)]
+    command += ["-F", "pbf", os.path.abspath(path), "-f", "pbf", "-O", "-o", f"/dev/fd/{target}"]
     done = subprocess.run(  # noqa: S603 - the file is named by an absolute path
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=end,
+        pass_fds=[target],
+        # The process that reads extracts has one thread, so it runs safely between fork and exec.
+        preexec_fn=functools.partial(end_with_parent, os.getpid()),
         check=False,
     )
-    polygon.unlink()
+    said = done.stderr.decode(errors="replace").strip()[-_MOST_SAID:]
+    if done.returncode == _TOOL_FAILED:
+        raise MemoryError(said) if _NO_MEMORY in said else RuntimeError(said)
     if done.returncode:
-        raise ChildEnded(done.returncode, done.stderr.decode(errors="replace")[-_MOST_SAID:])
+        raise ChildEnded(done.returncode, said)
 
 
 def _several(area: shapely.Geometry) -> shapely.MultiPolygon:
     return shapely.MultiPolygon([part for part in shapely.get_parts(area) if part.geom_type == "Polygon"])
 
 
-def _cut_with_pyosmium(path: str | os.PathLike[str], area: shapely.Geometry, target: Path) -> None:
+def _cut_with_pyosmium(path: str | os.PathLike[str], area: shapely.Geometry, target: str) -> None:
+    source = osmium.io.File(str(path), "pbf")  # whatever its name says
     inside, kept = osmium.IdTracker(), osmium.IdTracker()
     nodes = _NodesIn(area)
-    with osmium.io.Reader(str(path), osmium.osm.NODE) as reader:
+    with osmium.io.Reader(source, osmium.osm.NODE) as reader:
         osmium.apply(reader, nodes)
     for osm_id in nodes.ids():
         inside.add_node(osm_id)
         kept.add_node(osm_id)
+    found: Any
     kinds = osmium.osm.WAY | osmium.osm.RELATION
-    for found in osmium.FileProcessor(str(path), kinds).with_filter(inside.contains_filter()):
+    for found in osmium.FileProcessor(source, kinds).with_filter(inside.contains_filter()):
         if found.is_way():
             inside.add_way(found.id)
             kept.add_way(found.id)
@@ -163,9 +181,9 @@ def _cut_with_pyosmium(path: str | os.PathLike[str], area: shapely.Geometry, tar
             for member in found.members:
                 if member.type == "w":
                     kept.add_way(member.ref)
-    kept.complete_backward_references(str(path))
-    with osmium.SimpleWriter(str(target)) as writer:
-        for found in osmium.FileProcessor(str(path)).with_filter(kept.id_filter()):
+    kept.complete_backward_references(source)
+    with osmium.SimpleWriter(osmium.io.File(target, "pbf"), overwrite=True) as writer:
+        for found in osmium.FileProcessor(source).with_filter(kept.id_filter()):
             writer.add(found)
 
 

@@ -51,16 +51,15 @@ def merge_tile(
         PermanentFault: A piece is damaged.
     """
     given = sorted(pieces, key=lambda piece: piece[0])
-    tables = [(extract, _table(piece)) for extract, piece in given if piece is not None]
-    rows = pa.concat_tables([table for _, table in tables]) if tables else SCHEMA.empty_table()
-    owners = np.repeat(np.arange(len(tables)), [table.num_rows for _, table in tables])
-    kept, superseded = _one_copy_each(rows, owners, [extract for extract, _ in tables])
+    held = [(extract, piece) for extract, piece in given if piece is not None]
+    owners = np.repeat(np.arange(len(held)), [piece.footer.rows for _, piece in held])
+    # One chunk: pyarrow would gather more anew for each row group that is written.
+    rows = pa.Table.from_batches(
+        (batch for _, piece in held for batch in piece.rows()), SCHEMA
+    ).combine_chunks()
+    kept, superseded = _one_copy_each(rows, owners, [extract for extract, _ in held])
     footer = TileFooter.of(tile, request, [extract for extract, _ in given], failures)
     return write_tile(file, rows, footer.model_copy(update={"superseded": superseded}), kept)
-
-
-def _table(piece: StoredTile) -> pa.Table:
-    return pa.Table.from_batches(list(piece.rows()), SCHEMA)
 
 
 def _one_copy_each(

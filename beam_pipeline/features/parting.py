@@ -1,5 +1,6 @@
 """Parts the objects of an extract by tile, into a local file for each tile: pieces of the store."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable
@@ -110,7 +111,8 @@ def _add(
     is_cut = np.isin(touched.rows, _to_cut(geometries, touched.tangled))
     whole, tiles = touched.rows[~is_cut], touched.tiles[~is_cut]
     rows = rows_of(columns, bounds)
-    spool.add(rows.take(pa.array(whole)), tiles)
+    every = np.arange(len(columns))
+    spool.add(rows if np.array_equal(whole, every) else rows.take(pa.array(whole)), tiles)
     for row in np.unique(touched.rows[is_cut]).tolist():
         of_row = touched.tiles[touched.rows == row]
         (mended,) = mend(geometries[[row]])
@@ -129,7 +131,7 @@ def _decoded(columns: ObjectColumns) -> Geometries:
     """Returns the geometries of objects; None for what is no geometry, as a ring of two points."""
     data = columns.geometries.tobytes()
     ends = columns.geometry_offsets.tolist()
-    wkb = [data[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    wkb = [data[start:end] for start, end in itertools.pairwise(ends)]
     geometries: Geometries = np.empty(len(wkb), dtype=object)
     with np.errstate(invalid="ignore"):  # coordinates that are no numbers are dealt with by the callers
         geometries[:] = shapely.from_wkb(wkb, on_invalid="ignore")

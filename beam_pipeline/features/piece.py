@@ -24,8 +24,8 @@ class LeftOut(Model):
         named: Reason -> the first of them, as "way/123".
     """
 
-    counts: dict[str, _Count] = {}
-    named: dict[str, tuple[str, ...]] = {}
+    counts: dict[str, _Count] = Field(default_factory=dict)
+    named: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, dropped: Dropped) -> "LeftOut":

@@ -1,46 +1,39 @@
 """Reads an extract in a process of its own, and tells what of the machine it takes.
 
-libosmium holds Python's lock for minutes, and a file that makes it crash ends its process: neither may happen to a worker.
+libosmium holds Python's lock for minutes, and a file that makes it crash ends its process: neither may happen to a
+worker.
 """
 
 import dataclasses
 import os
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-
-import shapely
 
 from beam_pipeline.features.extract_cut import cut_extract, is_worth_a_cut, neighbourhood
 from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
-from beam_pipeline.labels.extract import check_extract
-from beam_pipeline.labels.node_index import OUT_OF_DISK, require_disk
+from beam_pipeline.labels.extract import ExtractInfo, check_extract
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, require_disk
 from beam_pipeline.labels.pbf_blocks import check_blocks
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
-from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.free_room import free_memory
 from beam_pipeline.runtime.machine_turns import machine_turn
 from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
-READING_BYTES = 150 << 20
-"""Of memory, to read the smallest extract. This and what follows: `python tests/benchmarks/planet.py`."""
+READING_LINES = ((200e6, 3.5), (700e6, 0.7))
+"""Bytes of memory to read an extract, and for each byte of it; the lesser of both counts: tables by id are soon full.
 
-READING_BYTES_A_BYTE = 0.5
-"""Of memory for each byte of the file that is read, without the locations of nodes."""
+This and what follows is measured by `python tests/benchmarks/planet.py`, without the locations of nodes."""
 
-PIECES_BYTES_A_BYTE = 1.5
-"""Of disk for each byte of the file that is read: what a store takes at most."""
+PARTING_BYTES_A_BYTE = 5.0
+"""Of disk for each byte of the file that is read: the pieces, and their rows before they are sorted by tile."""
 
-SPOOL_BYTES_A_BYTE = 2.0
-"""Of disk in the index's folder for each byte of the file that is read: its objects between two steps."""
-
-CUTTING_BYTES = 5 << 30
-"""Of memory, to cut a planet: sets of its nodes' ids, a bit each. Other files take less."""
-
-CUTTING_BYTES_A_BYTE = 3.0
-"""Of memory, to cut a smaller file, for each byte of it."""
+CUTTING_LINES = ((150e6, 1.0), (4e9, 0.0))
+"""Likewise to cut it: osmium-tool keeps sets of ids, two of nodes and two of ways, a bit for each up to the highest."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 _OUT_OF_MEMORY = "bad_alloc"  # C++'s error
@@ -51,12 +44,22 @@ class ReadLimits:
     """What reading extracts may take of a machine.
 
     Attributes:
-        index_folder: Where temporary files of the size of an extract and more lie; "" for the folder of temporary files.
+        index_folder: Where temporary files of an extract's size and more lie; "" for the folder of temporary files.
         at_once: How many extracts the processes of this machine read at once.
     """
 
     index_folder: str = ""
     at_once: int = 1
+
+    def scratch(self) -> str:
+        """Returns the folder of temporary files, which is made where a worker's disk is new.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = self.index_folder or tempfile.gettempdir()
+        os.makedirs(folder, exist_ok=True)
+        return folder
 
 
 def read_extract(
@@ -79,14 +82,14 @@ def read_extract(
             "stopped_reader": somebody ended the process; "storage": a disk fails.
     """
     name = Path(path).name
-    scratch = limits.index_folder or tempfile.gettempdir()
     try:
+        scratch = limits.scratch()
         # Removed here, however the child ends.
         with machine_turn("reading", limits.at_once), tempfile.TemporaryDirectory(dir=scratch) as own:
             return call_in_child(cut_and_part, path, request, str(folder), own)
     except Exception as error:
-        fault = fault_of(error, name, scratch)
-        if fault is None:
+        fault = fault_of(error, name, limits.index_folder or tempfile.gettempdir())
+        if fault is None or fault is error:
             raise
         raise fault from error
 
@@ -109,25 +112,26 @@ def fault_of(error: Exception, name: str, scratch: str) -> Fault | None:
     if isinstance(error, MemoryError) or ended == -signal.SIGKILL or _OUT_OF_MEMORY in said:
         return TransientFault(
             "no_memory",
-            f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or cut the file to "
-            "the cells first",
+            f"{name}: memory ran out while it was read ({_how(error)}). Give workers more memory, or smaller "
+            "extracts",
         )
-    if is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
+    if is_full(OSError(said)) or is_full(error) or OUT_OF_DISK in said or ended == -signal.SIGBUS:
         # A file that is mapped into memory cannot be told of a full disk otherwise than by SIGBUS.
         return TransientFault(
             "no_disk",
-            f"{name}: the disk became full while it was read ({_how(error)}). Make room in {scratch} and where the "
-            "output lies, or name a folder of a larger disk: --osm_index_dir FOLDER",
+            f"{name}: the disk of {scratch} became full while it was read ({_how(error)}). {MAKE_ROOM}",
         )
     if -ended in _CRASHES:
         return PermanentFault(
             "crashed_reader",
             f"{name}: the process that read it ended {error}. The file is damaged: download or make it again",
         )
-    if ended:
+    if isinstance(error, ChildEnded):
         return TransientFault(
             "stopped_reader", f"{name}: the process that read it ended {error} {said.strip()[-500:]}".rstrip()
         )
+    if isinstance(error, InvalidInputError):
+        return PermanentFault("corrupt_extract", str(error))
     if failure := storage_failure(error):
         return TransientFault("storage", f"{name}: {failure}")
     return None
@@ -156,43 +160,40 @@ def cut_and_part(path: str, request: StoreRequest, folder: str, scratch: str) ->
         raise PermanentFault("missing_extract", f"{Path(path).name}: there is no such file")
     original = check_extract(path)
     area = neighbourhood(request.cells)
-    if is_worth_a_cut(path, original.bounds, area):
-        # A file out of order, or with an object twice, would not be known by its cut.
-        check_blocks(path)
-        path = _cut(path, area, scratch)
+    if not is_worth_a_cut(path, original.bounds, area):
+        return _part(path, request, folder, scratch, original)
+    # A file out of order, or with an object twice, would not be known by its cut.
+    check_blocks(path)
+    require_memory(CUTTING_LINES, original.size, f"To cut {original.name} takes")
+    require_disk(original.size, scratch, f"A cut of {original.name} takes up to")
+    with cut_extract(path, area, Path(scratch)) as cut:
+        return _part(str(cut), request, folder, scratch, original)
+
+
+def _part(path: str, request: StoreRequest, folder: str, scratch: str, original: ExtractInfo) -> PieceRecord:
+    """Parts an extract, or a cut of one."""
     size = os.path.getsize(path)
     name = original.name
-    require_memory(round(READING_BYTES + READING_BYTES_A_BYTE * size), f"To read {name} takes")
-    require_disk(
-        round(PIECES_BYTES_A_BYTE * size), folder, f"What {name} gives to a store takes", "--osm_index_dir"
-    )
+    require_memory(READING_LINES, size, f"To read {name} takes")
+    require_disk(round(PARTING_BYTES_A_BYTE * size), folder, f"To part {name} by tile takes")
     return part_extract(path, request, Path(folder), original=original, index_folder=scratch)
 
 
-def _cut(path: str, area: shapely.Geometry, scratch: str) -> str:
-    size = os.path.getsize(path)
-    name = Path(path).name
-    require_memory(round(min(CUTTING_BYTES, CUTTING_BYTES_A_BYTE * size)), f"To cut {name} takes")
-    require_disk(size, scratch, f"A cut of {name} takes up to", "--osm_index_dir")
-    target = Path(scratch, "cut", name)
-    target.parent.mkdir()
-    cut_extract(path, area, target)
-    return str(target)
-
-
-def require_memory(needed_bytes: int, what: str) -> None:
+def require_memory(lines: Sequence[tuple[float, float]], size: int, what: str) -> None:
     """Looks for memory.
 
     Args:
-        needed_bytes: What is needed.
+        lines: (bytes, and bytes for each byte of a file) each; the least that they give is needed.
+        size: Bytes of the file.
         what: Begins the message, up to the number.
 
     Raises:
         TransientFault: "no_memory".
     """
+    needed_bytes = min(least + each * size for least, each in lines)
     if (free := free_memory()) < needed_bytes:
         raise TransientFault(
             "no_memory",
             f"{what} about {needed_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Give workers more "
-            "memory, or cut the file to the cells first",
+            "memory, or smaller extracts",
         )

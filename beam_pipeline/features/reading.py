@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+import pyarrow as pa
+
 from beam_pipeline.cells.cell import ChipWindow
-from beam_pipeline.features.rows import objects_of_rows
+from beam_pipeline.features.rows import objects_of_rows, rows_with
 from beam_pipeline.features.stored_tile import StoredTile
 from beam_pipeline.labels.cell_index import CellIndex
 from beam_pipeline.labels.chip_boxes import Boxes, lonlat_boxes
@@ -12,6 +14,7 @@ from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.map_object import MapObject
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.store_keys import drawn_keys
 
 
 def objects_of(tile: StoredTile, boxes: Boxes | None = None) -> Iterator[MapObject]:
@@ -40,6 +43,7 @@ def features_of_unit(
     margin = clip_margin(ontology.reach_m)
     index = CellIndex(chips, margin)
     drawn = DrawnFeatures(ontology)
+    of_drawn, looked_at = pa.array(drawn_keys(ontology)), pa.array(sorted(drawn.keys))
     for rows in tile.rows(lonlat_boxes([chips[cell_id] for cell_id in sorted(chips)], margin)):
-        features = [feature for one in objects_of_rows(rows) for feature in drawn.of(one)]
-        yield index.clip(features)
+        objects = objects_of_rows(rows_with(rows, of_drawn), looked_at)
+        yield index.clip([feature for one in objects for feature in drawn.of(one)])

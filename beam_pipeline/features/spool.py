@@ -4,6 +4,7 @@ Rows are held until they take some megabytes. Then they are sorted by tile and w
 rows are a slice of each run; runs are mapped into memory, not read.
 """
 
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ class Spool:
         self._held: list[pa.RecordBatch] = []
         self._held_tiles: list[Indices] = []
         self._held_bytes = 0
-        self._runs: list[tuple[Path, Indices, Indices]] = []
+        self._runs: list[_Run] = []
 
     def add(self, rows: pa.RecordBatch, tiles: Indices) -> None:
         """Takes rows.
@@ -48,30 +49,53 @@ class Spool:
             self._write_run()
 
     def tiles(self) -> Iterator[tuple[int, pa.Table]]:
-        """Yields the number of each tile that has rows, ascending, and its rows in the order in which they came."""
-        self._write_run()
-        numbers = np.unique(np.concatenate([tiles for _, tiles, _ in self._runs] or [np.empty(0, np.int64)]))
-        for number in numbers.tolist():
-            yield number, pa.Table.from_batches(list(self._slices(number)), SCHEMA)
+        """Yields the number of each tile that has rows, ascending, and its rows in one chunk; to be called once."""
+        # What is still held is no run: an extract of a small country never touches the disk.
+        held, tiles, starts = self._sorted()
+        runs = [tiles, *(run.tiles for run in self._runs)]
+        for number in np.unique(np.concatenate(runs)).tolist():
+            slices = [rows for run in self._runs for rows in run.rows_of(number)]
+            for place in np.flatnonzero(tiles == number).tolist():
+                slices += held.slice(starts[place], starts[place + 1] - starts[place]).to_batches()
+            yield number, pa.Table.from_batches(slices, SCHEMA).combine_chunks()
 
-    def _slices(self, number: int) -> Iterator[pa.RecordBatch]:
-        for path, tiles, starts in self._runs:
-            (place,) = np.searchsorted(tiles, [number])
-            if place < len(tiles) and tiles[place] == number:
-                with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as run:
-                    start, end = starts[place : place + 2].tolist()
-                    yield run.get_batch(0).slice(start, end - start)
+    def _sorted(self) -> tuple[pa.Table, Indices, Indices]:
+        """Returns what is held, by tile; the numbers of the tiles; and where the rows of each begin, and the end."""
+        tiles = np.concatenate([np.empty(0, np.int64), *self._held_tiles])
+        rows = pa.Table.from_batches(self._held, SCHEMA).combine_chunks()
+        if (np.diff(tiles) < 0).any():
+            order = np.argsort(tiles, kind="stable")
+            rows, tiles = rows.take(pa.array(order)), tiles[order]
+        numbers, starts = np.unique(tiles, return_index=True)
+        return rows, numbers, np.append(starts, len(tiles))
 
     def _write_run(self) -> None:
-        """Writes what is held."""
-        if not self._held:
-            return
-        tiles = np.concatenate(self._held_tiles)
-        order = np.argsort(tiles, kind="stable")
-        rows = pa.Table.from_batches(self._held).take(pa.array(order)).combine_chunks()
+        rows, tiles, starts = self._sorted()
         path = self._folder / f"{uuid.uuid4().hex}.run"
         with writing_whole(str(path)) as file, pa.ipc.new_file(file, SCHEMA) as run:
             run.write_batch(rows.to_batches()[0])
-        numbers, starts = np.unique(tiles[order], return_index=True)
-        self._runs.append((path, numbers, np.append(starts, len(tiles))))
+        self._runs.append(_Run(path, tiles, starts))
         self._held, self._held_tiles, self._held_bytes = [], [], 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Rows on disk, by tile.
+
+    Attributes:
+        path: The file.
+        tiles: (T,) the numbers of the tiles, ascending.
+        starts: (T + 1,) where the rows of each begin, and the end.
+    """
+
+    path: Path
+    tiles: Indices
+    starts: Indices
+
+    def rows_of(self, number: int) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of a tile, if there are any."""
+        place = int(np.searchsorted(self.tiles, number))
+        if place < len(self.tiles) and self.tiles[place] == number:
+            with pa.memory_map(str(self.path)) as mapped, pa.ipc.open_file(mapped) as run:
+                start, end = self.starts[place : place + 2].tolist()
+                yield run.get_batch(0).slice(start, end - start)

@@ -1,4 +1,4 @@
-"""`store.json`: what a store holds and was made of, written when all of its tiles are; and whether it fits a request."""
+"""`store.json`: what a store holds and was made of, written when all tiles are; and whether it fits a request."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal

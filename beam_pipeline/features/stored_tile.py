@@ -5,7 +5,7 @@ It may be damaged, or made by others: what pyarrow could not bear is refused fir
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +17,7 @@ from beam_pipeline.features.footer import TileFooter, WrittenFile
 from beam_pipeline.features.rows import corners_of
 from beam_pipeline.features.schema import CORNERS, FOOTER_KEY, SCHEMA, SCHEMA_VERSION
 from beam_pipeline.labels.chip_boxes import Boxes
+from beam_pipeline.labels.geometries import Geometries
 from beam_pipeline.runtime.faults import PermanentFault
 from beam_pipeline.runtime.parquet_footer import FAILURES, MAGIC, parse_footer, require_parsable
 from beam_pipeline.runtime.parquet_statistics import statistics_of
@@ -92,20 +93,22 @@ class StoredTile:
                 if wanted and not wanted.may_meet(self._box_of(number)):
                     continue
                 table = self._file.read_row_group(number, SCHEMA.names, use_threads=False).combine_chunks()
+                if table.num_rows != self._metadata.row_group(number).num_rows:
+                    raise ValueError(f"it has {table.num_rows:,} rows")
                 # The names and nullability of inner fields are Parquet's.
                 batches = table.cast(SCHEMA).to_batches()
             for batch in batches:
                 yield batch if wanted is None else batch.filter(wanted.meets(corners_of(batch)))
 
-    def _box_of(self, number: int) -> tuple[float, float, float, float]:
-        """Returns the box of a row group; the whole world where it does not say."""
-        group = self._metadata.row_group(number)
+    def _box_of(self, number: int) -> Boxes:
+        """Returns (1, 4) the box of a row group; endless where it does not say."""
         leaves = {self._metadata.schema.column(i).path: i for i in range(self._metadata.num_columns)}
-        said = statistics_of(group, {corner: leaves[f"bbox.{corner}"] for corner in CORNERS})
+        wanted = {corner: leaves[f"bbox.{corner}"] for corner in CORNERS}
+        said = statistics_of(self._metadata.row_group(number), wanted)
         if len(said) < len(CORNERS):
-            return -np.inf, -np.inf, np.inf, np.inf
+            return np.full((1, 4), np.inf)
         xmin, ymin, xmax, ymax = (said[corner] for corner in CORNERS)
-        return xmin.low, ymin.low, xmax.high, ymax.high
+        return np.array([[xmin.low, ymin.low, xmax.high, ymax.high]], np.float64)
 
     def _own_footer(self, metadata: parquet.FileMetaData) -> TileFooter:
         text = (metadata.metadata or {}).get(FOOTER_KEY.encode())
@@ -133,14 +136,23 @@ class StoredTile:
                 )
 
     def _require_bounds(self, metadata: parquet.FileMetaData, end: int) -> None:
-        """Refuses row groups that lie elsewhere, or would take too much memory."""
+        """Refuses row groups that lie elsewhere, or would take too much memory, before any is read."""
         for number in range(metadata.num_row_groups):
             group = metadata.row_group(number)
             chunks = [group.column(i) for i in range(group.num_columns)]
             plain = sum(chunk.total_uncompressed_size for chunk in chunks)
-            taken = sum(chunk.total_compressed_size for chunk in chunks)
-            if group.num_rows > _MOST_ROWS or plain > _MOST_GROUP_BYTES or not 0 <= taken <= end:
-                raise self._damaged(f"row group {number} has {group.num_rows:,} rows, {plain:,} bytes")
+            if group.num_rows > _MOST_ROWS or plain > _MOST_GROUP_BYTES:
+                raise self._damaged(
+                    f"row group {number} would take {group.num_rows:,} rows and {plain:,} bytes"
+                )
+            starts = [(chunk.dictionary_page_offset or chunk.data_page_offset) for chunk in chunks]
+            sizes = [chunk.total_compressed_size for chunk in chunks]
+            lies_elsewhere = any(
+                start < len(MAGIC) or size < 0 or start + size > end
+                for start, size in zip(starts, sizes, strict=True)
+            )
+            if lies_elsewhere or any(chunk.num_values < group.num_rows for chunk in chunks):
+                raise self._damaged(f"row group {number} cannot be what the footer says")
 
     @contextlib.contextmanager
     def _naming_damage(self, part: str) -> Iterator[None]:
@@ -191,15 +203,20 @@ class _BoxFilter:
 
     def __init__(self, boxes: Boxes) -> None:
         turns = [boxes + turn * np.array([1.0, 0.0, 1.0, 0.0]) for turn in (0.0, -_TURN, _TURN)]
-        self._tree = shapely.STRtree(shapely.box(*np.concatenate(turns).T))
+        self._tree = shapely.STRtree(_as_geometries(np.concatenate(turns)))
 
-    def may_meet(self, box: Sequence[float]) -> bool:
-        if not np.isfinite(box).all():
-            return True
-        return len(self._tree.query(shapely.box(*box))) > 0
+    def may_meet(self, box: Boxes) -> bool:
+        """Tells whether a box, (1, 4), meets one; always where it is endless."""
+        return not np.isfinite(box).all() or len(self._tree.query(_as_geometries(box))[0]) > 0
 
     def meets(self, corners: Boxes) -> pa.BooleanArray:
         """Returns N booleans for (N, 4) bboxes."""
         found = np.zeros(len(corners), np.bool_)
-        found[self._tree.query(np.asarray(shapely.box(*corners.T)))[0]] = True
+        found[self._tree.query(_as_geometries(corners))[0]] = True
         return pa.array(found)
+
+
+def _as_geometries(boxes: Boxes) -> Geometries:
+    geometries: Geometries = np.empty(len(boxes), dtype=object)
+    geometries[:] = shapely.box(*boxes.T)
+    return geometries

@@ -22,7 +22,7 @@ def write_tile(file: BinaryIO, rows: pa.Table, footer: TileFooter, kept: Indices
 
     Args:
         file: Open for writing.
-        rows: The rows, in any order and any chunks.
+        rows: The rows, in any order. In one chunk: pyarrow would gather more anew for each row group.
         footer: What they are; the number of rows is filled in.
         kept: Indices of the rows that are written; None for all. No object may be among them twice.
 
@@ -39,9 +39,8 @@ def write_tile(file: BinaryIO, rows: pa.Table, footer: TileFooter, kept: Indices
     box = (*corners[:, :2].min(0).tolist(), *corners[:, 2:].max(0).tolist()) if len(kept) else None
     with parquet.ParquetWriter(file, SCHEMA, **WRITER) as writer:
         for first in range(0, len(kept), ROWS_A_GROUP):
-            # One row group is copied at a time; one chunk, so that the pages do not depend on how the rows came.
             group = rows.take(pa.array(kept[order[first : first + ROWS_A_GROUP]]))
-            writer.write_table(group.combine_chunks(), row_group_size=ROWS_A_GROUP)
+            writer.write_table(group, row_group_size=ROWS_A_GROUP)
         geo = geo_metadata(set(kinds[kept].tolist()), box)
         writer.add_key_value_metadata({"geo": geo, FOOTER_KEY: footer.to_json()})
     return footer

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.imagery.cog import ChipBands
-from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, MAX_NODATA_DN, Image
+from beam_pipeline.imagery.image import BANDS_10, BANDS_20, BANDS_60, MAX_NODATA_DN, Image, over_bands
 from beam_pipeline.imagery.scenes import Scene
 
 
@@ -59,7 +59,7 @@ def nodata_pixels(image: Image, most: int = 0) -> npt.NDArray[np.bool_]:
     """
     empty: npt.NDArray[np.bool_] = np.ones(image.gsd_10.shape[:2], np.bool_)
     for pixels, factor in ((image.gsd_10, 1), (image.gsd_20, 2), (image.gsd_60, 6)):
-        empty &= _finer(pixels.max(axis=-1) <= most, factor)
+        empty &= _finer(over_bands(np.maximum, pixels) <= most, factor)
     return empty
 
 

@@ -22,6 +22,7 @@ from beam_pipeline.imagery.image import (
     REFLECTANCE_SCALE,
     SCL,
     Image,
+    over_bands,
 )
 from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.radiometry import CHECKED_DECISIONS, offset_contradicted
@@ -258,7 +259,7 @@ def image_rejection(image: Image, filters: FilterSettings) -> str | None:
     valid = ~(empty | (image.scl == 0).repeat(2, axis=0).repeat(2, axis=1))
     if not valid.any():
         return "nodata"
-    lowest = image.gsd_10[..., :_VISIBLE][valid].min(axis=-1)
+    lowest = over_bands(np.minimum, image.gsd_10[..., :_VISIBLE])[valid]
     # The value at the rank, not one between two pixels.
     brightness = int(np.percentile(lowest, filters.min_reflectance_percentile, method="inverted_cdf"))
     if (brightness + image.boa_add_offset) / REFLECTANCE_SCALE > filters.max_min_reflectance:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beam_pipeline.imagery.image import MAX_NODATA_DN, REFLECTANCE_SCALE
+from beam_pipeline.imagery.image import MAX_NODATA_DN, REFLECTANCE_SCALE, over_bands
 from beam_pipeline.runtime.faults import PermanentFault
 
 BOA_ADD_OFFSET = -1000
@@ -152,10 +152,11 @@ def dark_share(visible: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]) -> f
     Returns:
         0 to 1; None where no pixel is clear.
     """
-    clear = np.isin(scl, _CLEAR_SCL) & (visible > MAX_NODATA_DN).any(axis=-1)
+    brightest = over_bands(np.maximum, visible)
+    clear = np.isin(scl, _CLEAR_SCL) & (brightest > MAX_NODATA_DN)
     if not clear.any():
         return None
-    return float((visible[clear].max(axis=1) < -BOA_ADD_OFFSET).mean())
+    return float((brightest[clear] < -BOA_ADD_OFFSET).mean())
 
 
 def to_reflectance(dn: npt.NDArray[np.uint16], boa_add_offset: int) -> npt.NDArray[np.float32]:

@@ -13,7 +13,9 @@ import grpc
 from apache_beam.runners.portability.portable_runner import PipelineResult
 from apache_beam.runners.worker import sdk_worker
 
-from beam_pipeline.jobs.runners import is_dataflow, is_in_process, runner_name
+from beam_pipeline.jobs.local_workers import lost_worker, use_local_workers
+from beam_pipeline.jobs.runners import in_processes, is_dataflow, is_in_process, runner_name
+from beam_pipeline.jobs.worker_image import cure_of
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
 from beam_pipeline.runtime.storage_failures import storage_failure
@@ -33,10 +35,13 @@ _RAISING = (
 
 
 class EngineError(Exception):
-    """A job that was handed over has failed: one line, the engine's own cause."""
+    """A job that was handed over has failed: one line, the engine's own cause, and the cure where it is known."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(shown(cause_of(text), _MOST_CHARS))
+        cause = cause_of(text)
+        cure = cure_of(cause)
+        said = shown(cause, _MOST_CHARS)
+        super().__init__(f"{said.rstrip('.')}. {cure}" if cure else said)
 
 
 def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
@@ -54,17 +59,24 @@ def run_job(pipeline: beam.Pipeline) -> Mapping[str, Any] | None:
         Exception: Of a job in this process, what a stage raised; and what says that a disk failed.
     """
     printed = _hush()
+    runner = runner_name(pipeline.options)  # Beam takes it away as it hands a job over
+    use_local_workers()
     in_process = is_in_process(pipeline.options)
     try:
         with _quiet_workers():
             result = pipeline.run()
     except Exception as error:
+        lost = lost_worker()
+        if lost or (
+            in_processes(pipeline.options) and isinstance(error, RuntimeError) and not storage_failure(error)
+        ):
+            raise EngineError(lost or _text(error)) from error  # what a stage raised has become a text
         if in_process or storage_failure(error):
             raise
         said = f"; it said: {cause_of(chr(10).join(printed))}" if printed else ""
         raise InvalidInputError(
-            f"--runner cannot be used: {cause_of(_text(error))}{said}. "
-            f"Received: --runner={runner_name(pipeline.options)}"
+            f"--runner cannot be used: {cause_of(_text(error)).rstrip('.')}{said}. "
+            f"Received: --runner={runner}"
         ) from error
     if is_dataflow(pipeline.options):
         return None
@@ -102,7 +114,13 @@ def _between(line: str) -> bool:
 def _text(error: Exception) -> str:
     """Returns what an error says; gRPC's own say it in `details`."""
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
-        return f"{error.code().name}: {error.details()}"
+        said = f"{error.code().name}: {error.details()}"
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            said = (
+                f"{said.rstrip('!')}: no job server of Beam answers there, or one that is too old for "
+                f"Beam {beam.__version__}"
+            )
+        return said
     return str(error)
 
 

@@ -11,10 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
-from beam_pipeline.jobs.storage import is_local, match_files, open_bytes, with_retries
+from beam_pipeline.jobs.storage import match_files, open_bytes
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.local_files import named_files
 from beam_pipeline.runtime.regular_files import MOST_BYTES
+from beam_pipeline.runtime.storage_faults import storage_faults, with_retries
 
 _log = logging.getLogger(__name__)
 
@@ -67,11 +69,12 @@ def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:
 def _matching(pattern: str, flag: str) -> list[str]:
     """Returns the files that a path or glob names, for `expand_globs`."""
     try:
-        found = (
-            named_files(pattern)
-            if is_local(pattern)
-            else sorted(metadata.path for metadata in match_files(pattern))
-        )
+        with storage_faults("list", pattern):
+            found = (
+                named_files(pattern)
+                if is_local(pattern)
+                else sorted(metadata.path for metadata in match_files(pattern))
+            )
     except Exception as error:
         raise InvalidInputError(f"{flag} cannot be read: {error}. Received: {pattern}") from error
     if not found:

@@ -8,6 +8,7 @@ import sys
 import urllib.parse
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 import grpc
@@ -30,8 +31,7 @@ from beam_pipeline.runtime.names import path_name
 
 BEAM_FLAGS_HELP = (
     "Beam's flags hold too, e.g. --runner=DataflowRunner --project=... --region=europe-west1 "
-    "--temp_location=gs://... --sdk_container_image=... (templates/README.md), or "
-    "--direct_running_mode=multi_processing --direct_num_workers=4: "
+    "--temp_location=gs://... --sdk_container_image=... (templates/README.md): "
     "https://beam.apache.org/documentation/runners/capability-matrix/"
 )
 
@@ -39,18 +39,19 @@ SEEDS = (-(2**63), 2**63 - 1)
 """The least and the most seed."""
 
 SEVERAL_FILES = "separated by commas; a pattern in quotes stands for all files that match"
-"""How a flag's help says that it takes several files."""
+"""Words by which a flag's help says that it takes several files."""
 
 _LONGEST_CONNECT_S = 20
 _LONGEST_JOB_S = 366 * 24 * 3600
 _GLOB_CHARACTERS = "*?["  # which Beam's file systems expand, also where they delete
 _CLOUD_REGION = re.compile(r"[a-z][a-z0-9-]*\Z")  # e.g. europe-west1; no area and no file name looks so
 _IN_PROCESS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+_DIRECT_FLAGS = ("--direct_num_workers", "--direct_running_mode")
 _DRY_RUN = "--dry_run"
 LAUNCHERS_OWN = "LOOPBACK"
 """Workers in the process that submitted the job. Source: Beam's help of --environment_type."""
 
-_PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
+PORTABLE_RUNNERS = ("PortableRunner", "FlinkRunner", "SparkRunner")
 
 
 def job_parser(prog: str, description: str) -> FlagParser:
@@ -155,7 +156,7 @@ def parse_flags(
         setup.save_main_session = False  # all that workers run lies in modules that they import
     if is_dataflow(options):  # what a template's launcher gives of the service's flags is not ours to judge
         refuse_slips(_flags_of(left), (parser if is_template_launch(argv) else both)._option_string_actions)
-    if is_dataflow(options) or standard.runner in _PORTABLE_RUNNERS:  # these have flags that Beam passes on
+    if is_dataflow(options) or standard.runner in PORTABLE_RUNNERS:  # these have flags that Beam passes on
         for flag in _flags_of(left):
             both.add_argument(flag, nargs="?")  # with a value or without, as Beam takes them
         left = both.parse_known_args(argv)[1]
@@ -172,6 +173,12 @@ def parse_flags(
             "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
         )
     return given, options
+
+
+def names_processes(options: PipelineOptions) -> list[str]:
+    """Returns those of Beam's flags of local processes that were given, whatever their values."""
+    # What equals a default is not to be seen in the options.
+    return sorted({*_DIRECT_FLAGS} & _flags_of(options._flags))
 
 
 def _flags_of(words: Sequence[str]) -> set[str]:
@@ -199,6 +206,12 @@ def runner_name(options: PipelineOptions) -> str:
 def is_in_process(options: PipelineOptions) -> bool:
     """Tells whether the runner is part of this process, though it may start others."""
     return runner_name(options) in _IN_PROCESS
+
+
+def in_processes(options: PipelineOptions) -> bool:
+    """Tells whether a runner that is part of this process starts others for the work."""
+    direct: Any = options.view_as(DirectOptions)
+    return is_in_process(options) and direct.direct_running_mode == "multi_processing"
 
 
 def runs_locally(options: PipelineOptions) -> bool:
@@ -263,7 +276,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     endpoint = options.view_as(PortableOptions).job_endpoint
     if runner == "PortableRunner" and not endpoint:
         raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
-    if runner in _PORTABLE_RUNNERS and endpoint and endpoint != "embed":
+    if runner in PORTABLE_RUNNERS and endpoint and endpoint != "embed":
         _require_answer(endpoint)
     try:
         pipeline = beam.Pipeline(options=options)

@@ -1,4 +1,4 @@
-"""What every stage of the pipeline shares: failures told alike, metrics under the stage's name."""
+"""The base of all stages of a build: failures told alike, metrics under the stage's name."""
 
 import logging
 import traceback
@@ -7,11 +7,13 @@ from typing import Protocol
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from beam_pipeline import __version__
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.run_record import RETRIED
 from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.timing import Timing
+from beam_pipeline.jobs.worker_image import require_launchers_version
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs, shown, without_secrets
 from beam_pipeline.runtime.traffic import Share, Traffic
@@ -55,10 +57,12 @@ class JobStage(beam.DoFn):
 
     def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
+        self._launched_by = __version__
         self.timing = Timing(self.stage)
         self.failures = Metrics.counter(self.stage, "failed")
 
     def setup(self) -> None:
+        require_launchers_version(self._launched_by)
         hide_secrets_in_logs()
         self.folder = DatasetFolder(BeamFiles(), self.settings.output)
         self.api = Traffic.of_job(self.settings.output, "api", self.settings.api)

@@ -1,30 +1,23 @@
 """The file system of a run: Beam's, so that local folders and gs:// are the same to everyone."""
 
 import contextlib
-import errno
 import functools
 import itertools
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems as _FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.runtime.faults import Fault, PermanentFault, TransientFault
+from beam_pipeline.runtime.disk import Disk, is_local
+from beam_pipeline.runtime.faults import Fault, PermanentFault
 from beam_pipeline.runtime.files import join
-from beam_pipeline.runtime.local_files import delete_path, matching_files
-from beam_pipeline.runtime.regular_files import (
-    irregular_files,
-    open_regular,
-    read_regular,
-    size_of,
-)
-from beam_pipeline.runtime.retries import RetryPolicy
-from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX, write_whole
+from beam_pipeline.runtime.storage_faults import FULL, storage_faults, with_retries
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 FileSystems: Any = _FileSystems  # carries no types
 
@@ -36,39 +29,11 @@ _COPY_BYTES = 1 << 20
 _AHEAD_BYTES = 1 << 16
 """Fetched at least from a bucket where ranges of a file are read."""
 
-_CLIENTS = ("google", "botocore", "azure")
-"""Packages of the cloud clients under Beam's file systems."""
-
-_NO_USE_TRYING = frozenset(
-    (
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # full
-        *(errno.EACCES, errno.EPERM, errno.EROFS),  # not allowed
-        *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP),
-    )
-)
-_NOT_ALLOWED = (401, 403)
-
-RETRIES = RetryPolicy(attempts=5, base_s=0.25, cap_s=2.0)
-"""Of clients that try again by themselves, this is more of the same; a local disk and NFS do not."""
-
-_T = TypeVar("_T")
-
-
-def with_retries(function: Callable[[], _T]) -> _T:
-    """Calls what uses the storage until it returns, fails for good, or the few tries are used up.
-
-    Args:
-        function: Raises `TransientFault` where another try may help; a whole operation, so that it can be
-            begun anew.
-
-    Returns:
-        What `function` returned.
-    """
-    return RETRIES.call(function)
+_DISK = Disk()
 
 
 class BeamFiles:
-    """The `runtime.files.Files` of every scheme that Beam knows. Holds nothing, so it pickles.
+    """The `runtime.files.Files` of every scheme that Beam knows, and of this machine. Holds nothing, so it pickles.
 
     A rename is atomic on a local disk. On an object store it is a copy and a delete: the copy appears whole
     or not at all, which is what the commit of a shard needs.
@@ -76,46 +41,41 @@ class BeamFiles:
 
     def exists(self, path: str) -> bool:
         """Tells whether there is a file."""
+        if is_local(path):
+            return _DISK.exists(path)
 
         def look() -> bool:
-            with _faults("look for", path):
+            with storage_faults("look for", path):
                 return bool(FileSystems.exists(path))
 
         return with_retries(look)
 
     def size(self, path: str) -> int | None:
         """Returns a file's size in bytes, None where there is none."""
+        if is_local(path):
+            return _DISK.size(path)
 
         def look() -> int | None:
-            with _faults("look for", path):
-                if is_local(path):
-                    return size_of(path) if os.path.lexists(path) else None
+            with storage_faults("look for", path):
                 return next((int(found.size_in_bytes) for found in match_files(path)), None)
 
         return with_retries(look)
 
     def read_bytes(self, path: str) -> bytes:
         """Returns a file's content."""
+        if is_local(path):
+            return _DISK.read_bytes(path)
 
         def read() -> bytes:
-            if is_local(path):
-                with _faults("read", path):
-                    return read_regular(path)
             with open_bytes(path) as file:
                 content: bytes = file.read()
                 return content
 
         return with_retries(read)
 
-    @contextlib.contextmanager
-    def open(self, path: str) -> Iterator[BinaryIO]:
-        """Yields a file open for reading."""
-        if not is_local(path):
-            with open_bytes(path) as file:
-                yield file
-            return
-        with _faults("read", path), open_regular(path) as file:
-            yield file
+    def open(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """Opens a file for reading."""
+        return _DISK.open(path) if is_local(path) else open_bytes(path)
 
     @contextlib.contextmanager
     def open_ranges(self, path: str) -> Iterator[BinaryIO]:
@@ -124,13 +84,12 @@ class BeamFiles:
             with self.open(path) as file:
                 yield file
             return
-        with _faults("read", path), contextlib.closing(_open_in_bucket(path)) as file:
+        with storage_faults("read", path), contextlib.closing(_open_in_bucket(path)) as file:
             yield file
 
     def irregular(self, folder: str, inner: tuple[str, ...]) -> dict[str, str]:
         """Returns by name what is neither a regular file nor a folder: there is no such thing but on a disk."""
-        with _faults("list", folder):
-            return irregular_files(folder, inner) if is_local(folder) else {}
+        return _DISK.irregular(folder, inner) if is_local(folder) else {}
 
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""
@@ -146,17 +105,19 @@ class BeamFiles:
         chunks = iter(chunks)
         # Found here, so that what the first chunk takes to make is not taken for a fault of the storage.
         first = next((chunk for chunk in chunks if chunk), b"")
+        if is_local(path):
+            _DISK.write_bytes(path, itertools.chain([first], chunks))
+            return
         if not first and path.startswith("s3://"):
-            with _faults("write", path):
+            with storage_faults("write", path):
                 _write_empty_s3(path)
             return
-        with _faults("write", path):
-            if is_local(path):
-                write_whole(path, itertools.chain([first], chunks))
-                return
-            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-                for chunk in itertools.chain([first], chunks):
-                    file.write(chunk)
+        with (
+            storage_faults("write", path),
+            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            for chunk in itertools.chain([first], chunks):
+                file.write(chunk)
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
@@ -183,9 +144,10 @@ class BeamFiles:
         It is not tried again: a move that was done though it seemed to fail has no source any more. What is
         begun anew is the writing of the source.
         """
-        with _faults("rename to", target):
-            if is_local(target):
-                os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+        if is_local(target):
+            _DISK.rename(source, target)
+            return
+        with storage_faults("rename to", target):
             FileSystems.rename([source], [target])
 
     def glob(self, folder: str, pattern: str) -> list[str]:
@@ -195,26 +157,25 @@ class BeamFiles:
             folder: A name, not a pattern. In a URL it holds none of Beam's signs: `runners.output_folder`.
             pattern: Relative to it.
         """
+        if is_local(folder):
+            return _DISK.glob(folder, pattern)
 
         def look() -> list[str]:
-            with _faults("list", folder):
-                if is_local(folder):
-                    return matching_files(folder, pattern)
+            with storage_faults("list", folder):
                 return sorted(found.path for found in match_files(join(folder, pattern)))
 
         return with_retries(look)
 
     def delete(self, path: str) -> None:
         """Deletes a file, or a folder and all in it; nothing happens where there is none."""
-        with_retries(lambda: self._delete(path))
+        if is_local(path):
+            _DISK.delete(path)
+        else:
+            with_retries(lambda: self._delete(path))
 
     @staticmethod
     def _delete(path: str) -> None:
-        with _faults("delete", path):
-            if is_local(path):
-                if os.path.lexists(path):
-                    delete_path(path)  # Beam takes the path for a pattern
-                return
+        with storage_faults("delete", path):
             # An object store has no folders: delete the object, and all whose names begin with path/.
             paths = [found.path for found in match_files(path.rstrip("/") + "/**")]
             if FileSystems.exists(path):
@@ -223,19 +184,22 @@ class BeamFiles:
                 FileSystems.delete(paths)
 
 
-def use_default_options() -> None:
-    """Readies Beam's file systems in a program that makes no pipeline, which would have done so.
+def use_options(**given: Any) -> None:
+    """Readies Beam's file systems in a process that makes no pipeline, which would have done so.
 
     Without options s3:// cannot be opened at all; where it lies is then taken from the environment of boto3.
+
+    Args:
+        given: Beam's options, as `get_all_options` returns them; by default there are none.
     """
-    FileSystems.set_options(PipelineOptions([]))
+    FileSystems.set_options(PipelineOptions([], **given))
 
 
 @contextlib.contextmanager
 def open_bytes(path: str) -> Iterator[Any]:
     """Yields a file open for reading as it is, compressed or not; faults as those of `BeamFiles`."""
     with (
-        _faults("read", path),
+        storage_faults("read", path),
         FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
     ):
         yield file
@@ -279,7 +243,11 @@ def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[
     if is_local(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as kept:
+        try:
+            folder = kept.enter_context(tempfile.TemporaryDirectory())
+        except OSError as error:
+            raise _no_room_for(path, error) from error
         local = os.path.join(folder, path.rpartition("/")[2])
         with_retries(lambda: _download(path, local, limit))
         for ending in beside:
@@ -290,15 +258,29 @@ def _copy(path: str, limit: int | None, beside: Sequence[str] = ()) -> Iterator[
 
 def _download(path: str, local: str, limit: int | None) -> None:
     opened = open_bytes(path) if limit is None else BeamFiles().open_ranges(path)
-    with opened as source, open(local, "wb") as target:
+    with opened as source:
         (found,) = match_files(path)
-        while limit is None or target.tell() < limit:
-            chunk = source.read(_COPY_BYTES if limit is None else limit - target.tell())
-            if not chunk:
-                break
-            target.write(chunk)
-        # The padding is a hole: it takes no space.
-        target.truncate(found.size_in_bytes)
+        try:
+            with open(local, "wb") as target:
+                while limit is None or target.tell() < limit:
+                    chunk = source.read(_COPY_BYTES if limit is None else limit - target.tell())
+                    if not chunk:
+                        break
+                    target.write(chunk)
+                # The padding is a hole: it takes no space.
+                target.truncate(found.size_in_bytes)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise _no_room_for(path, error) from error
+
+
+def _no_room_for(path: str, error: OSError) -> PermanentFault:
+    return PermanentFault(
+        "storage",
+        f"no copy of {path} can be kept among temporary files: {error}. Give workers a larger disk (--disk_size_gb on "
+        "Dataflow), or name a folder with room in TMPDIR",
+    )
 
 
 def _write_empty_s3(path: str) -> None:
@@ -324,52 +306,3 @@ def match_files(pattern: str) -> list[Any]:
     """Returns Beam's metadata of the files that match."""
     (match,) = FileSystems.match([pattern])
     return list(match.metadata_list)
-
-
-def is_local(path: str) -> bool:
-    """Tells whether a path is on this machine, and no URL."""
-    return "://" not in path
-
-
-@contextlib.contextmanager
-def _faults(action: str, path: str) -> Iterator[None]:
-    """Turns what a file system raises into our two kinds of fault."""
-    try:
-        yield
-    except Fault:
-        raise  # from whoever makes the chunks that are written
-    except Exception as error:
-        statuses, numbers = _statuses_and_numbers(error)
-        detail = f"cannot {action} {path}: {error}"
-        if errno.ENOENT in numbers or 404 in statuses:
-            raise PermanentFault("not_found", detail) from error
-        if numbers & _NO_USE_TRYING or statuses & {*_NOT_ALLOWED}:
-            raise PermanentFault("storage", detail) from error
-        # Some of theirs have none: google.api_core's RetryError, google.auth's, botocore's.
-        of_a_client = type(error).__module__.partition(".")[0] in _CLIENTS
-        if not isinstance(error, OSError) and not hasattr(error, "code") and not of_a_client:
-            raise
-        raise TransientFault("storage", detail) from error
-
-
-def _statuses_and_numbers(error: Exception) -> tuple[set[int], set[int]]:
-    """Returns the HTTP statuses and the errno values in an error and in those that it is made of.
-
-    Beam wraps errors, several in one. Cloud clients raise classes of their own, with the HTTP status in `code`.
-    Of a rename or a deletion on gs:// Beam keeps the bare status.
-    """
-    statuses: set[int] = set()
-    numbers: set[int] = set()
-    causes: list[Any] = [error]
-    for cause in causes:  # grows
-        if isinstance(cause, int):
-            statuses.add(cause)
-        elif isinstance(cause, Exception):
-            if isinstance(cause, OSError) and cause.errno is not None:
-                numbers.add(cause.errno)
-            causes += [
-                getattr(cause, "code", None),
-                *(getattr(cause, "exception_details", None) or {}).values(),
-            ]
-            causes += [it for it in cause.args[:1] if isinstance(it, Exception)]
-    return statuses, numbers

@@ -1,4 +1,4 @@
-"""How long work takes, as Beam's metrics tell it."""
+"""The time that work takes, as Beam's metrics tell it."""
 
 import contextlib
 import time

@@ -120,7 +120,7 @@ class CellIndex:
 
 
 def tangled_of(geometries: Geometries) -> Indices:
-    """Returns the indices of the geometries in degrees that are left out, as to repair or cut them could take minutes."""
+    """Returns indices of geometries in degrees that are left out, as to repair or cut them could take minutes."""
     rows = np.flatnonzero(may_be_tangled(geometries))
     continuous = make_continuous(geometries[rows])
     crossed = ~np.where(

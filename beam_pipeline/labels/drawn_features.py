@@ -28,11 +28,14 @@ class DrawnFeatures:
 
     Args:
         ontology: What is drawn.
+
+    Attributes:
+        keys: The keys of all tags that decide what is drawn.
     """
 
     def __init__(self, ontology: Ontology) -> None:
         self._keys = (ontology.keys | {COASTLINE[0]}) - {SEA_KEY}
-        self._keys_of_closed = self._keys | RULED_KEYS
+        self.keys = self._keys | RULED_KEYS
         self._drawn_keys = frozenset(drawn_keys(ontology))
         self._ontology = ontology
         # Few combinations of tags make up most of a map.
@@ -58,7 +61,7 @@ class DrawnFeatures:
             return [Feature(one.osm_type, one.osm_id, tags, geometry) for _, tags in drawn]
         is_polygon = geometry.startswith(_POLYGON_HEADER)
         if is_polygon or _is_flat_ring(one):
-            drawn = self._drawn_closed(tuple(tag for tag in one.tags if tag[0] in self._keys_of_closed))
+            drawn = self._drawn_closed(tuple(tag for tag in one.tags if tag[0] in self.keys))
         else:
             drawn = self._drawn("line", tuple(tag for tag in one.tags if tag[0] in self._keys))
         if not drawn:

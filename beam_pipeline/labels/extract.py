@@ -5,7 +5,6 @@ ways are made of the ways; the areas of multipolygon and boundary relations come
 """
 
 import dataclasses
-import errno
 import itertools
 import os
 import tempfile
@@ -24,14 +23,16 @@ from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.located_pbf import located_blocks
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import OUT_OF_DISK, create_node_index, require_disk
+from beam_pipeline.labels.node_index import MAKE_ROOM, OUT_OF_DISK, create_node_index, require_disk
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.pbf_blocks import begins_with_lz4, check_blocks
+from beam_pipeline.labels.pbf_header import header_bounds
 from beam_pipeline.labels.pbf_order import Counts
 from beam_pipeline.labels.store_keys import drawn_keys
 from beam_pipeline.labels.way_columns import Lines, node_columns, way_columns
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.storage_failures import is_full, storage_failure
 
 # libosmium reads that many blocks ahead, 20 by default, and one may take 256 MiB (`pbf_blocks.py`).
 # Source: libosmium's `osmium/util/config.hpp`.
@@ -56,7 +57,7 @@ class ExtractInfo:
         name: File name.
         size: Bytes.
         timestamp: Of the data, ISO 8601 in UTC, from the header; "" where it gives none.
-        bounds: (west, south, east, north) in degrees from the header; None where it gives none.
+        bounds: In degrees from the header; None where it gives none that a map can have.
     """
 
     name: str
@@ -89,6 +90,7 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
         with osmium.io.Reader(osmium.io.File(str(file), "pbf"), osmium.osm.NOTHING) as reader:
             header = reader.header()
         packed_with_lz4 = begins_with_lz4(file)
+        bounds = None if packed_with_lz4 else header_bounds(file)
     except (RuntimeError, EOFError, ValueError) as error:
         raise InvalidInputError(
             f"An OSM extract has no readable header ({error}). Received: {path}. Give an .osm.pbf file, "
@@ -103,12 +105,6 @@ def check_extract(path: str | os.PathLike[str]) -> ExtractInfo:
             f"An OSM extract holds the history of its objects. Received: {path}. Take one moment of it: "
             f"{time_filter(path, '2020-07-01T00:00:00Z', 'MOMENT.osm.pbf')}"
         )
-    box = header.box()
-    bounds = (
-        (box.bottom_left.lon, box.bottom_left.lat, box.top_right.lon, box.top_right.lat)
-        if box.valid()
-        else None
-    )
     return ExtractInfo(file.name, file.stat().st_size, header.get(_TIMESTAMP, ""), bounds)
 
 
@@ -220,7 +216,7 @@ def read_columns(
     Raises:
         PermanentFault: "missing_extract", "unsorted_extract", "doubled_extract", "truncated_extract" or
             "corrupt_extract". Objects may have come before it: they are not all there are.
-        TransientFault: "no_disk": there is no room in `index_folder`.
+        TransientFault: "no_disk": there is no room in `index_folder`; "storage": a disk fails.
     """
     name = Path(path).name
     if not Path(path).is_file():
@@ -234,13 +230,21 @@ def read_columns(
             "corrupt_extract", f"{name}: a key or value is not in UTF-8; download or make it again"
         ) from error
     except RuntimeError as error:
-        raise _fault(name, str(error)) from error
+        raise libosmium_fault(name, error) from error
 
 
-def _fault(name: str, text: str) -> PermanentFault | TransientFault:
-    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart."""
-    if OUT_OF_DISK in text or os.strerror(errno.ENOSPC) in text:
-        return TransientFault("no_disk", f"{name}: {text}")
+def libosmium_fault(name: str, error: RuntimeError) -> PermanentFault | TransientFault:
+    """Returns what an error of pyosmium's means: it has one class for all, and only the text tells them apart.
+
+    Args:
+        name: The extract's.
+        error: With libosmium's text.
+    """
+    text = str(error)
+    if OUT_OF_DISK in text or is_full(error):
+        return TransientFault("no_disk", f"{name}: the disk of temporary files is full ({text}). {MAKE_ROOM}")
+    if storage_failure(error):
+        return TransientFault("storage", f"{name}: {text}")
     reason = "truncated_extract" if "EOF" in text or "truncated" in text else "corrupt_extract"
     advice = "download or make it again"
     if "overlong" in text:
@@ -268,7 +272,7 @@ def _columns(
     relations.find()
     folder = folder or tempfile.gettempdir()
     needed = _LOCATED_FACTOR * os.path.getsize(path) + _LOCATED_BYTES
-    require_disk(needed, folder, "The objects of an extract take", "--osm_index_dir")
+    require_disk(needed, folder, "The objects of an extract take")
     _write_located(file, keys, counts, folder, located)
     for block in located_blocks(located):
         if block.is_ways:
@@ -279,8 +283,9 @@ def _columns(
             columns = node_columns(block, keys)
         if len(columns):
             yield Found([columns])
-    areas = map(_area_object, relations.areas(osmium.io.File(located, "pbf")))
-    while batch := list(_batch(areas)):
+    areas = relations.areas(osmium.io.File(located, "pbf"))
+    objects = (_area_object(area, relations.tags_of(area)) for area in areas)
+    while batch := list(_batch(objects)):
         yield Found([ObjectColumns.of("relation", batch)])
     yield Found((), tally.dropped())
 
@@ -304,14 +309,14 @@ def _write_located(file: Any, keys: frozenset[str], counts: Counts, folder: str,
         osmium.apply(reader, *locating, tagged, writer)
 
 
-def _area_object(area: Any) -> MapObject:
+def _area_object(area: Any, tags: tuple[tuple[str, str], ...]) -> MapObject:
     """Returns a relation as pyosmium has assembled it."""
     return MapObject(
         "relation",
         area.orig_id(),
         area.version,
         max(0, int(area.timestamp.timestamp())),
-        tuple(sorted(dict(area.tags).items())),
+        tags,
         bytes.fromhex(_WKB.create_multipolygon(area)),
     )
 

@@ -173,7 +173,8 @@ def _undelta(steps: Numbers, counts: Numbers) -> Numbers:
     """Returns the numbers of several arrays, one behind the other, of the differences in each."""
     sums = np.concatenate([[0], np.cumsum(steps)])
     starts = np.cumsum(counts) - counts
-    return sums[1:] - np.repeat(sums[starts], counts)
+    numbers: Numbers = sums[1:] - np.repeat(sums[starts], counts)
+    return numbers
 
 
 class _Messages:

@@ -16,6 +16,9 @@ from beam_pipeline.runtime.free_room import free_disk, free_memory
 OUT_OF_DISK = "Not enough space"
 """Is in libosmium's error of an index that finds its disk full. Source: libosmium's `osmium/util/file.hpp`."""
 
+MAKE_ROOM = "Make room there, or name a folder of a larger disk: --osm_index_dir FOLDER"
+"""What to do about a disk that is too small for temporary files."""
+
 _SPARSE_BYTES = 16
 """Of a node in a list of (id, longitude and latitude). Source: libosmium's `osmium/index/map/sparse_*`."""
 
@@ -82,20 +85,19 @@ def create_node_index(counts: Counts, folder: str | None = None) -> Any:
     if not plan.disk_bytes:
         return osmium.index.create_map(plan.storage)
     folder = folder or tempfile.gettempdir()
-    require_disk(plan.disk_bytes, folder, "The locations of an extract's nodes take", "--osm_index_dir")
+    require_disk(plan.disk_bytes, folder, "The locations of an extract's nodes take")
     with tempfile.TemporaryFile(dir=folder) as file:
         # libosmium opens it once more. A name that it had would be cut at its first comma.
         return osmium.index.create_map(f"{plan.storage},/dev/fd/{file.fileno()}")
 
 
-def require_disk(needed_bytes: int, folder: str, what: str, flag: str) -> None:
+def require_disk(needed_bytes: int, folder: str, what: str) -> None:
     """Looks for room on a disk.
 
     Args:
         needed_bytes: What is needed.
         folder: A folder on the disk.
         what: Begins the message, up to the number.
-        flag: Gives another folder.
 
     Raises:
         TransientFault: "no_disk".
@@ -103,6 +105,5 @@ def require_disk(needed_bytes: int, folder: str, what: str, flag: str) -> None:
     if (free := free_disk(folder)) < needed_bytes:
         raise TransientFault(
             "no_disk",
-            f"{what} about {needed_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}. Make room there, "
-            f"or name a folder of a larger disk: {flag} FOLDER",
+            f"{what} about {needed_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}. {MAKE_ROOM}",
         )

@@ -35,6 +35,7 @@ from osmium.osm.mutable import Node, Relation, Way
 from beam_pipeline import __version__
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.labels.chip_boxes import Bounds, lonlat_boxes
+from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.extract import features_of_cells, read_columns
 from beam_pipeline.labels.feature import Feature, Found, deduplicate
 from beam_pipeline.labels.object_columns import ObjectColumns
@@ -95,7 +96,6 @@ _NO_USE_TRYING = re.compile(
     re.IGNORECASE,
 )
 _ORDER = {"node": 0, "way": 1, "relation": 2}  # of the elements of an extract
-_NOT_SAID = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # a timestamp of 0, as in `MapObject`
 _SLOT_FREE = re.compile(r"Slot available after: [^,\n]{,40}, in (-?\d{1,9}) seconds")
 
 
@@ -168,7 +168,7 @@ def features_of_chip(
         TransientFault: As above.
     """
     asking = _Asking(url, cache_dir, date, retry, traffic, own_network)
-    with _answer(chip, keys_for(ontology), asking) as extract:
+    with _answer(chip, keys_for(ontology), clip_margin(ontology.reach_m), asking) as extract:
         found = Found.all_of(features_of_cells(extract, {0: chip}, ontology))
         return Found(deduplicate(feature for _, feature in found.features), found.dropped)
 
@@ -209,7 +209,9 @@ def objects_of_chip(
             asked.
         TransientFault: It was busy, slow or out of reach to the last try.
     """
-    with _answer(chip, keys, _Asking(url, cache_dir, date, retry, traffic, own_network)) as extract:
+    with _answer(
+        chip, keys, PADDING_M, _Asking(url, cache_dir, date, retry, traffic, own_network)
+    ) as extract:
         return Found.all_of(read_columns(extract, keys))
 
 
@@ -237,11 +239,11 @@ class _Asking:
 
 
 @contextlib.contextmanager
-def _answer(chip: ChipWindow, keys: Sequence[str], asking: _Asking) -> Iterator[Path]:
+def _answer(chip: ChipWindow, keys: Sequence[str], margin_m: float, asking: _Asking) -> Iterator[Path]:
     """Asks for a chip, and yields the answer as an extract, which is gone afterwards."""
     server = asking.server()
     answers: list[Element] = []
-    for query_box in _query_boxes(chip, PADDING_M):
+    for query_box in _query_boxes(chip, margin_m):
         answers += _elements(query_box, keys, server)
     with tempfile.TemporaryDirectory() as folder:
         extract = Path(folder) / "answer.osm.pbf"
@@ -373,11 +375,11 @@ def _areas_around(box: Bounds, keys: Sequence[str]) -> str:
     )
 
 
-def _with_metadata(create: Callable[..., str]) -> Callable[..., str]:
+def _with_metadata(query_of: Callable[..., str]) -> Callable[..., str]:
     """Returns a function that makes OSMnx's query, and asks for versions and times besides, for which OSMnx cannot."""
 
     def create_query(*arguments: Any) -> str:
-        return f"{create(*arguments).removesuffix('out;')}{_VERBOSITY};"
+        return f"{query_of(*arguments).removesuffix('out;')}{_VERBOSITY};"
 
     return create_query
 
@@ -464,6 +466,6 @@ def _common(element: Element) -> dict[str, Any]:
     return {
         "id": element.id,
         "version": element.version,
-        "timestamp": element.timestamp or _NOT_SAID,
+        "timestamp": datetime.datetime.fromtimestamp(element.timestamp, datetime.UTC),
         "tags": element.tags,
     }

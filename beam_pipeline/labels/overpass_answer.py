@@ -6,15 +6,13 @@ It comes from a stranger, and what is read of it goes into libosmium, which trus
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from beam_pipeline.runtime.parsing import parse_json
 
 _MOST_ID = 2**62
 _MOST_VERSION = 2**31
-_FIRST, _LAST = (
-    datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1970, 2100)
-)  # libosmium: to 2106
+_MOST_SECONDS = 2**32  # of libosmium
 _MOST_TEXT_BYTES = (
     65_000  # of a tag or role; libosmium takes 65,535, OpenStreetMap itself allows 255 characters
 )
@@ -27,6 +25,13 @@ def _check_text(text: str) -> str:
     if len(text.encode()) > _MOST_TEXT_BYTES:
         raise ValueError(f"it has more than {_MOST_TEXT_BYTES} bytes")
     return text
+
+
+def _seconds(timestamp: object) -> object:
+    """Returns the seconds since 1970 of a time such as "2019-07-01T12:00:00Z"."""
+    if not isinstance(timestamp, str):
+        return timestamp
+    return int(datetime.datetime.fromisoformat(timestamp).timestamp())
 
 
 def _without_other_types(elements: object) -> object:
@@ -43,7 +48,7 @@ def _is_of_another_type(element: Any) -> bool:
 
 _Id = Annotated[int, Field(gt=-_MOST_ID, lt=_MOST_ID)]
 _Text = Annotated[str, AfterValidator(_check_text)]
-_Time = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
+_Time = Annotated[int, BeforeValidator(_seconds), Field(ge=0, lt=_MOST_SECONDS)]
 
 
 class _Model(BaseModel):
@@ -57,13 +62,13 @@ class _Tagged(_Model):
     Attributes:
         id: Unique within the type.
         version: From 1; 0 where the answer does not say.
-        timestamp: Of the last edit; None where the answer does not say.
+        timestamp: Of the last edit, in seconds since 1970 in UTC; 0 where the answer does not say.
         tags: Key -> value.
     """
 
     id: _Id
     version: Annotated[int, Field(ge=0, lt=_MOST_VERSION)] = 0
-    timestamp: _Time | None = None
+    timestamp: _Time = 0
     tags: dict[_Text, _Text] = Field(default={})
 
 

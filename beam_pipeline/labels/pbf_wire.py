@@ -59,7 +59,7 @@ def varints(array: bytes) -> npt.NDArray[np.uint64]:
         ends = np.append(ends, len(taken) - 1)
     starts = np.concatenate([np.zeros(min(len(ends), 1), np.int64), ends[:-1] + 1])
     sizes = ends - starts + 1
-    numbers = (taken[starts] & 127).astype(np.uint64)
+    numbers: npt.NDArray[np.uint64] = (taken[starts] & 127).astype(np.uint64)
     # Most numbers are short. Of one that is too long, which libosmium refuses, the rest is passed over.
     for place in range(1, MOST_VARINT_BYTES):
         longer = np.flatnonzero(sizes > place)
@@ -72,7 +72,9 @@ def varints(array: bytes) -> npt.NDArray[np.uint64]:
 
 def unzigzag(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Returns the signed numbers that protobuf writes as unsigned ones: the last bit is the sign."""
-    return (numbers >> np.uint64(1)).astype(np.int64) ^ -(numbers & np.uint64(1)).astype(np.int64)
+    signed: npt.NDArray[np.int64] = (numbers >> np.uint64(1)).astype(np.int64)
+    signed ^= -(numbers & np.uint64(1)).astype(np.int64)
+    return signed
 
 
 def signed(number: int) -> int:

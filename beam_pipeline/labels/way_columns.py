@@ -45,7 +45,7 @@ class Lines:
     def __init__(self, block: LocatedBlock) -> None:
         ends = np.cumsum(block.point_counts)
         starts = ends - block.point_counts
-        bad = (np.abs(block.places) > (_MOST_LON, _MOST_LAT)).any(axis=1)
+        bad: Mask = np.asarray((np.abs(block.places) > (_MOST_LON, _MOST_LAT)).any(axis=1))
         self.missing: Mask = _sums(bad, starts, ends) > 0
         self.are_long: Mask = block.point_counts > MOST_WAY_NODES
         kept = np.ones(len(block.places), np.bool_)
@@ -106,7 +106,8 @@ def _any_tag(block: LocatedBlock, tags: Mask) -> Mask:
 
 def _sums(values: npt.NDArray[np.generic], starts: Numbers, ends: Numbers) -> Numbers:
     sums = np.concatenate([[0], np.cumsum(values)])
-    return sums[ends] - sums[starts]
+    of_each: Numbers = sums[ends] - sums[starts]
+    return of_each
 
 
 def _is_closed(block: LocatedBlock) -> Mask:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from beam_pipeline.runtime.own_modules import environment_of_modules
 
@@ -60,7 +60,7 @@ def call_in_child(
         What it returned.
 
     Raises:
-        Exception: What it raised, with the child's trace as a note.
+        Exception: What it raised; if that is no `Fault`, with the child's trace as a note.
         ChildEnded: The process ended before it returned.
     """
     process = subprocess.Popen(  # noqa: S603 - of this interpreter
@@ -115,7 +115,7 @@ def _pickled(result: Any, error: Exception | None) -> bytes:
     return answer
 
 
-def _main() -> int:
+def _main() -> NoReturn:
     end_with_parent(int(sys.argv[1]))
     _be_first_to_go()
     answers = os.dup(1)
@@ -128,8 +128,10 @@ def _main() -> int:
         error = raised
     with os.fdopen(answers, "wb") as file:
         file.write(_pickled(result, error))
-    return 0
+    sys.stderr.flush()
+    # At once: to take down what failed may crash, as libosmium's writers do on a full disk.
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    _main()

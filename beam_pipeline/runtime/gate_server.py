@@ -27,7 +27,7 @@ _VERSION, _PASSWORD_VERSION = 5, 1
 _BY_PASSWORD = 2
 _CONNECT = 1
 _NOWHERE = b"\0\1" + bytes(6)
-"""What follows the code of a reply: the address that was bound, of which nobody asks."""
+"""Follows the code of a reply: the address that was bound, of which nobody asks."""
 
 _HANDSHAKE_S = 10.0
 _CHUNK = 1 << 18

@@ -14,7 +14,7 @@ from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
 from beam_pipeline.dataset.commits import commit_unit, read_summaries, read_summary
-from beam_pipeline.dataset.extract_records import record_extract
+from beam_pipeline.dataset.extract_records import format_dropped
 from beam_pipeline.dataset.fingerprint import Extract, Filters, Fingerprint
 from beam_pipeline.dataset.folder import (
     DATASET_FILE,
@@ -119,7 +119,7 @@ def make_dataset(folder: Path, cells: Sequence[Cell] = CELLS) -> None:
         (FINGERPRINT_FILE, fingerprint.to_json()),
     ):
         whole.write_text(name, content)
-    record_extract(whole, "somewhere/a.osm.pbf", DROPPED)
+    whole.write_text("extracts/a.osm.pbf.json", format_dropped(DROPPED))
     for unit in units:
         keys = [(cell, year) for cell in unit.cells for year in YEARS]
         examples = [cell_year(cell, year) for cell, year in keys if (cell.cell_id, year) in WRITTEN]

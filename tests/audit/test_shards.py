@@ -22,9 +22,9 @@ from beam_pipeline.dataset.folder import (
     DatasetFolder,
 )
 from beam_pipeline.dataset.outcomes import DeadLetter
-from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example_proto import Example
+from beam_pipeline.runtime import disk
 from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.verify import main
 from tests.audit import audited
@@ -702,7 +702,7 @@ class Locked(BeamFiles):
 def test_what_cannot_be_read_is_a_difference_and_the_rest_is_read(folder, monkeypatch, name, how, capsys):
     forge(folder, TESTING, each(wrong_label))
     if how == "locked":
-        monkeypatch.setattr("beam_pipeline.jobs.storage.BeamFiles", lambda: Locked(name))
+        monkeypatch.setattr("beam_pipeline.runtime.disk.Disk", lambda: Locked(name))
     else:
         (folder / name).unlink()
         (folder / name).mkdir()
@@ -722,11 +722,11 @@ def test_a_disk_that_fails_within_a_shard_costs_no_other_check(folder, monkeypat
             return super().read(size)
 
     def open_failing(path):
-        opened = storage_open(path)
+        opened = disk_open(path)
         return Failing(opened.detach()) if path.endswith(FIRST) else opened
 
-    storage_open = storage.open_regular
-    monkeypatch.setattr(storage, "open_regular", open_failing)
+    disk_open = disk.open_regular
+    monkeypatch.setattr(disk, "open_regular", open_failing)
     findings = verify_dataset(DatasetFolder(FILES, str(folder)))
     assert dict(findings.kinds) == {"unreadable": 1, "unaccounted": 3}
     assert "Input/output error" in findings.table()

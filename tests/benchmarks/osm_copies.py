@@ -193,6 +193,14 @@ def _block(objects, steps):
     return _Block(np.frombuffer(bytes(message.content), np.uint8), *columns[:3], columns[3].astype(bool))
 
 
+def _box(bounds):
+    """The bounds as a header has them."""
+    if bounds is None:
+        return b""
+    west, south, east, north = (signed(round(degrees * 1e9)) for degrees in bounds)
+    return held(1, b"".join(number(field, it) for field, it in enumerate((west, east, north, south), 1)))
+
+
 def shift_of(copy):
     """Returns how far a copy lies from the first, (degrees of longitude, degrees of latitude)."""
     place = copy * _SCATTER % (_COLUMNS * _ROWS)
@@ -201,13 +209,14 @@ def shift_of(copy):
     return round(column * _STEP_LON - (180 if column else 0), 7), round(-row * _STEP_LAT, 7)
 
 
-def write_copies(paths, copies, target, highest_ids=PLANET_IDS):
+def write_copies(paths, copies, target, bounds=None, highest_ids=PLANET_IDS):
     """Writes copies of files into one, sorted by type and id.
 
     Args:
         paths: Extracts that share no object.
         copies: How many of all of them together.
         target: The file.
+        bounds: (west, south, east, north) in degrees, for its header.
         highest_ids: By kind, up to where the ids are spread.
 
     Returns:
@@ -216,8 +225,8 @@ def write_copies(paths, copies, target, highest_ids=PLANET_IDS):
     objects, spans = _objects(paths)
     steps = {kind: max(spans[kind], highest_ids[kind] // copies) for kind in spans}
     with Path(target).open("wb") as file:
-        features = b"".join(held(field, text) for field, text in (
-            (4, b"OsmSchema-V0.6"), (4, b"DenseNodes"), (5, b"Sort.Type_then_ID")))  # fmt: skip
+        said = ((4, b"OsmSchema-V0.6"), (4, b"DenseNodes"), (5, b"Sort.Type_then_ID"))
+        features = _box(bounds) + b"".join(held(field, text) for field, text in said)
         file.write(raw_blob(b"OSMHeader", features))
         for of_kind in objects.values():
             starts = range(0, len(of_kind), BLOCK_OBJECTS)

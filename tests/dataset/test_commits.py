@@ -9,9 +9,9 @@ from beam_pipeline.dataset.commits import commit_unit, committed_summary, record
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import UnitSummary
-from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.shards import read_shard, summary_path
+from beam_pipeline.runtime import storage_faults
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.files import delete_leftovers
 from beam_pipeline.runtime.retries import RetryPolicy
@@ -22,7 +22,7 @@ SUMMARY = UnitSummary(NAME, "training", "33TWN", "written", cells=2, cell_years=
 
 @pytest.fixture
 def output(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(2, 0.001, 0.001))
+    monkeypatch.setattr(storage_faults, "RETRIES", RetryPolicy(2, 0.001, 0.001))
     return str(tmp_path / "out")
 
 

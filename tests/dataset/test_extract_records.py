@@ -3,13 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline.dataset.extract_records import (
-    format_dropped,
-    parse_dropped,
-    record_extract,
-    recorded_extract,
-)
+from beam_pipeline.dataset.extract_records import dropped_by_extract, format_dropped, parse_dropped
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.piece import LeftOut
+from beam_pipeline.features.store_json import Store, StoreExtract
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.feature import MOST_NAMED, Dropped
 from beam_pipeline.runtime.parsing import MalformedError
@@ -20,14 +18,39 @@ DROPPED = Dropped(
 )
 
 
-def test_a_record_says_again_what_it_was_given(tmp_path: Path) -> None:
+EXTRACT = ExtractIdentity("a.osm.pbf", 7, "")
+STORE = Store(
+    source="extracts",
+    extracts=(
+        StoreExtract(extract=EXTRACT, bounds=None, outcome="read", left_out=LeftOut.of(DROPPED)),
+        StoreExtract(extract=ExtractIdentity("b.osm.pbf", 8, ""), bounds=None, outcome="beyond"),
+    ),
+    keys=("building",),
+    padding_m=600.0,
+    cells=1,
+    cells_sha256="0",
+    tiles={},
+)
+
+
+def test_records_of_older_datasets_say_what_was_left_out(tmp_path: Path) -> None:
     folder = DatasetFolder(BeamFiles(), str(tmp_path))
+    assert dropped_by_extract(folder, ["a.osm.pbf", "b.osm.pbf"]) is None
     for dropped in (DROPPED, Dropped()):
-        record_extract(folder, "far/away/a.osm.pbf", dropped)
-        assert recorded_extract(folder, "other/a.osm.pbf") == dropped
+        folder.write_text("extracts/a.osm.pbf.json", format_dropped(dropped))
+        assert dropped_by_extract(folder, ["a.osm.pbf", "b.osm.pbf"]) == {"a.osm.pbf": dropped}
         text = (tmp_path / "extracts" / "a.osm.pbf.json").read_text()
         assert format_dropped(parse_dropped(text.encode())) == text
-    assert recorded_extract(folder, "b.osm.pbf") is None
+    folder.write_text("extracts/a.osm.pbf.json", "[]")
+    assert dropped_by_extract(folder, ["a.osm.pbf"]) is None
+
+
+@pytest.mark.parametrize("name", ["plan/store.json", "features/store.json"])
+def test_the_store_says_what_was_left_out(tmp_path: Path, name: str) -> None:
+    folder = DatasetFolder(BeamFiles(), str(tmp_path))
+    folder.write_text("extracts/a.osm.pbf.json", format_dropped(Dropped({"tangled": 9})))
+    folder.write_text(name, STORE.to_json())
+    assert dropped_by_extract(folder, ["a.osm.pbf", "b.osm.pbf"]) == {"a.osm.pbf": DROPPED}
 
 
 @pytest.mark.parametrize("counts", [{}, {"incomplete_way": 3, "tangled": 1}])

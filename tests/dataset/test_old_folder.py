@@ -165,12 +165,13 @@ def test_the_same_command_reads_nothing_again(folder: Path, capsys: pytest.Captu
     assert "truncated_extract 4" in said
     assert "give another --output with it" in said
     assert "--retry_dead_letters" not in said
-    assert contents(folder) == before
+    # The plan of a store is written for whatever unit may be left to do.
+    after = {name: it for name, it in contents(folder).items() if not name.startswith("features/plan/")}
+    assert after == before
     assert written_at(folder) == times
     stages = json.loads((folder / RUN).read_text())["stages"]
     assert stages.pop("plan") == {"units_committed_before": 2}
-    # What was left out of the map that breaks off is not known, so that it is read once more for the closing.
-    assert stages.keys() == {"read_extract"}
+    assert stages == {}, "no unit waits for a tile, so that no map is read"
 
 
 def test_what_is_advised_about_its_truncated_extract_works(

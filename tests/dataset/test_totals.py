@@ -32,6 +32,24 @@ def labelled(pixels: int) -> CellContent:
 IMAGES = make_cell_year().images
 
 
+def test_totals_of_parts_add_up() -> None:
+    pixels = (0, 1, 400, 2000, PIXELS // 2, PIXELS)
+    summaries = [
+        summary_of([labelled(it), CellContent(2, ((7, 12, 14, PIXELS),), ((2020, 3, 5),))], split, index)
+        for index, (it, split) in enumerate(zip(pixels, SPLITS * 2, strict=True))
+    ]
+    whole = Totals.of(summaries)
+    for cut in range(len(summaries) + 1):
+        first, second = Totals.of(summaries[:cut]), Totals.of(summaries[cut:])
+        first.merge(second)
+        assert first.summaries == whole.summaries
+        for channel, labels in enumerate(CATEGORIES):
+            assert first.cells_holding(channel, labels) == whole.cells_holding(channel, labels)
+        assert first.labelled_cells() == whole.labelled_cells()
+        assert first.images_by_month() == whole.images_by_month()
+    assert sum(whole.labelled_cells()["cells_by_split"]["training"]) == 4
+
+
 def test_cells_are_counted_as_their_examples_say() -> None:
     rng = np.random.default_rng(0)
     totals = Totals()

@@ -1,13 +1,20 @@
 """How a job ends that fails on an engine; the engine is Beam's reference job server, within this process."""
 
+import concurrent.futures
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
+import grpc
 import pytest
 
 from beam_pipeline.jobs.build import transforms
+from beam_pipeline.jobs.build.options import parse_build_flags
+from beam_pipeline.jobs.engines import run_job
+from beam_pipeline.jobs.runners import make_pipeline
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, build
@@ -75,3 +82,23 @@ def test_a_job_that_fails_behind_its_last_shard_is_closed_and_proved(
     assert closed.shards == built.shards
     assert (output / "dataset.json").read_bytes() == (built.folder / "dataset.json").read_bytes()
     assert verify([str(output)]) == 0
+
+
+def test_what_is_no_job_server_is_one_sentence() -> None:
+    """Nor one of another version, which lacks a method."""
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    endpoint = f"localhost:{server.add_insecure_port('localhost:0')}"
+    server.start()
+    try:
+        flags = ["--runner=PortableRunner", f"--job_endpoint={endpoint}", "--environment_type=LOOPBACK"]
+        _, options = parse_build_flags(["--output=out", *flags])
+        pipeline = make_pipeline(options)
+        _ = pipeline | beam.Create([1])
+        with pytest.raises(InvalidInputError) as caught:
+            run_job(pipeline)
+    finally:
+        server.stop(None)
+    assert str(caught.value) == (
+        "--runner cannot be used: UNIMPLEMENTED: Method not found: no job server of Beam answers there, or one that is "
+        f"too old for Beam {beam.__version__}. Received: --runner=PortableRunner"
+    )

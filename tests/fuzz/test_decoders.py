@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_pipeline.audit.examples import Expected
-from beam_pipeline.audit.findings import Findings
-from beam_pipeline.audit.shards import audit_units
+from beam_pipeline.audit.shards import UnitAudit
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.cells.table import format_cells_csv, parse_cells_csv
 from beam_pipeline.dataset.commits import committed_summary
@@ -24,6 +23,7 @@ from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery import catalog
 from beam_pipeline.imagery.catalog_settings import CatalogSettings
+from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.imagery.image import BANDS, SCL
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.imagery.stac_io import RetryingStacIO
@@ -294,12 +294,11 @@ def test_a_damaged_summary_makes_a_unit_that_is_not_done(
     path.write_text(json.dumps(summary))
     if committed_summary(DatasetFolder(files, str(folder)), NAME, "") is not None:
         assert UnitSummary.from_json(path.read_text()).num_bytes == 0
-    findings = Findings()
     features = frozenset(FEATURES)
-    expected = Expected((2019, 2020), None, True, "", CURRENT, features, lambda image, tile: ())
-    totals = audit_units(DatasetFolder(files, str(folder)), [UNIT], expected, findings)
-    if not findings.kinds:
-        assert totals.summaries == Totals.of([UnitSummary.from_json(path.read_text())]).summaries
+    expected = Expected((2019, 2020), None, True, "", CURRENT, features, FilterSettings())
+    part = UnitAudit(DatasetFolder(files, str(folder)), expected)(UNIT)
+    if not part.findings.kinds:
+        assert part.totals.summaries == Totals.of([UnitSummary.from_json(path.read_text())]).summaries
 
 
 @given(damaged(WITH_CONTENTS))

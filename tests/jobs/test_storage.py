@@ -2,6 +2,8 @@ import errno
 import io
 import os
 import pickle
+import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
+from beam_pipeline.runtime import disk, storage_faults
 from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryPolicy
+from tests.failing_disk import no_file_above
 
 
 class CloudError(Exception):
@@ -96,7 +100,7 @@ class ObjectStore(FileSystem):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(storage, "RETRIES", RetryPolicy(3, 0.001, 0.001))
+    monkeypatch.setattr(storage_faults, "RETRIES", RetryPolicy(3, 0.001, 0.001))
 
 
 @pytest.fixture(params=["local", "objects"])
@@ -287,7 +291,7 @@ def failing(monkeypatch, name, error, times=2):
 
     monkeypatch.setattr(storage.FileSystems, name, call)
     if name in OF_A_DISK:  # Beam is not asked: names are no patterns, and links are not followed
-        on_disk = getattr(storage, OF_A_DISK[name])
+        on_disk = getattr(disk, OF_A_DISK[name])
 
         def call_on_disk(*args):
             calls.append(args)
@@ -295,11 +299,12 @@ def failing(monkeypatch, name, error, times=2):
                 raise error
             return on_disk(*args)
 
-        monkeypatch.setattr(storage, OF_A_DISK[name], call_on_disk)
+        monkeypatch.setattr(disk, OF_A_DISK[name], call_on_disk)
     return calls
 
 
 OF_A_DISK = {
+    "exists": "path_exists",
     "match": "matching_files",
     "delete": "delete_path",
     "open": "read_regular",
@@ -388,5 +393,75 @@ def test_looking_for_the_size_is_tried_again(tmp_path, monkeypatch):
             raise size
         return size
 
-    monkeypatch.setattr(storage.os.path, "getsize", getsize)
+    monkeypatch.setattr(disk.os.path, "getsize", getsize)
     assert BeamFiles().size(str(tmp_path / "x")) == 3
+
+
+def refused_by_google():
+    inner = CloudError(403)
+    inner.args = ("403 GET https://storage/b: worker@p.iam does not have storage.objects.list access.",)
+    return BeamIOError("Match failed", {"gs://b/*": BeamIOError("List failed", {"gs://b/": inner})})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_missing_permission_is_one_sentence_with_the_rights_that_are_needed(monkeypatch, operation):
+    _, done = OPERATIONS[operation]
+
+    def refuses(*_args, **_more):
+        raise refused_by_google()
+
+    for name in ("match", "exists", "open", "create", "rename", "delete"):
+        monkeypatch.setattr(storage.FileSystems, name, refuses)
+    for root, rights in (
+        ("gs://b", "roles/storage.objectAdmin"),
+        ("s3://b", "s3:ListBucket of the bucket, and"),
+    ):
+        with pytest.raises(PermanentFault) as caught:
+            done(BeamFiles(), root)
+        said = caught.value.detail
+        assert "storage.objects.list access. The account that asks needs " + rights in said
+        assert "BeamIOError" not in said
+        assert said.count("403") == 1
+
+
+def test_the_words_of_s3_are_told_without_their_wrapping(monkeypatch):
+    def refuses(*_args):
+        # Source: apache_beam/io/aws/clients/s3/messages.py
+        error = CloudError(403)
+        error.args = ("Access Denied", 403)
+        raise BeamIOError("List failed", {"s3://b/": error})
+
+    monkeypatch.setattr(storage.FileSystems, "match", refuses)
+    with pytest.raises(
+        PermanentFault, match=r"storage: cannot list s3://b: Access Denied 403\. The account that asks"
+    ):
+        BeamFiles().glob("s3://b", "*")
+
+
+def test_an_upload_that_google_refuses_is_not_tried_again(monkeypatch):
+    calls = []
+
+    def refuses(*_args, **_more):
+        calls.append(1)
+        # Source: google/cloud/storage/exceptions.py, InvalidResponse
+        error = CloudError(None)
+        error.response = types.SimpleNamespace(status_code=403)
+        error.args = ("Request failed with status code", 403, "Expected one of", 200)
+        raise error
+
+    monkeypatch.setattr(storage.FileSystems, "create", refuses)
+    with pytest.raises(PermanentFault, match=r"status code 403\. The account that asks needs roles/storage"):
+        BeamFiles().write_bytes("gs://b/x", [b"content"])
+    assert len(calls) == 1
+
+
+def test_a_copy_that_finds_no_room_says_what_to_give(monkeypatch):
+    monkeypatch.setattr(ObjectStore, "objects", {"objects://bucket/x": bytes(100_000)})
+    calls = failing(monkeypatch, "open", None, times=0)
+    said = r"no copy of objects://bucket/x can be kept .* \(--disk_size_gb on Dataflow\).* TMPDIR"
+    with no_file_above(50_000), pytest.raises(PermanentFault, match=said), local_copy("objects://bucket/x"):
+        raise AssertionError("there is no such copy")
+    assert len(calls) == 1  # it is not tried again
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(PermanentFault, match=said), local_copy("objects://bucket/x"):
+        raise AssertionError("there is no such copy")

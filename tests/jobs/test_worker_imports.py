@@ -20,7 +20,14 @@ print(json.dumps([seconds, sorted({{name.partition(".")[0] for name in set(sys.m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["beam_pipeline.jobs.build.graph", "beam_pipeline.jobs.select.graph"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "beam_pipeline.jobs.build.graph",
+        "beam_pipeline.jobs.select.graph",
+        "beam_pipeline.jobs.verify.transforms",
+    ],
+)
 def test_a_worker_imports_within_a_second(module: str) -> None:
     """Of processor time, the best of three: other processes may be at work."""
     runs = [

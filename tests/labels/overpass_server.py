@@ -143,7 +143,7 @@ class OsmData:
         return list(found.values())
 
     def answer(self, query: str) -> list[dict[str, Any]]:
-        outs = set(re.findall(r"\bout\b[^;]*", query))
+        outs = set(re.findall(r";(out\b[^;]*)", query))
         assert outs == {"out meta"}, outs
         keys: list[Key] = []
         for lat, lon, tags in _IS_IN.findall(query):

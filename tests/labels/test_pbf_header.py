@@ -6,7 +6,9 @@ import numpy as np
 import osmium
 import pytest
 
-from beam_pipeline.labels.extract import check_extract
+from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.labels.extract import check_extract, features_of_cells
+from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.pbf_header import header_bounds
 from tests.labels.raw_pbf import held, number, raw_blob, signed, write_raw_pbf
 from tests.shared_data import shared
@@ -73,3 +75,16 @@ def test_a_header_without_bounds_or_with_a_part_of_them(tmp_path: Path) -> None:
     three = b"".join(number(edge, signed(edge * 10**9)) for edge in (1, 2, 3))
     path.write_bytes(raw_blob(b"OSMHeader", held(1, three) + held(4, b"OsmSchema-V0.6")))
     assert header_bounds(path) is None
+
+
+def test_bounds_that_lie_take_no_feature_away(tmp_path: Path) -> None:
+    ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
+    chips = {1: ChipWindow(32632, 577_200, 5_094_600)}  # around the first corner of the ring
+
+    def features(bounds: tuple[float, float, float, float]) -> list[object]:
+        path = written(tmp_path / "a.osm.pbf", bounds)
+        return [one for found in features_of_cells(path, chips, ontology) for one in found.features]
+
+    honest = features((9.0, 45.0, 11.0, 47.0))
+    assert len(honest) == 1
+    assert features((100.0, 10.0, 101.0, 11.0)) == features((0.0, 0.0, 0.0, 0.0)) == honest

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from beam_pipeline.build_dataset import main
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.records.shards import DATASET_NAME
 
 
@@ -97,7 +97,7 @@ def run() -> int:
     draw = random.Random(given.kill_seed)
     argv = [*rest, "--output", given.output]
     kills = 0
-    use_default_options()
+    use_options()
     while True:
         done = [path.rpartition("/")[2] for path in BeamFiles().glob(given.output, f"{DATASET_NAME}-*")]
         steps = round(given.most_steps ** draw.random()) if kills < given.most_kills else 0

@@ -1,10 +1,15 @@
 """The checks that every object store has to pass: of files, and of a catalogue in STAC GeoParquet."""
 
+import contextlib
 import dataclasses
+import http.server
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from beam_pipeline.build_dataset import main
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.jobs.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
@@ -65,3 +70,58 @@ def check_catalogue(folder: str, local: Path) -> None:
     files.write_bytes(f"{folder}/b.parquet", [b"PAR1" * 1000])
     with pytest.raises(PermanentFault, match=r"changed: .* is not as it was at launch"):
         find_scenes(settings, "33TWN", 2020, 0)
+
+
+@contextlib.contextmanager
+def refusing_store(content: bytes, kind: str) -> Iterator[str]:
+    """Serves a store that refuses all, with that body, to whoever asks.
+
+    Yields:
+        Its URL.
+    """
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b"" if self.command == "HEAD" else content
+            self.send_response(403)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = refuse
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def check_refusal(root: str, cause: str, rights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Looks at what a missing permission is told as: to list, to read, to write; and at what a launch says of it."""
+    files = BeamFiles()
+    for said, does in (
+        (cause, lambda: files.glob(root, "*")),
+        (cause, lambda: files.read_bytes(f"{root}/x")),
+        ("403", lambda: files.write_text(f"{root}/x", "text")),
+    ):
+        with pytest.raises(PermanentFault) as caught:
+            does()
+        assert caught.value.reason == "storage"
+        assert said in caught.value.detail
+        assert caught.value.detail.endswith(f". The account that asks needs {rights}")
+    named = ["--output", "out", "--area", "6,49.6,6.1,49.7", "--osm", f"{root}/*.osm.pbf"]
+    assert main(named) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: --osm cannot be read: storage: cannot list {root}/*.osm.pbf: ")
+    assert cause in line
+    assert line.endswith(f"The account that asks needs {rights}. Received: {root}/*.osm.pbf")

@@ -6,10 +6,17 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import SetupOptions
 
+from beam_pipeline.audit.dataset import open_audit
+from beam_pipeline.audit.shards import UnitAudit
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.verify.options import VerifySettings, parse_verify_flags, settings_of
+from beam_pipeline.jobs.verify.transforms import build_graph as build_verify_graph
 from beam_pipeline.sample_world import SampleWorld
+from beam_pipeline.verify import build_parser as verify_parser
 from tests.pipelines.conftest import Built, flags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,20 +33,50 @@ DATAFLOW = [
 ]
 
 
-def test_the_graph_translates_for_dataflow(built: Built, world: SampleWorld, tmp_path: Path) -> None:
+def test_the_graph_translates_for_dataflow(world: SampleWorld, tmp_path: Path) -> None:
     # The plan was made by a local launch: an offline machine cannot look at a bucket.
-    prepare_build(*parse_build_flags(flags(world, built.folder)))
-    given, options = parse_build_flags([*flags(world, built.folder), *DATAFLOW])
+    prepared = prepare_build(*parse_build_flags(flags(world, tmp_path / "set")))
+    given, options = parse_build_flags([*flags(world, tmp_path / "set"), *DATAFLOW])
     pipeline = beam.Pipeline(options=options)
-    build_graph(pipeline, build_settings(given, options))
+    build_graph(pipeline, build_settings(given, options), prepared.filling)
     result = pipeline.run()
     assert options.view_as(SetupOptions).save_main_session is False
     proto = result.job.proto_pipeline
     names = {transform.unique_name for transform in proto.components.transforms.values()}
-    assert {"ReadPlan", "FindScenes", "MakeLabels", "WriteUnits", "CloseDataset"} <= names
+    assert {"ReadPlan", "FillStore", "FindScenes", "MakeLabels", "WriteUnits", "CloseDataset"} <= names
     a_cell = world.cells_csv.read_text().splitlines()[1].split(",")[0]
     assert a_cell.encode() not in proto.SerializeToString()
     assert len(proto.SerializeToString()) < 1_000_000
+
+
+def test_verifying_translates_for_dataflow(built: Built) -> None:
+    folder = DatasetFolder(BeamFiles(), str(built.folder))
+    _, plan = open_audit(folder)
+    assert plan is not None
+    argv = ["gs://fake-bucket/set", *DATAFLOW]
+    given, options = parse_verify_flags(verify_parser(), argv)
+    settings = settings_of(given, options, "here")
+    assert settings == VerifySettings("gs://fake-bucket/set", "gs://fake-bucket/set/verification.json")
+    pipeline = beam.Pipeline(options=options)
+    build_verify_graph(pipeline, settings, UnitAudit(folder, plan.expected))
+    proto = pipeline.run().job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert {"ReadUnits", "AuditUnits", "WriteReport"} <= names
+    assert plan.units[0].name.encode() not in proto.SerializeToString()
+    assert len(proto.SerializeToString()) < 100_000
+
+
+def test_a_build_of_a_whole_store_waits_for_no_tile(built: Built, world: SampleWorld) -> None:
+    prepared = prepare_build(*parse_build_flags(flags(world, built.folder)))
+    assert prepared.filling is None
+    given, options = parse_build_flags([*flags(world, built.folder), *DATAFLOW])
+    pipeline = beam.Pipeline(options=options)
+    build_graph(pipeline, build_settings(given, options), prepared.filling)
+    proto = pipeline.run().job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert not {name for name in names if "WaitForTile" in name or "FillStore" in name}
+    # Nothing is grouped for the labels.
+    assert not {name for name in names if name.startswith("MakeLabels") and "GroupByKey" in name}
 
 
 def test_local_inputs_are_refused_on_a_cluster() -> None:

@@ -1,11 +1,12 @@
 """A build whose output lies in a bucket of Google: gcp-storage-emulator stands in for the store."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
@@ -27,7 +28,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             monkeypatch.setenv(name, value)
         # Beam would ask this machine for credentials for half a minute, and keep the answer for the process.
         monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _options: None)
-        use_default_options()
+        use_options()
         yield f"gs://{BUCKET}/set"
 
 
@@ -40,7 +41,9 @@ def test_a_catalogue_on_gs_is_searched_as_on_a_disk(bucket: str, tmp_path: Path)
 
 
 @pytest.mark.slow  # each of its many requests waits for the one thread of the emulator
-def test_a_build_on_gs_has_the_bytes_of_a_local_one(bucket: str, built: Built, world: SampleWorld) -> None:
+def test_a_build_on_gs_has_the_bytes_of_a_local_one(
+    bucket: str, built: Built, world: SampleWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = [argument for argument in flags(world, Path("x")) if argument not in ("--output", "x")]
     assert main([*argv, "--output", bucket]) == built.code
     files = BeamFiles()
@@ -50,4 +53,12 @@ def test_a_build_on_gs_has_the_bytes_of_a_local_one(bucket: str, built: Built, w
         name = str(path.relative_to(built.folder))
         assert files.read_bytes(f"{bucket}/{name}") == path.read_bytes(), name
     assert files.glob(bucket, "tmp/*") == []
-    assert verify([bucket]) == 0
+    capsys.readouterr()
+    assert verify([bucket, "--processes=1"]) == 0
+    said = capsys.readouterr().out
+    job = "--runner=FnApiRunner"
+    for more in (["--processes=2"], [job], [job, f"--report={bucket}/found.json"]):
+        assert verify([bucket, *more]) == 0
+        assert capsys.readouterr().out == said, more
+    told = json.loads(files.read_text(f"{bucket}/found.json"))
+    assert (told["finished"], told["differences"]) == (True, 0)

@@ -15,9 +15,10 @@ from beam_pipeline.jobs.build import inputs
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.labels.extract import check_extract
 from beam_pipeline.runtime.faults import InvalidInputError, TransientFault
 from beam_pipeline.sample_world import SampleWorld
-from tests.pipelines.conftest import Built, flags
+from tests.pipelines.conftest import Built, build, flags
 
 ON_DATAFLOW = [
     "--runner=DataflowRunner",
@@ -189,6 +190,26 @@ def test_cells_beyond_the_extracts_are_counted_once(
         "anywhere.osm.pbf": "",
         "left.osm.pbf": "",
     }
+
+
+@pytest.mark.slow
+def test_an_extract_without_bounds_and_time_gives_the_same_shards(
+    built: Built, world: SampleWorld, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent.osm.pbf"
+    with osmium.SimpleWriter(str(silent)) as writer:
+        for entity in osmium.FileProcessor(str(world.osm_extract)):
+            writer.add(entity)
+    known, unknown = check_extract(world.osm_extract), check_extract(silent)
+    assert known.bounds is not None
+    assert known.timestamp
+    assert (unknown.bounds, unknown.timestamp) == (None, "")
+    done = build(world, tmp_path / "set", "--osm", str(silent))
+    assert done.code == built.code
+    shards = [path for path in built.folder.glob("*.tfrecord-*") if path.is_file()]
+    assert shards
+    for path in shards:
+        assert (done.folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_an_extract_of_elsewhere_is_refused(world: SampleWorld, tmp_path: Path) -> None:

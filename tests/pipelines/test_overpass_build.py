@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from beam_pipeline.build_dataset import main
-from beam_pipeline.jobs.build import label_transforms
-from beam_pipeline.labels.overpass import RETRY, features_of_chip
+from beam_pipeline.jobs.extract import asking
+from beam_pipeline.labels.overpass import RETRY, objects_of_chip
 from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
@@ -57,8 +57,8 @@ def test_both_sources_of_features_give_the_same_records(
     added.write(world.osm_extract, tmp_path / "map.osm.pbf")
     # A busy server's answers come before the first good one. The real waits between them last for minutes.
     waited: list[float] = []
-    patient = functools.partial(features_of_chip, retry=dataclasses.replace(RETRY, sleep=waited.append))
-    monkeypatch.setattr(label_transforms, "features_of_chip", patient)
+    patient = functools.partial(objects_of_chip, retry=dataclasses.replace(RETRY, sleep=waited.append))
+    monkeypatch.setattr(asking, "objects_of_chip", patient)
     partial = {"version": 0.6, "elements": [], "remark": TIMED_OUT}
     with OverpassServer(tmp_path / "map.osm.pbf") as server:
         server.refusals += [
@@ -73,7 +73,8 @@ def test_both_sources_of_features_give_the_same_records(
         overpass = Built(output, main([*flags(world, output), *more]))
     assert overpass.code == 0
     assert overpass.dead_letters == []
-    assert overpass.dataset["dropped_geometries"] == {"tangled": 1}
+    assert overpass.dataset["dropped_from_extracts"] == {"overpass": {"tangled": 1}}
+    assert overpass.dataset["dropped_geometries"] == {}
     check_same(overpass, built, 3)
     assert len(server.queries) == 3 + 5
     assert (len(waited), waited[0]) == (5, 31.0)
@@ -117,7 +118,7 @@ def test_an_overpass_that_is_down_costs_labels_and_says_so(
         raise TransientFault("server_error", "504 Gateway Timeout")
 
     # The real back-off waits for minutes.
-    monkeypatch.setattr(label_transforms, "features_of_chip", down)
+    monkeypatch.setattr(asking, "objects_of_chip", down)
     output = tmp_path / "set"
     code = main([*flags(world, output), "--osm", "overpass", "--overpass_url", "http://127.0.0.1:9/api"])
     assert code == 1

@@ -28,7 +28,7 @@ def test_workers_take_the_files_that_the_launch_saw_and_the_advice_holds(
 
     def launched(output: str) -> CatalogSettings:
         argv = [*flags(world, tmp_path / output), "--stac_url", str(catalogue)]
-        return prepare_build(*parse_build_flags(argv)).catalog
+        return prepare_build(*parse_build_flags(argv)).settings.catalog
 
     write_items(catalogue, items)
     whole = catalogue.read_bytes()

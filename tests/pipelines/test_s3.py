@@ -10,12 +10,12 @@ import requests
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.output_folder import write_plan
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built
-from tests.pipelines.object_stores import check_catalogue, check_files
+from tests.pipelines.object_stores import check_catalogue, check_files, check_refusal, refusing_store
 from tests.pipelines.test_kill import check, killed_build
 from tests.records.builders import make_fingerprint
 
@@ -23,6 +23,12 @@ boto3 = pytest.importorskip("boto3", reason="needs apache-beam[aws]: pip install
 moto = pytest.importorskip("moto.server", reason="needs moto[server]: pip install -r tests/requirements.txt")
 
 BUCKET = "datasets"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "NO_PROXY": "127.0.0.1",
+}
 
 
 @pytest.fixture
@@ -30,19 +36,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server = moto.ThreadedMotoServer(port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
         monkeypatch.setenv(name, value)
     # moto keeps its objects for the process, not for the server.
     requests.post(f"http://127.0.0.1:{port}/moto-api/reset", timeout=10).raise_for_status()
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
-    use_default_options()
+    use_options()
     yield client
     server.stop()
 
@@ -58,6 +58,20 @@ def download(client: Any, folder: Path) -> Path:
 
 def test_files_on_s3_behave_as_the_records_need(bucket: Any) -> None:
     check_files(f"s3://{BUCKET}/set")
+
+
+def test_a_missing_permission_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+    with refusing_store(body, "application/xml") as url:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        use_options()
+        rights = (
+            "s3:ListBucket of the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject of its objects"
+        )
+        check_refusal(f"s3://{BUCKET}/set", "An error occurred (", rights, capsys)
 
 
 @pytest.mark.slow  # Beam makes a client for each operation

@@ -497,7 +497,12 @@ def test_what_a_cluster_cannot_do_is_refused(
     assert "--plot" in capsys.readouterr().err
     (tmp_path / "vnl.tif.gz").write_bytes(b"")
     packed = ("--night_lights", str(tmp_path / "vnl.tif.gz"))
-    assert main([*flags(inputs, tmp_path / "out", *packed), "--runner=SparkRunner"]) == 2
+    assert (
+        main(
+            [*flags(inputs, tmp_path / "out", *packed), "--runner=SparkRunner", "--environment_type=EXTERNAL"]
+        )
+        == 2
+    )
     assert "--expanded_dir is missing" in capsys.readouterr().err
 
 

@@ -83,7 +83,8 @@ class Watched(BeamFiles):
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     files = Watched()
-    monkeypatch.setattr("beam_pipeline.jobs.storage.BeamFiles", lambda: files)
+    for name in ("beam_pipeline.jobs.storage.BeamFiles", "beam_pipeline.runtime.disk.Disk"):
+        monkeypatch.setattr(name, lambda: files)
     return files
 
 

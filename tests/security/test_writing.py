@@ -21,7 +21,7 @@ OPENERS = {"open", "GFile", "File", "ZipFile", "TarFile", "SimpleWriter"}
 
 OUR_OWN = {
     *("", "self", "files", "self.files", "BeamFiles()"),
-    *("folder", "self.folder", "self._folder", "folder.files"),
+    *("folder", "self.folder", "self._folder", "folder.files", "_DISK"),
 }
 """What `write_text` and the like are called of where they are our own: a `Files`, a `DatasetFolder`, a function."""
 
@@ -35,9 +35,10 @@ ALLOWED = {
         "open(aside, 'xb')": "the one place: exclusive",
         "os.replace(aside, path)": "the one place",
     },
+    "beam_pipeline/features/extract_cut.py": {"link.symlink_to(target)": TEMPORARY},
     "beam_pipeline/jobs/storage.py": {
         "FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)": REMOTE,
-        "FileSystems.rename([source], [target])": "moves what was written aside, over a link too",
+        "FileSystems.rename([source], [target])": REMOTE,
         "open(local, 'wb')": TEMPORARY,
         "target.truncate(found.size_in_bytes)": TEMPORARY,
     },
@@ -52,6 +53,15 @@ ALLOWED = {
     },
     "beam_pipeline/report/contact_sheet.py": {
         "sheet.savefig(file, format='png', dpi=_DPI)": "to the file of writing_whole"
+    },
+    "beam_pipeline/runtime/child_process.py": {
+        "_SCORE.write_text(_MOST_SCORE)": "of the kernel, in /proc, of this process",
+    },
+    "beam_pipeline/runtime/machine_turns.py": {
+        "os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 384)": "is locked and never written",
+    },
+    "beam_pipeline/runtime/disk.py": {
+        "os.replace(source, target)": "moves what was written aside, over a link too"
     },
     "beam_pipeline/runtime/streams.py": {
         "os.open(os.devnull, os.O_RDWR)": "in place of a standard stream that is closed"

@@ -15,7 +15,7 @@ from tests.templates.test_parameters import LAUNCHER, NEEDED, settle
 from tests.test_messages import beams_flags
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY = {"build": "build_dataset", "select": "select_cells"}
+ENTRY = {"build": "build_dataset", "select": "select_cells", "extract": "extract_features"}
 NOT_ON_DATAFLOW = {
     "build": {
         "sample",
@@ -24,20 +24,27 @@ NOT_ON_DATAFLOW = {
         "overpass_url",
         "overpass_cache",
         "osm_date",
+        "processes",
         "dry_run",
     },
     "select": {"plot", "dry_run"},
+    "extract": {"overpass_url", "overpass_cache", "osm_date", "allow_own_network", "dry_run"},
 }
 EXAMPLES = {
     "area": ["-9.5,38.6,-9.0,38.9", "gs://bucket/alps.geojson"],
-    "bad_scl": ["3,8", "9"],
+    "bad_scl": ["3,8", "9", "none"],
     "cells": ["gs://bucket/spatial_cell_info.csv"],
     "collection": ["sentinel-2-c1-l2a"],
     "expanded_dir": ["gs://bucket/expanded"],
     "land_cover": ["gs://bucket/ESACCI-LC-2020.nc"],
     "night_lights": ["gs://bucket/vnl_*.tif", "gs://bucket/a.tif.gz,gs://bucket/b.tif.gz"],
     "ontology": ["published", "gs://bucket/osm_categories.json"],
-    "osm": ["gs://bucket/a.osm.pbf,gs://bucket/b.osm.pbf", "gs://bucket/osm/*.osm.pbf"],
+    "osm": [
+        "gs://bucket/a.osm.pbf,gs://bucket/b.osm.pbf",
+        "gs://bucket/osm/*.osm.pbf",
+        "gs://bucket/features",
+    ],
+    "osm_index_dir": ["/tmp", "/mnt/disks/large"],
     "output": ["gs://bucket/set", "gs://bucket/a/b c"],
     "public_buckets": ["name=https://host", "a=https://b.c/d,e=https://f"],
     "sas_token_url": ["https://planetarycomputer.microsoft.com/api/sas/v1/token"],

@@ -14,7 +14,10 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from beam_pipeline.cli import main as command
+from beam_pipeline.jobs.build import run
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.jobs.extract.options import parse_extract_flags
 from beam_pipeline.jobs.runners import is_dataflow
 from beam_pipeline.jobs.select.options import parse_selection_flags
 from beam_pipeline.jobs.worker_image import require_package_on_workers
@@ -48,10 +51,12 @@ NEEDED = {
         "--land_cover=gs://bucket/lc.tif",
         "--output=gs://bucket/cells",
     ],
+    "extract": ["--output=gs://bucket/features", "--osm=gs://bucket/a.osm.pbf"],
 }
 PARSE: dict[str, Callable[[Sequence[str]], tuple[argparse.Namespace, Any]]] = {
     "build": parse_build_flags,
     "select": parse_selection_flags,
+    "extract": parse_extract_flags,
 }
 
 
@@ -207,3 +212,24 @@ def test_beam_reads_a_command_line_that_it_understands(monkeypatch: pytest.Monke
         PipelineOptions().view_as(GoogleCloudOptions)
     parse_build_flags(None)
     assert PipelineOptions().view_as(GoogleCloudOptions).no_auth is True
+
+
+def test_the_command_of_all_programs_leaves_beam_such_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*NEEDED["build"], *LAUNCHER, "--no_auth=true", "--allow_nodata=false"]
+    monkeypatch.setattr(sys, "argv", ["opensentinelmap", "build", *words])
+    seen: list[object] = []
+
+    def launched(given: argparse.Namespace, _options: PipelineOptions) -> int:
+        seen.append((given.output, given.allow_nodata))
+        seen.append(PipelineOptions().view_as(GoogleCloudOptions).no_auth)
+        return 0
+
+    monkeypatch.setattr(run, "build_dataset", launched)
+    assert command() == 0
+    assert seen == [("gs://bucket/set", False), True]
+
+
+def test_no_class_of_scl_is_a_word_as_an_empty_value_is_not_given() -> None:
+    for word, classes in (("none", ()), ("", (1, 3, 8, 9, 10)), ("3", (3,))):
+        flags, options = PARSE["build"]([*NEEDED["build"], *LAUNCHER, f"--bad_scl={word}"])
+        assert build_settings(flags, options).filters.bad_scl == classes

@@ -44,6 +44,14 @@ def run(script: str, *words: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
+def test_a_launch_without_an_image_or_a_name_is_refused() -> None:
+    template, image, job = LAUNCH
+    for words in ([template, "", job], [template, image, "output=gs://b/set"], [template, image]):
+        done = run("launch.sh", *words, "osm=gs://b/a.pbf", REGION="r", BUCKET="b", ECHO="1")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "launch.sh gs://BUCKET/templates/build_dataset.json IMAGE JOB_NAME" in done.stderr
+
+
 def test_a_launch_joins_parameters_so_that_values_may_hold_commas() -> None:
     values = ["output=gs://bucket/a set", "years=2018,2020-2021", "osm=gs://b/a.pbf,gs://b/*.pbf"]
     done = run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.cells.table import CELLS_FILE
-from beam_pipeline.jobs.storage import BeamFiles, use_default_options
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.labels.ontology import PUBLISHED, shipped_ontology
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.select_cells import main as select
@@ -43,7 +43,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
             monkeypatch.setenv(name, value)
         # Beam keeps what it finds for the process, which is that of other tests too.
         monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _: None)
-        use_default_options()
+        use_options()
         # GDAL has a client of its own.
         yield environment | {
             "CPL_GS_ENDPOINT": f"{environment['STORAGE_EMULATOR_HOST']}/",

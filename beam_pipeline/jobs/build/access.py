@@ -1,4 +1,4 @@
-"""How a build may reach its catalogue and the files that it names: the flags, checked."""
+"""The flags by which a build may reach its catalogue and the files that it names, checked."""
 
 import argparse
 import urllib.parse

@@ -1,4 +1,4 @@
-"""What a person sees of a build when it is done: what was written, rejected and lost."""
+"""The table that ends a build: written, rejected and lost."""
 
 import statistics
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class _Fingerprint(pydantic.BaseModel):
 
 
 class _Description(pydantic.BaseModel):
-    """What is shown of `dataset.json`."""
+    """The part of `dataset.json` that is shown."""
 
     complete: bool
     fingerprint: _Fingerprint

@@ -34,7 +34,7 @@ def check_coverage(cells: Sequence[Cell], extracts: Sequence[ExtractInfo]) -> in
         return None
     bounds = [info.bounds for info in extracts if info.bounds is not None]
     outside = lonlat_boxes([cell.chip for cell in cells], 0.0)  # (C, 4), made once: projecting takes long
-    for of_extract in bounds if len(outside) else ():
+    for of_extract in bounds:
         outside = outside[~boxes_meeting(outside, of_extract)]
     silent = [info.name for info in extracts if info.bounds is None]
     if silent:

@@ -23,11 +23,12 @@ from beam_pipeline.imagery.token_file import NoToken
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
 from beam_pipeline.jobs.runners import runs_locally
-from beam_pipeline.jobs.storage import header_copy, is_local
+from beam_pipeline.jobs.storage import header_copy
 from beam_pipeline.labels.extract import ExtractInfo, check_extract
 from beam_pipeline.labels.overpass import check_cache, check_url
 from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.records.shards import DATASET_NAME
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
 from beam_pipeline.runtime.foreign_text import without_secrets

@@ -19,6 +19,7 @@ from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.jobs.extract.transforms import TileReady
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.labels.feature import Feature, Found
 from beam_pipeline.labels.label_image import CellLabel
 from beam_pipeline.labels.rasterize import label_cell
@@ -120,6 +121,10 @@ class _ReadSea(Stage):
 class _Rasterize(Stage):
     stage = "rasterize"
 
+    def __init__(self, settings: LabelSettings) -> None:
+        super().__init__(settings)
+        self._reading = Timing("read_features")
+
     def setup(self) -> None:
         super().setup()
         self._store = DatasetFolder(BeamFiles(), self.settings.store)
@@ -155,11 +160,11 @@ class _Rasterize(Stage):
         if failures:
             return CellFeatures({}, dict.fromkeys(chips, failures[0]))
         try:
-            with self.timing.measured():
+            with self._reading.measured():
                 found = read_cell_features(self._store, tile, chips, self.settings.ontology, digest)
         except Exception as error:
             return CellFeatures({}, dict.fromkeys(chips, describe(error)))
-        Metrics.counter(self.stage, "features").inc(sum(map(len, found.features.values())))
+        Metrics.counter("read_features", "features").inc(sum(map(len, found.features.values())))
         return found
 
     def _label(self, cell_id: int, chip: ChipWindow, features: Sequence[Feature]) -> CellLabel:

@@ -1,4 +1,4 @@
-"""What happens before a build is launched: inputs are found and checked, and the plan is written."""
+"""Readies a build for its launch: finds and checks the inputs, and writes the plan."""
 
 import dataclasses
 import json
@@ -29,14 +29,17 @@ from beam_pipeline.jobs.build.inputs import (
 )
 from beam_pipeline.jobs.build.map_source import MapSource, find_map
 from beam_pipeline.jobs.build.options import build_settings
+from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, use_sample
 from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.extract.launch import begin
 from beam_pipeline.jobs.extract.settings import ExtractSettings
+from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
@@ -105,9 +108,15 @@ def prepare_build(given: Any, options: PipelineOptions) -> PreparedBuild:
         write_plan(checked.folder, checked.fingerprint, checked.texts)
         if checked.map.filled is not None:
             begin(checked.map.filled)
-    settings = dataclasses.replace(checked.settings, fingerprint=checked.fingerprint.sha256)
-    tiles = checked.map.filled.tiles if checked.map.filled else 0
-    return PreparedBuild(settings, checked.map.filling, tiles)
+    use_processes(given, options, checked.settings, checked.units, checked.folder, this_machine())
+    api, files = request_shares(given, options)  # anew: now the number of processes is known
+    settings = dataclasses.replace(
+        checked.settings, fingerprint=checked.fingerprint.sha256, api=api, files=files
+    )
+    filling = checked.map.filling
+    if filling is not None:
+        filling = dataclasses.replace(filling, api=api, files=files)
+    return PreparedBuild(settings, filling, checked.map.filled.tiles if checked.map.filled else 0)
 
 
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:

@@ -12,6 +12,7 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
+from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.given_files import read_given_text
 from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
@@ -33,6 +34,9 @@ PROG = "python -m beam_pipeline.build_dataset"
 
 OVERPASS = "overpass"
 OVERPASS_URL = "https://overpass-api.de/api"
+NO_SCL_CLASS = "none"
+"""A template takes an empty value for one that is not given."""
+
 MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
@@ -107,8 +111,8 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--bad_scl",
         default="1,3,8,9,10",
-        metavar="CLASS,...",
-        help="SCL classes that make a pixel unusable, separated by commas (1,3,8,9,10)",
+        metavar="CLASS,...|none",
+        help="SCL classes that make a pixel unusable, separated by commas, or none (1,3,8,9,10)",
     )
     group.add_argument(
         "--max_min_reflectance",
@@ -160,7 +164,8 @@ def add_reading_flags(group: argparse._ActionsContainer) -> None:
         "--osm_index_dir",
         type=folder_name,
         metavar="DIR",
-        help="a folder of workers for temporary files of twice the size of an extract (that of temporary files)",
+        help="a folder of workers for temporary files of up to eight times the size of an extract (that of temporary "
+        "files)",
     )
     group.add_argument(
         "--extracts_at_once",
@@ -224,6 +229,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
     )
+    add_processes_flag(group)
     group.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
     )
@@ -293,6 +299,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         min_reflectance_percentile=(0, 100),
         seed=SEEDS,
     )
+    check_processes(given, options)
     overpass = given.osm == (OVERPASS,)
     api, files = request_shares(given, options)
     return BuildSettings(
@@ -395,7 +402,7 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     """Parses "1,3,8" to SCL classes.
 
     Args:
-        text: Classes from 1 to 11, separated by commas; "" for none.
+        text: Classes from 1 to 11, separated by commas; "none" or "" for none.
 
     Returns:
         The classes, ascending.
@@ -403,10 +410,12 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
     Raises:
         InvalidInputError: One is no class, or is 0, which has its own rule.
     """
+    if text.strip() == NO_SCL_CLASS:
+        return ()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() and 1 <= int(part) <= 11 for part in parts):
         raise InvalidInputError(
-            f"--bad_scl takes SCL classes from 1 to 11, separated by commas; no data (0) has its own flag, "
+            f"--bad_scl takes SCL classes from 1 to 11, separated by commas, or none; no data (0) has its own flag, "
             f"--allow_nodata. Received: {text}"
         )
     return tuple(sorted({int(part) for part in parts}))

@@ -1,6 +1,7 @@
 """Runs a build, and says how it ended."""
 
 import datetime
+import functools
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import verify_dataset
+from beam_pipeline.audit.processes import ProcessLost
 from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import all_committed
 from beam_pipeline.dataset.folder import STORE_FOLDER, UNITS_FILE, DatasetFolder
@@ -23,7 +25,7 @@ from beam_pipeline.jobs.build.launch import PreparedBuild, prepare_build
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import require_drawing
@@ -46,16 +48,18 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     prepared = prepare_build(given, options)
     settings = prepared.settings
     build_graph(pipeline, settings, prepared.filling)
-    return run_to_the_end(pipeline, settings, _showing(prepared))
+    return run_to_the_end(pipeline, settings, _showing(prepared), given.processes)
 
 
 def run_to_the_end(
     pipeline: beam.Pipeline,
     settings: LabelSettings,
     showing: AbstractContextManager[None],
+    processes: int | None,
     relabelled_from: str | None = None,
 ) -> int:
     """Runs a job that makes a dataset, prints the closing table and verifies what a local run wrote.
@@ -64,6 +68,7 @@ def run_to_the_end(
         pipeline: The whole job.
         settings: Its settings.
         showing: Shows how far it is.
+        processes: How many verify it; None for as many as are of use.
         relabelled_from: As for `close_dataset`.
 
     Returns:
@@ -88,7 +93,7 @@ def run_to_the_end(
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder) if runs_locally(pipeline.options) else True
+    verified = _verify(folder, pipeline.options, processes) if runs_locally(pipeline.options) else True
     return 0 if complete and verified else 1
 
 
@@ -114,10 +119,11 @@ def _say_failed(folder: DatasetFolder, error: EngineError) -> None:
     )
 
 
-def _verify(folder: DatasetFolder) -> bool:
+def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:
+    ready = functools.partial(use_options, **options.get_all_options(drop_default=True))
     try:
-        findings = verify_dataset(folder)
-    except (InvalidInputError, Fault) as error:
+        findings = verify_dataset(folder, processes, ready)
+    except (InvalidInputError, Fault, ProcessLost) as error:
         print(f"error: cannot be verified: {error}", file=sys.stderr)
         return False
     print(f"verified: {findings.line()}")

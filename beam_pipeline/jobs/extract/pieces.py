@@ -81,7 +81,8 @@ def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSet
     Raises:
         Fault: The extract cannot be read, or what it gave cannot be written.
     """
-    with local_copy(extract.path) as local, tempfile.TemporaryDirectory() as folder:
+    scratch = settings.limits.scratch()
+    with local_copy(extract.path) as local, tempfile.TemporaryDirectory(dir=scratch) as folder:
         record = read_extract(local, _request(store, settings), folder, settings.limits)
         for tile in record.tiles:
             put_file(store, piece_of_tile(extract.identity, tile), Path(folder) / tile_file(tile))

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.jobs.storage import with_retries
 from beam_pipeline.runtime.faults import Fault
 from beam_pipeline.runtime.files import aside_path
+from beam_pipeline.runtime.storage_faults import with_retries
 
 _COPY_BYTES = 1 << 20
 

@@ -5,6 +5,7 @@ the store's folder. What is grouped and handed on are names of tiles, cells and 
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, 
 from beam_pipeline.jobs.extract.tiles import TileState, look_at_tile, make_tile
 from beam_pipeline.jobs.stages import JobStage, describe
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.runtime.faults import Fault
+
+_log = logging.getLogger(__name__)
 
 DUE = "due"
 """The tag of tiles whose file is to be made."""
@@ -182,7 +186,7 @@ class _MergeTile(_StoreStage):
                 state = make_tile(self.store, cells, pieces, self.settings)
         except Exception as error:
             self.failures.inc()
-            state = TileState(cells.tile, None, describe(error))
+            state = TileState(cells.tile, None, failure=describe(error))
         yield state
 
 
@@ -190,5 +194,10 @@ class _CloseStore(_StoreStage):
     stage = "describe_store"
 
     def process(self, _: None, states: Sequence[TileState], pieces: Sequence[PieceRead]) -> Iterator[None]:
-        close_store(self.store, states, pieces, self.settings)
+        try:
+            close_store(self.store, states, pieces, self.settings)
+        except Fault as fault:
+            # E.g. on a full disk. The tiles are sound, and the next run describes them.
+            self.failures.inc()
+            _log.error("the store of features could not be described: %s", fault)
         yield None

@@ -126,6 +126,7 @@ def estimate(
     reading = _scaled(figures.block_cpu_s, work.blocks / 3600, fewer, more)
     others = [
         _scaled(figures.image_cpu_s, work.images / 3600),
+        _scaled(figures.unit_write_s, len(units) / 3600),
         _scaled(figures.cell_label_cpu_s, cells / 3600),
         _scaled(figures.extract_gb_cpu_s, assumed.extract_gb / 3600),
     ]

@@ -45,15 +45,18 @@ class Figures:
     """Of a shard, an image. Benchmark: builds of the sample, by unit_costs; of real chips, records."""
 
     cell_label_cpu_s: Figure = Figure(0.018, 0.0106, 0.035)
-    """Drawing the labels of a cell. Benchmark: builds of the sample, by unit_costs: stage "rasterize"."""
+    """Reading a cell's features from the store and drawing its labels. Benchmark: builds of the sample, by unit_costs:
+    stages "read_features" and "rasterize".
+    """
 
     unit_write_s: Figure = Figure(0.03, 0.0192, 0.0449)
     """Committing a shard to a local disk. Benchmark: builds of the sample, by unit_costs: stage "write"."""
 
-    extract_gb_cpu_s: Figure = Figure(1630.0, 875.0, 2170.0)
-    """Reading a GB of `.osm.pbf`, for one cell or all. Benchmark: the real extracts of read_extract, by unit_costs.
+    extract_gb_cpu_s: Figure = Figure(240.0, 210.0, 270.0)
+    """Reading a GB of `.osm.pbf` into a store with cells all over. Benchmark: the real extracts of read_extract, by
+    unit_costs.
 
-    They are of a few MB: of a larger one a GB may cost less.
+    They are of a few MB; a file of 43 MB, their copies, takes as much a GB.
     """
 
     process_mb: Figure = Figure(482.0, 440.0, 525.0)

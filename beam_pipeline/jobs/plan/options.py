@@ -58,8 +58,12 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     which.add_argument(
         "--years", help="years and ranges, separated by commas, e.g. 2017,2019-2021 (2017-2020)"
     )
-    which.add_argument("--cells_per_shard", type=int, default=16, help="(16)")
-    which.add_argument("--seed", type=int, default=0, help="of the weather and of --max_cells (0)")
+    which.add_argument(
+        "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
+    )
+    which.add_argument(
+        "--seed", type=int, default=0, help="draws the weather, and the cells of --max_cells (0)"
+    )
     _add_fleet(parser)
     guesses = parser.add_argument_group("what is not measured")
     guesses.add_argument(
@@ -73,7 +77,10 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--alike", type=float, default=ALIKE, help=f"correlation of two chips of a date, 0 to 1 ({ALIKE})"
     )
     guesses.add_argument(
-        "--scenes_per_year", type=int, default=SCENES_A_YEAR, help=f"of a tile ({SCENES_A_YEAR})"
+        "--scenes_per_year",
+        type=int,
+        default=SCENES_A_YEAR,
+        help=f"dates of a tile in a year ({SCENES_A_YEAR})",
     )
     guesses.add_argument("--extract_gb", type=float, default=0.0, help="all .osm.pbf extracts together (0)")
     guesses.add_argument("--largest_extract_gb", type=float, help="the largest (all in one)")
@@ -83,14 +90,14 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
 
 def _add_fleet(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("workers and limits")
-    group.add_argument("--workers", type=int, default=WORKERS, help=f"({WORKERS})")
+    group.add_argument("--workers", type=int, default=WORKERS, help=f"how many ({WORKERS})")
     group.add_argument(
         "--most_workers",
         type=int,
         default=MOST_WORKERS,
-        help=f"up to where doubling is looked at ({MOST_WORKERS})",
+        help=f"the most whose time is worked out ({MOST_WORKERS})",
     )
-    group.add_argument("--vcpus", type=int, default=VCPUS, help=f"of a worker ({VCPUS})")
+    group.add_argument("--vcpus", type=int, default=VCPUS, help=f"of a worker, with a process each ({VCPUS})")
     group.add_argument("--threads", type=int, default=THREADS, help=f"of each of its processes ({THREADS})")
     group.add_argument(
         "--memory_gb", type=float, help=f"of a worker ({MEMORY_GB_OF_A_VCPU:g} a vCPU, as highmem)"
@@ -110,8 +117,15 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help=f"requests to the STAC API ({API_ON_DATAFLOW:g})",
     )
-    group.add_argument("--reads_in_flight", type=int, default=8, help="of a reader (8)")
-    group.add_argument("--latency_ms", type=float, default=LATENCY_MS, help=f"of a request ({LATENCY_MS:g})")
+    group.add_argument(
+        "--reads_in_flight", type=int, default=8, help="assets that a process reads at once (8)"
+    )
+    group.add_argument(
+        "--latency_ms",
+        type=float,
+        default=LATENCY_MS,
+        help=f"between a request and its answer ({LATENCY_MS:g})",
+    )
 
 
 def parse_plan_flags(

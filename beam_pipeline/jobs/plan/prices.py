@@ -7,6 +7,14 @@ PRICES_AS_OF = "about those of us-central1 in 2025; give today's"
 """Source: https://cloud.google.com/dataflow/pricing, https://cloud.google.com/nat/pricing,
 https://cloud.google.com/storage/pricing, of which only that of NAT was read; the others are what others report."""
 
+_WORDS = {
+    "price_vcpu_hour": "a vCPU of a worker, an hour",
+    "price_memory_gb_hour": "a GB of a worker's memory, an hour",
+    "price_disk_gb_hour": "a GB of a worker's disk, an hour",
+    "price_nat_gb": "a GB through Cloud NAT",
+    "price_storage_gb_month": "a GB in the bucket, a month",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Prices:
@@ -40,13 +48,12 @@ def add_price_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for each price."""
     group = parser.add_argument_group(f"prices in USD ({PRICES_AS_OF})")
     for field in dataclasses.fields(Prices):
-        words = field.name.removeprefix("price_").replace("_", " ")
         group.add_argument(
             f"--{field.name}",
             type=float,
             default=field.default,
             metavar="USD",
-            help=f"{words} ({field.default})",
+            help=f"{_WORDS[field.name]} ({f'{field.default:f}'.rstrip('0')})",
         )
 
 

@@ -17,6 +17,8 @@ PAPER_IMAGES = 1_035_544
 
 SYSTEM_DISK_GB = 10.0
 """Of a worker's disk, for system, container and temporary files: a guess; the default of Dataflow is 25 in all."""
+_EXTRACT_DISK = 9
+"""Bytes of a worker's disk for each byte of an extract: a copy of it where it lies in a bucket, and temporary files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _beside_the_paper(found: Estimate) -> list[str]:
 def _worker(plan: Plan) -> list[str]:
     process_gb = process_mb(plan.fleet.threads, plan.estimate.years, plan.assumed, plan.figures) / 1e3
     memory = process_gb * plan.fleet.vcpus
-    disk = SYSTEM_DISK_GB + plan.assumed.largest_extract_gb
+    disk = SYSTEM_DISK_GB + _EXTRACT_DISK * plan.assumed.largest_extract_gb
     has = plan.machine
     rows = [
         ("memory, GB", _number(memory), f"{has.memory_gb:g}" if has else "?"),

@@ -24,6 +24,7 @@ from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.build.inputs import naming
 from beam_pipeline.jobs.build.map_source import GivenStore, check_given_store, given_store
 from beam_pipeline.jobs.build.options import ontology_text
+from beam_pipeline.jobs.build.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.given_files import require_reachable
 from beam_pipeline.jobs.relabel.settings import RelabelSettings
@@ -32,11 +33,18 @@ from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.traffic import Share
 
 _WRITABLE = "Give a folder that can be written, local or gs://"
+
+_PROCESS_CELL_YEARS = 10 * PROCESS_CELL_YEARS
+"""Cell-years that pay for a process: each takes a tenth of what building it takes.
+
+Source: tests/benchmarks/relabel.py.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +85,15 @@ def prepare_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabell
     checked = check_relabelling(given, options)
     with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, _WRITABLE):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
+    use_processes(
+        given,
+        options,
+        checked.settings,
+        checked.source.units,
+        checked.folder,
+        this_machine(),
+        worth=_PROCESS_CELL_YEARS,
+    )
     return checked
 
 
@@ -110,6 +127,7 @@ def check_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabellin
         map_given = check_given_store(store, Ontology.load(ontology), source.cells)
     settings = RelabelSettings(
         output=given.output,
+        years=source.fingerprint.years,
         api=Share(),
         files=Share(),
         overpass_url=map_given.record.url,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.jobs.build.options import add_drawing_flags, add_retry_flag
+from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
@@ -42,6 +43,7 @@ def relabel_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--output", type=folder_name, metavar="DIR", help="the new dataset's folder, local or gs://"
     )
     add_retry_flag(output)
+    add_processes_flag(output)
     return parser
 
 
@@ -68,5 +70,6 @@ def parse_relabel_flags(
         raise InvalidInputError(
             "--output is missing: the folder of the new dataset, e.g. --output out/strict"
         )
+    check_processes(given, options)
     given.output = output_folder(given.output)
     return given, options

@@ -29,9 +29,11 @@ def relabel_dataset(given: Any, options: PipelineOptions) -> int:
     if runs_locally(options):
         require_drawing()
     pipeline = make_pipeline(options)
+    options = pipeline.options  # a copy, which holds from here on
     prepared = prepare_relabelling(given, options)
     settings = prepared.settings
     build_graph(pipeline, settings)
     pattern = f"{DATASET_NAME}-*.tfrecord-*"
     showing = show_files(settings.output, pattern, len(prepared.source.units), "relabel", "shards")
-    return run_to_the_end(pipeline, settings, showing, prepared.source.fingerprint.sha256)
+    source = prepared.source.fingerprint.sha256
+    return run_to_the_end(pipeline, settings, showing, given.processes, source)

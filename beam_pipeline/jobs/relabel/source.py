@@ -10,9 +10,10 @@ from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import FINGERPRINT_FILE, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.units import Unit, parse_units
 from beam_pipeline.jobs.build.inputs import naming
-from beam_pipeline.jobs.storage import BeamFiles, is_local
+from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.version import require_readable
+from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.regular_files import put_files_there

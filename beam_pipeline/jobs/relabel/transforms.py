@@ -46,11 +46,12 @@ class Relabel(UnitStage):
         """Returns the unit, or what says why the source has none."""
         _, parts = element
         (unit,) = parts["unit"]
-        fingerprint = self.settings.source_fingerprint
-        found = read_source_unit(self._source, unit, fingerprint)
+        found = read_source_unit(self._source, unit, self.settings.source_fingerprint)
         if not isinstance(found, SourceUnit):
             return found[0]
-        done = relabel_unit(unit, found, list(parts["labels"]), fingerprint.years, self.settings.fingerprint)
+        done = relabel_unit(
+            unit, found, list(parts["labels"]), self.settings.years, self.settings.fingerprint
+        )
         Metrics.counter(self.stage, "examples").inc(len(done.payloads))
         Metrics.counter(self.stage, "images").inc(done.summary.images)
         Metrics.counter(self.stage, "dead_letters").inc(len(done.summary.dead_letters))

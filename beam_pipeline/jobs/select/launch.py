@@ -1,4 +1,4 @@
-"""What happens before a selection is launched: composites are expanded, and everything given is checked."""
+"""Readies a selection for its launch: expands composites, and checks everything that was given."""
 
 import dataclasses
 import uuid

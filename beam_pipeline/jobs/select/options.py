@@ -44,7 +44,7 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class SelectionSettings:
-    """What a selection does, checked; small and picklable, so that every DoFn can hold it.
+    """The settings of a selection, checked; small and picklable, so that every DoFn can hold it.
 
     Attributes:
         output: The folder of the cell list.

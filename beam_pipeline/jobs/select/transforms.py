@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from apache_beam import pvalue
 
+from beam_pipeline import __version__
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.chips import MAX_LAT, MIN_LAT, choose_chips
 from beam_pipeline.cells.mgrs_tiles import NO_TILE, tile_table
@@ -23,6 +24,7 @@ from beam_pipeline.jobs.select.cell_list import Part, write_part
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
 from beam_pipeline.jobs.storage import BeamFiles, local_copy
 from beam_pipeline.jobs.timing import Timing
+from beam_pipeline.jobs.worker_image import require_launchers_version
 from beam_pipeline.maps.activity import cells_of_lit, count_reached
 from beam_pipeline.maps.land_cover import find_land, groups_of_bands
 from beam_pipeline.maps.netcdf import is_netcdf
@@ -65,9 +67,11 @@ class _Stage(beam.DoFn):
 
     def __init__(self, settings: SelectionSettings) -> None:
         self._settings = settings
+        self._launched_by = __version__
         self._timing = Timing(self.stage)
 
     def setup(self) -> None:
+        require_launchers_version(self._launched_by)
         region = self._settings.region
         self._polygons = None if region is None else region_polygons(region)
 

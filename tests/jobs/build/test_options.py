@@ -105,8 +105,8 @@ def test_an_extract_has_a_date_of_its_own() -> None:
 
 def test_scl_classes() -> None:
     assert parse_scl_classes("3, 1,3") == (1, 3)
-    assert parse_scl_classes("") == ()
-    for text in ("0", "12", "x", "1.5", "-1"):
+    assert parse_scl_classes("") == parse_scl_classes("none") == ()
+    for text in ("0", "12", "x", "1.5", "-1", "none,3"):
         with pytest.raises(InvalidInputError, match="--bad_scl"):
             parse_scl_classes(text)
 

@@ -34,7 +34,7 @@ ROUND = Figures(
     image_cpu_s=Figure(0.02, 0.01, 0.03),
     image_bytes=Figure(250e3, 200e3, 300e3),
     cell_label_cpu_s=Figure(0.5, 0.5, 0.5),
-    unit_write_s=Figure(0.0, 0.0, 0.0),
+    unit_write_s=Figure(0.25, 0.25, 0.5),
     extract_gb_cpu_s=Figure(100.0, 100.0, 100.0),
     process_mb=Figure(1000.0, 1000.0, 1000.0),
 )
@@ -76,8 +76,11 @@ def test_counts_of_a_job() -> None:
     assert found.bytes_out.value == 12 * 250e3
     assert found.requests.value == found.work.requests == sum(load.requests for load in found.loads)
     assert found.largest_extract_s == 300
-    by_hand = found.work.blocks * 0.01 + 12 * 0.02 + 2 * 0.5 + 4 * 100
+    labels = 2 * 0.5 + 4 * 100
+    by_hand = found.work.blocks * 0.01 + 12 * 0.02 + 2 * 0.25 + labels
     assert found.cpu_hours.value == pytest.approx(by_hand / 3600)
+    # One core reads the extracts and draws before it reads any image.
+    assert times(found, FLEET).labels * 3600 == pytest.approx(labels)
     for figure in (found.requests, found.bytes_in, found.bytes_out, found.cpu_hours):
         assert figure.low <= figure.value <= figure.high
 

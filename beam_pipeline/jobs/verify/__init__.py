@@ -1,0 +1,1 @@
+"""Verifies a dataset as a Beam job."""
