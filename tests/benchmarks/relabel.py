@@ -16,10 +16,10 @@ import dataclasses
 import io
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,10 +102,16 @@ def cpu_of_relabelling(dataset: Path, store: Path, output: Path) -> float:
 
 
 def cpu_of(work: Callable[[], object]) -> float:
-    """Returns the seconds of CPU of all threads of this process."""
-    before = time.process_time()
+    """Returns the seconds of CPU of all threads of this process and of those that it starts."""
+    before = cpu()
     work()
-    return time.process_time() - before
+    return cpu() - before
+
+
+def cpu() -> float:
+    """Returns the seconds of CPU until now."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(it.ru_utime + it.ru_stime for it in spent)
 
 
 def measure(cells: int, scratch: Path) -> tuple[int, float, float]:
