@@ -97,8 +97,8 @@ def _fingerprint(folder: DatasetFolder) -> Fingerprint:
 
 def _damaged(folder: DatasetFolder, name: str, what: str) -> InvalidInputError:
     return InvalidInputError(
-        f"--dataset has a damaged plan, {folder.at(name)}: {what}. `python -m beam_pipeline.verify {folder.path}` says "
-        "what else is"
+        f"--dataset has a damaged plan, {folder.at(name)}: {what}. verify tells what else of it is damaged. "
+        f"Received: {folder.path}"
     )
 
 
