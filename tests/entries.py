@@ -7,6 +7,7 @@ from beam_pipeline import preview, verify
 from beam_pipeline.jobs.build import options as build
 from beam_pipeline.jobs.extract import options as extract
 from beam_pipeline.jobs.plan import options as plan
+from beam_pipeline.jobs.relabel import options as relabel
 from beam_pipeline.jobs.select import options as select
 from beam_pipeline.jobs.verify.options import parse_verify_flags
 from beam_pipeline.runtime.flags import FlagParser
@@ -52,6 +53,12 @@ ENTRIES = {
         ("--osm=a.osm.pbf", "--output=out"),
     ),
     "plan": Entry("beam_pipeline.plan_cost", plan.build_parser(), plan.parse_plan_flags, ()),
+    "relabel": Entry(
+        "beam_pipeline.relabel",
+        relabel.relabel_parser(),
+        relabel.parse_relabel_flags,
+        ("--dataset=a", "--output=b"),
+    ),
     "verify": Entry("beam_pipeline.verify", verify.build_parser(), _parse_verify),
     "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),
     "sample_world": Entry(

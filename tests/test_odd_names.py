@@ -24,6 +24,7 @@ PATH_FLAGS = {
     "extract": {"cells", "area", "osm", "osm_index_dir", "overpass_cache", "ontology", "output"},
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
+    "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
     "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},
@@ -41,6 +42,10 @@ FOLDERS = {
     "run",
 }
 SEVERAL = {"osm", "night_lights"}
+STORE = ("relabel", "osm")
+"""One folder, where other programs take several files."""
+
+POSITIONAL = {("verify", "dataset"), ("preview", "dataset")}
 TEXTS = {
     "build": {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),
@@ -59,12 +64,20 @@ EACH = [(entry, name) for entry, names in PATH_FLAGS.items() for name in sorted(
 
 
 def parsed(entry: str, name: str, given: str) -> object:
-    argv = ["--", given] if name == "dataset" else [f"--{name}={given}"]
+    argv = ["--", given] if (entry, name) in POSITIONAL else [f"--{name}={given}"]
     parser = ENTRIES[entry].parser
     needed = {action.dest for action in parser._actions if action.required} - {name}
     for other in needed:
-        argv = [*argv, "x"] if other == "dataset" else [f"--{other}=x", *argv]
+        argv = [*argv, "x"] if (entry, other) in POSITIONAL else [f"--{other}=x", *argv]
     return getattr(parser.parse_known_args(argv)[0], name)
+
+
+def is_several(entry: str, name: str) -> bool:
+    return name in SEVERAL and (entry, name) != STORE
+
+
+def is_folder(entry: str, name: str) -> bool:
+    return name in FOLDERS or (entry, name) == STORE
 
 
 def test_no_flag_of_a_path_is_forgotten() -> None:
@@ -78,8 +91,8 @@ def test_no_flag_of_a_path_is_forgotten() -> None:
 @pytest.mark.parametrize(("entry", "name"), EACH)
 def test_names_are_taken_for_themselves(entry: str, name: str) -> None:
     for given in KEPT:
-        assert parsed(entry, name, given) == ((given,) if name in SEVERAL else given)
-    if name in FOLDERS:
+        assert parsed(entry, name, given) == ((given,) if is_several(entry, name) else given)
+    if is_folder(entry, name):
         assert parsed(entry, name, "a//") == "a"
 
 
@@ -87,12 +100,12 @@ def test_names_are_taken_for_themselves(entry: str, name: str) -> None:
 def test_what_is_no_name_is_refused(entry: str, name: str) -> None:
     with pytest.raises(InvalidInputError, match=r"no UTF-8.* Received: .*a\\udcff"):
         parsed(entry, name, "a\udcff")
-    if name in SEVERAL:
+    if is_several(entry, name):
         assert parsed(entry, name, "") == ()  # which is told as a flag that is missing
     else:
         with pytest.raises(InvalidInputError, match=f"{name}: is empty. Is a variable empty"):
             parsed(entry, name, "")
-    if name in FOLDERS:
+    if is_folder(entry, name):
         with pytest.raises(InvalidInputError, match="names no folder but the root"):
             parsed(entry, name, "/")
 
@@ -109,7 +122,8 @@ def test_a_value_that_looks_like_a_flag_is_explained(entry: str) -> None:
 def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
     several = 0
     for action in ENTRIES[entry].parser._actions:
-        if action.dest in {"bad_scl", "class_weights", "years"} | SEVERAL or (entry, action.dest) == PANEL:
+        texts = {"bad_scl", "class_weights", "years"}
+        if action.dest in texts or is_several(entry, action.dest) or (entry, action.dest) == PANEL:
             assert "separated by commas" in (action.help or "")
             several += 1
     assert several == {"build": 3, "extract": 1, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(

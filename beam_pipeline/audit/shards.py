@@ -7,7 +7,6 @@ all the same.
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
@@ -24,10 +23,8 @@ from beam_pipeline.dataset.outcomes import CellYearId
 from beam_pipeline.dataset.summary import ShardContent, UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.records.example import decode
-from beam_pipeline.records.shards import MOST_RECORD_BYTES, parse_shard
+from beam_pipeline.records.shards import MOST_RECORD_BYTES, HashedFile, parse_shard
 from beam_pipeline.runtime.faults import PermanentFault
-
-_PIECE_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +81,7 @@ def _audit_shard(
 ) -> list[CellYearId]:
     """Reads all records of a shard; returns the cell-years of those that can be read."""
     findings.checked["shards"] += 1
-    content = _Hashed(file)
+    content = HashedFile(file)
     found, sums = _audit_records(content, unit, expected, labels, findings)
     # A shard may claim any length and take no room on the disk: behind a damaged record only so much is read.
     most_bytes = MOST_RECORD_BYTES * (1 + len(unit.cells) * len(expected.years))
@@ -104,28 +101,7 @@ def _audit_shard(
     return found
 
 
-class _Hashed:
-    """A file of which is known how much was read of it, and the hash of that."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.num_bytes = 0
-
-    def read(self, size: int) -> bytes:
-        """Reads so many bytes, fewer only where the file ends."""
-        piece = self._file.read(size)
-        self.sha256.update(piece)
-        self.num_bytes += len(piece)
-        return piece
-
-    def read_to(self, end: int) -> None:
-        """Reads on until so many bytes were read in all, or the file ends."""
-        while self.num_bytes < end and self.read(min(_PIECE_BYTES, end - self.num_bytes)):
-            pass
-
-
-def _compare_content(content: _Hashed, unit: Unit, summary: UnitSummary, findings: Findings) -> None:
+def _compare_content(content: HashedFile, unit: Unit, summary: UnitSummary, findings: Findings) -> None:
     """Compares how long a shard is and its hash with what its summary says."""
     digest = content.sha256.hexdigest()
     longer = (
@@ -140,7 +116,7 @@ def _compare_content(content: _Hashed, unit: Unit, summary: UnitSummary, finding
 
 
 def _audit_records(
-    content: _Hashed, unit: Unit, expected: Expected, labels: UnitLabels | None, findings: Findings
+    content: HashedFile, unit: Unit, expected: Expected, labels: UnitLabels | None, findings: Findings
 ) -> tuple[list[CellYearId], ShardContent | None]:
     """Compares each record with the plan.
 

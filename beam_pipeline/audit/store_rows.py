@@ -8,7 +8,7 @@ import pyarrow as pa
 import shapely
 from pyarrow import compute
 
-from beam_pipeline.features.coordinates import restore
+from beam_pipeline.features.coordinates import coordinates_of_array, restore
 from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.features.rows import corners_of, rows_with
 from beam_pipeline.features.schema import outward
@@ -79,7 +79,8 @@ def _faults(batch: pa.RecordBatch, index: TileIndex, keys: pa.Array) -> Iterator
     for row in np.flatnonzero(readable & ~_holds(corners_of(batch), bounds)).tolist():
         yield row, "has a bbox that is not that of its geometry"
     near = np.zeros(batch.num_rows, np.bool_)
-    near[index.touched(geometries, bounds).rows] = True
+    coordinates, _ = coordinates_of_array(wkb)
+    near[index.touched(coordinates, geometries.__getitem__).rows] = True
     for row in np.flatnonzero(readable & ~near).tolist():
         if _is_of_grid(geometries[row]):  # what was cut is another shape than the one that was found
             yield row, "comes near no cell of the tile"

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
 from beam_pipeline.dataset.outcomes import STORED
-from beam_pipeline.imagery.image import Image
 from beam_pipeline.labels.label_image import NONE, SIZE, UNLABELED
 from beam_pipeline.records.schema import SCL_PIXELS
 
@@ -84,8 +83,8 @@ def count_labels(label: npt.NDArray[np.uint8]) -> tuple[LabelCount, ...]:
     )
 
 
-def image_record(year: int, image: Image) -> ImageRecord:
-    """Returns what a summary says of an image of an example."""
-    month = image.date[5:7]
+def image_record(year: int, datetime: str, bad_pixels: int) -> ImageRecord:
+    """Returns what a summary says of an image of an example; its values are those of the schema."""
+    month = datetime[5:7]
     known = month.isdecimal() and int(month) <= 12
-    return year, int(month) if known else 0, round(image.bad_percent * SCL_PIXELS)
+    return year, int(month) if known else 0, bad_pixels

@@ -23,7 +23,7 @@ from beam_pipeline.dataset.folder import (
 )
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.run_record import RunRecord, write_run
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit, numbered_in_turn, parse_units
@@ -32,13 +32,16 @@ from beam_pipeline.labels.feature import Dropped
 _log = logging.getLogger(__name__)
 
 
-def close_dataset(folder: DatasetFolder, settings: BuildSettings, started: str) -> None:
+def close_dataset(
+    folder: DatasetFolder, settings: LabelSettings, started: str, relabelled_from: str | None = None
+) -> None:
     """Writes everything that describes the dataset.
 
     Args:
         folder: The dataset's folder.
         settings: The settings of the job.
         started: When the job was launched, ISO 8601.
+        relabelled_from: SHA-256 of the fingerprint of the dataset that the images are of; None of a build.
     """
     units = parse_units(folder.read_bytes(UNITS_FILE))
     fingerprint = Fingerprint.from_json(folder.read_bytes(FINGERPRINT_FILE))
@@ -57,7 +60,7 @@ def close_dataset(folder: DatasetFolder, settings: BuildSettings, started: str) 
     for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         folder.write_text(name, text)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    write_run(folder, RunRecord(started=started, finished=finished))
+    write_run(folder, RunRecord(started=started, finished=finished, relabelled_from=relabelled_from))
     folder.delete_leftovers()
     # Last: a folder with a dataset.json is described wholly.
     folder.write_text(DATASET_FILE, description_json(described))

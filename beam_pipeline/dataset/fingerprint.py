@@ -11,7 +11,7 @@ from pydantic import Field
 
 from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.dataset.folder import plan_json
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import BuildSettings, LabelSettings
 from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
@@ -156,10 +156,6 @@ class Fingerprint(_Stored):
                 itself. None with Overpass.
             water_polygons: Those that were given, or None.
         """
-        # What was not given is not there, as in the fingerprints of versions that did not know it.
-        given: dict[str, Any] = {"water_polygons": water_polygons} if water_polygons else {}
-        given |= {"osm_date": settings.osm_date} if settings.osm_date else {}
-        by_name = sorted(extracts, key=lambda info: info.name)
         return cls(
             schema_version=SCHEMA_VERSION,
             grid=GRID_NAME,
@@ -172,11 +168,25 @@ class Fingerprint(_Stored):
             max_scene_cloud=settings.max_scene_cloud,
             filters=Filters(**dataclasses.asdict(settings.filters)),
             allow_single=settings.allow_single,
-            ontology_sha256=settings.ontology.sha256,
-            none_labels=settings.none_labels,
-            osm=tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
             catalogue_profile=CATALOGUE_PROFILE,
-            **given,
+            **_of_labels(settings, extracts, water_polygons),
+        )
+
+    def relabelled(
+        self, settings: LabelSettings, extracts: Sequence[ExtractInfo], water_polygons: WaterPolygons | None
+    ) -> "Fingerprint":
+        """Returns the fingerprint of a dataset of the same images with other labels, in the format of now.
+
+        Args:
+            settings: How the labels are made.
+            extracts: As for `of_build`.
+            water_polygons: As for `of_build`.
+        """
+        of_images = self.model_fields_set - {"schema_version", *_LABEL_FIELDS}
+        return Fingerprint(
+            schema_version=SCHEMA_VERSION,
+            **{name: getattr(self, name) for name in of_images},
+            **_of_labels(settings, extracts, water_polygons),
         )
 
     @classmethod
@@ -224,6 +234,24 @@ class Fingerprint(_Stored):
 
 
 _ADAPTER = pydantic.TypeAdapter(Fingerprint)
+
+_LABEL_FIELDS = ("ontology_sha256", "none_labels", "osm", "water_polygons", "osm_date")
+
+
+def _of_labels(
+    settings: LabelSettings, extracts: Sequence[ExtractInfo], water_polygons: WaterPolygons | None
+) -> dict[str, Any]:
+    """Returns the fields that decide the labels."""
+    # What was not given is not there, as in the fingerprints of versions that did not know it.
+    given: dict[str, Any] = {"water_polygons": water_polygons} if water_polygons else {}
+    given |= {"osm_date": settings.osm_date} if settings.osm_date else {}
+    by_name = sorted(extracts, key=lambda info: info.name)
+    return {
+        "ontology_sha256": settings.ontology.sha256,
+        "none_labels": settings.none_labels,
+        "osm": tuple(map(Extract.of_info, by_name)) or without_secrets(settings.overpass_url),
+        **given,
+    }
 
 
 def cells_sha256(units_text: str) -> str:

@@ -32,11 +32,14 @@ class RunRecord(pydantic.BaseModel):
     Attributes:
         started: When the job was launched, ISO 8601 in UTC.
         finished: When its last step ended.
+        relabelled_from: SHA-256 of the fingerprint of the dataset that the images were taken of; None where they were
+            read anew.
         stages: Counters and distributions by stage and name; None where the runner tells of none.
     """
 
     started: str
     finished: str
+    relabelled_from: str | None = None
     stages: dict[str, dict[str, int | Spread]] | None = None
 
     @property

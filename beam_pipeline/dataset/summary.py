@@ -3,10 +3,11 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pydantic
 
 from beam_pipeline.cells.cell import Split
@@ -23,7 +24,7 @@ from beam_pipeline.imagery.image import BANDS, BANDS_10, BANDS_20, BANDS_60, Ima
 from beam_pipeline.imagery.scenes import SceneNote
 from beam_pipeline.labels.label_image import CHANNELS
 from beam_pipeline.records.example import CellYear
-from beam_pipeline.records.schema import UNLABELED
+from beam_pipeline.records.schema import SCL_PIXELS, UNLABELED
 from beam_pipeline.records.version import CONTENTS, CURRENT, Version
 from beam_pipeline.runtime.parsing import parse_json
 
@@ -53,6 +54,10 @@ class BandSums:
     def __add__(self, other: "BandSums") -> "BandSums":
         """Adds up what two parts of the data give."""
         return BandSums(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+    def __sub__(self, other: "BandSums") -> "BandSums":
+        """Takes away what a part of the data gives."""
+        return BandSums(self.count - other.count, self.total - other.total, self.squares - other.squares)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,27 +172,54 @@ def summary_json(content: Mapping[str, Any]) -> str:
 
 
 class ShardContent:
-    """Adds up what a shard holds, one cell-year at a time."""
+    """Adds up what a shard holds, one cell-year at a time.
 
-    def __init__(self) -> None:
+    Args:
+        bands: Sums of each band over images of which the pixels are not looked at.
+    """
+
+    def __init__(self, bands: Mapping[str, BandSums] | None = None) -> None:
         self._examples: collections.Counter[int] = collections.Counter()  # by number of images
-        self._bands = dict.fromkeys(BANDS, BandSums())
+        self._bands = dict.fromkeys(BANDS, BandSums()) | dict(bands or {})
         self._labels: dict[int, tuple[LabelCount, ...]] = {}
         self._images: dict[int, list[ImageRecord]] = {}
         self._inexact: set[int] = set()
 
     def add(self, cell_year: CellYear) -> None:
         """Counts a cell-year in."""
-        self._examples[len(cell_year.images)] += 1
-        cell_id = cell_year.cell.cell_id
         for image in cell_year.images:
             for band, sums in band_sums(image).items():
                 self._bands[band] += sums
-            self._images.setdefault(cell_id, []).append(image_record(cell_year.year, image))
+        records = [
+            image_record(cell_year.year, image.datetime, round(image.bad_percent * SCL_PIXELS))
+            for image in cell_year.images
+        ]
+        self.add_described(
+            cell_year.cell.cell_id, records, cell_year.label, bounds_exact=cell_year.bounds_exact
+        )
+
+    def add_described(
+        self,
+        cell_id: int,
+        images: Sequence[ImageRecord],
+        label: npt.NDArray[np.uint8],
+        *,
+        bounds_exact: bool,
+    ) -> None:
+        """Counts a cell-year in, but for the pixels of its images.
+
+        Args:
+            cell_id: The cell.
+            images: What there is to say of each image.
+            label: (192, 192, 3) uint8.
+            bounds_exact: Whether the chip lies where its bounds say.
+        """
+        self._examples[len(images)] += 1
+        self._images.setdefault(cell_id, []).extend(images)
         # The labels of a cell are the same in all years.
         if cell_id not in self._labels:
-            self._labels[cell_id] = count_labels(cell_year.label)
-        if not cell_year.bounds_exact:
+            self._labels[cell_id] = count_labels(label)
+        if not bounds_exact:
             self._inexact.add(cell_id)
 
     def counts(self, version: Version = CURRENT) -> dict[str, Any]:
@@ -255,8 +287,8 @@ def summarise(assembled: AssembledUnit, fingerprint: str = "") -> UnitSummary:
             for reason, rejected in sorted(assembled.rejections.items())
             if rejected
         },
-        scene_rejections=_sorted(assembled.scene_rejections),
-        dropped_geometries=_sorted(assembled.dropped_geometries),
+        scene_rejections=sorted_counts(assembled.scene_rejections),
+        dropped_geometries=sorted_counts(assembled.dropped_geometries),
         years_without_items=tuple(sorted(set(assembled.years_without_items))),
         notes=tuple(sorted(set(assembled.notes))),
         dead_letters=sorted_letters(assembled.dead_letters),
@@ -311,5 +343,6 @@ def band_sums(image: Image) -> dict[str, BandSums]:
     return sums
 
 
-def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+def sorted_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts above 0 in order of their names."""
     return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

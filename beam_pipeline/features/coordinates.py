@@ -115,20 +115,29 @@ def _restored(degrees: Degrees) -> Degrees:
     return np.where(is_binary, np.rint(degrees * _A_DEGREE) / _A_DEGREE, degrees)
 
 
-def _with_coordinates(
-    wkb: pa.BinaryArray, change: Callable[[Coordinates], npt.NDArray[np.uint8]]
-) -> pa.BinaryArray:
-    """Returns geometries whose coordinates are changed."""
-    if not len(wkb):
-        return wkb
+def coordinates_of_array(wkb: pa.BinaryArray) -> tuple[Coordinates, npt.NDArray[np.int64]]:
+    """Returns the coordinates of at least one geometry of an array, and (N + 1,) where each begins.
+
+    Raises:
+        ValueError: One is missing or no such geometry.
+    """
     if wkb.null_count:
         raise ValueError("a geometry is missing")
     _, offsets_buffer, data_buffer = wkb.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32)[wkb.offset : wkb.offset + len(wkb) + 1].astype(np.int64)
     data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
     offsets -= offsets[0]
-    changed = change(Coordinates(data, offsets))
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(changed)]
+    return Coordinates(data, offsets), offsets
+
+
+def _with_coordinates(
+    wkb: pa.BinaryArray, change: Callable[[Coordinates], npt.NDArray[np.uint8]]
+) -> pa.BinaryArray:
+    """Returns geometries whose coordinates are changed."""
+    if not len(wkb):
+        return wkb
+    coordinates, offsets = coordinates_of_array(wkb)
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(change(coordinates))]
     return pa.BinaryArray.from_buffers(pa.binary(), len(wkb), buffers)
 
 

@@ -10,7 +10,7 @@ from apache_beam.metrics import Metrics
 from beam_pipeline import __version__
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.run_record import RETRIED
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.timing import Timing
 from beam_pipeline.jobs.worker_image import require_launchers_version
@@ -79,6 +79,6 @@ class JobStage(beam.DoFn):
 
 
 class Stage(JobStage):
-    """A stage of a build."""
+    """A stage of a job that makes a dataset."""
 
-    settings: BuildSettings
+    settings: LabelSettings

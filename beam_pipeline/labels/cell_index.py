@@ -1,6 +1,5 @@
 """Finds the cells that OpenStreetMap features touch, and clips the features to their chips."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -71,7 +70,7 @@ class CellIndex:
         rows = near[rows]
         parts = clip_to_boxes(geometries, rows, self._rough[cells], self._kept[cells], self._epsgs[cells])
         clipped = [
-            (int(self._cell_ids[cell]), dataclasses.replace(features[row], geometry=part))
+            (int(self._cell_ids[cell]), features[row].with_geometry(part))
             for row, cell, part in zip(rows.tolist(), cells.tolist(), parts, strict=True)
             if part is not None
         ]

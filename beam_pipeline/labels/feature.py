@@ -38,6 +38,10 @@ class Feature:
     tags: tuple[tuple[str, str], ...]
     geometry: bytes
 
+    def with_geometry(self, geometry: bytes) -> "Feature":
+        """Returns the same element with another geometry; `dataclasses.replace` takes four times as long."""
+        return Feature(self.osm_type, self.osm_id, self.tags, geometry)
+
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:

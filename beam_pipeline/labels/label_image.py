@@ -73,7 +73,7 @@ class CellLabel:
         coastal: bool = False,
     ) -> "CellLabel":
         """Compresses a label image."""
-        return cls(cell_id, zlib.compress(pixels.tobytes()), dict(dropped), coastal=coastal)
+        return cls(cell_id, zlib.compress(pixels.tobytes(), 1), dict(dropped), coastal=coastal)
 
     def unpack(self) -> npt.NDArray[np.uint8]:
         """Returns the (192, 192, 3) uint8 label image."""

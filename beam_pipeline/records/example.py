@@ -87,7 +87,7 @@ def encode(cell_year: CellYear) -> bytes:
         elif spec.kind == "float32":
             features[name].float_list.value.append(value)
         else:
-            features[name].bytes_list.value.append(_to_bytes(spec, value))
+            features[name].bytes_list.value.append(encode_value(spec, value))
     # Protobuf maps have no order of their own; deterministic=True sorts their keys.
     return cast(bytes, message.SerializeToString(deterministic=True))
 
@@ -212,7 +212,16 @@ def _to_image(values: Mapping[str, Any], prefix: str) -> Image:
     )
 
 
-def _to_bytes(spec: FeatureSpec, value: Value) -> bytes:
+def encode_value(spec: FeatureSpec, value: Value) -> bytes:
+    """Returns what an example stores of a text or an image.
+
+    Args:
+        spec: The feature.
+        value: Of its shape and dtype, or bytes that are stored already.
+
+    Raises:
+        ValueError: It is of another shape or dtype.
+    """
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):

@@ -55,10 +55,11 @@ def encode_png(pixels: Pixels) -> bytes:
         # Runs and Huffman codes only: a search for longer matches finds next to nothing in 16-bit noise.
         compressor = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     else:
-        # Classes: differences would only break up the repeats that the search finds.
+        # Classes: differences would only break up the repeats that the search finds. Level 9 takes nine times as long,
+        # for a label that is a tenth smaller, of which an example has one beside half a MB of images.
         rows[:, 0] = _NO_FILTER
         rows[:, 1:] = raw
-        compressor = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9)
+        compressor = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9)
     data = compressor.compress(rows.tobytes()) + compressor.flush()
     header = _IHDR.pack(width, height, 8 * pixels.dtype.itemsize, _COLOR_TYPES[channels], 0, 0, 0)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")

@@ -6,6 +6,7 @@ shard under its own name is therefore whole and has its summary.
 Source of the framing: tensorflow/core/lib/io/record_writer.h.
 """
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _SHARD_NAME = re.compile(rf"{DATASET_NAME}-({'|'.join(SPLITS)})\.tfrecord-([0-9]
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEAD_BYTES = _LENGTH.size + _CRC.size
+
+_PIECE_BYTES = 1 << 20
 
 MOST_RECORD_BYTES = 1 << 24
 """Of an example, whose pixels have 1 MB unpacked. What is longer is refused before it is read."""
@@ -83,6 +86,35 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Returns so many bytes, fewer only at the end."""
+
+
+class HashedFile:
+    """A file of which is known how much was read of it, and the hash of that.
+
+    Args:
+        file: Open for reading, at its beginning.
+
+    Attributes:
+        sha256: Of what was read.
+        num_bytes: How much that is.
+    """
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self.num_bytes = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Reads so many bytes, fewer only where the file ends."""
+        piece = self._file.read(size)
+        self.sha256.update(piece)
+        self.num_bytes += len(piece)
+        return piece
+
+    def read_to(self, end: int) -> None:
+        """Reads on until so many bytes were read in all, or the file ends."""
+        while self.num_bytes < end and self.read(min(_PIECE_BYTES, end - self.num_bytes)):
+            pass
 
 
 def parse_shard(file: Readable, name: str) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.runtime.parsing import MalformedError
-from tests.records.builders import make_assembled, make_cell, make_cell_year, make_image
+from tests.records.builders import make_assembled, make_cell, make_cell_year
 
 NAME = "opensentinelmap-training.tfrecord-00000-of-00001"
 UNIT = Unit(NAME, "training", "56HLH", tuple(make_cell(cell_id) for cell_id in (1, 2, 3)))
@@ -93,8 +93,7 @@ def test_equal_contents_give_equal_text_whatever_order_they_come_in() -> None:
     [("2019-01-31", 1), ("2019-12-01", 12), ("2019-00-19", 0), ("2019-13-19", 0), ("2019-²-1", 0), ("", 0)],
 )
 def test_a_date_that_is_none_has_no_month(date: str, month: int) -> None:
-    image = make_image(np.random.default_rng(0), datetime=date, bad_percent=5 / 9216)
-    assert image_record(2019, image) == (2019, month, 5)
+    assert image_record(2019, f"{date}T11:34:25Z", 5) == (2019, month, 5)
 
 
 CONTENT = {"cell_id": 1, "labels": [[0, 254, 255, PIXELS - 1], [1, 13, 14, 1]], "images": [[2019, 2, 9216]]}

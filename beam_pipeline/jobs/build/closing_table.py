@@ -30,6 +30,13 @@ _DAMAGED_FILE = "corrupt_extract"
 """One that an extract of the same size and name may mend: a download that was not ended may have its full length."""
 
 
+_OF_RELABELLED = (
+    "those of images are the relabelled dataset's: give the command again that built it, with",
+    "--retry_dead_letters. Then the same command as now, with this flag too, does their shards again",
+)
+"""What to do about dead letters of a dataset that was not built."""
+
+
 class _TileYear(pydantic.BaseModel):
     tile: str
     year: int
@@ -76,6 +83,7 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
         The table, and whether the dataset is complete, every cell-year written or rejected, and not empty.
     """
     dataset = parse_json(_DESCRIPTION, folder.read_bytes(DATASET_FILE))
+    run = read_run(folder)
     splits = dataset.splits
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
     rows += [(split, *(str(splits[split][column]) for column in _COLUMNS)) for split in SPLITS]
@@ -91,7 +99,7 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += _scenes_by_year(dataset.scenes_per_tile)
     lines += _reasons("rejected cell-years", dataset.rejections)
     lines += _reasons("scenes passed over, a chip each", dataset.scene_rejections)
-    lines += _reasons("requests tried again", read_run(folder).retried)
+    lines += _reasons("requests tried again", run.retried)
     lines += _reasons("OSM geometries dropped", dataset.dropped_geometries)
     for name, dropped in sorted(dataset.dropped_from_extracts.items()):
         lines += _reasons(f"left out of {name}", dropped)
@@ -109,7 +117,8 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     if dataset.dead_letters.count:
         lines += _reasons("DEAD LETTERS", dataset.dead_letters.reasons)
         lines.append(f"  each with its reason: {folder.at(DEAD_LETTERS_FILE)}")
-        lines += [f"  {line}" for line in _advice(set(dataset.dead_letters.reasons))]
+        advice = _advice(set(dataset.dead_letters.reasons)) if run.relabelled_from is None else _OF_RELABELLED
+        lines += [f"  {line}" for line in advice]
     lines += _some("UNITS WITHOUT A SHARD", [*dataset.failed_units, *dataset.missing_units])
     empty = not any(splits[split]["examples"] for split in SPLITS)
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []

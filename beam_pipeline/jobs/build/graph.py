@@ -5,7 +5,13 @@ import apache_beam as beam
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.build.label_transforms import MakeLabels
-from beam_pipeline.jobs.build.transforms import CloseDataset, FindScenes, ReadPlan, WriteUnits
+from beam_pipeline.jobs.build.transforms import (
+    CloseDataset,
+    FindScenes,
+    ReadPlan,
+    WriteUnits,
+    steps_of_build,
+)
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.extract.transforms import FillStore
 
@@ -26,7 +32,8 @@ def build_graph(pipeline: beam.Pipeline, settings: BuildSettings, filling: Extra
         tiles, closed = filled["tiles"], filled["closed"]
     scenes = units | "FindScenes" >> FindScenes(settings)
     labels = units | "MakeLabels" >> MakeLabels(settings, tiles)
-    names = {"unit": units, "scenes": scenes, "labels": labels} | "WriteUnits" >> WriteUnits(settings)
+    parts = {"unit": units, "scenes": scenes, "labels": labels}
+    names = parts | "WriteUnits" >> WriteUnits(settings, steps_of_build(settings))
     names | "CloseDataset" >> CloseDataset(settings, closed)
 
 

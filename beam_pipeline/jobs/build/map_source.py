@@ -19,6 +19,7 @@ from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, 
 from beam_pipeline.jobs.extract.sources import find_extracts, info_of, planned_extracts
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.labels.extract import ExtractInfo
+from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.store_keys import drawn_keys, keys_for
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
@@ -67,7 +68,7 @@ def find_map(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFold
         InvalidInputError: It cannot be used.
         Fault: The dataset's folder cannot be read.
     """
-    given = _given_store(settings.extracts)
+    given = given_store(settings.extracts)
     if given is not None:
         return _of_given(given, settings, cells)
     store = DatasetFolder(folder.files, settings.store)
@@ -99,7 +100,7 @@ def _filling(settings: BuildSettings, extracts: Sequence[GivenExtract]) -> Extra
     )
 
 
-def _given_store(paths: Sequence[str]) -> DatasetFolder | None:
+def given_store(paths: Sequence[str]) -> DatasetFolder | None:
     """Returns the folder of --osm if it is that of a store; None where extracts are meant."""
     files = BeamFiles()
     for path in paths:
@@ -115,7 +116,43 @@ def _given_store(paths: Sequence[str]) -> DatasetFolder | None:
     return None
 
 
+@dataclasses.dataclass(frozen=True)
+class GivenStore:
+    """A store of features that was made before, checked.
+
+    Attributes:
+        record: What it says of itself.
+        extracts: What the headers of its extracts said; none of Overpass.
+        beyond: As of `MapSource`.
+        texts: As of `MapSource`.
+    """
+
+    record: Store
+    extracts: list[ExtractInfo]
+    beyond: int | None
+    texts: dict[str, str]
+
+
 def _of_given(store: DatasetFolder, settings: BuildSettings, cells: Sequence[Cell]) -> MapSource:
+    found = check_given_store(store, settings.ontology, cells)
+    record = found.record
+    settings = dataclasses.replace(
+        settings, extracts=(), given_store=store.path, overpass_url=record.url, osm_date=record.date
+    )
+    return MapSource(settings, found.extracts, found.beyond, None, found.texts)
+
+
+def check_given_store(store: DatasetFolder, ontology: Ontology, cells: Sequence[Cell]) -> GivenStore:
+    """Reads what a store says of itself, and refuses one that cannot give the labels of cells.
+
+    Args:
+        store: Its folder.
+        ontology: What is drawn.
+        cells: The cells.
+
+    Raises:
+        InvalidInputError: It cannot be read, or lacks something, which is named.
+    """
     with naming("--osm", "read", store.path, _ADVICE):
         content = store.read_bytes(STORE_FILE)
         try:
@@ -124,31 +161,25 @@ def _of_given(store: DatasetFolder, settings: BuildSettings, cells: Sequence[Cel
             raise InvalidInputError(
                 f"--osm is no store that can be read: {error}. {_ADVICE}. Received: {store.at(STORE_FILE)}"
             ) from error
-        _require_suitable(store, record, settings, cells)
+        _require_suitable(store, record, ontology, cells)
     extracts = [
         ExtractInfo(it.extract.name, it.extract.bytes, it.extract.timestamp, it.bounds)
         for it in record.extracts
         if record.source == "extracts"
     ]
-    settings = dataclasses.replace(
-        settings, extracts=(), given_store=store.path, overpass_url=record.url, osm_date=record.date
-    )
-    beyond = check_coverage(cells, extracts)
-    return MapSource(settings, extracts, beyond, None, {GIVEN_STORE_FILE: content.decode()})
+    return GivenStore(record, extracts, check_coverage(cells, extracts), {GIVEN_STORE_FILE: content.decode()})
 
 
-def _require_suitable(
-    store: DatasetFolder, record: Store, settings: BuildSettings, cells: Sequence[Cell]
-) -> None:
-    """Refuses a store that cannot give the labels of a build, and names what it lacks."""
+def _require_suitable(store: DatasetFolder, record: Store, ontology: Ontology, cells: Sequence[Cell]) -> None:
+    """Refuses a store that cannot give the labels of cells, and names what it lacks."""
     chips = {tile.tile: tile.chips for tile in tiles_of(cells)}
-    request = StoreRequest(chips, tuple(drawn_keys(settings.ontology)))
+    request = StoreRequest(chips, tuple(drawn_keys(ontology)))
     differences = store_differences(record, request)
     if not differences and tiles_to_compare(record, request):
         differences = _cell_differences(store, request)
     if differences:
         raise InvalidInputError(
-            "--osm is a store that lacks what this build needs:",
+            "--osm is a store that lacks what the labels need:",
             *(f"  {it}" for it in differences),
             f"{_ADVICE} for the same cells, with the same --ontology. Received: {store.path}",
         )

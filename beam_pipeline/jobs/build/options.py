@@ -193,6 +193,15 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
     )
     add_reading_flags(group)
     add_overpass_flags(group)
+    add_drawing_flags(group)
+
+
+def add_drawing_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of what a map is drawn as.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
     group.add_argument(
         "--water_polygons",
         type=path_name,
@@ -216,17 +225,26 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output", type=folder_name, metavar="DIR", help="the dataset's folder, local or gs://"
     )
-    group.add_argument(
-        "--retry_dead_letters",
-        action="store_true",
-        help="do those finished shards again of which an earlier run left dead letters",
-    )
+    add_retry_flag(group)
     group.add_argument(
         "--cells_per_shard", type=int, default=16, help="most cells of a tile in one shard (16)"
     )
     add_processes_flag(group)
     group.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn: cells, splits, scene order (0)"
+    )
+
+
+def add_retry_flag(group: argparse._ActionsContainer) -> None:
+    """Adds the flag of dead letters.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
+    group.add_argument(
+        "--retry_dead_letters",
+        action="store_true",
+        help="do those finished shards again of which an earlier run left dead letters",
     )
 
 

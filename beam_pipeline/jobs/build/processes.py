@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from beam_pipeline.dataset.commits import read_summaries
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.jobs.runners import names_processes, runner_name
 from beam_pipeline.runtime.cores import Machine, Processes, choose_processes
@@ -68,7 +68,11 @@ def check_processes(given: Any, options: PipelineOptions) -> None:
 
 
 def processes_of_build(
-    asked: int | None, settings: BuildSettings, pending: Sequence[Unit], machine: Machine
+    asked: int | None,
+    settings: LabelSettings,
+    pending: Sequence[Unit],
+    machine: Machine,
+    worth: int = PROCESS_CELL_YEARS,
 ) -> Processes:
     """Chooses the number of processes.
 
@@ -77,6 +81,7 @@ def processes_of_build(
         settings: The build's.
         pending: Units that are to be done.
         machine: What this process may use.
+        worth: Cell-years that pay for a process.
 
     Returns:
         The number, and what bounds it. Without `asked` no process has less to do than its start takes.
@@ -85,19 +90,20 @@ def processes_of_build(
     most_cells = max((len(unit.cells) for unit in pending), default=0)
     memory = _PROCESS_MEMORY + _CELL_YEAR_MEMORY * most_cells * len(settings.years)
     chosen = choose_processes(asked, machine, pieces=len(pending), piece="shard", piece_memory=memory)
-    worth = max(1, cell_years // PROCESS_CELL_YEARS)
-    if asked is None and worth < chosen.count:
-        return Processes(worth, f"{cell_years} cell-years to do")
+    most = max(1, cell_years // worth)
+    if asked is None and most < chosen.count:
+        return Processes(most, f"{cell_years} cell-years to do")
     return chosen
 
 
 def use_processes(
     given: Any,
     options: PipelineOptions,
-    settings: BuildSettings,
+    settings: LabelSettings,
     planned: Sequence[Unit],
     folder: DatasetFolder,
     machine: Machine,
+    worth: int = PROCESS_CELL_YEARS,
 ) -> None:
     """Chooses the number of processes of a local build, says it, and writes it into Beam's options.
 
@@ -110,11 +116,12 @@ def use_processes(
         planned: The plan.
         folder: Of the dataset.
         machine: What this process may use.
+        worth: Cell-years that pay for a process.
     """
     if runner_name(options) != "FnApiRunner" or names_processes(options):
         return
     pending = _pending(settings, planned, folder)
-    chosen = processes_of_build(given.processes, settings, pending, machine)
+    chosen = processes_of_build(given.processes, settings, pending, machine, worth)
     if chosen.count == 1:
         return
     print(f"{chosen.count} processes ({chosen.bound}); --processes N sets another number", file=sys.stderr)
@@ -123,7 +130,7 @@ def use_processes(
     direct.direct_num_workers = chosen.count
 
 
-def _pending(settings: BuildSettings, planned: Sequence[Unit], folder: DatasetFolder) -> list[Unit]:
+def _pending(settings: LabelSettings, planned: Sequence[Unit], folder: DatasetFolder) -> list[Unit]:
     """Returns the units to do, by one listing: a damaged shard, which is done again too, is not seen here."""
     done = set(folder.shards())
     if settings.retry_dead_letters:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.dataset import Asked, verify_dataset
@@ -15,7 +16,7 @@ from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import all_committed
 from beam_pipeline.dataset.folder import STORE_FOLDER, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.run_record import add_stage_metrics
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.units import parse_units
 from beam_pipeline.features.schema import TILE_SUFFIX
 from beam_pipeline.jobs.build.closing_table import closing_table
@@ -52,21 +53,48 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     prepared = prepare_build(given, options)
     settings = prepared.settings
     build_graph(pipeline, settings, prepared.filling)
+    return run_to_the_end(pipeline, settings, _showing(prepared), given.processes)
+
+
+def run_to_the_end(
+    pipeline: beam.Pipeline,
+    settings: LabelSettings,
+    showing: AbstractContextManager[None],
+    processes: int | None,
+    relabelled_from: str | None = None,
+) -> int:
+    """Runs a job that makes a dataset, prints the closing table and verifies what a local run wrote.
+
+    Args:
+        pipeline: The whole job.
+        settings: Its settings.
+        showing: Shows how far it is.
+        processes: How many verify it; None for as many as are of use.
+        relabelled_from: As for `close_dataset`.
+
+    Returns:
+        As `build_dataset`.
+    """
     folder = DatasetFolder(BeamFiles(), settings.output)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        with _showing(prepared):
+        with showing:
             metrics = run_job(pipeline)
     except EngineError as error:
-        if not _is_closed(folder, settings, started, error):
+        if not all_committed(folder, parse_units(folder.read_bytes(UNITS_FILE)), settings.fingerprint):
+            _say_failed(folder, error)
             return 1
+        print(
+            f"the job failed behind its last shard, so its dataset is closed here: {error}", file=sys.stderr
+        )
+        close_dataset(folder, settings, started, relabelled_from)
     else:
         if metrics is None:
             return 0
         add_stage_metrics(folder, metrics)
     table, complete = closing_table(folder)
     print(table, flush=True)
-    verified = _verify(folder, options, given.processes) if runs_locally(options) else True
+    verified = _verify(folder, pipeline.options, processes) if runs_locally(pipeline.options) else True
     return 0 if complete and verified else 1
 
 
@@ -82,29 +110,14 @@ def _showing(prepared: PreparedBuild) -> AbstractContextManager[None]:
     return show_files(folder.path, f"{DATASET_NAME}-*.tfrecord-*", total, "build", "shards", tiles)
 
 
-def _is_closed(folder: DatasetFolder, settings: BuildSettings, started: str, error: EngineError) -> bool:
-    """Says that the job has failed, and closes the dataset if all else is done.
-
-    Args:
-        folder: The dataset's folder.
-        settings: The settings of the job.
-        started: When the job was launched, ISO 8601.
-        error: The engine's own cause.
-    """
+def _say_failed(folder: DatasetFolder, error: EngineError) -> None:
     units = parse_units(folder.read_bytes(UNITS_FILE))
-    if all_committed(folder, units, settings.fingerprint):
-        print(
-            f"the job failed behind its last shard, so its dataset is closed here: {error}", file=sys.stderr
-        )
-        close_dataset(folder, settings, started)
-        return True
     done = len({unit.name for unit in units} & set(folder.shards()))
     print(
         f"error: the job failed on its engine: {error}. Of {len(units)} shards {done} are committed in {folder.path}: "
         "given again, the same command goes on with the others",
         file=sys.stderr,
     )
-    return False
 
 
 def _verify(folder: DatasetFolder, options: PipelineOptions, processes: int | None) -> bool:

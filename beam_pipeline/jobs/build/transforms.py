@@ -12,7 +12,7 @@ Transforms are dataclasses, but not frozen ones: Beam sets their label and pipel
 import dataclasses
 import datetime
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +24,7 @@ from beam_pipeline.dataset.closing import close_dataset
 from beam_pipeline.dataset.commits import commit_unit, committed_summary, record_failure
 from beam_pipeline.dataset.folder import SCENES_FOLDER, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.outcomes import AssembledUnit, DeadLetter
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import BuildSettings, LabelSettings
 from beam_pipeline.dataset.summary import UnitSummary, summarise
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.dataset.verdicts import FolderVerdicts
@@ -67,7 +67,7 @@ class EncodedUnit:
     summary: UnitSummary
 
 
-class _UnitStage(Stage):
+class UnitStage(Stage):
     """A stage of a unit's work; whatever goes wrong in it ends as a dead letter of the unit."""
 
     def process(self, element: Any) -> Iterator[Any]:
@@ -95,7 +95,7 @@ class _UnitStage(Stage):
 class ReadPlan(beam.PTransform):
     """The plan's units whose shards are not committed yet, spread over the workers."""
 
-    settings: BuildSettings
+    settings: LabelSettings
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Unit]:
         return (
@@ -128,7 +128,7 @@ class _Pending(Stage):
             yield unit
 
 
-def _is_committed(folder: DatasetFolder, name: str, settings: BuildSettings) -> bool:
+def _is_committed(folder: DatasetFolder, name: str, settings: LabelSettings) -> bool:
     """Tells whether nothing is left to do of a unit."""
     done = committed_summary(folder, name, settings.fingerprint)
     # What is done again stays as it is until there is better.
@@ -157,6 +157,7 @@ class FindScenes(beam.PTransform):
 
 class _FindScenes(Stage):
     stage = "find_scenes"
+    settings: BuildSettings
 
     def process(self, element: tuple[TileYear, Iterable[str]]) -> Iterator[tuple[str, SceneListRef]]:
         (tile, year), names = element
@@ -206,14 +207,19 @@ class _FindScenes(Stage):
 
 @dataclasses.dataclass(eq=False)
 class WriteUnits(beam.PTransform):
-    """Units with their scene lists and labels -> committed shards; gives the names of units, done or failed.
+    """Units with all that was made for them -> committed shards; gives the names of units, done or failed.
 
-    Looking, reading, encoding and writing follow each other without a shuffle, so runners fuse them: pixels never
-    travel. A worker that is lost takes its bundle's units with it, of which some are committed: the one that gets the
-    bundle next reads the others only.
+    Looking, what makes the examples, and writing follow each other without a shuffle, so runners fuse them: pixels
+    never travel. A worker that is lost takes its bundle's units with it, of which some are committed: the one that gets
+    the bundle next reads the others only.
+
+    Attributes:
+        settings: The job's.
+        steps: By name, the stages that make an `EncodedUnit` of (unit name, what was joined to it).
     """
 
-    settings: BuildSettings
+    settings: LabelSettings
+    steps: Sequence[tuple[str, UnitStage]]
 
     def expand(self, parts: Any) -> beam.PCollection[str]:
         units = parts["unit"] | "KeyByName" >> beam.Map(lambda unit: (unit.name, unit)).with_output_types(
@@ -227,21 +233,22 @@ class WriteUnits(beam.PTransform):
         looked = joined | "LookBeforeReading" >> beam.ParDo(_LookBeforeReading(self.settings)).with_outputs(
             DONE, main="pending"
         )
-        read = looked["pending"] | "ReadChips" >> beam.ParDo(_ReadChips(self.settings)).with_outputs(
-            FAILED, main="ok"
-        )
-        encoded = read["ok"] | "EncodeExamples" >> beam.ParDo(_Encode(self.settings)).with_outputs(
-            FAILED, main="ok"
-        )
-        written = encoded["ok"] | "WriteShards" >> beam.ParDo(_Write(self.settings)).with_outputs(
-            FAILED, main="ok"
-        )
+        units, failures = looked["pending"], []
+        for step, stage in (*self.steps, ("WriteShards", _Write(self.settings))):
+            tried = units | step >> beam.ParDo(stage).with_outputs(FAILED, main="ok")
+            units = tried["ok"]
+            failures.append(tried[FAILED])
         failed = (
-            (read[FAILED], encoded[FAILED], written[FAILED])
+            tuple(failures)
             | "AllFailed" >> beam.Flatten()
             | "RecordFailures" >> beam.ParDo(_RecordFailure(self.settings))
         )
-        return (looked[DONE], written["ok"], failed) | beam.Flatten()
+        return (looked[DONE], units, failed) | beam.Flatten()
+
+
+def steps_of_build(settings: BuildSettings) -> Sequence[tuple[str, UnitStage]]:
+    """Returns the stages by which a build makes examples."""
+    return ("ReadChips", _ReadChips(settings)), ("EncodeExamples", _Encode(settings))
 
 
 class _LookBeforeReading(Stage):
@@ -257,8 +264,9 @@ class _LookBeforeReading(Stage):
             yield element
 
 
-class _ReadChips(_UnitStage):
+class _ReadChips(UnitStage):
     stage = "read_chips"
+    settings: BuildSettings
 
     def setup(self) -> None:
         super().setup()
@@ -310,7 +318,7 @@ class _ReadChips(_UnitStage):
         return YearScenes(ref.year, found)
 
 
-class _Encode(_UnitStage):
+class _Encode(UnitStage):
     stage = "encode"
 
     def work(self, assembled: AssembledUnit) -> EncodedUnit:
@@ -319,7 +327,7 @@ class _Encode(_UnitStage):
         return EncodedUnit(assembled.unit, payloads, summarise(assembled, self.settings.fingerprint))
 
 
-class _Write(_UnitStage):
+class _Write(UnitStage):
     stage = "write"
 
     def work(self, encoded: EncodedUnit) -> str:
@@ -355,30 +363,33 @@ class _RecordFailure(Stage):
 
 @dataclasses.dataclass(eq=False)
 class CloseDataset(beam.PTransform):
-    """Describes the dataset from the summaries and the store's description, behind all units.
+    """Describes the dataset from the summaries and what else the job wrote, behind all of it.
 
     It is part of the graph because code behind `run()` never executes in a template launch.
 
     Attributes:
-        settings: The build's.
-        store_closed: Comes once the store of features is described; None where it was before.
+        settings: The job's.
+        behind: Ends once all is written but the units, e.g. the description of the store of features; None where
+            nothing is.
+        relabelled_from: As for `close_dataset`.
     """
 
-    settings: BuildSettings
-    store_closed: beam.PCollection[None] | None = None
+    settings: LabelSettings
+    behind: beam.PCollection[None] | None = None
+    relabelled_from: str | None = None
 
     def expand(self, names: beam.PCollection[str]) -> beam.PCollection[None]:
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         # The count is a barrier: a side input is complete before the first element is processed.
         barriers = [pvalue.AsSingleton(names | "Count" >> beam.combiners.Count.Globally())]
-        if self.store_closed is not None:
-            barriers.append(pvalue.AsList(self.store_closed))
+        if self.behind is not None:
+            barriers.append(pvalue.AsList(self.behind))
         return (
             names.pipeline
             | "Once" >> beam.Create([started])
-            | "Describe" >> beam.Map(_describe, self.settings, *barriers)
+            | "Describe" >> beam.Map(_describe, self.settings, self.relabelled_from, *barriers)
         )
 
 
-def _describe(started: str, settings: BuildSettings, *_: Any) -> None:
-    close_dataset(DatasetFolder(BeamFiles(), settings.output), settings, started)
+def _describe(started: str, settings: LabelSettings, relabelled_from: str | None, *_: Any) -> None:
+    close_dataset(DatasetFolder(BeamFiles(), settings.output), settings, started, relabelled_from)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.dataset.fingerprint import WaterPolygons, cells_sha256
 from beam_pipeline.dataset.folder import DatasetFolder
-from beam_pipeline.dataset.settings import BuildSettings
+from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.water_file import describe_water, kept_water, water_text
 from beam_pipeline.jobs.build.inputs import naming
 from beam_pipeline.jobs.storage import local_copy
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_sea(
-    settings: BuildSettings, cells: Sequence[Cell], units_text: str, folder: DatasetFolder
+    settings: LabelSettings, cells: Sequence[Cell], units_text: str, folder: DatasetFolder
 ) -> tuple[WaterPolygons | None, str]:
     """Returns the sea of the cells.
 

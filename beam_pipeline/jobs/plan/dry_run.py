@@ -11,6 +11,7 @@ from beam_pipeline.jobs.extract.launch import check_extraction
 from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.plan.report import report, table
 from beam_pipeline.jobs.plan.run import plan_of_build
+from beam_pipeline.jobs.relabel.launch import check_relabelling
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.launch import check_selection_flags
 from beam_pipeline.jobs.storage import BeamFiles
@@ -75,6 +76,33 @@ def dry_run_extraction(given: Any, options: PipelineOptions) -> int:
         ]
         print("\n".join(table(("to be read if near a cell", "GB", "of"), rows)))
         print(f"{checked.tiles:,} tiles")
+    print(_NOTHING)
+    return 0
+
+
+def dry_run_relabelling(given: Any, options: PipelineOptions) -> int:
+    """Checks a relabelling as its launch does, and prints how much is left of it to do.
+
+    Args:
+        given: Our flags, from `parse_relabel_flags`.
+        options: Beam's options.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    make_pipeline(options)
+    checked = check_relabelling(given, options)
+    shards, there = set(checked.source.folder.shards()), set(checked.folder.shards())
+    names = [unit.name for unit in checked.source.units]
+    rows = [
+        ("in the plan", f"{len(names):,}"),
+        ("that --dataset has", f"{len(shards & {*names}):,}"),
+        ("that --output has", f"{len(there & {*names}):,}"),
+    ]
+    print("\n".join(table(("shards", ""), rows)))
     print(_NOTHING)
     return 0
 

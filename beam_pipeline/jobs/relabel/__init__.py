@@ -1,0 +1,1 @@
+"""Beam's side of relabelling a dataset: options, launch, graph and stages."""

@@ -1,0 +1,19 @@
+"""What a job that relabels a dataset does, checked."""
+
+import dataclasses
+
+from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.settings import LabelSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RelabelSettings(LabelSettings):
+    """What the job does; the plan lies in its output folder.
+
+    Attributes:
+        source: The folder of the dataset that the images are taken of.
+        source_fingerprint: Its fingerprint.
+    """
+
+    source: str
+    source_fingerprint: Fingerprint
