@@ -85,6 +85,7 @@ ADVICE = {
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
+    "write it anew: osmium cat": "test_a_file_packed_with_lz4_is_refused_before_launch",
     "Give another folder, or delete {} and give": "test_a_store_folder_keeps_its_cells",
     "the same command reads these again": "test_a_broken_extract_costs_its_cells_and_is_read_again_by_the_next_run",
     "{} is being used by another launch": "test_what_a_killed_launch_left_is_named",
@@ -126,16 +127,13 @@ NOT_OURS = (
         ". Shards and dataset.json",
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
-    "{}: a key or value is not in UTF-8",
     "{}: the process that read it ended {}. The file",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",
         "{}: {}; sort it",
         "An OSM extract is packed",
-        "it is packed with",
     ),
-    "a block takes more than {} MiB of memory",
     "--water_polygons {}; {} and {} are read",
     *("An OSM extract has no readable header", "{}: {} has blocks of"),
     # To make other data.
