@@ -42,6 +42,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
     "beam_pipeline/preview.py": ("preview",),
+    "beam_pipeline/readers": (),
     "beam_pipeline/records": (),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
@@ -116,6 +117,7 @@ NOT_OURS = (
         ". Shards and dataset.json",
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
+    "{}: shards must list each shard once",
     "{}: a key or value is not in UTF-8",
     # To run a program of others.
     *(

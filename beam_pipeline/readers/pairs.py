@@ -169,9 +169,11 @@ def label_of_images(label: Label, gsd_10: Dn) -> Label:
         (2, 192, 192, 3) uint8, whose channels lie one after the other in memory; 255 throughout for an image that is
         missing.
     """
-    labels = np.stack([np.moveaxis(label, -1, 0)] * NUM_SLOTS)
+    rows, cols, channels = label.shape
+    labels = np.empty((NUM_SLOTS, channels, rows, cols), np.uint8)
+    labels[:] = np.moveaxis(label, -1, 0)
     if not gsd_10.all():
-        labels = np.where(has_data(gsd_10)[:, None], labels, np.uint8(UNLABELED))
+        np.copyto(labels, np.uint8(UNLABELED), where=~has_data(gsd_10)[:, None])
     return np.moveaxis(labels, 1, -1)
 
 
