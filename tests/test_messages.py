@@ -44,6 +44,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/preview.py": ("preview",),
     "beam_pipeline/readers": (),
     "beam_pipeline/records": (),
+    "beam_pipeline/records/info.py": ("build",),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
     "beam_pipeline/runtime/cores.py": ("build", "verify"),

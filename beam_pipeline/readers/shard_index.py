@@ -58,7 +58,7 @@ class ShardIndex:
             for index, path in enumerate(paths)
             for record, start, cell_id, year in _examples_of(path)
         ]
-        shards, records, starts, cell_ids, years = np.array(rows, np.int64).reshape(-1, 5).T.copy()
+        shards, records, starts, cell_ids, years = np.array(rows, np.int64).reshape(-1, 5).T
         index = cls(tuple(paths), shards.astype(np.int32), records.astype(np.int32), starts, cell_ids, years)
         index._require_cells_once()
         return index
@@ -85,7 +85,8 @@ class ShardIndex:
         return f"{self.where(example)}: cell {self.cell_ids[example]}, year {self.years[example]}"
 
     def _require_cells_once(self) -> None:
-        first = np.flatnonzero(np.diff(self.cell_ids, prepend=-1))
+        is_first = np.diff(self.cell_ids, prepend=-1) != 0
+        first = np.flatnonzero(is_first | (np.diff(self.shards, prepend=-1) != 0))
         held, counts = np.unique(self.cell_ids[first], return_counts=True)
         doubled = held[counts > 1]
         if doubled.size:

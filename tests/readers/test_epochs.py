@@ -161,7 +161,7 @@ def test_shards_are_read_in_the_order_of_model_tf(tmp_path, monkeypatch):
 
 def test_sources_are_read_in_turn():
     sources = [iter("abc"), iter("d"), iter(""), iter("ef"), iter("g")]
-    assert "".join(_in_turn(sources, 2)) == "adbecfg"
+    assert "".join(_in_turn(sources, 2)) == "adbcegf"
     assert "".join(_in_turn([iter("abc"), iter("de")], 9)) == "adbec"
     assert list(_in_turn([], 2)) == []
 
@@ -196,7 +196,7 @@ def test_a_shard_with_too_few_examples_is_named(tmp_path, dataset_folder):
     shard = Path(info.shards["training"][2])
     shard.write_bytes(Path(info.shards["training"][3]).read_bytes())
     with pytest.raises(InvalidInputError, match=f"Received: {shard} has 2 examples instead of 4. Compare"):
-        index_split(info, "training", range(4))
+        index_split(info, "training", [0, 2])
     shard.unlink()
     with pytest.raises(InvalidInputError, match=rf"Received: .*{shard}"):
         index_split(info, "training", [2])

@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch: pip install -r tests/requirements-torch.txt")
 
-from beam_pipeline import build_dataset
-
 ROOT = Path(__file__).resolve().parents[2]
 (CODE,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "pytorch.md").read_text(), re.DOTALL)
 
@@ -41,8 +39,7 @@ def test_it_learns_a_made_up_dataset(dataset_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_learns_the_sample(tmp_path):
-    assert build_dataset.main(["--sample", "--output", str(tmp_path / "set")]) == 0
-    losses = losses_of(tmp_path, str(tmp_path / "set"), 10)
+def test_it_learns_the_sample(sample, tmp_path):
+    losses = losses_of(tmp_path, sample, 10)
     assert losses[-1][0] < 0.7 * losses[0][0]
     assert losses[-1][1] < losses[0][1]

@@ -58,6 +58,14 @@ def test_an_epoch_is_that_of_model_tf(dataset_folder, way, given):
         assert list(found) == list(theirs)
 
 
+@pytest.mark.slow
+def test_an_epoch_of_the_sample_is_that_of_model_tf(sample):
+    theirs = images_of_model_tf(load_info(sample), "training", epoch=1, augment=True)
+    assert len(theirs) == 60
+    for way in WAYS:
+        assert_same(images_of_pairs(epoch_of(way, sample, epoch=1, augment=True)), theirs)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("ranks", "epoch"), [(2, 1), (4, 1), (3, None)])
 def test_ranks_show_what_hosts_of_model_tf_show(dataset_folder, way, ranks, epoch):
@@ -84,7 +92,7 @@ def test_workers_show_every_pair_once_and_the_next_epoch_too(dataset_folder, way
         shown = ImagePairs(dataset_folder, "training")
         sampler = follower = EpochSampler(shown, augment=True)
     loader = DataLoader(
-        shown, 2, sampler=sampler, num_workers=3, multiprocessing_context=context, persistent_workers=True
+        shown, 2, sampler=sampler, num_workers=2, multiprocessing_context=context, persistent_workers=True
     )
     for epoch in (0, 1):
         follower.set_epoch(epoch)
