@@ -88,8 +88,12 @@ def _verify_here(given: argparse.Namespace) -> int:
         ready = None
         if not all(is_local(path) for path in (given.dataset, given.report or "")):
             # Beam's file systems reach buckets, and take seconds to import.
+            from apache_beam.options.pipeline_options import PipelineOptions
+
+            from beam_pipeline.jobs.given_files import require_google_login
             from beam_pipeline.jobs.storage import BeamFiles, use_options
 
+            require_google_login(PipelineOptions([]), [("--report", given.report)])
             use_options()
             files, ready = BeamFiles(), use_options
     folder = DatasetFolder(files, given.dataset)

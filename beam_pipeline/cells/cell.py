@@ -10,7 +10,7 @@ LATTICE_M = 60
 """Step of the lattice that all Sentinel-2 bands share, in metres."""
 
 FALSE_NORTHING_M = 10_000_000
-"""What EPSG:327zz adds to the northing from the equator, in metres."""
+"""The false northing of EPSG:327zz: added to the northing from the equator, in metres."""
 
 Split = Literal["training", "validation", "testing"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -75,7 +75,7 @@ def assemble_unit(
 
 
 class _Assembly:
-    """What is known of a unit so far."""
+    """A unit as far as it is known."""
 
     def __init__(self, unit: Unit, labels: Mapping[int, CellLabel], allow_single: bool) -> None:
         self._unit = unit

@@ -1,4 +1,4 @@
-"""What was left out of each extract on reading it, kept in the dataset's folder for `dataset.json`.
+"""The counts of what was left out of each extract, kept in the dataset's folder for `dataset.json`.
 
 It is said of the whole file, so it is the same whichever cells a run still has to do.
 """

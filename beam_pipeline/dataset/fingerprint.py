@@ -96,7 +96,7 @@ class WaterPolygons(_Stored):
 
 
 class Fingerprint(_Stored):
-    """What decides the content of a dataset. Two builds of one fingerprint give the same bytes.
+    """All that decides the content of a dataset. Two builds of one fingerprint give the same bytes.
 
     Attributes:
         schema_version: `records.schema.SCHEMA_VERSION` of the program that began the dataset.

@@ -17,7 +17,7 @@ ONTOLOGY_FILE = "plan/osm_categories.json"
 """The ontology of the labels, whole."""
 
 LAUNCH_FILE = "plan/launch.json"
-"""What the launcher saw that decides nothing, as `launch_record.LaunchRecord`."""
+"""The launcher's findings that decide nothing, as `launch_record.LaunchRecord`."""
 
 WATER_FILE = "plan/water_polygons.jsonl"
 """The sea of the cells, as `water_file` has it; only where water polygons were given."""

@@ -1,4 +1,4 @@
-"""What the launcher saw that decides nothing of the dataset's content."""
+"""The launcher's findings that decide nothing of the dataset's content."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What became of a unit: what is to be written, what was rejected and what failed."""
+"""The outcome of a unit: what is to be written, what was rejected and what failed."""
 
 import dataclasses
 import json

@@ -152,7 +152,7 @@ def _read_fingerprint(folder: DatasetFolder) -> Fingerprint | None:
 
 
 class _Bound(pydantic.BaseModel):
-    """What a summary says of the dataset that it is of; versions before 1.0 said nothing."""
+    """The dataset that a summary says it is of; versions before 1.0 said nothing."""
 
     fingerprint: str = ""
 

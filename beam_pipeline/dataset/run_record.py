@@ -18,7 +18,7 @@ _BEAMS_OWN = "beam"
 
 
 class Spread(pydantic.BaseModel):
-    """How something measured was distributed, e.g. the milliseconds that an element took."""
+    """The distribution of something measured, e.g. the milliseconds that an element took."""
 
     count: int
     mean: float

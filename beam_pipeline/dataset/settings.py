@@ -1,4 +1,4 @@
-"""What a build does, checked."""
+"""The settings of a build, checked."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from beam_pipeline.runtime.traffic import Share
 
 @dataclasses.dataclass(frozen=True)
 class BuildSettings:
-    """What a build does, checked; small and picklable, so that every DoFn can hold it.
+    """The settings of a build, checked; small and picklable, so that every DoFn can hold it.
 
     Attributes:
         output: The dataset's folder.

@@ -1,4 +1,4 @@
-"""What a unit of work leaves beside its shard: exact counts, from which `dataset.json` is added up."""
+"""The summary that a unit leaves beside its shard: exact counts, from which `dataset.json` is added up."""
 
 import collections
 import dataclasses

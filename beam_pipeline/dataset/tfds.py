@@ -1,4 +1,4 @@
-"""What TFDS needs to load a dataset folder: `dataset_info.json` and `features.json`, written by hand.
+"""The files by which TFDS loads a dataset folder: `dataset_info.json` and `features.json`, written by hand.
 
 Workers do not import TFDS, and the two files are plain JSON of its messages `DatasetInfo` and `Feature`.
 

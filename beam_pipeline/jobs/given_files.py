@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
@@ -46,6 +46,36 @@ def require_reachable(options: PipelineOptions, given: Iterable[tuple[str, Seque
             _log.warning(
                 "%s lies on this machine: every worker must see it under the same path: %s", flag, here
             )
+
+
+def require_google_login(options: PipelineOptions, written: Iterable[tuple[str, str | None]]) -> None:
+    """Looks for the credentials of a job that writes to gs://; what is only read may be open to anybody.
+
+    Beam itself would look for them five times, for up to two minutes, and then go on without.
+
+    Args:
+        options: Beam's options.
+        written: The flags, and the path of each.
+
+    Raises:
+        InvalidInputError: There are none.
+    """
+    on_gs = [(flag, path) for flag, path in written if path and path.startswith("gs://")]
+    if not on_gs or options.view_as(GoogleCloudOptions).no_auth or os.environ.get("STORAGE_EMULATOR_HOST"):
+        return
+    try:
+        import google.auth  # an extra of Beam's
+    except ImportError:
+        return  # Beam says that it knows no gs://
+    try:
+        google.auth.default()
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        flag, path = on_gs[0]
+        raise InvalidInputError(
+            f"{flag} cannot be written to: Google Cloud does not know who asks ({str(error).partition('. ')[0]}). "
+            "Log in with: gcloud auth application-default login, or name the file of a key in "
+            f"GOOGLE_APPLICATION_CREDENTIALS. Received: {path}"
+        ) from error
 
 
 def expand_globs(patterns: Iterable[str], flag: str) -> list[str]:

@@ -148,6 +148,7 @@ def parse_flags(
     standard.runner = _full_name(standard.runner or default)
     if standard.runner == "DirectRunner" and several:
         standard.runner = "FnApiRunner"
+    _refuse_runner(options)
     # Beam stops listening to Prism and to its reference job server after it, and takes the job for failed.
     portable = options.view_as(PortableOptions)
     portable.job_server_timeout = max(int(portable.job_server_timeout), _LONGEST_JOB_S)
@@ -173,6 +174,31 @@ def parse_flags(
             "Leave it out, or use --direct_running_mode=multi_processing --direct_num_workers=N."
         )
     return given, options
+
+
+def _refuse_runner(options: PipelineOptions) -> None:
+    runner = str(options.view_as(StandardOptions).runner)
+    known = [name for name in StandardOptions.KNOWN_RUNNER_NAMES if not name.startswith("Test")]
+    if (
+        "." not in runner and runner not in StandardOptions.KNOWN_RUNNER_NAMES
+    ):  # others are named with their module
+        raise InvalidInputError(
+            f"--runner names no runner that Beam knows. Give one of {', '.join(sorted(known))}. "
+            f"Received: --runner={runner}"
+        )
+
+
+def require_job_server(options: PipelineOptions) -> None:
+    """Refuses a runner without the address that it hands the job to.
+
+    Args:
+        options: From `parse_flags`.
+
+    Raises:
+        InvalidInputError: Beam itself would notice only when the job is submitted.
+    """
+    if runner_name(options) == "PortableRunner" and not options.view_as(PortableOptions).job_endpoint:
+        raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
 
 
 def names_processes(options: PipelineOptions) -> list[str]:
@@ -272,10 +298,8 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
         InvalidInputError: There is no such runner, or it lacks a flag.
     """
     runner = options.view_as(StandardOptions).runner
-    # Beam notices only when the job is submitted, and a missing server only after five minutes.
     endpoint = options.view_as(PortableOptions).job_endpoint
-    if runner == "PortableRunner" and not endpoint:
-        raise InvalidInputError("--runner=PortableRunner needs --job_endpoint=HOST:PORT of a job server")
+    # Beam notices a missing server only after five minutes.
     if runner in PORTABLE_RUNNERS and endpoint and endpoint != "embed":
         _require_answer(endpoint)
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import logging
 import os
 import tempfile
 import uuid
@@ -22,7 +23,7 @@ from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 FileSystems: Any = _FileSystems  # carries no types
 
 HEADER_BYTES = 1 << 17
-"""How much of a remote file is looked at before launch. An OSM extract's header is far smaller."""
+"""The part of a remote file that is looked at before launch. An OSM extract's header is far smaller."""
 
 _COPY_BYTES = 1 << 20
 
@@ -112,12 +113,15 @@ class BeamFiles:
             with storage_faults("write", path):
                 _write_empty_s3(path)
             return
-        with (
-            storage_faults("write", path),
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
-        ):
-            for chunk in itertools.chain([first], chunks):
-                file.write(chunk)
+        with storage_faults("write", path):
+            file = FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+            try:
+                for chunk in itertools.chain([first], chunks):
+                    file.write(chunk)
+                file.close()
+            except BaseException:
+                _give_up(file)
+                raise
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
@@ -193,6 +197,8 @@ def use_options(**given: Any) -> None:
         given: Beam's options, as `get_all_options` returns them; by default there are none.
     """
     FileSystems.set_options(PipelineOptions([], **given))
+    # It warns with a whole stack trace each time that it looks for credentials once more.
+    logging.getLogger("apache_beam.utils.retry").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
@@ -281,6 +287,18 @@ def _no_room_for(path: str, error: OSError) -> PermanentFault:
         f"no copy of {path} can be kept among temporary files: {error}. Give workers a larger disk (--disk_size_gb on "
         "Dataflow), or name a folder with room in TMPDIR",
     )
+
+
+def _give_up(file: Any) -> None:
+    """Closes a file that could not be written whole.
+
+    One of Google's client whose upload failed stays open, and would be uploaded once more as it is collected: in any
+    thread, for two minutes.
+    """
+    with contextlib.suppress(Exception):
+        getattr(file, "terminate", file.close)()
+    if hasattr(file, "terminate"):  # which asks the store first, and may have failed
+        file._buffer.close()
 
 
 def _write_empty_s3(path: str) -> None:

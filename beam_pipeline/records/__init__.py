@@ -1,1 +1,1 @@
-"""What is stored: examples, shards, summaries and the dataset description."""
+"""The stored things: examples, shards, summaries and the dataset description."""

@@ -1,4 +1,4 @@
-"""What readers take of a dataset's description, `dataset.json`, and of a unit's summary, checked once for all of them.
+"""The parts of `dataset.json` and of a unit's summary that readers take, checked once for all of them.
 
 A dataset may be anybody's. What is read here can be trusted: a shard's name leads nowhere else, a label's value fits
 the label image, a name can be shown. What readers have no use for is not looked at, so a newer minor version is
@@ -29,7 +29,7 @@ _COPY_AGAIN = "Copy it again from where the dataset was built."
 
 
 class _Read(pydantic.BaseModel):
-    """What is read of a JSON object; its other fields are left out."""
+    """The fields that are read of a JSON object; others are left out."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -131,7 +131,7 @@ class LabelChannel(_Read):
 
 
 class LabelCounts(_Read):
-    """How many pixels of the label images hold what, in a channel; a cell counts once.
+    """The pixels of the label images that hold each category of a channel; a cell counts once.
 
     Attributes:
         channel: Its name.
@@ -143,7 +143,7 @@ class LabelCounts(_Read):
 
 
 class Ontology(_Read):
-    """What the values of the label image mean.
+    """The meaning of the values of the label image.
 
     Attributes:
         channels: The channels, in order.
@@ -160,7 +160,7 @@ class Ontology(_Read):
 
 
 class DatasetDescription(_Read):
-    """What readers need of `dataset.json`.
+    """The part of `dataset.json` that readers need.
 
     Attributes:
         schema_version: E.g. "1.1.0"; `version.Version` says what its parts mean.
@@ -182,7 +182,7 @@ class DatasetDescription(_Read):
 
 
 class UnitCounts(_Read):
-    """What readers need of the summary of a unit, which lies beside its shard.
+    """The part of a unit's summary that readers need; it lies beside its shard.
 
     Attributes:
         cells_with_examples: Cells of which at least one year is in the shard.

@@ -31,7 +31,7 @@ _ALWAYS = frozenset(name for name, spec in FEATURES.items() if spec.default is N
 
 @dataclasses.dataclass(frozen=True)
 class CellYear:
-    """What one example holds.
+    """The content of one example.
 
     Attributes:
         cell: The cell.

@@ -80,7 +80,7 @@ def read_shard(files: Files, path: str) -> Iterator[bytes]:
 
 
 class Readable(Protocol):
-    """What a shard is read from."""
+    """A file that a shard is read from."""
 
     def read(self, size: int, /) -> bytes:
         """Returns so many bytes, fewer only at the end."""

@@ -12,7 +12,7 @@ _NO_LIMIT = 1 << 60
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What this process may use of its machine.
+    """The part of its machine that this process may use.
 
     Attributes:
         cores: At least 1.

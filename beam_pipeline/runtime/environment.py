@@ -1,4 +1,4 @@
-"""What of the environment could change a result or stop a run is set here, before the libraries that read it.
+"""The environment variables that could change a result or stop a run are set here, before libraries read them.
 
 | what | becomes |
 |---|---|

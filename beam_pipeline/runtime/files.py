@@ -1,4 +1,4 @@
-"""What the records need of a file system, local or remote."""
+"""The operations that the records need of a file system, local or remote."""
 
 import posixpath
 import uuid

@@ -21,7 +21,7 @@ SEVERAL_VALUES = (
     "A flag takes one word: write several values with commas and no spaces (--years 2019,2021), quote a pattern "
     "('vnl_*.tif'), and begin a flag with two dashes"
 )
-"""How a person says what was meant by a word that no flag takes."""
+"""The advice of an error at a word that no flag takes."""
 
 
 class RaisingParser(argparse.ArgumentParser):

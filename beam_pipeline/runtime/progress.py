@@ -1,4 +1,4 @@
-"""How far a step is: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a step: a bar on a terminal, a line now and then elsewhere."""
 
 import io
 import os

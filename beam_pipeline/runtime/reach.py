@@ -171,7 +171,7 @@ class Reach:
 
 
 WEB = Reach()
-"""What nobody's choice has opened further."""
+"""The reach that nobody's choice has opened further."""
 
 
 def network_of(url: str) -> Network:

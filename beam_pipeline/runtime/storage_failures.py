@@ -16,10 +16,10 @@ _NUMBERS = (
 )
 _WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 _WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in _NUMBERS))
-"""How TensorFlow and HDF5 pass an errno on, in errors of classes of their own."""
+"""The words of an errno, which TensorFlow and HDF5 pass on in errors of classes of their own."""
 
 _FAULT = re.compile(r"Fault: (storage: .*?)(?: \[while running .*)?$", re.MULTILINE)
-"""How runners of Beam do, who keep the text of what a stage raised, and not its class."""
+"""A fault in the words of Beam's runners, who keep the text of what a stage raised, and not its class."""
 
 
 def is_full(error: BaseException) -> bool:

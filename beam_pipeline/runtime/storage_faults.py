@@ -27,6 +27,9 @@ _RIGHTS = {
 """That allow all that a job does. Who only reads needs the reading ones."""
 
 
+_GAVE_UP = "RetryError"
+"""Of google.api_core, after 120 seconds. Source: google.cloud.storage.retry.DEFAULT_RETRY"""
+
 RETRIES = RetryPolicy(attempts=5, base_s=0.25, cap_s=2.0)
 """Of clients that try again by themselves, this is more of the same; a local disk and NFS do not."""
 
@@ -43,7 +46,14 @@ def with_retries(function: Callable[[], _T]) -> _T:
     Returns:
         What `function` returned.
     """
-    return RETRIES.call(function)
+    return RETRIES.call(function, _stop_where_a_client_gave_up)
+
+
+def _stop_where_a_client_gave_up(fault: TransientFault) -> None:
+    """Raises the fault where a cloud's client has tried again by itself for as long as it does, which is minutes."""
+    cause = fault.__cause__
+    if isinstance(cause, Exception) and type(_look_into(cause)[2]).__name__ == _GAVE_UP:
+        raise fault
 
 
 @contextlib.contextmanager

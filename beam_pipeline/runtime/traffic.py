@@ -1,4 +1,4 @@
-"""What one process asks of other machines: spaced in time, capped in number, and what was asked again counted.
+"""The requests of one process to other machines: spaced in time, capped in number, and the repeated ones counted.
 
 A limit of the whole job is divided before launch (`jobs/request_shares.py`): processes share no memory, so each keeps
 to its own part.

@@ -81,8 +81,9 @@ def state(findings: Findings) -> dict[str, object]:
     return found | {name: repr(sorted(getattr(findings, name).items())) for name in ("kinds", "shown")}
 
 
-def test_a_battered_dataset_is_told_alike_by_one_two_and_three_processes(
-    battered: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_battered_dataset_is_told_alike_by_one_and_several_processes(
+    count: int, battered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = DatasetFolder(Disk(), str(battered))
     findings = verify_dataset(folder)
@@ -94,13 +95,14 @@ def test_a_battered_dataset_is_told_alike_by_one_two_and_three_processes(
     assert findings.kinds["unaccounted"] == 6
     assert [it.file for it in findings.shown["unaccounted"]] == [FIRST] * 3 + [SECOND] * 2
     assert (findings.kinds["unreadable"], findings.damaged_shards) == (1, [FIRST])
-    for count in (2, 3):
-        assert state(verify_dataset(folder, count)) == state(findings)
+    assert state(verify_dataset(folder, count)) == state(findings)
     assert main([str(battered), "--processes=1"]) == 1
     assert capsys.readouterr().out == findings.table() + "\n"
 
 
-@pytest.mark.parametrize("kind", ["battered", "empty", "old"])
+@pytest.mark.parametrize(
+    "kind", ["battered", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("empty", "old"))]
+)
 def test_a_beam_job_tells_the_same(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,13 +237,16 @@ def test_where_no_process_can_be_started_one_reads_all(
     assert caplog.messages == ["0 of 2 processes can be started: [Errno 11] Resource temporarily unavailable"]
 
 
-def test_a_process_that_is_killed_ends_with_a_sentence(
-    battered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_noticed(battered: Path) -> None:
     killed = functools.partial(signal.raise_signal, signal.SIGKILL)
     with pytest.raises(ProcessLost, match="has ended before its time"):
         verify_dataset(DatasetFolder(Disk(), str(battered)), 2, killed)
 
+
+def test_a_lost_process_ends_the_command_with_a_sentence(
+    battered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def lose(*_: object) -> None:
         raise ProcessLost("a process was killed")
 
@@ -284,6 +289,7 @@ def gone(pids: list[int]) -> bool:
     return not any(map(is_alive, pids))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_at_once(battered: Path) -> None:
     with verifying(battered) as (running, started):
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to each of them
@@ -346,15 +352,18 @@ def test_processes_are_as_many_as_are_of_use(
     assert processes_for(plan_of(empty, times), asked) == count
 
 
-def test_beam_is_imported_for_a_runner_or_a_bucket_only(battered: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "imported"),
+    [("{set}", False), ("--help", False), pytest.param("foo://x", True, marks=pytest.mark.slow)],
+)
+def test_beam_is_imported_for_a_runner_or_a_bucket_only(battered: Path, flags: str, imported: bool) -> None:
     program = (
         "import sys\nfrom beam_pipeline.verify import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit: pass\nprint('apache_beam' in sys.modules)"
     )
-    for argv, imported in (([str(battered)], False), (["--help"], False), (["foo://x"], True)):
-        command = [sys.executable, "-c", program, *argv]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        assert done.stdout.splitlines()[-1] == str(imported)
+    command = [sys.executable, "-c", program, flags.format(set=battered)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str(imported)
 
 
 def test_what_a_unit_gives_is_small_and_pickles(battered: Path) -> None:
@@ -376,7 +385,7 @@ REFUSED = {
     "--direct_num_workers=2": "Unknown flags: --direct_num_workers",
     "--runner=FnApiRunner --processes=2": "--processes is of a run without --runner",
     "--runner=FnApiRunner --reprot=x.json": "Unknown flags: --reprot",
-    "--runner=NoRunner --environment_type=LOOPBACK": "--runner, or a flag that it needs, cannot be used",
+    "--runner=NoRunner --environment_type=LOOPBACK": "--runner names no runner that Beam knows. Give one of",
     "--report={set}/dataset.json": "--report would replace a file that is no report",
     "--report={set}": "--report cannot be written",
     "--report=/proc/none/x.json": "--report cannot be written",

@@ -38,10 +38,17 @@ class Run:
     peak_mb: float
 
 
-def build(name: str, cells: int, folder: Path, sample: Path, *flags: str) -> Run:
+def build(
+    name: str,
+    cells: int,
+    folder: Path,
+    sample: Path,
+    *flags: str,
+    module: str = "beam_pipeline.build_dataset",
+) -> Run:
     """Builds a sample in a process of its own."""
     output = folder / "set"
-    command = [sys.executable, "-m", "beam_pipeline.build_dataset", "--sample", f"--sample_cells={cells}"]
+    command = [sys.executable, "-m", module, "--sample", f"--sample_cells={cells}"]
     command += [f"--sample_dir={sample}", f"--output={output}", *flags]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

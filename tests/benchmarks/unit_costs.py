@@ -3,9 +3,9 @@
     python -m tests.benchmarks.unit_costs [--check] [--repeats N]
 
 Reading is that of `read_chips`: the same scene, server and chips; extracts are those of `read_extract`. The other
-stages are measured in builds of the sample, each in a process of its own, of two sizes; Beam's counters (`run.json`)
-tell what each stage took. A line has the least, the median and the most of the repeats. With `--check` the exit code
-is 1 when a count or a size, which the machine does not change, lies beyond what the figures say.
+stages are measured in builds of the sample, each in a process of its own, of two sizes: the CPU seconds of each stage
+(`cpu_timed_build`). A line has the least, the median and the most of the repeats. With `--check` the exit code is 1
+when a count or a size, which the machine does not change, lies beyond what the figures say.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from beam_pipeline.jobs.plan import figures
 from beam_pipeline.jobs.plan.figures import Figure
 from beam_pipeline.jobs.plan.reads import walk
 from tests.benchmarks import build, read_chips, read_extract
+from tests.benchmarks.cpu_timed_build import PER_SECOND
 
 CELLS = 50
 EXACT = ("block_10_bytes", "block_20_bytes", "block_60_bytes", "block_scl_bytes", "requests_over_plan")
@@ -57,13 +58,14 @@ def measure_builds(scratch, repeats, measured):
         runs = []
         for cells, world in ((CELLS, small), (4 * CELLS, large)):
             folder = scratch / f"{cells}-{repeat}"
-            runs.append(build.build("", cells, folder, world))
+            timed = "tests.benchmarks.cpu_timed_build"
+            runs.append(build.build("", cells, folder, world, "--processes=1", module=timed))
             stages = json.loads((folder / "set/run.json").read_text())["stages"]
             images = stages["read_chips"]["images"]
             measured["image_cpu_s"].append(total_s(stages["encode"]) / images)
             measured["image_bytes"].append(stages["encode"]["bytes"] / images)
-            measured["cell_label_cpu_s"].append(stages["rasterize"]["milliseconds"]["mean"] / 1000)
-            measured["unit_write_s"].append(stages["write"]["milliseconds"]["mean"] / 1000)
+            measured["cell_label_cpu_s"].append(mean_s(stages["rasterize"]))
+            measured["unit_write_s"].append(mean_s(stages["write"]))
             measured["process_mb"].append(runs[-1].peak_mb)
 
 
@@ -77,8 +79,12 @@ def measure_extracts(repeats, measured):
             measured["extract_gb_cpu_s"].append(took["cpu_s"] / (path.stat().st_size / 1e9))
 
 
+def mean_s(stage):
+    return stage["milliseconds"]["mean"] / PER_SECOND
+
+
 def total_s(stage):
-    return stage["milliseconds"]["mean"] * stage["milliseconds"]["count"] / 1000
+    return mean_s(stage) * stage["milliseconds"]["count"]
 
 
 def main():

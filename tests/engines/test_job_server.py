@@ -9,7 +9,8 @@ import pytest
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.sample_world import SampleWorld
-from tests.engines.flink import answers, free_ports, wait_for
+from tests.engines.conftest import check_verifying
+from tests.engines.flink import ROOT, answers, free_ports, wait_for
 from tests.pipelines.conftest import CELLS, Built, build
 
 pytestmark = pytest.mark.engines
@@ -26,6 +27,27 @@ def job_server() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def worker_pool() -> Iterator[str]:
+    (port,) = free_ports(1)
+    module = "apache_beam.runners.worker.worker_pool_main"
+    process = subprocess.Popen([sys.executable, "-m", module, f"--service_port={port}"], cwd=ROOT)
+    try:
+        wait_for("the pool", lambda: answers(port))
+        yield f"localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_verifying_by_a_worker_pool(
+    damaged: Path, job_server: str, worker_pool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ["--runner=PortableRunner", f"--job_endpoint={job_server}"]
+    pool = ["--environment_type=EXTERNAL", f"--environment_config={worker_pool}"]
+    check_verifying(damaged, [*engine, *pool], capsys)
 
 
 def test_job_api(built: Built, world: SampleWorld, tmp_path: Path, job_server: str) -> None:

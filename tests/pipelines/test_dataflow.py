@@ -10,7 +10,7 @@ from beam_pipeline.audit.dataset import open_audit
 from beam_pipeline.audit.shards import UnitAudit
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.build.graph import build_graph
-from beam_pipeline.jobs.build.launch import prepare_build
+from beam_pipeline.jobs.build.launch import check_flags, prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.verify.options import VerifySettings, parse_verify_flags, settings_of
@@ -70,9 +70,9 @@ def test_local_inputs_are_refused_on_a_cluster() -> None:
     from beam_pipeline.runtime.faults import InvalidInputError
 
     with pytest.raises(InvalidInputError, match="--sample works where the workers are on this machine"):
-        prepare_build(*parse_build_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
+        check_flags(*parse_build_flags(["--sample", "--output", "gs://fake-bucket/set", *DATAFLOW]))
     with pytest.raises(InvalidInputError, match="local runners only"):
-        prepare_build(
+        check_flags(
             *parse_build_flags(
                 ["--osm", "overpass", "--area=1,2,3,4", "--output", "gs://fake-bucket/set", *DATAFLOW]
             )

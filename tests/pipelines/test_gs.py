@@ -1,6 +1,8 @@
 """A build whose output lies in a bucket of Google: gcp-storage-emulator stands in for the store."""
 
+import gc
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
 from tests.pipelines.gs_bucket import serving_bucket
-from tests.pipelines.object_stores import check_catalogue, check_files
+from tests.pipelines.object_stores import check_catalogue, check_files, check_refusal, refusing_store
 
 pytest.importorskip(
     "gcp_storage_emulator", reason="needs gcp-storage-emulator: pip install -r tests/requirements.txt"
@@ -38,6 +40,23 @@ def test_files_on_gs_behave_as_the_records_need(bucket: str) -> None:
 
 def test_a_catalogue_on_gs_is_searched_as_on_a_disk(bucket: str, tmp_path: Path) -> None:
     check_catalogue(bucket, tmp_path)
+
+
+def test_a_missing_permission_is_one_sentence_and_nothing_is_uploaded_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cause = "worker@p.iam.gserviceaccount.com does not have storage.objects.list access"
+    body = json.dumps({"error": {"code": 403, "message": f"{cause} to the bucket."}}).encode()
+    with refusing_store(body, "application/json") as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(gcsio.auth, "get_service_credentials", lambda _options: None)
+        use_options()
+        check_refusal(f"gs://{BUCKET}/set", cause, "roles/storage.objectAdmin of the bucket", capsys)
+    # Google's client would go on with what was refused as it is collected, now without a store.
+    started = time.monotonic()
+    gc.collect()
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.slow  # each of its many requests waits for the one thread of the emulator

@@ -1,6 +1,7 @@
 """What cannot work is found before launch: exit code 2, an error that names the flag, and nothing written."""
 
 import contextlib
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,45 @@ def test_remote_inputs_are_for_all(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
+CLOUD = ["--runner=DataflowRunner", "--sdk_container_image=a/b"]
+BUILD = ["build_dataset", *REMOTE, "--area=6,49.6,6.1,49.7"]
+SELECT = ["select_cells", "--night_lights=gs://b/x.tif", "--land_cover=gs://b/l.tif", "--output=gs://b/cells"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([*BUILD, *CLOUD, "--years=1990"], "--years must ascend and lie in 2015"),
+        ([*BUILD, *CLOUD, "--osm=overpass"], "--osm overpass works with local runners only"),
+        ([*BUILD, *CLOUD, "--output=here"], "--output lies on this machine"),
+        ([*BUILD, *CLOUD, "--sample"], "--sample works where the workers are on this machine"),
+        ([*BUILD, "--runner=DataflowRunner", "--dry_run"], "--sdk_container_image is missing"),
+        (
+            [*BUILD, "--runner=FlinkRunner", "--flink_master=elsewhere:8081"],
+            "--environment_config is missing",
+        ),
+        ([*BUILD, "--runner=PortableRunner"], "needs --job_endpoint"),
+        ([*SELECT, *CLOUD, "--area=1,2,3"], "A bounding box is min_lon"),
+        ([*SELECT, *CLOUD, "--night_lights=gs://b/x.tif.gz"], "--expanded_dir is missing"),
+        ([*SELECT, *CLOUD, "--land_cover=l.tif", "--dry_run"], "--land_cover lies on this machine"),
+        ([*SELECT, "--runner=DataflowRunner"], "--sdk_container_image is missing"),
+        (["verify", "here", *CLOUD], "The dataset lies on this machine"),
+        (["verify", "gs://b/set", "--runner=PortableRunner"], "needs --job_endpoint"),
+    ],
+)
+def test_flags_are_checked_before_beam_asks_any_bucket(
+    argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make_pipeline(_: object) -> None:
+        raise AssertionError("Beam was asked")
+
+    for room in ("build.run", "select.run", "verify.run", "plan.dry_run"):
+        monkeypatch.setattr(f"beam_pipeline.jobs.{room}.make_pipeline", make_pipeline)
+    entry = importlib.import_module(f"beam_pipeline.{argv[0]}")
+    assert entry.main(argv[1:]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("runner", ["DataflowRunner", "dataflow"])
 def test_a_local_build_never_reaches_dataflow(
     world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], runner: str
@@ -86,11 +126,24 @@ def test_a_local_build_never_reaches_dataflow(
         (["--cells", "{tmp}"], "--cells cannot be read"),
         (["--cells", "{tmp}/latin1.csv"], "--cells cannot be read"),
         (["--ontology", "{tmp}"], "--ontology cannot be read"),
-        (["--runner=Nope"], "--runner=Nope"),
+        (
+            ["--runner=Nope"],
+            "--runner names no runner that Beam knows. Give one of BundleBasedDirectRunner, DataflowRunner, ",
+        ),
         (["--runner=no.such.Runner"], "--runner=no.such.Runner"),
         (["--runner=os.getcwd"], "--runner=os.getcwd"),
         (["--runner=PortableRunner"], "--job_endpoint"),
-        (["--runner=DataflowRunner", "--region=europe-west1", "--dry_run=True"], "temp_location"),
+        ([*REMOTE, "--runner=DataflowRunner"], "--sdk_container_image is missing"),
+        (
+            [
+                *REMOTE,
+                "--runner=DataflowRunner",
+                "--sdk_container_image=a/b",
+                "--region=europe-west1",
+                "--no_auth",
+            ],
+            "temp_location",
+        ),
         (["--seed", "1" * 65], "--seed must lie in"),
         (["--max_min_reflectance", "nan"], "--max_min_reflectance must lie in 0 to 10. Received: nan"),
         (["--max_min_reflectance", "inf"], "--max_min_reflectance must lie in 0 to 10. Received: inf"),

@@ -66,6 +66,7 @@ def test_two_processes_give_the_same_bytes_and_counts_and_a_rerun_starts_none(
     assert "processes (" not in capfd.readouterr().err
 
 
+@pytest.mark.slow  # how many processes there are of few cells is also in tests/jobs/build/test_processes.py
 def test_small_builds_stay_in_one_process(
     built: Built, world: SampleWorld, tmp_path: Path, started: list[LocalWorker]
 ) -> None:

@@ -100,6 +100,27 @@ def test_a_bucket_is_bound_to_its_settings(bucket: Any) -> None:
     assert files.glob(f"s3://{BUCKET}/other", "plan/*") == [claim]
 
 
+@pytest.mark.slow  # Beam makes a client for each operation
+def test_two_processes_find_in_a_bucket_what_one_finds(
+    built: Built, bucket: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in (path for path in built.folder.rglob("*") if path.is_file()):
+        bucket.upload_file(str(path), BUCKET, f"set/{path.relative_to(built.folder)}")
+    shard = min(built.folder.glob("*.tfrecord-*"), key=lambda path: path.name)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    capfd.readouterr()
+    for damaged in (False, True):
+        if damaged:
+            bucket.put_object(Bucket=BUCKET, Key=f"set/{shard.name}", Body=bytes(content))
+        said = []
+        for count in (1, 2):
+            assert verify([f"s3://{BUCKET}/set", f"--processes={count}"]) == damaged
+            said.append(capfd.readouterr().out)
+        assert said[0] == said[1]
+        assert ("sha256" in said[0]) == damaged
+
+
 @pytest.mark.slow  # Beam makes a client for each operation, so a build takes minutes
 def test_a_build_on_s3_that_is_killed_goes_on(
     built: Built, world: SampleWorld, bucket: Any, tmp_path: Path

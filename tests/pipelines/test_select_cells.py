@@ -473,7 +473,7 @@ def test_the_sample_goes_the_whole_way(whole_world: SampleWorld, tmp_path: Path)
 def test_the_graph_translates_for_dataflow(inputs: Path, tmp_path: Path) -> None:
     # Looked at on this machine, because an offline one cannot look at a bucket.
     given, options = parse_selection_flags(flags(inputs, tmp_path, "--num_cells", "9", "--max_tiles", "2"))
-    settings = prepare_selection(given, options)
+    settings = prepare_selection(given, options, None)
     _, options = parse_selection_flags([*flags(inputs, tmp_path), *DATAFLOW])
     pipeline = beam.Pipeline(options=options)
     build_graph(pipeline, settings)

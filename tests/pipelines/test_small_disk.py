@@ -11,6 +11,7 @@ from beam_pipeline.jobs import storage
 from beam_pipeline.jobs.build import label_transforms
 from beam_pipeline.preview import main as preview
 from beam_pipeline.sample_world import SampleWorld
+from beam_pipeline.verify import main as verify
 from tests.failing_disk import SmallDisk, small_disk
 from tests.jobs.test_storage import ObjectStore
 from tests.pipelines.conftest import Built, build
@@ -31,6 +32,22 @@ def test_a_preview_ends_with_a_sentence_and_leaves_no_part(
         disk.remount("rw,size=50m")
         assert preview(argv) == 0
         assert [path.name for path in disk.folder.iterdir()] == ["preview.png"]
+
+
+def test_a_verifying_job_without_room_for_its_findings_ends_with_a_sentence(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = [str(built.folder), "--runner=FnApiRunner"]
+    with small_disk(tmp_path / "disk", "4k") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+        assert verify(job) == 1
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.splitlines()[-1].startswith("error: the storage cannot be used any more: ")
+        assert f"temporary files lie in {disk.folder}" in said.err
+        assert list(disk.folder.iterdir()) == []
+        disk.remount("size=50m")
+        assert verify(job) == 0
 
 
 def test_a_worker_without_disk_loses_no_cell(

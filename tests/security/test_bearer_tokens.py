@@ -355,7 +355,7 @@ def test_the_sample_takes_none(path: Path) -> None:
 def test_a_file_that_is_missing_is_found_out_before_launch(tmp_path: Path) -> None:
     more = ("--stac_url", "https://api.example.org/v1", "--token_file", str(tmp_path / "missing"))
     with pytest.raises(InvalidInputError, match=r"--token_file cannot be used.*missing"):
-        check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more))), local=True)
+        check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more))))
 
 
 def test_what_was_read_is_hidden_wherever_it_is_shown(path: Path) -> None:

@@ -366,11 +366,11 @@ def test_overpass_whose_name_resolves_inward_needs_the_flag(
     more = ("--overpass_url", url, "--stac_url", str(tmp_path / "a.json"))
     (tmp_path / "a.json").write_text(json.dumps({**ITEM, "collection": COLLECTION}))
     with pytest.raises(InvalidInputError, match=f"--overpass_url.*{FLAG}"):
-        check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more))), local=True)
+        check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more))))
     with pytest.raises(PermanentFault, match="refused_link"):
         features_of_chip(CHIP, ONTOLOGY, url, tmp_path / "cache", retry=ONCE)
     assert overpass.queries == []
-    check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more, FLAG))), local=True)
+    check_hosts(build_settings(*parse_build_flags(flags(tmp_path, *more, FLAG))))
     found = features_of_chip(CHIP, ONTOLOGY, url, tmp_path / "cache", retry=ONCE, own_network=True)
     assert found.features == []
 

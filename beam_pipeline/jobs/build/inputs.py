@@ -41,12 +41,11 @@ from beam_pipeline.runtime.traffic import Traffic
 _log = logging.getLogger(__name__)
 
 
-def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
+def check_hosts(settings: BuildSettings) -> CatalogInfo:
     """Asks the catalogue, and checks the Overpass API's URL, its host and the folder of its answers.
 
     Args:
         settings: The settings.
-        local: Whether the job runs on this machine.
 
     Returns:
         What the job must know of the catalogue.
@@ -54,11 +53,6 @@ def check_hosts(settings: BuildSettings, local: bool) -> CatalogInfo:
     Raises:
         InvalidInputError: One cannot be reached, or must not be asked; or the folder cannot be written.
     """
-    if settings.overpass_url and not local:
-        raise InvalidInputError(
-            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
-            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
-        )
     if settings.overpass_url:
         require_package("osmnx", "--osm overpass", "overpass")
         check_url(settings.overpass_url)
@@ -129,8 +123,14 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
         options: Beam's options.
 
     Raises:
-        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it.
+        InvalidInputError: Something lies on this machine, and no Dataflow worker would find it; or workers elsewhere
+            would ask the Overpass API.
     """
+    if settings.overpass_url and not runs_locally(options):
+        raise InvalidInputError(
+            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
+            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
+        )
     token = settings.catalog.token
     catalogue = "the https:// URL of a STAC API, or a gs:// path of STAC GeoParquet"
     require_reachable(

@@ -33,12 +33,13 @@ from beam_pipeline.jobs.build.inputs import (
 )
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.processes import use_processes
-from beam_pipeline.jobs.build.sample import SampleCells, use_sample
+from beam_pipeline.jobs.build.sample import SampleCells, require_sample, use_sample
 from beam_pipeline.jobs.build.water import find_sea
+from beam_pipeline.jobs.given_files import require_google_login
 from beam_pipeline.jobs.request_shares import request_shares
-from beam_pipeline.jobs.runners import runs_locally
+from beam_pipeline.jobs.runners import require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
@@ -67,8 +68,31 @@ class CheckedBuild:
     extract_sizes: list[int]
 
 
+def check_flags(given: Any, options: PipelineOptions) -> None:
+    """Checks what the flags alone tell, before Beam looks at its own: it asks buckets.
+
+    Args:
+        given: Our flags, from `parse_build_flags`.
+        options: Beam's options.
+
+    Raises:
+        InvalidInputError: A flag is malformed, or workers would lack something.
+    """
+    require_job_server(options)
+    if given.sample:
+        require_sample(given, runs_locally(options))
+    use_options(**options.get_all_options(drop_default=True))  # as the ontology may lie in a bucket
+    settings = build_settings(given, options)
+    if not given.sample:
+        check_reach(settings, options)
+    require_package_on_workers(options)
+    require_google_login(options, [("--output", settings.output)])
+
+
 def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
     """Checks everything that can be checked before a job is launched, and writes the plan.
+
+    What the flags alone tell was checked by `check_flags`.
 
     Args:
         given: Our flags, from `parse_build_flags`.
@@ -95,6 +119,8 @@ def prepare_build(given: Any, options: PipelineOptions) -> BuildSettings:
 def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     """Checks everything that can be checked before a job is launched, and writes nothing but caches.
 
+    What the flags alone tell was checked by `check_flags`.
+
     Args:
         given: Our flags, from `parse_build_flags`.
         options: Beam's options.
@@ -105,13 +131,10 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    local = runs_locally(options)
     sample: SampleCells | None = None
     if given.sample:
-        given, sample = use_sample(given, local)
+        given, sample = use_sample(given, runs_locally(options))
     settings = build_settings(given, options)
-    check_reach(settings, options)
-    require_package_on_workers(options)
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     settings = dataclasses.replace(settings, extracts=expand_extracts(settings.extracts))
@@ -124,7 +147,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     planned = make_units(cells, settings.cells_per_shard)
     units = units_text(planned)
     water, sea = find_sea(settings, cells, units, folder)
-    catalogue = check_hosts(settings, local)
+    catalogue = check_hosts(settings)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
     settings = dataclasses.replace(settings, catalog=found)
     with naming("--output", "used", settings.output, _WRITABLE):

@@ -226,7 +226,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         raise InvalidInputError(
             "--output is missing: the folder of the dataset, e.g. --output out/liechtenstein"
         )
-    if not given.osm:
+    if not (given.osm or given.sample):
         raise InvalidInputError(
             "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
             "word overpass"
@@ -261,7 +261,7 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         allow_single=given.allow_single,
         api=api,
         files=files,
-        extracts=() if overpass else given.osm,
+        extracts=() if overpass else given.osm or (),
         overpass_url=given.overpass_url.rstrip("/") if overpass else "",
         overpass_cache=given.overpass_cache or "",
         ontology_json=_ontology_text(given.ontology),

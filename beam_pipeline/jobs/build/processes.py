@@ -1,4 +1,4 @@
-"""How many processes of this machine a local build takes."""
+"""The number of processes of this machine that a local build takes."""
 
 import argparse
 import sys

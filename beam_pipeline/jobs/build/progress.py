@@ -1,4 +1,4 @@
-"""How far a local build is, counted in its folder."""
+"""The progress of a local build, counted in its folder."""
 
 import contextlib
 import threading

@@ -17,7 +17,7 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import parse_units
 from beam_pipeline.jobs.build.closing_table import closing_table
 from beam_pipeline.jobs.build.graph import build_graph
-from beam_pipeline.jobs.build.launch import prepare_build
+from beam_pipeline.jobs.build.launch import check_flags, prepare_build
 from beam_pipeline.jobs.build.progress import show_progress
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
@@ -42,6 +42,7 @@ def build_dataset(given: Any, options: PipelineOptions) -> int:
     """
     if runs_locally(options):
         require_drawing()
+    check_flags(given, options)
     pipeline = make_pipeline(options)
     options = pipeline.options  # a copy, which holds from here on
     settings = prepare_build(given, options)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.table import CELLS_FILE, read_cells_csv
+from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.build.access import ACCESS_FLAGS
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
@@ -31,18 +32,15 @@ class SampleCells:
     described: str
 
 
-def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespace, SampleCells]:
-    """Makes the sample world and chooses its cells.
+def require_sample(given: argparse.Namespace, local: bool) -> None:
+    """Checks that the flags go with the sample.
 
     Args:
         given: Our flags, from `parse_build_flags`.
         local: Whether the workers are on this machine.
 
-    Returns:
-        The flags with the world's files as inputs, and the cells.
-
     Raises:
-        InvalidInputError: A flag does not go with the sample, or the world cannot be written.
+        InvalidInputError: One does not.
     """
     if not local:
         raise InvalidInputError(
@@ -57,6 +55,22 @@ def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespa
             f"--sample_cells must be at least {_LEAST_SAMPLE_CELLS}: fewer lie in the dark. "
             f"Received: {given.sample_cells}"
         )
+
+
+def use_sample(given: argparse.Namespace, local: bool) -> tuple[argparse.Namespace, SampleCells]:
+    """Makes the sample world and chooses its cells.
+
+    Args:
+        given: Our flags, from `parse_build_flags`.
+        local: Whether the workers are on this machine.
+
+    Returns:
+        The flags with the world's files as inputs, and the cells.
+
+    Raises:
+        InvalidInputError: A flag does not go with the sample, or the world cannot be written.
+    """
+    require_sample(given, local)
     directory = given.sample_dir or default_directory(given.sample_cells)
     try:
         world = make_sample_world(directory, given.sample_cells)
@@ -85,6 +99,6 @@ def _select_sample(world: SampleWorld, seed: int) -> SampleCells:
                 *("--output", folder),
             ]
         )
-        run_selection(make_pipeline(options), prepare_selection(flags, options))
+        run_selection(make_pipeline(options), prepare_selection(flags, options, read_area(world.region)))
         described = Path(folder, SELECTION_FILE).read_text("utf-8")
         return SampleCells(read_cells_csv(Path(folder, CELLS_FILE)), described)

@@ -4,7 +4,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.jobs.build.launch import check_build
+from beam_pipeline.jobs.build.launch import check_build, check_flags
 from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.plan.report import report, table
 from beam_pipeline.jobs.plan.run import plan_of_build
@@ -31,6 +31,7 @@ def dry_run_build(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    check_flags(given, options)
     make_pipeline(options)  # has Beam check its flags
     checked = check_build(given, options)
     there = set(checked.folder.shards())
@@ -59,8 +60,8 @@ def dry_run_selection(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    make_pipeline(options)
     check_selection_flags(given, options)
+    make_pipeline(options)
     rows = []
     files = BeamFiles()
     for path in expand_globs(given.night_lights, "--night_lights"):

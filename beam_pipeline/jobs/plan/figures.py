@@ -1,7 +1,7 @@
 """Costs of a unit of work, as measured: every figure with its spread, and the benchmark that measures it again.
 
-`python -m tests.benchmarks.unit_costs` prints them all. Times are of one core of the machine that measured, which other
-programs kept busy; bytes are of the benchmark's scene and of the made-up sample.
+`python -m tests.benchmarks.unit_costs` prints them all. Times are CPU seconds of one core of a machine on which
+other programs ran; bytes are of the benchmark's scene and of the made-up sample.
 """
 
 import dataclasses
@@ -38,17 +38,17 @@ class Figures:
     block_cpu_s: Figure = Figure(0.0087, 0.0075, 0.0103)
     """Fetching and decoding a block and cutting its chips, 8 in flight. Benchmark: read_chips, by unit_costs."""
 
-    image_cpu_s: Figure = Figure(0.018, 0.0106, 0.0241)
-    """Encoding an image. Benchmark: builds of the sample, by unit_costs: stage "encode" of `run.json`, wall time."""
+    image_cpu_s: Figure = Figure(0.0093, 0.009, 0.0095)
+    """Encoding an image. Benchmark: builds of the sample, by unit_costs: CPU time of stage "encode"."""
 
     image_bytes: Figure = Figure(282.8e3, 282.4e3, 283.3e3)
     """Of a shard, an image. Benchmark: builds of the sample, by unit_costs; of real chips, records."""
 
-    cell_label_cpu_s: Figure = Figure(0.018, 0.0106, 0.035)
-    """Drawing the labels of a cell. Benchmark: builds of the sample, by unit_costs: stage "rasterize"."""
+    cell_label_cpu_s: Figure = Figure(0.0147, 0.0119, 0.0171)
+    """Drawing the labels of a cell. Benchmark: builds of the sample, by unit_costs: CPU time of stage "rasterize"."""
 
-    unit_write_s: Figure = Figure(0.03, 0.0192, 0.0449)
-    """Committing a shard to a local disk. Benchmark: builds of the sample, by unit_costs: stage "write"."""
+    unit_write_s: Figure = Figure(0.0147, 0.0125, 0.0169)
+    """Committing a shard to a local disk. Benchmark: builds of the sample, by unit_costs: CPU time of stage "write"."""
 
     extract_gb_cpu_s: Figure = Figure(408.0, 319.0, 710.0)
     """Reading a GB of `.osm.pbf`, for one cell or all. Benchmark: the real extracts of read_extract, by unit_costs.
@@ -56,9 +56,9 @@ class Figures:
     They are of a few MB; a file of 43 MB, their copies, takes as much a GB.
     """
 
-    process_mb: Figure = Figure(482.0, 440.0, 525.0)
+    process_mb: Figure = Figure(482.0, 440.0, 533.0)
     """Most memory of a worker process that builds the sample. Benchmark: build, by unit_costs."""
 
 
 MEASURED = Figures()
-"""Measured on 29 November 2026, on 2 cores shared with other work."""
+"""Measured on 29 and 30 November 2026, on 2 cores shared with other work."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_pipeline.cells import grid
 from beam_pipeline.cells.region import bands_of, region_polygons
 from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs, require_reachable
-from beam_pipeline.jobs.runners import is_dataflow, output_folder, runs_locally
+from beam_pipeline.jobs.given_files import expand_globs, require_google_login, require_reachable
+from beam_pipeline.jobs.runners import is_dataflow, output_folder, require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
 from beam_pipeline.jobs.select.options import Sampling, SelectionSettings
-from beam_pipeline.jobs.storage import BeamFiles, local_copy
+from beam_pipeline.jobs.storage import BeamFiles, local_copy, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.maps.activity import count_reached
 from beam_pipeline.maps.netcdf import is_netcdf
@@ -34,7 +35,7 @@ from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.regular_files import put_files_there
 
 
-def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings:
+def prepare_selection(given: Any, options: PipelineOptions, region: str | None) -> SelectionSettings:
     """Checks everything that can be checked before a job is launched.
 
     Headers come first, then a look for a lit pixel and for water, which reads no further than the first of each.
@@ -42,6 +43,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
     Args:
         given: The flags, from `parse_selection_flags`.
         options: Beam's options.
+        region: From `check_selection_flags`.
 
     Returns:
         The settings of the job.
@@ -49,10 +51,9 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
-    region = check_selection_flags(given, options)
     output = output_folder(given.output)
     _require_writable(output)
-    night_lights = _night_lights(given, runs_locally(options))
+    night_lights = _night_lights(given, options)
     (land_cover_path,) = _one(expand_globs([given.land_cover], "--land_cover"))
     land_cover = _land_cover(land_cover_path)
     require_silent_sidecars(land_cover, land_cover_path, "--land_cover", BeamFiles())
@@ -81,7 +82,7 @@ def prepare_selection(given: Any, options: PipelineOptions) -> SelectionSettings
 
 
 def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
-    """Checks what can be checked before any raster is opened.
+    """Checks what the flags alone tell, before Beam looks at its own: it asks buckets.
 
     Args:
         given: The flags, from `parse_selection_flags`.
@@ -99,9 +100,15 @@ def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
         )
     if given.plot:
         require_package("matplotlib", "--plot", "plots")
+    require_job_server(options)
     _require_reachable(given, options)
     require_package_on_workers(options)
-    return None if given.area is None else read_area(given.area)
+    output_folder(given.output)
+    _require_place_for_expanded(given, options, given.night_lights)
+    use_options(**options.get_all_options(drop_default=True))  # as the area may lie in a bucket
+    region = None if given.area is None else read_area(given.area)
+    require_google_login(options, [("--output", given.output), ("--expanded_dir", given.expanded_dir)])
+    return region
 
 
 def _require_reachable(given: Any, options: PipelineOptions) -> None:
@@ -147,13 +154,19 @@ def _require_writable(output: str) -> None:
         raise InvalidInputError(f"{join(output, TEMPORARY_FOLDER)} is {kind}. {put_files_there(kind)}")
 
 
-def _night_lights(given: Any, local: bool) -> list[RasterFile]:
-    folder = given.expanded_dir or (default_folder() if local else "")
-    paths = expand_globs(given.night_lights, "--night_lights")
-    if not folder and any(path.endswith(".gz") for path in paths):
+def _require_place_for_expanded(given: Any, options: PipelineOptions, paths: Sequence[str]) -> None:
+    """Refuses packed composites, by their paths or patterns, where no folder is known that all workers see."""
+    packed = any(path.endswith(".gz") for path in paths)
+    if packed and not (given.expanded_dir or runs_locally(options)):
         raise InvalidInputError(
             "--expanded_dir is missing: a folder that all workers see, for what the .tif.gz expand to"
         )
+
+
+def _night_lights(given: Any, options: PipelineOptions) -> list[RasterFile]:
+    paths = expand_globs(given.night_lights, "--night_lights")
+    _require_place_for_expanded(given, options, paths)  # now that patterns are files
+    folder = given.expanded_dir or (default_folder() if runs_locally(options) else "")
     files = [inspect_night_lights(expanded(path, folder)) for path in paths]
     for path, file in zip(paths, files, strict=True):
         for name in sorted({path, path.removesuffix(".gz"), file.path}):

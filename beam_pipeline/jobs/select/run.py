@@ -11,7 +11,7 @@ from beam_pipeline.jobs.engines import EngineError
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.cell_list import selection_table
 from beam_pipeline.jobs.select.graph import run_selection
-from beam_pipeline.jobs.select.launch import prepare_selection
+from beam_pipeline.jobs.select.launch import check_selection_flags, prepare_selection
 from beam_pipeline.runtime.files import join
 
 
@@ -29,8 +29,9 @@ def select_cells(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used, or too few cells are left; no list was written.
     """
+    region = check_selection_flags(given, options)
     pipeline = make_pipeline(options)
-    settings = prepare_selection(given, options)
+    settings = prepare_selection(given, options, region)
     try:
         described = run_selection(pipeline, settings)
     except (RasterioError, EngineError) as error:

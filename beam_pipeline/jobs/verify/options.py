@@ -8,8 +8,8 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.audit.report import REPORT_FILE
-from beam_pipeline.jobs.given_files import require_reachable
-from beam_pipeline.jobs.runners import parse_flags, runs_locally
+from beam_pipeline.jobs.given_files import require_google_login, require_reachable
+from beam_pipeline.jobs.runners import parse_flags, require_job_server, runs_locally
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
@@ -68,6 +68,7 @@ def settings_of(given: Any, options: PipelineOptions, here: str) -> VerifySettin
     Raises:
         InvalidInputError: A worker would lack something.
     """
+    require_job_server(options)
     require_package_on_workers(options)
     beside = join(here if runs_locally(options) else given.dataset, REPORT_FILE)
     settings = VerifySettings(given.dataset, given.report or beside)
@@ -78,4 +79,5 @@ def settings_of(given: Any, options: PipelineOptions, here: str) -> VerifySettin
             ("--report", [settings.report], "a gs:// file"),
         ],
     )
+    require_google_login(options, [("--report", settings.report)])
     return settings
