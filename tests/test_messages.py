@@ -46,8 +46,10 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
     "beam_pipeline/preview.py": ("preview",),
+    "beam_pipeline/readers": (),
     "beam_pipeline/records": (),
     "beam_pipeline/relabel.py": ("relabel",),
+    "beam_pipeline/records/info.py": ("build",),
     "beam_pipeline/report": ("preview",),
     "beam_pipeline/runtime": BOTH_JOBS,
     "beam_pipeline/runtime/cores.py": ("build", "verify"),
@@ -128,6 +130,7 @@ NOT_OURS = (
     ),
     *("{}: a shard must hold what", "{} must be there with {} bytes", "download or make it again"),
     "{}: the process that read it ended {}. The file",
+    "{}: shards must list each shard once",
     # To run a program of others.
     *(
         "The region's GeoJSON must be in longitude",

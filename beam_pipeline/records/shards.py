@@ -7,10 +7,11 @@ Source of the framing: tensorflow/core/lib/io/record_writer.h.
 """
 
 import hashlib
+import io
 import re
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import google_crc32c
 
@@ -117,12 +118,30 @@ class HashedFile:
             pass
 
 
-def parse_shard(file: Readable, name: str) -> Iterator[bytes]:
+class Place(NamedTuple):
+    """Where in a shard a record lies.
+
+    Attributes:
+        record: Its number.
+        start: Byte at which it begins, with its head.
+        payload: Byte at which its payload begins.
+        length: Bytes of its payload.
+    """
+
+    record: int
+    start: int
+    payload: int
+    length: int
+
+
+def parse_shard(file: Readable, name: str, record: int = 0, start: int = 0) -> Iterator[bytes]:
     """Splits a shard into payloads, as `read_shard`.
 
     Args:
-        file: Reads the shard from its beginning.
+        file: Reads the shard from where a record begins.
         name: Its name, for messages.
+        record: The number of that record, for messages.
+        start: Byte at which that record begins, for messages.
 
     Yields:
         The serialised examples, in order.
@@ -130,28 +149,60 @@ def parse_shard(file: Readable, name: str) -> Iterator[bytes]:
     Raises:
         PermanentFault: "corrupt_shard"; names the record and the byte.
     """
-    position = record = 0
-
-    def fault(what: str) -> PermanentFault:
-        return PermanentFault("corrupt_shard", f"{name}: record {record}, at byte {position}, {what}")
-
     while head := file.read(_HEAD_BYTES):
-        if len(head) < _HEAD_BYTES:
-            raise fault(f"is cut off in its head: {len(head)} of {_HEAD_BYTES} bytes")
-        (length,) = _LENGTH.unpack_from(head)
-        if _CRC.unpack_from(head, _LENGTH.size)[0] != _masked_crc(head[: _LENGTH.size]):
-            raise fault("has a wrong CRC of its length")
-        if length > MOST_RECORD_BYTES:
-            raise fault(f"has {length:,} bytes, and an example has no more than {MOST_RECORD_BYTES:,}")
+        length = _length(head, name, record, start)
         body = file.read(length + _CRC.size)
         if len(body) < length + _CRC.size:
-            raise fault(f"is cut off: {len(body)} of {length + _CRC.size} bytes")
+            raise _fault(name, record, start, f"is cut off: {len(body)} of {length + _CRC.size} bytes")
         payload = body[:length]
         if _CRC.unpack_from(body, length)[0] != _masked_crc(payload):
-            raise fault("has a wrong CRC of its payload")
+            raise _fault(name, record, start, "has a wrong CRC of its payload")
         yield payload
-        position += _HEAD_BYTES + len(body)
+        start += _HEAD_BYTES + len(body)
         record += 1
+
+
+def record_places(file: BinaryIO, name: str) -> Iterator[Place]:
+    """Finds the records of a shard by their heads alone; payloads are not read.
+
+    Args:
+        file: The shard, in which ranges can be read. Whoever takes the places may move in it meanwhile.
+        name: Its name, for messages.
+
+    Yields:
+        The places, in order.
+
+    Raises:
+        PermanentFault: "corrupt_shard"; names the record and the byte.
+    """
+    end = file.seek(0, io.SEEK_END)
+    record = start = 0
+    while start < end:
+        file.seek(start)
+        length = _length(file.read(_HEAD_BYTES), name, record, start)
+        left = end - start - _HEAD_BYTES
+        if left < length + _CRC.size:
+            raise _fault(name, record, start, f"is cut off: {left} of {length + _CRC.size} bytes")
+        yield Place(record, start, start + _HEAD_BYTES, length)
+        start += _HEAD_BYTES + length + _CRC.size
+        record += 1
+
+
+def _length(head: bytes, name: str, record: int, start: int) -> int:
+    """Returns the length of a record's payload by its head."""
+    if len(head) < _HEAD_BYTES:
+        raise _fault(name, record, start, f"is cut off in its head: {len(head)} of {_HEAD_BYTES} bytes")
+    (length,) = _LENGTH.unpack_from(head)
+    if _CRC.unpack_from(head, _LENGTH.size)[0] != _masked_crc(head[: _LENGTH.size]):
+        raise _fault(name, record, start, "has a wrong CRC of its length")
+    if length > MOST_RECORD_BYTES:
+        more = f"has {length:,} bytes, and an example has no more than {MOST_RECORD_BYTES:,}"
+        raise _fault(name, record, start, more)
+    return int(length)
+
+
+def _fault(name: str, record: int, start: int, what: str) -> PermanentFault:
+    return PermanentFault("corrupt_shard", f"{name}: record {record}, at byte {start}, {what}")
 
 
 def _masked_crc(data: bytes) -> int:

@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.schema import NUM_SLOTS
+from beam_pipeline.records.shares import host_shares
+from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.augment import apply_symmetry, draw_symmetry
-from model_tf.data.categories import CategoryTable
 from model_tf.data.decoding import (
     check_label,
     decode_pair,
@@ -27,9 +29,8 @@ from model_tf.data.decoding import (
     parse_example,
     standardise,
 )
-from model_tf.data.epoch import examples_in_order, host_shares, shuffled_cells
+from model_tf.data.epoch import examples_in_order, shuffled_cells
 from model_tf.data.info import DatasetInfo
-from model_tf.data.statistics import INPUT_BANDS, BandStatistics
 
 _BATCHES_AHEAD = 2
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.png import encode_png
 from beam_pipeline.records.schema import (
@@ -20,8 +21,7 @@ from beam_pipeline.records.schema import (
     UNLABELED,
     slot_prefix,
 )
-from model_tf.data.categories import CategoryTable
-from model_tf.data.statistics import INPUT_BANDS, BandStatistics
+from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 
 NO_ID = -1
 """What stands for an id where there is no image."""

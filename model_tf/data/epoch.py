@@ -9,15 +9,13 @@ Memory does not grow with the dataset: `SHUFFLE_EXAMPLES` serialised examples of
 `python tests/benchmarks/input_pipeline.py` measures it together with the decoded batches.
 """
 
-import dataclasses
-import heapq
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from beam_pipeline.runtime.keyed_draw import key_pair
 from beam_pipeline.runtime.keyed_hash import keyed_hash
-from model_tf.data.info import DatasetInfo
-from model_tf.data.keyed_draw import draw_int64, key_pair
+from model_tf.data.keyed_draw import draw_int64
 
 SHARDS_AT_ONCE = 16
 """Shards that are read in turn, so that neighbours in an epoch are of many tiles. As many more are opened ahead."""
@@ -29,43 +27,6 @@ READ_BYTES = 1 << 20
 """Read buffer of a shard; a read from a bucket costs about as much as 1 MB takes to come."""
 
 _NO_CELL = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """What one host shows of a split.
-
-    Attributes:
-        paths: Its shards, in order.
-        count: Cells in them, or examples where every year is shown.
-    """
-
-    paths: tuple[str, ...]
-    count: int
-
-
-def host_shares(info: DatasetInfo, split: str, epoch: int | None, hosts: int) -> tuple[Share, ...]:
-    """Deals the shards of a split to hosts so that all have about as much to do.
-
-    Args:
-        info: The dataset.
-        split: The split.
-        epoch: None where every year is shown, else the epoch.
-        hosts: Number of hosts.
-
-    Returns:
-        The share of each host; shards without examples are left out.
-    """
-    paths, examples = info.shards[split], info.shard_examples[split]
-    if hosts == 1:
-        # One host need not know which cells are where, and is spared the reading of all summaries.
-        count = info.examples[split] if epoch is None else info.cells[split]
-        return (Share(tuple(path for path, held in zip(paths, examples, strict=True) if held), count),)
-    counts = examples if epoch is None else info.shard_cells[split]
-    return tuple(
-        Share(tuple(paths[index] for index in dealt), sum(counts[index] for index in dealt))
-        for dealt in _deal(counts, hosts)
-    )
 
 
 def examples_in_order(paths: Sequence[str]) -> tf.data.Dataset:
@@ -141,18 +102,6 @@ def one_year_a_cell(records: tf.data.Dataset, seed: int, epoch: int) -> tf.data.
     drawn = records.map(with_draw).concatenate(end)
     completed = drawn.scan(nothing, keep_largest)
     return completed.filter(lambda is_complete, _: is_complete).map(lambda _, payload: payload)
-
-
-def _deal(counts: Sequence[int], hosts: int) -> list[list[int]]:
-    """Returns the indices of each host's shards, ascending: the largest first, each to whoever has least."""
-    dealt: list[list[int]] = [[] for _ in range(hosts)]
-    loads = [(0, host) for host in range(hosts)]
-    for index in sorted(range(len(counts)), key=lambda index: (-counts[index], index)):
-        if counts[index]:
-            load, host = heapq.heappop(loads)
-            dealt[host].append(index)
-            heapq.heappush(loads, (load + counts[index], host))
-    return [sorted(shards) for shards in dealt]
 
 
 def _records(path: tf.Tensor) -> tf.data.Dataset:

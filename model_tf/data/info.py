@@ -1,137 +1,22 @@
-"""What a dataset's folder says of itself, checked before anything is trained or scored on it."""
+"""Reads what a dataset's folder says of itself, local or gs://."""
 
-import concurrent.futures
-import dataclasses
-import functools
-import hashlib
-from collections.abc import Mapping
-
-from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.records.description import (
-    DATASET_FILE,
-    BandMoments,
-    LabelCounts,
-    Shard,
-    parse_description,
-    parse_unit_counts,
-)
-from beam_pipeline.records.shards import summary_path
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.files import join
-from model_tf.data.categories import CategoryTable
-from model_tf.data.statistics import BandStatistics
+from beam_pipeline.records.info import DatasetInfo as DatasetInfo
+from beam_pipeline.records.info import read_info
 from model_tf.data.storage import read_bytes, size
 
-_REQUESTS_AT_ONCE = 16
 
-_UNKNOWN = "unlabeled"
-"""What `dataset.json` calls a pixel of which nothing is known."""
+class _Storage:
+    """Reads by `model_tf.data.storage`."""
 
+    def read_bytes(self, path: str) -> bytes:
+        return read_bytes(path)
 
-@dataclasses.dataclass(frozen=True)
-class DatasetInfo:
-    """A dataset whose description and shards have been checked.
-
-    Attributes:
-        folder: Local or gs://.
-        categories: What the labels mean.
-        shards: Paths of the shards of each split, in order.
-        shard_examples: Number of examples in each of those shards.
-        cells: Number of cells with examples, by split.
-        fingerprint: SHA-256 over the shards' names and hashes: equal data have equal fingerprints.
-        bands: Moments by band name; there may be none.
-        labels: What the labels of each channel hold; a dataset may not say.
-    """
-
-    folder: str
-    categories: CategoryTable
-    shards: Mapping[str, tuple[str, ...]]
-    shard_examples: Mapping[str, tuple[int, ...]]
-    cells: Mapping[str, int]
-    fingerprint: str
-    bands: Mapping[str, BandMoments]
-    labels: tuple[LabelCounts, ...] = ()
-
-    @property
-    def examples(self) -> Mapping[str, int]:
-        """Number of examples (cell-years), by split."""
-        return {split: sum(counts) for split, counts in self.shard_examples.items()}
-
-    @property
-    def statistics(self) -> BandStatistics:
-        """Mean and variance over the training split.
-
-        Raises:
-            InvalidInputError: They are missing: the dataset has no training examples.
-        """
-        return BandStatistics.of_bands(self.bands, f"{join(self.folder, DATASET_FILE)}: bands")
-
-    def never_known(self, split: str) -> tuple[str, ...]:
-        """Returns the categories of which the dataset says that all pixels of a split are unknown."""
-        known = self._known_pixels(split)
-        return tuple(
-            name
-            for name, channel in self._names_and_channels
-            if channel in known and not sum(known[channel].values())
-        )
-
-    def never_held(self, split: str) -> tuple[str, ...]:
-        """Returns the categories of which the dataset says that they are known in a split, but that no pixel holds."""
-        known = self._known_pixels(split)
-        return tuple(
-            name
-            for name, channel in self._names_and_channels
-            if sum(known.get(channel, {}).values()) and known[channel].get(name) == 0
-        )
-
-    @property
-    def _names_and_channels(self) -> list[tuple[str, str]]:
-        channels = [self.categories.channel_names[channel] for channel in self.categories.channels]
-        return list(zip(self.categories.names, channels, strict=True))
-
-    def _known_pixels(self, split: str) -> dict[str, dict[str, int]]:
-        """Pixels by channel and by what they hold, without those that are unknown."""
-        return {
-            of_channel.channel: {
-                name: count for name, count in of_channel.pixels_by_split[split].items() if name != _UNKNOWN
-            }
-            for of_channel in self.labels
-            if of_channel.pixels_by_split.get(split)
-        }
-
-    def require_examples(self, split: str) -> None:
-        """Checks that a split can be read.
-
-        Raises:
-            InvalidInputError: There is no such split, or it has no examples.
-        """
-        if split not in self.shards:
-            raise InvalidInputError(f"split must be one of {', '.join(SPLITS)}. Received: {split!r}")
-        if not self.examples[split]:
-            has = ", ".join(f"{name} {count}" for name, count in self.examples.items())
-            raise InvalidInputError(
-                f"{join(self.folder, DATASET_FILE)}: splits.{split}.examples must be above 0. Received: 0 ({has}). "
-                "Splits are drawn by MGRS tile: build a dataset of more tiles, or read another split."
-            )
-
-    @functools.cached_property
-    def shard_cells(self) -> Mapping[str, tuple[int, ...]]:
-        """Number of cells with examples in each shard, by split; from the units' summaries, read when first asked for.
-
-        Raises:
-            InvalidInputError: A summary is missing, or it says nothing of cells.
-        """
-
-        def cells(path: str) -> int:
-            summary = summary_path(self.folder, path.rpartition("/")[2])
-            return parse_unit_counts(_read(summary), summary).cells_with_examples
-
-        with concurrent.futures.ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            return {split: tuple(pool.map(cells, paths)) for split, paths in self.shards.items()}
+    def size(self, path: str) -> int | None:
+        return size(path)
 
 
 def load_info(folder: str) -> DatasetInfo:
-    """Reads and checks a dataset's description; its shards are looked at, not read.
+    """Reads and checks a dataset's description, as `read_info`.
 
     Args:
         folder: The dataset's folder, local or gs://.
@@ -140,63 +25,6 @@ def load_info(folder: str) -> DatasetInfo:
         What the dataset holds.
 
     Raises:
-        InvalidInputError: There is no dataset, it has another schema, no shards, a field is missing, or a shard is
-            missing or cut off.
+        InvalidInputError: As of `read_info`.
     """
-    path = join(folder, DATASET_FILE)
-    description = parse_description(_read(path), path)
-    shards = description.shards
-    if not shards:
-        raise InvalidInputError(
-            f"{path}: shards must list the dataset's shards. Received: []. The build wrote none: see `dead_letters` "
-            "there, mend what failed, and go on with the same build command."
-        )
-    _require_files(folder, {shard.name: shard.num_bytes for shard in shards})
-    by_split: dict[str, list[Shard]] = {split: [] for split in SPLITS}
-    for shard in sorted(shards, key=lambda shard: shard.index):
-        by_split[shard.split].append(shard)
-    digest = hashlib.sha256("".join(f"{shard.name} {shard.sha256}\n" for shard in shards).encode())
-    return DatasetInfo(
-        folder=folder,
-        categories=CategoryTable.from_ontology(description.ontology),
-        shards={split: tuple(join(folder, it.name) for it in by_split[split]) for split in SPLITS},
-        shard_examples={split: tuple(it.examples for it in by_split[split]) for split in SPLITS},
-        cells={split: getattr(description.splits, split).cells for split in SPLITS},
-        fingerprint=digest.hexdigest(),
-        bands=description.bands,
-        labels=description.labels,
-    )
-
-
-def _require_files(folder: str, sizes: Mapping[str, int]) -> None:
-    """Checks that every shard is there and as long as dataset.json says."""
-
-    def size_of(name: str) -> int | None:
-        try:
-            return size(join(folder, name))
-        except Fault as fault:
-            raise InvalidInputError(f"{fault.detail}. Received: {folder}") from fault
-
-    with concurrent.futures.ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        found = dict(zip(sizes, pool.map(size_of, sizes), strict=True))
-    wrong = [name for name in sizes if found[name] != sizes[name]]
-    if wrong:
-        name = wrong[0]
-        received = "no such file" if found[name] is None else f"{found[name]} bytes"
-        raise InvalidInputError(
-            f"{join(folder, name)} must be there with {sizes[name]} bytes, as {DATASET_FILE} says. Received: "
-            f"{received}; {len(wrong)} of {len(sizes)} shards are wrong. Copy the dataset again, or go on with its "
-            "build."
-        )
-
-
-def _read(path: str) -> bytes:
-    try:
-        return read_bytes(path)
-    except Fault as fault:
-        if fault.reason != "not_found":
-            raise InvalidInputError(f"{fault.detail}. Received: {path.rpartition('/')[0]}") from fault
-        raise InvalidInputError(
-            f"There is no {path}. Give the folder that `python -m beam_pipeline.build_dataset --output` wrote; a build "
-            f"that was stopped goes on with the same command. Received: {path.rpartition('/')[0]}"
-        ) from fault
+    return read_info(_Storage(), folder)

@@ -1,16 +1,12 @@
-"""Draws inside a graph, keyed like `beam_pipeline.runtime.keyed_hash`: by (seed, what is drawn, for whom)."""
+"""`beam_pipeline.runtime.keyed_draw` inside a graph of TensorFlow."""
 
 import tensorflow as tf
 
-from beam_pipeline.runtime.keyed_hash import keyed_hash
-
-_INT64_MAX = 2**63 - 1
+from beam_pipeline.runtime.keyed_draw import MOST_VALUES, key_pair
 
 
 def keyed_draw(whom: tf.Tensor, num_values: int, seed: int, purpose: str, *keys: int | str) -> tf.Tensor:
-    """Draws a number that depends on the arguments only.
-
-    `runtime.keyed_hash` makes the key, SipHash keyed with it the draw: that one is an operation of TensorFlow.
+    """Draws what `runtime.keyed_draw.keyed_draws` draws.
 
     Args:
         whom: For whom it is drawn, integers or strings of any shape.
@@ -26,12 +22,6 @@ def keyed_draw(whom: tf.Tensor, num_values: int, seed: int, purpose: str, *keys:
     return tf.strings.to_hash_bucket_strong(text, num_values, key=key_pair(seed, purpose, *keys))
 
 
-def key_pair(seed: int, purpose: str, *keys: int | str) -> tuple[int, int]:
-    """Returns two uniform integers in [0, 2**63), the range that TensorFlow's attributes and seeds hold."""
-    high, low = (keyed_hash(seed, purpose, *keys, half) & _INT64_MAX for half in (0, 1))
-    return high, low
-
-
 def draw_int64(whom: tf.Tensor, seed: int, purpose: str, *keys: int | str) -> tf.Tensor:
     """Returns `keyed_draw` from all of [0, 2**63 - 1): ties are as good as excluded."""
-    return keyed_draw(whom, _INT64_MAX, seed, purpose, *keys)
+    return keyed_draw(whom, MOST_VALUES, seed, purpose, *keys)

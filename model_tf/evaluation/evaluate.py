@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.data.categories import CategoryTable
 from model_tf.data.info import DatasetInfo, load_info
 from model_tf.data.storage import require_own_folders, write_bytes
 from model_tf.evaluation.flags import RESULTS_FOLDER, EvaluateCommand

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from beam_pipeline.records.statistics import BandStatistics
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 from model_tf.data.batches import Images, make_dataset
 from model_tf.data.decoding import NO_ID
 from model_tf.data.faults import explain_data_faults
 from model_tf.data.info import DatasetInfo
-from model_tf.data.statistics import BandStatistics
 from model_tf.scores.finite import require_finite_logits
 from model_tf.scores.histogram import ScoreHistogram
 from model_tf.scores.panel import PanelCells

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from model_tf.data.categories import CategoryTable
+from beam_pipeline.records.categories import CategoryTable
 from model_tf.network.targets import Tensor, targets_of_label
 
 

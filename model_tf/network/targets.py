@@ -5,8 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.schema import UNLABELED
-from model_tf.data.categories import CategoryTable
 
 Tensor = Any
 """A tensor of the Keras backend in use, or a numpy array."""

@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.schema import UNLABELED
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.data.categories import CategoryTable
 from model_tf.scores.bins import ScoreBins, to_keys
 from model_tf.scores.ranking import Ranking
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.records.categories import CategoryTable
+from beam_pipeline.records.statistics import BandStatistics
 from model_tf.data.batches import Images
-from model_tf.data.categories import CategoryTable
 from model_tf.data.decoding import NO_ID
-from model_tf.data.statistics import BandStatistics
 from model_tf.scores.plots import Prediction, image_of, probabilities_of
 
 PANEL_CELLS = 3

@@ -14,10 +14,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.schema import NONE
+from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR, category_colours, true_colour
-from model_tf.data.categories import CategoryTable
-from model_tf.data.statistics import INPUT_BANDS, BandStatistics
 from model_tf.scores.histogram import ClassScore
 
 _LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model_tf.data.categories import CategoryTable
+from beam_pipeline.records.categories import CategoryTable
 from model_tf.scores.bins import AUC_ERROR
 from model_tf.scores.histogram import ScoreHistogram, mean_of
 from model_tf.scores.plots import probabilities_of, readable

@@ -22,15 +22,15 @@ from typing import Any, Self
 import pydantic
 import tensorflow as tf
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.description import BandMoments
+from beam_pipeline.records.statistics import BandStatistics
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.storage_failures import is_full
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
-from model_tf.data.categories import CategoryTable
 from model_tf.data.info import DatasetInfo
-from model_tf.data.statistics import BandStatistics
 from model_tf.data.storage import read_bytes, require_own_folders, size, write_bytes
 from model_tf.training.settings import TrainSettings
 

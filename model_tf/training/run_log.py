@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
-from model_tf.data.categories import CategoryTable
 from model_tf.data.storage import read_bytes, size, write_bytes
 from model_tf.scores.plots import panel_figure, to_pixels
 from model_tf.training.run_folder import EVENTS_FOLDER, LOG_FILE

@@ -32,12 +32,12 @@ if hasattr(os, "sched_setaffinity"):  # Linux
 import tensorflow as tf
 
 from beam_pipeline.records.schema import FEATURES, slot_prefix
+from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.batches import make_dataset
 from model_tf.data.decoding import check_label, decode_pair, label_of_images, parse_example, standardise
 from model_tf.data.epoch import SHUFFLE_EXAMPLES, examples_in_order, shuffled_cells
 from model_tf.data.info import DatasetInfo, load_info
-from model_tf.data.statistics import INPUT_BANDS
 
 MIN_RATE = 120
 """Least images a CPU second with augmentation, a pair counting two."""

@@ -18,11 +18,11 @@ from beam_pipeline.dataset.summary import summarise
 from beam_pipeline.dataset.totals import Totals
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.image import BANDS_10, BANDS_20, Image
+from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.description import Ontology
 from beam_pipeline.records.example import CellYear, encode
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.records.shards import shard_name
-from model_tf.data.categories import CategoryTable
 from tests.records.builders import make_assembled, make_fingerprint
 
 ONTOLOGY: dict[str, Any] = {

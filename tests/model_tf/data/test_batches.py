@@ -11,11 +11,11 @@ from tensorflow.python.framework import op_def_registry
 
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.shards import frame, read_shard
+from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.batches import make_dataset, steps_per_epoch
 from model_tf.data.faults import explain_data_faults
 from model_tf.data.info import load_info
-from model_tf.data.statistics import INPUT_BANDS
 from tests.model_tf.conftest import SINGLE, YEARS
 from tests.model_tf.data.test_augment import turned
 from tests.model_tf.made_dataset import LocalFiles, made_cell, made_cell_years, made_image, write_dataset

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from beam_pipeline.records.example import encode
 from beam_pipeline.records.example_proto import Example
+from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 from model_tf.data.decoding import (
     check_label,
     decode_pair,
@@ -15,7 +16,6 @@ from model_tf.data.decoding import (
     parse_example,
     standardise,
 )
-from model_tf.data.statistics import INPUT_BANDS, BandStatistics
 from tests.model_tf.made_dataset import ONTOLOGY, made_cell_years, table_of
 from tests.records.builders import make_cell_year
 

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from beam_pipeline.records.shards import frame
+from beam_pipeline.records.shares import host_shares
 from model_tf.data import epoch as epoch_module
-from model_tf.data.epoch import examples_in_order, host_shares, one_year_a_cell, shuffled_cells
+from model_tf.data.epoch import examples_in_order, one_year_a_cell, shuffled_cells
 from model_tf.data.info import load_info
 
 

@@ -7,10 +7,10 @@ import pytest
 from sklearn import metrics
 
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.statistics import BandStatistics
 from beam_pipeline.report.colours import true_colour
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.data.info import load_info
-from model_tf.data.statistics import BandStatistics
 from model_tf.evaluation.scoring import require_cells, score_split
 from model_tf.scores.panel import PANEL_CELLS, PanelCells
 from tests.model_tf.made_dataset import ONTOLOGY, table_of

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from model_tf.data.categories import CategoryTable
+from beam_pipeline.records.categories import CategoryTable
 from model_tf.network.targets import targets_of_label
 
 CATEGORIES = CategoryTable(

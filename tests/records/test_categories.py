@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from model_tf.data.categories import CategoryTable
+from beam_pipeline.records.categories import CategoryTable
 from tests.model_tf.made_dataset import ONTOLOGY, table_of
 
 
