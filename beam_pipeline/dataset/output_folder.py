@@ -34,9 +34,7 @@ def write_plan(folder: DatasetFolder, given: Fingerprint, texts: Mapping[str, st
         Fault: The storage failed.
     """
     _check_regular(folder)
-    planned = _read_fingerprint(folder)
-    if planned is not None:
-        check_same_dataset(planned, given, folder.path)
+    check_begun(folder, given)
     with _claimed(folder, given.sha256):
         # Once more: what was written before our claim was there is seen now, what comes later will see the claim.
         planned = _read_fingerprint(folder)
@@ -51,6 +49,18 @@ def write_plan(folder: DatasetFolder, given: Fingerprint, texts: Mapping[str, st
         if planned is None:
             # Last: a folder with a fingerprint has a whole plan.
             folder.write_text(FINGERPRINT_FILE, given.to_json())
+
+
+def check_begun(folder: DatasetFolder, given: Fingerprint) -> None:
+    """Compares this run's fingerprint with that of the folder, where it has one.
+
+    Raises:
+        InvalidInputError: They differ, or the folder's is damaged.
+        Fault: The storage failed.
+    """
+    planned = _read_fingerprint(folder)
+    if planned is not None:
+        check_same_dataset(planned, given, folder.path)
 
 
 def _check_regular(folder: DatasetFolder) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.jobs import storage
-from beam_pipeline.jobs.build import label_transforms
+from beam_pipeline.jobs.extract import pieces
 from beam_pipeline.preview import main as preview
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
@@ -70,7 +70,7 @@ def test_a_worker_without_disk_loses_no_cell(
         return copy
 
     with small_disk(tmp_path / "disk", "64k") as disk:
-        monkeypatch.setattr(label_transforms, "local_copy", copied(disk))
+        monkeypatch.setattr(pieces, "local_copy", copied(disk))
         output, more = tmp_path / "set", ["--cells", str(cells)]
         short = build(world, output, *more)
         assert short.code == 1

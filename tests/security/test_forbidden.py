@@ -62,11 +62,15 @@ def test_it_is_found(source: str) -> None:
     assert list(forbidden(source))
 
 
+BETWEEN_OWN_PROCESSES = {"beam_pipeline/runtime/child_process.py": {"pickle"}}
+"""Of pipes to children of this program, as multiprocessing does it: nothing that a file holds is unpickled."""
+
+
 def test_neither_package_does_it() -> None:
     files = [*ROOT.glob("beam_pipeline/**/*.py"), *ROOT.glob("model_tf/**/*.py"), ROOT / "setup.py"]
     assert len(files) > 100
-    found = {str(file.relative_to(ROOT)): list(forbidden(file.read_text())) for file in files}
-    assert {file: names for file, names in found.items() if names} == {}
+    found = {str(file.relative_to(ROOT)): set(forbidden(file.read_text())) for file in files}
+    assert {file: names for file, names in found.items() if names} == BETWEEN_OWN_PROCESSES
 
 
 def test_nothing_turns_off_the_look_at_certificates() -> None:

@@ -17,7 +17,7 @@ from beam_pipeline.dataset.folder import (
     plan_json,
 )
 from beam_pipeline.dataset.launch_record import LaunchRecord
-from beam_pipeline.dataset.output_folder import write_plan
+from beam_pipeline.dataset.output_folder import check_begun, write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import (
@@ -27,7 +27,7 @@ from beam_pipeline.jobs.build.inputs import (
     find_cells,
     naming,
 )
-from beam_pipeline.jobs.build.map_source import MapSource, find_map
+from beam_pipeline.jobs.build.map_source import MapSource, find_map, with_store
 from beam_pipeline.jobs.build.options import build_settings
 from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, require_sample, use_sample
@@ -177,6 +177,9 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     with naming("--output", "used", settings.output, _WRITABLE):
         check_images(settings, cells, folder)
     fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, source.extracts, water)
+    with naming("--output", "used", settings.output, _WRITABLE):
+        check_begun(folder, fingerprint)
+        source = with_store(source, cells)
     texts = {
         **source.texts,
         UNITS_FILE: units,

@@ -37,15 +37,17 @@ class MapSource:
         settings: The build's, with what was found.
         extracts: What the headers of all extracts say.
         beyond: Planned cells beyond the bounds of all extracts; None where it is not known.
-        filled: The store that the build makes; None where it was given one.
         texts: The small files of the plan that go with it, by name.
+        own: How the build makes its store; None where it was given one.
+        filled: That store as `with_store` found it.
     """
 
     settings: BuildSettings
     extracts: list[ExtractInfo]
     beyond: int | None
-    filled: CheckedStore | None
     texts: dict[str, str]
+    own: ExtractSettings | None = None
+    filled: CheckedStore | None = None
 
     @property
     def filling(self) -> ExtractSettings | None:
@@ -78,9 +80,31 @@ def find_map(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFold
         extracts, cells, lambda it: it.identity in begun or began_with(folder, Extract.of_info(info_of(it)))
     )
     settings = dataclasses.replace(settings, extracts=tuple(extract.path for extract in extracts))
-    filled = check_store(_filling(settings, extracts), cells, settings.ontology)
+    own = _filling(settings, extracts)
+    return MapSource(settings, [info_of(extract) for extract in extracts], beyond, {}, own=own)
+
+
+def with_store(source: MapSource, cells: Sequence[Cell]) -> MapSource:
+    """Compares the store that a build makes with what its folder was begun for.
+
+    To be called once the dataset itself was compared, whose differences say more.
+
+    Args:
+        source: From `find_map`.
+        cells: The cells.
+
+    Returns:
+        The map with the store; as it was, if a store was given.
+
+    Raises:
+        InvalidInputError: The folder holds another store.
+        Fault: The folder cannot be read.
+    """
+    if source.own is None:
+        return source
+    filled = check_store(source.own, cells, source.settings.ontology)
     texts = {f"{STORE_FOLDER}/{name}": text for name, text in filled.texts.items()}
-    return MapSource(settings, [info_of(extract) for extract in extracts], beyond, filled, texts)
+    return dataclasses.replace(source, filled=filled, texts=texts)
 
 
 def _filling(settings: BuildSettings, extracts: Sequence[GivenExtract]) -> ExtractSettings:
@@ -104,6 +128,8 @@ def given_store(paths: Sequence[str]) -> DatasetFolder | None:
     """Returns the folder of --osm if it is that of a store; None where extracts are meant."""
     files = BeamFiles()
     for path in paths:
+        if path.endswith(".pbf"):  # no bucket is asked for what cannot be
+            continue
         with naming("--osm", "read", path, "Check path and access"):
             is_store = files.exists(join(path, STORE_FILE))
         if is_store and len(paths) > 1:
@@ -139,7 +165,7 @@ def _of_given(store: DatasetFolder, settings: BuildSettings, cells: Sequence[Cel
     settings = dataclasses.replace(
         settings, extracts=(), given_store=store.path, overpass_url=record.url, osm_date=record.date
     )
-    return MapSource(settings, found.extracts, found.beyond, None, found.texts)
+    return MapSource(settings, found.extracts, found.beyond, found.texts)
 
 
 def check_given_store(store: DatasetFolder, ontology: Ontology, cells: Sequence[Cell]) -> GivenStore:
