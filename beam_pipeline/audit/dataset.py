@@ -30,12 +30,12 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 
 Item: TypeAlias = Unit | TileWork
-"""What is looked at by itself: a unit of a dataset, or a tile of a store."""
+"""An item of an audit, looked at by itself: a unit of a dataset, or a tile of a store."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a person asks for beside the folder.
+    """The choices that a person makes beside the folder.
 
     Attributes:
         features: The folder of the store of features of which the dataset was built; "" for its own.
@@ -72,7 +72,7 @@ class ItemAudit:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What an audit goes by.
+    """The folder of an audit, and the plans by which it goes.
 
     Attributes:
         folder: The folder.
@@ -88,7 +88,7 @@ class Audit:
 
     @property
     def items(self) -> list[Item]:
-        """What is looked at by itself, in the order in which it is told."""
+        """The items that are looked at one by one, in the order in which they are told."""
         units = () if self.plan is None else self.plan.units
         return [*units, *(() if self.store is None else self.store.works)]
 

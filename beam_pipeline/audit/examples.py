@@ -1,4 +1,4 @@
-"""What is wrong with a single example, beside the plan, the ontology and the filters."""
+"""The faults of a single example, judged by the plan, the ontology and the filters."""
 
 import dataclasses
 import datetime
@@ -25,7 +25,7 @@ FaultOfExample = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What holds for every example of a dataset.
+    """The values and properties that are expected of every example of a dataset.
 
     Attributes:
         years: The years asked for.

@@ -1,4 +1,4 @@
-"""What an audit of a dataset finds: how much was looked at, and every difference by its kind."""
+"""The findings of an audit of a dataset: how much was looked at, and every difference by its kind."""
 
 import collections
 import dataclasses

@@ -36,7 +36,7 @@ MENDED = (
 
 @dataclasses.dataclass(frozen=True)
 class LabelSource:
-    """What the labels of a dataset follow from. It pickles.
+    """The sources that the labels of a dataset follow from. It pickles.
 
     Attributes:
         dataset: The dataset's folder, where the sea of its cells lies.

@@ -1,4 +1,4 @@
-"""What was found in one part of what is verified, to be merged with what was found in the others."""
+"""The results for one part of what is verified, to be merged with those for the others."""
 
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.dataset.totals import Totals
@@ -7,7 +7,7 @@ from beam_pipeline.features.store_json import StoreTile
 
 
 class StoreSums:
-    """What the files of a store's tiles add up to.
+    """The sums over the files of a store's tiles.
 
     Attributes:
         tiles: Tile -> its file; of the files that can be read.
@@ -34,7 +34,7 @@ class StoreSums:
 
 
 class AuditPart:
-    """What was found in one unit or tile, or in several that follow each other. Small, and it pickles.
+    """The results for one unit or tile, or for several that follow each other. Small, and it pickles.
 
     Attributes:
         findings: What was checked and what differs.

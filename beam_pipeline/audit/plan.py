@@ -29,7 +29,7 @@ from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 @dataclasses.dataclass(frozen=True)
 class AuditPlan:
-    """What an audit goes by.
+    """The plan of a dataset, by which its audit goes.
 
     Attributes:
         fingerprint: The fingerprint.
@@ -83,7 +83,7 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
 
 
 class _Description(pydantic.BaseModel):
-    """What is read of `dataset.json` where the plan has no fingerprint."""
+    """The part of `dataset.json` that is read where the plan has no fingerprint."""
 
     fingerprint: dict[str, Any]
 

@@ -13,7 +13,7 @@ REPORT_FILE = "verification.json"
 
 
 class Report(pydantic.BaseModel):
-    """What a report says.
+    """The report of an audit, as its file holds it.
 
     Attributes:
         finished: Whether the audit has ended; if not, all else is empty.

@@ -47,7 +47,7 @@ _STORE = "store"
 
 @dataclasses.dataclass(frozen=True)
 class StorePlan:
-    """What the audit of a store goes by.
+    """The plan and the description of a store, by which its audit goes.
 
     Attributes:
         folder: The store's folder.

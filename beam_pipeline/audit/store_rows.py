@@ -1,4 +1,4 @@
-"""What is wrong with single objects of a tile's file, beside the cells and keys that the file is for."""
+"""The faults of single objects of a tile's file, judged by the cells and keys that the file is for."""
 
 from collections.abc import Callable, Iterator
 

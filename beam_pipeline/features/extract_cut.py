@@ -34,7 +34,7 @@ MOST_OF_BOUNDS = 0.5
 """Where the neighbourhood takes more of an extract's bounds, cutting it takes longer than it saves."""
 
 GROWN_DEGREES = 0.3
-"""How far the neighbourhood reaches beyond a tile's cells, of latitude and as many kilometres of longitude.
+"""Degrees of latitude that the neighbourhood reaches beyond a tile's cells, and as many kilometres of longitude.
 
 An object is found by its nodes. So a forest that holds cells is missed if all of its shore is farther away: 33 km. """
 

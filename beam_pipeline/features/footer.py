@@ -1,4 +1,4 @@
-"""What a file of a store says of itself in its footer."""
+"""The description of a file of a store in the file's footer."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class ExtractFailure(Model):
 
 
 class TileFooter(Model):
-    """What a piece or a tile file holds.
+    """The description of a piece or a tile file, in its footer.
 
     Attributes:
         schema_version: `SCHEMA_VERSION` of its writer.

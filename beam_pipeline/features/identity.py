@@ -53,7 +53,7 @@ def overpass_identity(date: str) -> ExtractIdentity:
 
 @dataclasses.dataclass(frozen=True)
 class StoreRequest:
-    """What a store shall hold.
+    """The request for a store: which objects it shall hold, for which cells.
 
     Attributes:
         cells: Tile -> cell id -> chip.

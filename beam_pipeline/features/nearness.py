@@ -8,7 +8,7 @@ from beam_pipeline.features.plan import TileCells
 from beam_pipeline.labels.chip_boxes import Bounds, boxes_meeting, lonlat_boxes
 
 NEAR_DEGREES = 1.0
-"""How far beyond its stated bounds an extract is still read: what lies at its edge is whole in it, and may be long."""
+"""Degrees beyond its stated bounds within which an extract is read: what lies at its edge is whole, and may be long."""
 
 
 class TileIndex:

@@ -38,7 +38,7 @@ class LeftOut(Model):
 
 
 class PieceRecord(Model):
-    """What one extract gave.
+    """The record of the objects that one extract gave to tiles.
 
     Attributes:
         schema_version: `SCHEMA_VERSION` of its writer.

@@ -83,7 +83,7 @@ class Overpass(pydantic.BaseModel):
 
 
 class PlannedStore(pydantic.BaseModel):
-    """What every file of a store is made for; another one makes another store.
+    """The specification that every file of a store is made to; another one makes another store.
 
     Attributes:
         schema_version: `schema.SCHEMA_VERSION` of the program that began it.
@@ -145,7 +145,7 @@ class PlannedExtract(pydantic.BaseModel):
 
     @property
     def identity(self) -> ExtractIdentity:
-        """What tells it from others."""
+        """The name, size and timestamp that tell it from others."""
         return ExtractIdentity(self.name, self.bytes, self.timestamp)
 
 

@@ -41,7 +41,7 @@ _OUT_OF_MEMORY = "bad_alloc"  # C++'s error
 
 @dataclasses.dataclass(frozen=True)
 class ReadLimits:
-    """What reading extracts may take of a machine.
+    """The resources of a machine that reading extracts may take.
 
     Attributes:
         index_folder: Where temporary files of an extract's size and more lie; "" for the folder of temporary files.

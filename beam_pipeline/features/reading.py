@@ -1,4 +1,4 @@
-"""What a store gives to labels: objects of boxes, and the features of cells."""
+"""The readers of a store for labels: of the objects of boxes, and of the features of cells."""
 
 from collections.abc import Iterator, Mapping
 

@@ -32,7 +32,7 @@ _TAIL_BYTES = 8  # the length of the footer, and the magic
 _MOST_FOOTER_BYTES = 32 << 20
 _MOST_ROWS = 1 << 16
 _MOST_GROUP_BYTES = 1 << 30
-"""What a row group takes when it is decompressed. Its rows are 8192, of 10,000 nodes each at most."""
+"""Most bytes of a row group when it is decompressed. Its rows are 8192, of 10,000 nodes each at most."""
 
 _ADVICE = "Delete it and give the command again"
 _TURN = 360.0
@@ -76,7 +76,7 @@ class StoredTile:
 
     @property
     def geo(self) -> str:
-        """What it says of its geometries, as GeoParquet asks for; "" where it says nothing."""
+        """The description of its geometries that GeoParquet asks for; "" where there is none."""
         said: bytes = (self._metadata.metadata or {}).get(GEO_KEY.encode(), b"")
         return said.decode(errors="replace")
 

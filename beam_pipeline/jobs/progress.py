@@ -1,4 +1,4 @@
-"""How far a local job is, counted in its folder."""
+"""The progress of a local job, counted in its folder."""
 
 import contextlib
 import threading

@@ -35,7 +35,7 @@ def describe(error: Exception) -> Failure:
 
 
 class JobSettings(Protocol):
-    """What every stage needs of its job's settings."""
+    """The settings that every stage needs of its job."""
 
     @property
     def output(self) -> str:
@@ -43,11 +43,11 @@ class JobSettings(Protocol):
 
     @property
     def api(self) -> Share:
-        """What one who asks an API may ask of it."""
+        """The limits of one who asks an API."""
 
     @property
     def files(self) -> Share:
-        """What one who reads files may ask of their hosts."""
+        """The limits of one who reads files, on what is asked of their hosts."""
 
 
 class JobStage(beam.DoFn):

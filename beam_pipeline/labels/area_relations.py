@@ -30,7 +30,7 @@ MOST_NS = 2e9
 """Of assembling all relations of a file; for each node of their ways it may take `MOST_NS_A_NODE` more."""
 
 MOST_NS_A_NODE = 20_000.0
-"""What is mapped takes about 2,000: a node of it belongs to a relation or two."""
+"""Of assembling, for each node of the ways. A mapped node takes about 2,000: it belongs to a relation or two."""
 
 
 class AreaRelations:

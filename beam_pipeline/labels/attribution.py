@@ -9,4 +9,4 @@ OSM_ATTRIBUTION = (
 ODBL_DUTIES = """whoever passes them on, or publishes
 something made from them, names the source and offers a changed database under the same licence.
 Text of the licence: https://opendatacommons.org/licenses/odbl/1-0/"""
-"""What the licence asks for, as the end of a sentence on Derivative Databases."""
+"""The duties that the licence imposes, as the end of a sentence on Derivative Databases."""

@@ -1,4 +1,4 @@
-"""What an ontology draws of the objects of a map."""
+"""The features that an ontology draws of the objects of a map."""
 
 import functools
 import struct

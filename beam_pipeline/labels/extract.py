@@ -53,7 +53,7 @@ _FEATURES_FOUND = 1 << 14  # features of cells that are held, at least, before t
 
 @dataclasses.dataclass(frozen=True)
 class ExtractInfo:
-    """What an extract says of itself.
+    """The header of an extract, parsed, with the name and size of the file.
 
     Attributes:
         name: File name.

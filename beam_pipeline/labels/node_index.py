@@ -23,7 +23,7 @@ NOWHERE = (1 << 31) - 1
 _NO_LOCATION = np.int64(NOWHERE << 32 | NOWHERE)
 
 MAKE_ROOM = "Make room there, or name a folder of a larger disk: --osm_index_dir FOLDER"
-"""What to do about a disk that is too small for temporary files."""
+"""The advice on a disk that is too small for temporary files."""
 
 _SPARSE_BYTES = 16
 """Of a node in a list of ids, longitudes and latitudes."""
@@ -56,7 +56,7 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True)
 class IndexPlan:
-    """How the locations of nodes are kept.
+    """The way in which the locations of nodes are kept, and the most that it takes.
 
     Attributes:
         storage: "memory", or of files "list" or "table".

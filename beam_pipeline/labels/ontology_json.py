@@ -38,7 +38,7 @@ from beam_pipeline.labels.ontology_text import (
 
 Kind = Literal["area", "line", "point"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What a geometry can be: a (multi)polygon, a (multi)line, a (multi)point."""
+"""The kinds of geometry: a (multi)polygon, a (multi)line, a (multi)point."""
 
 MAX_DISTANCE_M = 500
 """The farthest that an ontology may ask for, in metres: a slip (mm for m) must not draw half a chip."""

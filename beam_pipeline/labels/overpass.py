@@ -165,7 +165,7 @@ def objects_of_chip(
 
 @dataclasses.dataclass(frozen=True)
 class _Asking:
-    """How a server is asked; see `objects_of_chip`."""
+    """The server that is asked, and the way in which it is asked; see `objects_of_chip`."""
 
     url: str
     cache_dir: str | os.PathLike[str]

@@ -57,7 +57,7 @@ class _Model(BaseModel):
 
 
 class _Tagged(_Model):
-    """What all elements have.
+    """The fields that all elements have.
 
     Attributes:
         id: Unique within the type.

@@ -37,7 +37,7 @@ from beam_pipeline.runtime.traffic import Traffic
 from beam_pipeline.runtime.whole_files import write_whole
 
 USER_AGENT = f"OpenSentinelMap/{__version__} (builds land-use training data; one query at a time)"
-"""What servers are told about who asks. Source: https://operations.osmfoundation.org/policies/api/"""
+"""The User-Agent that tells servers who asks. Source: https://operations.osmfoundation.org/policies/api/"""
 
 TIMEOUT_S = 180
 """Seconds that a server may work on a query. Source: Overpass' own default."""

@@ -18,7 +18,7 @@ MOST_BLOB_BYTES = 32 << 20
 """Of a blob, packed or not. Source: the format."""
 
 WRITE_ANEW = "write it anew: osmium cat -o FILE.osm.pbf"
-"""What to do about a file that is packed otherwise than usual."""
+"""The advice on a file that is packed otherwise than usual."""
 
 _RAW, _ZLIB, _LZ4 = 1, 3, 6  # fields of a Blob,
 _OTHERS = (4, 5, 7)  # and LZMA, bzip2 and Zstandard

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 AGAIN = "download or make it again"
-"""What to do about a file that is damaged."""
+"""The advice on a file that is damaged."""
 
 MOST_VARINT_BYTES = 10
 """Of a number of 64 bits. Source: the encoding."""

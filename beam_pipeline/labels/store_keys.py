@@ -62,7 +62,7 @@ Source: https://wiki.openstreetmap.org/wiki/Map_features ("Primary features").
 """
 
 PADDING_M = 600.0
-"""How far outside of a cell a store holds objects, in metres: no ontology's labels depend on what lies farther out."""
+"""Metres outside of a cell within which a store holds objects: no ontology's labels depend on what lies farther out."""
 
 
 def drawn_keys(ontology: Ontology, kinds: tuple[Kind, ...] = KINDS) -> list[str]:

@@ -53,7 +53,10 @@ def may_be_tangled(geometries: Geometries) -> Mask:
 
 
 def _work(dimensions: Any, segments: Any, crossings: Any) -> Any:
-    """What crossings cost, in quarters of a microsecond at worst: fitted to scribbles, stars, spirals and combs."""
+    """Returns the cost of crossings, in quarters of a microsecond at worst.
+
+    It is fitted to scribbles, stars, spirals and combs.
+    """
     return crossings * np.where(dimensions == 2, segments + 4 * crossings, 200)
 
 

@@ -1,4 +1,4 @@
-"""What a dataset's folder says of itself, checked before anything is trained or scored on it.
+"""The description of a dataset in its folder, checked before anything is trained or scored on the dataset.
 
 All readers begin here, whatever they read with.
 """
@@ -28,7 +28,7 @@ from beam_pipeline.runtime.files import join
 _REQUESTS_AT_ONCE = 16
 
 _UNKNOWN = "unlabeled"
-"""What `dataset.json` calls a pixel of which nothing is known."""
+"""The name that `dataset.json` gives to a pixel of which nothing is known."""
 
 
 class Storage(Protocol):

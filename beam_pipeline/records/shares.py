@@ -9,7 +9,7 @@ from beam_pipeline.records.info import DatasetInfo
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What one host shows of a split.
+    """The part of a split that one host shows.
 
     Attributes:
         paths: Its shards, in order.

@@ -29,7 +29,7 @@ MAGIC = b"PAR1"
 """Begins a Parquet file, and ends its footer."""
 
 FAILURES = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
-"""What pyarrow raises of a file that is damaged, or lies."""
+"""The errors that pyarrow raises of a file that is damaged, or lies."""
 
 _MOST_MEMORY_BYTES = 512 << 20
 _MOST_CPU_S = 60

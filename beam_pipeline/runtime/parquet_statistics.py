@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ColumnRange:
-    """What a row group says of one of its columns.
+    """The range of one column in a row group, as the footer states it.
 
     Attributes:
         low: The least value; a timestamp is as it is counted.

@@ -34,7 +34,7 @@ _OF_RELABELLED = (
     "those of images are the relabelled dataset's: give the command again that built it, with",
     "--retry_dead_letters. Then the same command as now, with this flag too, does their shards again",
 )
-"""What to do about dead letters of a dataset that was not built."""
+"""The advice on dead letters of a dataset that was relabelled, not built."""
 
 
 class _TileYear(pydantic.BaseModel):

@@ -51,7 +51,7 @@ class MapSource:
 
     @property
     def filling(self) -> ExtractSettings | None:
-        """How the store is filled first; None where it is whole."""
+        """The settings of the job that fills the store first; None where the store is whole."""
         return None if self.filled is None or self.filled.is_whole else self.filled.settings
 
 

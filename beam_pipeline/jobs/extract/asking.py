@@ -1,4 +1,4 @@
-"""What Overpass gives to tiles: asked cell by cell, kept as a piece for each tile."""
+"""The objects that Overpass gives to tiles: asked for cell by cell, kept as a piece for each tile."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What happens before a store is filled: the map is found and checked, and the plan is written."""
+"""The steps before a store is filled: the map is found and checked, and the plan is written."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What extracts give to tiles: looked for in the store's folder, and else read and put there."""
+"""The objects that extracts give to tiles: looked for in the store's folder, and else read and put there."""
 
 import dataclasses
 import tempfile
@@ -21,7 +21,7 @@ from beam_pipeline.runtime.parsing import MalformedError
 
 @dataclasses.dataclass(frozen=True)
 class PieceRead:
-    """What came of reading an extract, or of asking Overpass for a tile.
+    """The outcome of reading an extract, or of asking Overpass for a tile.
 
     Attributes:
         extract: The extract.

@@ -1,4 +1,4 @@
-"""What the job that fills a feature store does, checked."""
+"""The settings of the job that fills a feature store, checked."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ class AskedOverpass:
 
 @dataclasses.dataclass(frozen=True)
 class ExtractSettings:
-    """What the job does; small and picklable, so that every DoFn can hold it. The cells lie in the store's plan.
+    """The job's settings; small and picklable, so that every DoFn can hold them. The cells lie in the store's plan.
 
     Attributes:
         output: The job's output folder, by which its stages share limits.

@@ -25,7 +25,7 @@ from beam_pipeline.runtime.faults import Failure, PermanentFault
 
 @dataclasses.dataclass(frozen=True)
 class TileState:
-    """What there is of a tile's file.
+    """The state of a tile's file.
 
     Attributes:
         tile: The tile.

@@ -1,4 +1,4 @@
-"""What happens before a dataset is relabelled: source and map are found and checked, and the plan is written."""
+"""The steps before a dataset is relabelled: source and map are found and checked, and the plan is written."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What a job that relabels a dataset does, checked."""
+"""The settings of a job that relabels a dataset, checked."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from beam_pipeline.dataset.settings import LabelSettings
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RelabelSettings(LabelSettings):
-    """What the job does; the plan lies in its output folder.
+    """The settings of the job; the plan lies in its output folder.
 
     Attributes:
         source: The folder of the dataset that the images are taken of.
