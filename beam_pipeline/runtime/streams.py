@@ -47,7 +47,7 @@ def _unfailing(stream: TextIO | None, number: int) -> TextIO:
         return io.TextIOWrapper(io.BufferedWriter(file), "utf-8", "backslashreplace")
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(file),
+        file if stream.write_through else io.BufferedWriter(file),  # as `python -u` has it
         stream.encoding,
         "backslashreplace",
         line_buffering=stream.line_buffering,

@@ -184,3 +184,24 @@ def test_a_reader_that_left_ends_nothing(tmp_path: Path) -> None:
         )
     assert ran.returncode == 7
     assert b"warning" not in ran.stderr
+
+
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_what_is_said_to_stderr_is_said_at_once(unbuffered: dict[str, str]) -> None:
+    """Also where images of containers have asked for unbuffered streams."""
+    program = """
+import os, sys
+from beam_pipeline.runtime.streams import settle_streams
+settle_streams()
+print("said", file=sys.stderr)
+os._exit(0)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, **unbuffered},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert ran.stderr == "said\n"
