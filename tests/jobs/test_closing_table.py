@@ -5,7 +5,7 @@ from pathlib import Path
 
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder, description_json
 from beam_pipeline.dataset.run_record import RunRecord, write_run
-from beam_pipeline.jobs.build.closing_table import closing_table
+from beam_pipeline.jobs.closing_table import closing_table
 from beam_pipeline.jobs.storage import BeamFiles
 from tests.dataset.test_manifest import describe
 
