@@ -41,7 +41,7 @@ WITHOUT_TIME = 10
 SEED = 3
 
 REQUEST_S = 0.1
-"""What a bucket takes to answer."""
+"""The time that a bucket takes to answer."""
 
 MOST_BUCKET_SECONDS = 30.0
 

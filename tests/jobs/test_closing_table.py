@@ -1,4 +1,4 @@
-"""What is said when a build is done of the scenes that the catalogue has."""
+"""The words on the catalogue's scenes when a build is done."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What cannot work is found before launch: exit code 2, an error that names the flag, and nothing written."""
+"""Launches that cannot work are refused: exit code 2, an error that names the flag, and nothing written."""
 
 import contextlib
 import importlib
