@@ -14,7 +14,7 @@ import osmium
 
 from beam_pipeline.labels.feature import DroppedTally
 from beam_pipeline.labels.member_ways import write_ways
-from beam_pipeline.labels.relation_work import AssemblingWork, Way, counting_ns, least_ns
+from beam_pipeline.labels.relation_work import MOST_RELATIONS, AssemblingWork, Way, counting_ns, least_ns
 from beam_pipeline.labels.way_columns import Lines
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
@@ -142,7 +142,7 @@ class AreaRelations:
             elif size > MOST_RELATION_NODES:
                 self._tally.add("long_relation", "relation", relation)
             else:
-                if part and nodes + size > _NODES_AT_ONCE:
+                if part and (nodes + size > _NODES_AT_ONCE or len(part) == MOST_RELATIONS):
                     yield part
                     part, nodes = [], 0
                 part.append((relation, ways))
