@@ -1,4 +1,4 @@
-"""What blocks decode to is what libosmium reads of them."""
+"""Blocks decode to the objects that libosmium reads of them."""
 
 import datetime
 import zlib
