@@ -112,7 +112,7 @@ def _fits(footer: TileFooter, cells: TileCells, settings: ExtractSettings) -> bo
     asked_of = _asked_of(cells, settings)
     if not failed <= {extract.name for extract in asked_of}:
         return False
-    whole = footer.model_copy(update={"failures": (), "rows": 0, "superseded": 0})
+    whole = footer.model_copy(update={"failures": (), "rows": 0, "superseded": 0, "data_sha256": ""})
     made_of = {*footer.extracts, *(extract for extract in asked_of if extract.name in failed)}
     return whole == TileFooter.of(cells.tile, _request(cells, settings), footer.extracts) and made_of == {
         *asked_of
