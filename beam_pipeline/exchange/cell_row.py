@@ -64,7 +64,7 @@ class CellRow:
             for it in cell_years
             for slot, image in enumerate(it.images)
         )
-        pixels = {}
+        pixels: dict[tuple[int, int], int] = {}
         for channel in channels:
             counts = np.bincount(cell_years[0].label[..., channel.index].ravel(), minlength=256)
             pixels |= {(channel.index, int(value)): int(counts[value]) for value in np.flatnonzero(counts)}
@@ -109,7 +109,7 @@ def footprint(chip: ChipWindow) -> BaseGeometry:
     lon, lat = _to_degrees(chip.epsg).transform(
         [left, right, right, left, left], [bottom, bottom, top, top, bottom]
     )
-    (polygon,) = make_continuous(np.array([shapely.Polygon(zip(lon, lat, strict=True))]))
+    polygon: BaseGeometry = make_continuous(np.array([shapely.Polygon(zip(lon, lat, strict=True))]))[0]
     if polygon.bounds[2] <= _HALF_TURN:
         return polygon
     halves = [

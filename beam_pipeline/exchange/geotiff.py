@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
@@ -21,6 +20,7 @@ from beam_pipeline.imagery.image import Image
 from beam_pipeline.labels.attribution import OSM_ATTRIBUTION
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import GRID_BANDS, REFLECTANCE_SCALE, UNLABELED
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 
 GRIDS = tuple(GRID_BANDS)
 """The grids of an image that hold reflectance: "gsd_10", "gsd_20" and "gsd_60"."""
@@ -36,11 +36,6 @@ _CREDIT = "TIFFTAG_COPYRIGHT"
 _WHEN = "TIFFTAG_DATETIME"
 
 Tags = Mapping[str, str | int | float]
-
-
-def raster_environment() -> rasterio.Env:
-    """Returns a context in which many files are written: each would else make one of its own."""
-    return rasterio.Env()
 
 
 def label_tiff(cell_year: CellYear, channel: LabelChannel) -> bytes:
@@ -127,7 +122,7 @@ def _tiff(
         "compress": "deflate",
         **({} if classes else {"predictor": 2, "zlevel": 1}),  # level 6 makes noise larger, and takes longer
     }
-    with rasterio.MemoryFile() as memory:
+    with gdal_options(), rasterio.MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.descriptions = tuple(bands)
             if offset is not None:

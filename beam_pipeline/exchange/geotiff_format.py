@@ -3,11 +3,12 @@
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from beam_pipeline.exchange.cell_row import CellRow
 from beam_pipeline.exchange.class_names import SUFFIX, names_xml
 from beam_pipeline.exchange.format import Format
-from beam_pipeline.exchange.geotiff import GRIDS, image_tiff, label_tiff, raster_environment, scl_tiff
+from beam_pipeline.exchange.geotiff import GRIDS, image_tiff, label_tiff, scl_tiff
 from beam_pipeline.exchange.geotiff_layout import cell_folder, image_key, image_name, item_name, label_name
 from beam_pipeline.exchange.geotiff_whole import write_whole_files
 from beam_pipeline.exchange.label_classes import LabelChannel, label_channels
@@ -19,6 +20,7 @@ from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.description import Shard
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 
 INEXACT = "inexact_bounds"
 """Reason of cells that are left out: their chip lies only nearly where its bounds say, and a map must not."""
@@ -44,11 +46,11 @@ class GeoTiff(Format):
 
     def write_shard(
         self, source: SourceDataset, shard: Shard, examples: Iterator[SourceExample], output: ShardOutput
-    ) -> list[object]:
+    ) -> list[Any]:
         """Writes labels, images and items of each cell; returns the rows of the table of cells."""
         channels = channels_of(source)
         rows = []
-        with raster_environment():
+        with gdal_options():  # each file would else make its own
             for _, of_cell in itertools.groupby(examples, lambda example: example.cell_year.cell.cell_id):
                 years = list(of_cell)
                 if not all(it.cell_year.bounds_exact for it in years):
@@ -82,7 +84,7 @@ def _differ(years: Sequence[SourceExample]) -> bool:
 
 def _write_cell(
     years: Sequence[CellYear], channels: Sequence[LabelChannel], output: ShardOutput
-) -> list[object]:
+) -> list[Any]:
     cell = years[0].cell
     folder = cell_folder(cell.tile, cell.cell_id)
 

@@ -9,13 +9,12 @@ from xml.etree.ElementTree import Element
 
 import pyproj
 
-from beam_pipeline.cells.cell import SPLITS
+from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.exchange.cell_package import PACKAGE_FILE, PACKAGE_LAYER, package_pieces
 from beam_pipeline.exchange.cell_row import CellRow, footprint
 from beam_pipeline.exchange.cell_table import PARQUET_FILE, parquet_pieces
 from beam_pipeline.exchange.geotiff_layout import (
     STYLES_FOLDER,
-    TILES_FOLDER,
     ZONES_FOLDER,
     image_key,
     image_name,
@@ -31,6 +30,7 @@ from beam_pipeline.exchange.qgis_style import cells_style, class_style, style_fi
 from beam_pipeline.exchange.sentinel2 import SCENE_CLASSES
 from beam_pipeline.exchange.stac import CATALOG_FILE, COLLECTION_FILE, catalog_json, collection_json
 from beam_pipeline.records.schema import NONE, REFLECTANCE_SCALE, UNLABELED
+from beam_pipeline.runtime.faults import PermanentFault
 
 _MOSAIC_GRID = "gsd_10"
 _NO_DATA = 0
@@ -123,16 +123,22 @@ def write_whole_files(
     """
     styles = _write_styles(channels, output)
     mosaics = _Mosaics(channels, output)
-    tiles, splits, box = [], set(), _Box()
+    tiles: dict[str, str] = {}
+    splits: set[Split] = set()
+    box = _Box()
     for tile, of_tile in itertools.groupby(rows(), lambda row: row.cell.tile):
         there = list(of_tile)
+        if tile in tiles:
+            raise PermanentFault(
+                "scattered_tile", f"the cells of tile {tile} lie in shards that are not next to each other"
+            )
         mosaics.add_tile(tile, there)
         items = (
             f"./{it.cell.cell_id}/{item_name(it.cell.cell_id, year)}" for it in there for year in it.years
         )
         output.write(f"{tile_folder(tile)}/{CATALOG_FILE}", catalog_json(tile, items))
-        tiles.append(f"./{TILES_FOLDER}/{tile}/{CATALOG_FILE}")
-        splits.add(there[0].cell.split)
+        tiles[tile] = f"./{tile_folder(tile)}/{CATALOG_FILE}"
+        splits.update(row.cell.split for row in there)
         for row in there:
             box.add(row)
     if not tiles:
@@ -145,7 +151,7 @@ def write_whole_files(
         "cells_package": (f"./{PACKAGE_FILE}", _PACKAGE_TYPE, "The cells, as a GeoPackage"),
     }
     of_splits = [split for split in SPLITS if split in splits]
-    output.write(COLLECTION_FILE, collection_json(tiles, box.bounds, years, of_splits, assets))
+    output.write(COLLECTION_FILE, collection_json(tiles.values(), box.bounds, years, of_splits, assets))
     layers = _layers(mosaics, styles, channels)
     output.write(PROJECT_FILE, project_qgz("OpenSentinelMap", layers, box.web_mercator()))
 
@@ -196,7 +202,7 @@ def _layers(
 ) -> list[Layer]:
     """Returns the layers of the project, the uppermost first: cells, buildings, ... land use, images."""
     cells = f"./{PACKAGE_FILE}|layername={PACKAGE_LAYER}"
-    layers = [Layer("cells", "Cells by split", "", cells, "EPSG:4326", styles[_CELLS], raster=False)]
+    layers = [Layer("cells_by_split", "Cells by split", "", cells, "EPSG:4326", styles[_CELLS], raster=False)]
     groups = [(it.stem, it.name, styles[it.stem], True) for it in reversed(channels)]
     groups += [
         (image_mosaic(year, slot), f"Images of {year}, {_SLOTS[slot]}", styles[_TRUE_COLOUR], place == 0)

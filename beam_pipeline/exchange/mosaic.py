@@ -8,7 +8,7 @@ import dataclasses
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from rasterio.crs import CRS
+import pyproj
 
 from beam_pipeline.exchange.class_names import add_names
 from beam_pipeline.exchange.label_classes import LabelChannel, LabelClass
@@ -88,7 +88,7 @@ def mosaic_vrt(kind: MosaicKind, epsg: int, sources: Sequence[Source], *, of_chi
     left, _, _, top = whole
     width, height = _size(whole)
     root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    ET.SubElement(root, "SRS").text = CRS.from_epsg(epsg).to_wkt()
+    ET.SubElement(root, "SRS").text = pyproj.CRS(epsg).to_wkt("WKT1_GDAL")
     ET.SubElement(root, "GeoTransform").text = f"{left}, {PIXEL_M}, 0, {top}, 0, -{PIXEL_M}"
     for number, name in enumerate(kind.bands, 1):
         band = ET.SubElement(root, "VRTRasterBand", dataType=kind.dtype, band=str(number))

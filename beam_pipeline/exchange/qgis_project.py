@@ -4,10 +4,13 @@ Source: what QGIS 3.22 writes itself; later ones read it.
 """
 
 import dataclasses
+import functools
 import io
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+
+import pyproj
 
 from beam_pipeline.exchange.qgis_style import QGIS_VERSION
 
@@ -26,7 +29,7 @@ class Layer:
     """A layer of a project.
 
     Attributes:
-        id: No other layer has it.
+        id: No other layer has it; QGIS makes one of its own for less than 11 characters.
         name: For people.
         group: The group that it lies in; "" outside of groups.
         source: Relative to the project, as the provider takes it.
@@ -76,8 +79,11 @@ def _project(title: str, layers: Sequence[Layer], extent: tuple[float, float, fl
     for layer in layers:
         ET.SubElement(order, "layer", id=layer.id)
         there.append(_layer(layer))
-    paths = ET.SubElement(ET.SubElement(root, "properties"), "Paths")
-    ET.SubElement(paths, "Absolute", type="bool").text = "false"
+    properties = ET.SubElement(root, "properties")
+    ET.SubElement(ET.SubElement(properties, "Paths"), "Absolute", type="bool").text = "false"
+    # Without it the project's CRS is passed over.
+    system = ET.SubElement(properties, "SpatialRefSys")
+    ET.SubElement(system, "ProjectionsEnabled", type="int").text = "1"
     return b"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root)
 
 
@@ -103,7 +109,7 @@ def _tree(layers: Iterable[Layer]) -> ET.Element:
 
 
 def _layer(layer: Layer) -> ET.Element:
-    kind: Mapping[str, str] = (
+    kind = (
         {
             "type": "raster",
             "hasScaleBasedVisibilityFlag": "1",
@@ -125,8 +131,15 @@ def _layer(layer: Layer) -> ET.Element:
 
 def _crs(tag: str, code: str) -> ET.Element:
     element = ET.Element(tag)
-    ET.SubElement(ET.SubElement(element, "spatialrefsys"), "authid").text = code
+    system = ET.SubElement(element, "spatialrefsys")
+    ET.SubElement(system, "wkt").text = _wkt(code)  # without it the code is passed over
+    ET.SubElement(system, "authid").text = code
     return element
+
+
+@functools.lru_cache(maxsize=128)
+def _wkt(code: str) -> str:
+    return pyproj.CRS(code).to_wkt()
 
 
 def _add_extent(canvas: ET.Element, extent: tuple[float, float, float, float]) -> None:

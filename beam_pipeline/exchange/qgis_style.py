@@ -52,7 +52,8 @@ def true_colour_style() -> list[ET.Element]:
         f"{colour}Band": str(BANDS_10.index(band) + 1)
         for colour, band in (("red", "B04"), ("green", "B03"), ("blue", "B02"))
     }
-    renderer = ET.Element("rasterrenderer", type="multibandcolor", opacity="1", alphaBand="-1", **places)
+    renderer = ET.Element("rasterrenderer", type="multibandcolor", opacity="1", alphaBand="-1")
+    renderer.attrib.update(places)
     for colour in ("red", "green", "blue"):
         stretch = ET.SubElement(renderer, f"{colour}ContrastEnhancement")
         for tag, text in (
@@ -80,8 +81,8 @@ def cells_style() -> list[ET.Element]:
         _add_options(
             layer,
             {
-                "color": f"{colour},40",
-                "style": "solid",
+                "color": f"{colour},255",
+                "style": "no",  # outlines alone leave the colours below as they are
                 "outline_color": f"{colour},255",
                 "outline_style": "solid",
                 "outline_width": "0.4",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pystac
-from shapely.geometry import mapping
+from shapely.geometry import MultiPolygon, mapping
 from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow, Split
@@ -282,7 +282,7 @@ def _extent(times: Sequence[datetime.datetime], year: int) -> tuple[datetime.dat
 
 def _bbox(shape: BaseGeometry) -> list[float]:
     """Returns west, south, east and north; west is above east across the antimeridian, as GeoJSON has it."""
-    if shape.geom_type == "MultiPolygon":
+    if isinstance(shape, MultiPolygon):
         east_half, west_half = sorted(shape.geoms, key=lambda part: part.bounds[0], reverse=True)
         _, south, _, north = shape.bounds
         return [east_half.bounds[0], south, west_half.bounds[2], north]
