@@ -118,7 +118,8 @@ def footprint(chip: ChipWindow) -> BaseGeometry:
         )
         for start in (-_HALF_TURN, _HALF_TURN)
     ]
-    return shapely.MultiPolygon(halves)
+    halved: BaseGeometry = shapely.multipolygons(halves)
+    return halved
 
 
 def _moved(by: float) -> Any:
