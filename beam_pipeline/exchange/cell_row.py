@@ -118,8 +118,7 @@ def footprint(chip: ChipWindow) -> BaseGeometry:
         )
         for start in (-_HALF_TURN, _HALF_TURN)
     ]
-    halved: BaseGeometry = shapely.multipolygons(halves)
-    return halved
+    return shapely.MultiPolygon([half for half in halves if isinstance(half, shapely.Polygon)])
 
 
 def _moved(by: float) -> Any:
