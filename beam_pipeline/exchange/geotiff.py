@@ -92,9 +92,9 @@ def sensing_time(image: Image) -> datetime.datetime | None:
     """Returns when an image was taken, in UTC; None where it does not say."""
     try:
         when = datetime.datetime.fromisoformat(image.datetime)
-    except ValueError:
+        return when.replace(tzinfo=when.tzinfo or datetime.UTC).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):  # the latter where a zone leads out of the years 1 to 9999
         return None
-    return when.replace(tzinfo=when.tzinfo or datetime.UTC).astimezone(datetime.UTC)
 
 
 def _tiff(

@@ -17,15 +17,20 @@ from rasterio.transform import from_origin
 
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.exchange.cell_row import CellRow
+from beam_pipeline.exchange.geotiff import image_tiff
 from beam_pipeline.exchange.geotiff_format import INEXACT, GeoTiff
+from beam_pipeline.exchange.geotiff_whole import write_whole_files
 from beam_pipeline.exchange.label_classes import label_channels
+from beam_pipeline.exchange.output import WholeOutput
 from beam_pipeline.exchange.source import open_source
+from beam_pipeline.exchange.stac import item_json
 from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import GRID_BANDS
 from beam_pipeline.report.colours import COLOURS
 from beam_pipeline.runtime.disk import Disk
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from tests.exchange.conftest import export
 from tests.exchange.georeferenced import cell_years
 from tests.model_tf.made_dataset import ONTOLOGY, write_dataset
@@ -246,6 +251,36 @@ def test_labels_that_differ_between_years_are_a_dead_letter(tmp_path: Path) -> N
     assert summary.dead_letters == {"cell_differs": 1}
     assert not summary.complete
     assert not list((tmp_path / "out").glob("**/*.tif"))
+
+
+@pytest.mark.parametrize("odd", ["2020-13-45Tx", "0001-01-01T00:00:00+14:00", "2020-02-30T00:00:00Z"])
+def test_what_is_no_time_is_kept_as_text(odd: str) -> None:
+    it = next(examples())
+    images = tuple(
+        dataclasses.replace(image, datetime=odd, item_id="a\0b\x01<&>\n\u2028") for image in it.images
+    )
+    it = dataclasses.replace(it, images=images)
+    with rasterio.MemoryFile(image_tiff(it, 0, "gsd_10")) as memory, memory.open() as tiff:
+        assert tiff.tags()["datetime"] == odd
+        assert "TIFFTAG_DATETIME" not in tiff.tags()
+        assert np.array_equal(np.moveaxis(tiff.read(), 0, -1), it.images[0].gsd_10)
+    hrefs = {
+        f"image_{slot}_{what}": "./x" for slot in (0, 1) for what in ("gsd_10", "gsd_20", "gsd_60", "scl")
+    }
+    properties = json.loads(item_json(it, (), hrefs))["properties"]
+    assert properties["datetime"] is None
+    assert properties["start_datetime"] == "2020-01-01T00:00:00Z"
+    assert properties["end_datetime"] == "2020-12-31T23:59:59Z"
+
+
+def test_cells_of_a_tile_that_lie_here_and_there_are_told(tmp_path: Path) -> None:
+    (training, alone), _ = cell_years().values()
+    channels = label_channels(CategoryTable((), (), (), ("a", "b", "c")))
+    first, second, third = (CellRow.of([it], channels) for it in (training[0], alone[0], training[2]))
+    with pytest.raises(PermanentFault, match="33TWN"):
+        write_whole_files(
+            lambda: iter([first, second, third]), channels, [2020], WholeOutput(Disk(), str(tmp_path))
+        )
 
 
 def test_odd_names_make_plain_files() -> None:
