@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `.ci/audit` asks, for a mirror of PyPI that has no page a version: asks the page of every package.
+"""The lookup of `.ci/audit` for a mirror of PyPI that has no page a version: asks the page of every package.
 
 That page lists the known vulnerabilities of the newest release alone, which is what the locks pin where no other
 package holds them back. Those that are held back are named, to be looked up by hand. Exits 1 when a pin is listed or

@@ -10,11 +10,9 @@ all was written, what was written is not what it must be, or the storage failed;
 was launched; 130, stopped by Ctrl-C.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
 from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
@@ -34,12 +32,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
             from beam_pipeline.jobs.build.options import parse_build_flags
             from beam_pipeline.jobs.build.run import build_dataset
-            from beam_pipeline.jobs.plan.dry_run import dry_run_build
+            from beam_pipeline.jobs.command import Command
+            from beam_pipeline.jobs.plan.dry_run import plan_build
 
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        hide_secrets_in_logs()
-        given, options = parse_build_flags(argv, prog, __doc__ or "")
-        return (dry_run_build if given.dry_run else build_dataset)(given, options)
+        return Command(parse_build_flags, build_dataset, plan_build)(argv, prog, __doc__ or "")
 
     return run_program(work, interrupted="given again, the same command goes on where this one was")
 

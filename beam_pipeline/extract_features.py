@@ -10,11 +10,9 @@ not be read, or the job or the storage failed; 2, the input cannot be used: noth
 Ctrl-C.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
 from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
@@ -32,14 +30,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
 
     def work() -> int:
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
+            from beam_pipeline.jobs.command import Command
             from beam_pipeline.jobs.extract.options import parse_extract_flags
             from beam_pipeline.jobs.extract.run import extract_features
-            from beam_pipeline.jobs.plan.dry_run import dry_run_extraction
+            from beam_pipeline.jobs.plan.dry_run import plan_extraction
 
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        hide_secrets_in_logs()
-        given, options = parse_extract_flags(argv, prog, __doc__ or "")
-        return (dry_run_extraction if given.dry_run else extract_features)(given, options)
+        return Command(parse_extract_flags, extract_features, plan_extraction)(argv, prog, __doc__ or "")
 
     return run_program(work, interrupted="given again, the same command goes on where this one was")
 

@@ -11,11 +11,9 @@ letters, nothing at all was written, what was written is not what it must be, or
 be used: nothing was launched; 130, stopped by Ctrl-C.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from beam_pipeline.runtime.foreign_text import hide_secrets_in_logs
 from beam_pipeline.runtime.program import run_program
 from beam_pipeline.runtime.progress import Progress
 
@@ -33,14 +31,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
 
     def work() -> int:
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
-            from beam_pipeline.jobs.plan.dry_run import dry_run_relabelling
+            from beam_pipeline.jobs.command import Command
+            from beam_pipeline.jobs.plan.dry_run import plan_relabelling
             from beam_pipeline.jobs.relabel.options import parse_relabel_flags
             from beam_pipeline.jobs.relabel.run import relabel_dataset
 
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        hide_secrets_in_logs()
-        given, options = parse_relabel_flags(argv, prog, __doc__ or "")
-        return (dry_run_relabelling if given.dry_run else relabel_dataset)(given, options)
+        return Command(parse_relabel_flags, relabel_dataset, plan_relabelling)(argv, prog, __doc__ or "")
 
     return run_program(work, interrupted="given again, the same command goes on where this one was")
 

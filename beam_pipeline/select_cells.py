@@ -10,7 +10,6 @@ job failed, e.g. at a block that cannot be decoded or a full disk; 2, the input 
 left; 130, stopped by Ctrl-C. With all but 0 no list is written, or no map of it.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 
@@ -31,13 +30,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m beam_pipeline
 
     def work() -> int:
         with Progress(None, "starting"):  # Beam takes seconds, on a busy machine many
-            from beam_pipeline.jobs.plan.dry_run import dry_run_selection
+            from beam_pipeline.jobs.command import Command
+            from beam_pipeline.jobs.plan.dry_run import plan_selection
             from beam_pipeline.jobs.select.options import parse_selection_flags
             from beam_pipeline.jobs.select.run import select_cells
 
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-        given, options = parse_selection_flags(argv, prog, __doc__ or "")
-        return (dry_run_selection if given.dry_run else select_cells)(given, options)
+        return Command(parse_selection_flags, select_cells, plan_selection)(argv, prog, __doc__ or "")
 
     return run_program(work, interrupted="no list was written")
 

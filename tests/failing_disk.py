@@ -69,7 +69,7 @@ def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
 
 
 class _Disk:
-    """What the hook below asks: audit hooks stay as long as the process."""
+    """The state that the hook below asks for: audit hooks stay as long as the process."""
 
     def __init__(self) -> None:
         self.folders: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What messages tell people to type: each flag exists, each command parses, and each piece of advice was tried.
+"""Flags and commands that messages name: each flag exists, each command parses, each piece of advice was tried.
 
 Messages are found in the code by their strings, so that a new one cannot be forgotten.
 """
@@ -83,7 +83,7 @@ OTHERS_FLAGS = {
 ADVISES = re.compile(
     r"\bagain\b|anew|same command|goes on|[Dd]elete|pip install|python -m \w|python model_tf|osmium |ogr2ogr|sha256sum"
 )
-"""What a message says that tells people to do something."""
+"""The words of a message that tells people to do something."""
 
 ADVICE = {
     "delete these shards, and the command that built": "test_a_shard_with_a_flipped_bit_is_named_and_made_anew",
@@ -148,7 +148,7 @@ NOT_OURS = (
     # To make other data.
     "label: channel {} ({}) must hold only",
 )
-"""How other advice begins."""
+"""The beginnings of other advice."""
 
 NO_ADVICE = (
     *(
@@ -160,7 +160,7 @@ NO_ADVICE = (
     ),
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
-"""How those begin that only look like it."""
+"""The beginnings of messages that only look like it."""
 
 
 def python_files() -> list[Path]:

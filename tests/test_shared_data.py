@@ -9,7 +9,7 @@ from tests.shared_data import WANTING, shared
 
 
 class Terminal:
-    """What the hook sees of pytest's terminal: reports of skipped tests, and where lines go."""
+    """The part of pytest's terminal that the hook sees: reports of skipped tests, and where lines go."""
 
     def __init__(self, *reasons: str) -> None:
         # As pytest stores them: file, line, reason.

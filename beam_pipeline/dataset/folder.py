@@ -26,7 +26,7 @@ STORE_FOLDER = "features"
 """The store of features that the build made; not where it was given one."""
 
 GIVEN_STORE_FILE = "plan/store.json"
-"""What the store of features says of itself that the build was given; only where it was."""
+"""The description of the store of features that the build was given; only where it was."""
 
 EXTRACTS_FOLDER = "extracts"
 """For each extract, what was left out of it on reading; only in datasets of versions that kept no features."""

@@ -1,4 +1,4 @@
-"""What a store of features, in its folder, gives to the labels of cells."""
+"""The features that a store, in its folder, gives to the labels of cells."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
 from beam_pipeline.features.coordinates import Coordinates
@@ -69,23 +70,37 @@ class TileIndex:
         rows = small[rows]
         geometries = decode(large)
         near_large = self._cells.near(geometries)
-        large = large[near_large]
-        more_rows, more_cells = self._by_geometry(geometries[near_large])
+        large, continuous = large[near_large], make_continuous(geometries[near_large])
+        are_valid = shapely.is_valid(continuous)
+        more_rows, more_cells = self._by_geometry(continuous, are_valid)
         rows = np.concatenate([rows, large[more_rows]])
         cells = np.concatenate([cells, more_cells])
-        pairs = np.unique(rows * len(self.tiles) + self._tile_of_cell[cells])
-        near = np.union1d(rows, large)
-        # To decode all of them would take longer than all the rest.
-        near = near[coordinates.counts[near] >= FEWEST_TANGLED]
+        pairs = _each_once(rows * len(self.tiles) + self._tile_of_cell[cells])
+        # To decode all that are near would take longer than all the rest, to look twice whether they are valid a part.
+        may_be_tangled = np.zeros(len(bounds), np.bool_)
+        may_be_tangled[rows] = may_be_tangled[large] = True
+        may_be_tangled &= coordinates.counts >= FEWEST_TANGLED
+        may_be_tangled[large[are_valid & (shapely.get_dimensions(continuous) == 2)]] = False
+        near = np.flatnonzero(may_be_tangled)
         tangled = near[tangled_of(decode(near))]
         return Touched(pairs // max(1, len(self.tiles)), pairs % max(1, len(self.tiles)), tangled)
 
-    def _by_geometry(self, geometries: Geometries) -> tuple[Indices, Indices]:
+    def _by_geometry(
+        self, continuous: Geometries, are_valid: npt.NDArray[np.bool_]
+    ) -> tuple[Indices, Indices]:
         """Returns the pairs of geometries and cells that meet."""
-        continuous = make_continuous(geometries)
-        mended, _ = repair(continuous)
+        mended = continuous.copy()
+        mended[~are_valid], _ = repair(continuous[~are_valid])
         rows, cells = self._cells.touched(mended)
         # What becomes nothing as an area, or another one, is still a line.
         changed = np.flatnonzero((shapely.get_dimensions(continuous) == 2) & (mended != continuous))
         more_rows, more_cells = self._cells.touched(shapely.boundary(continuous[changed]))
         return np.concatenate([rows, changed[more_rows]]), np.concatenate([cells, more_cells])
+
+
+def _each_once(numbers: Indices) -> Indices:
+    """Returns numbers in order, each once; `np.unique` hashes, which takes longer where most are in order."""
+    ordered = np.sort(numbers)
+    is_first = np.ones(len(ordered), np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_first]

@@ -1,4 +1,4 @@
-"""What a STAC API is asked with: credentials go to nobody but itself."""
+"""The credentials that a STAC API is asked with: they go to nobody but itself."""
 
 import urllib.parse
 from collections.abc import Callable

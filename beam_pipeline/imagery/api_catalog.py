@@ -22,7 +22,7 @@ from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.runtime.traffic import Traffic
 
 _NO_COLLECTION = ("not_found", "bad_request")
-"""How an API says that there is no collection of a name."""
+"""The answers by which an API says that there is no collection of a name."""
 
 TileBounds = tuple[float, float, float, float]
 """(west, south, east, north) in degrees; west > east where the tile crosses the antimeridian."""

@@ -1,4 +1,4 @@
-"""How often an asset is opened, read and fetched anew before a fault is final."""
+"""The retries of opening, reading and fetching an asset before a fault is final."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from beam_pipeline.runtime.traffic import Traffic
 _T = TypeVar("_T")
 
 FRESH_COPIES = 4
-"""How often what cannot be used is fetched before it is called corrupt: the network flips bits too."""
+"""Fetches of a file that cannot be used before it is called corrupt: the network flips bits too."""
 
 
 class Tries:

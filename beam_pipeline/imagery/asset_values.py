@@ -1,4 +1,4 @@
-"""What the numbers of an asset mean: which of them are no data, and that the others are DN."""
+"""The meaning of an asset's numbers: which of them are no data, and that the others are DN."""
 
 import math
 from typing import Any, TypeAlias
@@ -72,7 +72,7 @@ class PixelReader:
 
     @property
     def requests(self) -> int:
-        """How many requests a host gets for a reading: of the pixels, and of the mask where there is one."""
+        """The number of requests that a host gets for a reading: of the pixels, and of the mask where there is one."""
         return 2 if self._has_mask else 1
 
     def read(self, dataset: Any, **where: Any) -> Pixels:

@@ -27,7 +27,7 @@ CATALOGUE_PROFILE = 2
 
 
 class Catalog(Protocol):
-    """What every kind of catalogue does."""
+    """The interface of every kind of catalogue."""
 
     def check(self, years: Sequence[int] = ()) -> CatalogInfo:
         """Looks at the catalogue before a run for some years; InvalidInputError where it cannot be used."""

@@ -24,7 +24,7 @@ EARTH_SEARCH_V0_COLLECTION = "sentinel-s2-l2a-cogs"
 
 @dataclasses.dataclass(frozen=True)
 class ApiProfile:
-    """How a STAC API is asked for the items of a tile, as it was found at launch; workers need not look again.
+    """The way to ask a STAC API for the items of a tile, as it was found at launch; workers need not look again.
 
     It decides how many requests a search takes, and never what is found: it is no part of a dataset's fingerprint.
 
@@ -103,7 +103,7 @@ class CatalogSettings:
 
     @property
     def named_buckets(self) -> str:
-        """What of the access decides which items can be used, for a fingerprint; "" where nothing was chosen."""
+        """Access that decides which items can be used, for a fingerprint; "" where nothing was chosen."""
         return "".join(f" {name}={url}" for name, url in self.buckets)
 
     def takes_token(self, url: str) -> bool:
@@ -124,7 +124,7 @@ class CatalogSettings:
 
     @property
     def reach(self) -> Reach:
-        """What may be asked for the catalogue's answers and files."""
+        """The hosts that may be asked for the catalogue's answers and files."""
         return Reach.of_catalogue(self.url, self.own_network)
 
     @property

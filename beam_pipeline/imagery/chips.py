@@ -40,7 +40,7 @@ _VISIBLE = 3  # B02, B03 and B04 come first in gsd_10
 
 @dataclasses.dataclass(frozen=True)
 class FilterSettings:
-    """What makes an image of a chip unusable.
+    """The limits beyond which an image of a chip is unusable.
 
     Attributes:
         max_bad_fraction: Largest fraction of all SCL pixels that may be of `bad_scl`, 0 to 1.
@@ -63,7 +63,7 @@ class FilterSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ChipImages:
-    """What was found for one chip in one year.
+    """The findings for one chip in one year.
 
     Attributes:
         images: 0 to 2 images of different dates, in order of time; none where there is a failure.
@@ -148,7 +148,7 @@ def select_images(
 
 
 class _Walk:
-    """What a scene is looked at with."""
+    """The means of looking at a scene."""
 
     def __init__(self, reader: SceneReader, filters: FilterSettings, offsets: OffsetCheck) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""What files are asked with: a token that signs a URL, a bearer token, or, as most files, nothing."""
+"""The keys that files are asked with: a token that signs a URL, a bearer token, or, as most files, nothing."""
 
 import dataclasses
 import urllib.parse
@@ -16,7 +16,7 @@ from beam_pipeline.runtime.traffic import Traffic
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What a file is asked with. It is never stored or shown.
+    """The key that a file is asked with. It is never stored or shown.
 
     Attributes:
         query: What signs its URL, without "?".
@@ -38,12 +38,12 @@ class Key:
 
     @property
     def auth(self) -> AuthBase | None:
-        """How `requests` sends the bearer token; it takes it off where a redirect leads to another host."""
+        """Sends the bearer token with `requests`, which takes it off where a redirect leads to another host."""
         return BearerAuth(self.bearer) if self.bearer else None
 
     @property
     def gdal_options(self) -> Mapping[str, str]:
-        """How GDAL sends the bearer token, to the file's own host alone."""
+        """Options by which GDAL sends the bearer token, to the file's own host alone."""
         if not self.bearer:
             return {}
         return {

@@ -22,7 +22,7 @@ _WEB = ("http", "https")
 _MOST_NAME_CHARS = 63
 _MOST_CHARS = 8192
 _KEPT = "/:@!$&'()*+,;=%"
-"""What stands in a path as it is, beside letters and digits; % because what is encoded must not be so twice."""
+"""Kept as they are in a path, beside letters and digits; % because what is encoded must not be so twice."""
 
 _WHITESPACE = re.compile(r"\s")
 

@@ -29,7 +29,7 @@ _LOOKED_AT = (*VISIBLE, SCL)
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What came of looking at a scene.
+    """The outcome of looking at a scene.
 
     Attributes:
         item_id: Id of the STAC item.

@@ -34,7 +34,7 @@ GDAL_OPTIONS = {
 }
 
 OPEN_REQUESTS = 2
-"""What opening costs a host: the file's size, and its header."""
+"""The requests that opening costs a host: the file's size, and its header."""
 
 _REPEATED = 2
 """About as many requests does GDAL send again by itself within an opening or a reading that fails."""

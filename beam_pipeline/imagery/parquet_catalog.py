@@ -28,7 +28,7 @@ _MANY_ROWS = 200_000
 """Items among which those of a tile and year should lie: some row groups of 50,000."""
 
 _TRIED = 8
-"""How many tiles and years are tried at launch, to see what a search costs."""
+"""The number of tiles and years that are tried at launch, to see what a search costs."""
 
 
 class ParquetCatalog:

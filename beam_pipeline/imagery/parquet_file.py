@@ -48,7 +48,7 @@ _MOST_LINKS = 64
 
 _MOST_GROUP_BYTES = 64 << 20
 _MOST_PLAIN_BYTES = 512 << 20
-"""What is read of a row group, and what it takes when it is decompressed, page by page."""
+"""The bytes that are read of a row group, and those that it takes decompressed, page by page."""
 
 _MOST_KEPT_BYTES = 256 << 20
 """Bytes of the chosen items of a row group: those of a tile and year are some hundreds, of a few kB each."""

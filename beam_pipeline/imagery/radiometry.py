@@ -20,7 +20,7 @@ BOA_ADD_OFFSET = -1000
 Products Specification Document, BOA_ADD_OFFSET of every band."""
 
 DECISIONS = ("baseline_before_0400", "host_applied", "not_applied", "no_flag")
-"""How an offset was decided, see `decide_offset`."""
+"""The grounds on which an offset was decided, see `decide_offset`."""
 
 CHECKED_DECISIONS = ("no_flag", "not_applied")
 """The decisions for -1000, which the pixels may contradict: the flag is known to be wrong for some items, and a host

@@ -1,4 +1,4 @@
-"""What GDAL's errors mean: permanent, transient, or undecodable.
+"""The meaning of GDAL's errors: permanent, transient, or undecodable.
 
 GDAL says little of a failed request, so where its message leaves it open the file itself is asked once more,
 without GDAL: does it end too early, and is its header a TIFF's?
@@ -28,25 +28,25 @@ from beam_pipeline.runtime.retries import THROTTLED, TOO_MANY_REQUESTS, RetryAft
 from beam_pipeline.runtime.traffic import Traffic
 
 HEADER_BYTES = 32768
-"""What is read of a file on opening it."""
+"""The bytes of a file that are read on opening it."""
 
 _CONNECT_S = 10.0
 _REFUSALS = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.CONFLICT)
-"""What hosts say to a key that has expired, and to none; Azure says the last of a container that is not public."""
+"""Answers to a key that has expired, and to none; Azure gives the last for a container that is not public."""
 
 _OF_THE_FILE = (http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _SHORT = re.compile(r"got \d+ bytes, expected \d+")
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)\Z")
 _OF_GATE = re.compile(r"cannot complete SOCKS5 connection to (\S+)\. \((\d+)\)")
-"""What libcurl says where the gate has not connected it: the host, and the gate's code."""
+"""The words of libcurl where the gate has not connected it: the host, and the gate's code."""
 
 _NO_URL = re.compile(r"CURL error: URL (?:rejected|using bad/illegal format)")
-"""What libcurl does not even ask for, however often; older versions say the second."""
+"""The words of libcurl for a URL that it never asks for; older versions say the second."""
 
 
 class Undecodable(Fault):
-    """What was read is not what it must be; the copy may be bad, or the file."""
+    """The bytes that were read are not what they must be: the copy may be bad, or the file."""
 
 
 class KeyRefused(TransientFault):
@@ -55,7 +55,7 @@ class KeyRefused(TransientFault):
 
 @dataclasses.dataclass(frozen=True)
 class Peek:
-    """What a file's host answered to a request for some of its bytes.
+    """The answer of a file's host to a request for some of its bytes.
 
     Attributes:
         status: The HTTP status: 206 for bytes, 416 beyond the end; those of a local file likewise.

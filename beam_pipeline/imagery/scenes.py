@@ -14,7 +14,7 @@ from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.runtime.parsing import parse_json
 
 STORED = pydantic.ConfigDict(strict=True, extra="forbid")
-"""What is stored of scenes is read back as it was written, or refused."""
+"""Validation of stored scenes: they are read back as they were written, or refused."""
 
 _NOTE_CHARS = 500
 

@@ -1,4 +1,4 @@
-"""What is read of a STAC API's answers: its landing page, and the pages of a search."""
+"""The parts of a STAC API's answers that are read: its landing page, and the pages of a search."""
 
 import urllib.parse
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ def _link_dicts(value: object) -> list[Any]:
 
 
 class LandingPage(_Answer):
-    """What is needed of a STAC API's landing page; the rest of it may be anything.
+    """The needed part of a STAC API's landing page; the rest of it may be anything.
 
     Attributes:
         links: Those links that are links.
@@ -87,7 +87,7 @@ class SearchLink(_Answer):
 
 
 class NextLink(_Answer):
-    """How the next page is to be asked for.
+    """The request for the next page.
 
     Attributes:
         href: Where; None where the link does not say.

@@ -1,4 +1,4 @@
-"""How a STAC API is asked: every request retried by our own policy, every failure told apart."""
+"""The requests to a STAC API: every request retried by our own policy, every failure told apart."""
 
 import json
 from typing import Any

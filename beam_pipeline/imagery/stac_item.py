@@ -51,7 +51,7 @@ TILE_PROPERTIES = (
     ("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"),
     ("sentinel:utm_zone", "sentinel:latitude_band", "sentinel:grid_square"),
 )
-"""How items say of what tile they are, whole or in parts; the first that is a tile's name holds."""
+"""Properties by which items say of what tile they are, whole or in parts; the first that is a tile's name holds."""
 
 _TILE = re.compile(r"(?:MGRS-|T)?0?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])\Z")
 _TILE_IN_ID = re.compile(r"_T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])_")
@@ -74,7 +74,7 @@ _Shown = Annotated[str, pydantic.Field(max_length=_MOST_CHARS), pydantic.AfterVa
 
 
 class _Item(pydantic.BaseModel):
-    """What every item that is used must have; further properties are read one by one, each as it is needed."""
+    """The properties that every used item must have; further properties are read one by one, each as it is needed."""
 
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
 
@@ -87,7 +87,7 @@ class _Item(pydantic.BaseModel):
 
 
 class _Asset(pydantic.BaseModel):
-    """What an asset that is used must have; an item may have others, which are never looked at."""
+    """The fields that a used asset must have; an item may have others, which are never looked at."""
 
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
 

@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 29
 
 _MOST_PARSED_BYTES = 64 << 20
 _MOST_FACTOR = 16
-"""What a STAC file may take parsed is the former, and the latter times its size."""
+"""Bytes that a parsed STAC file may take: the former, and the latter times its size."""
 
 StaticItem = tuple[dict[str, Any], str]
 """An item and the path of the file that holds it."""

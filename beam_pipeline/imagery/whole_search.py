@@ -37,7 +37,7 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 """To which an API is asked for times."""
 
 _NEXT_HEADERS = {"accept", "content-type"}
-"""What a link to the next page may want in the request, in lower case."""
+"""Parts of a request that a link to the next page may ask for, in lower case."""
 
 _BEGUN_AGAIN = ("paging_loop", "short_search")
 """Faults of a search as a whole; any other is of a request, which has had its tries."""
@@ -249,7 +249,7 @@ class WholeSearch:
 
 
 class _Shown:
-    """What the pages of a window showed.
+    """The findings in the pages of a window.
 
     Attributes:
         times: Sensing times by id; "" where an item has none.
@@ -304,7 +304,7 @@ class _Shown:
 
 
 class _Budget:
-    """What the pages of a search may take in all."""
+    """The bounds of what the pages of a search may take in all."""
 
     def __init__(self, io: RetryingStacIO, where: str) -> None:
         self._io = io

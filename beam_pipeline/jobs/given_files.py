@@ -1,11 +1,12 @@
 """Files that a person gives by a flag: whatever is wrong with one is said with the flag's name."""
 
 import concurrent.futures
+import contextlib
 import functools
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
@@ -143,6 +144,22 @@ def read_given_text(path: str, flag: str) -> str:
         ) from error
 
 
+def require_openable(path: str, flag: str) -> None:
+    """Opens a file that a person gives, so that a wrong name is told before anything slow begins.
+
+    Args:
+        path: A local path or a URL. A pipe is left alone: it can be opened once.
+        flag: The flag that it was given by, for messages.
+
+    Raises:
+        InvalidInputError: It cannot be opened.
+    """
+    if is_local(path) and os.path.exists(path) and not os.path.isfile(path):
+        return
+    with naming(flag, "read", path, "Check path and access"), open_bytes(path):
+        pass
+
+
 def read_given_bytes(path: str) -> bytes:
     """Reads a file that a person gives, which may be a link, as mounted secrets are.
 
@@ -169,3 +186,16 @@ def _is_utf_8(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def naming(flag: str, done: str, path: str, advice: str) -> Iterator[None]:
+    """Turns whatever a path leads to into an error that names the flag which gave it."""
+    try:
+        yield
+    except InvalidInputError:
+        raise  # says more already
+    except Exception as error:
+        # More than faults and OSError: Beam and each cloud's client have classes of their own, e.g. for a scheme
+        # without its extra, or for missing credentials.
+        raise InvalidInputError(f"{flag} cannot be {done}: {error}. {advice}. Received: {path}") from error

@@ -14,7 +14,7 @@ import osmium
 
 from beam_pipeline.labels.feature import DroppedTally
 from beam_pipeline.labels.member_ways import write_ways
-from beam_pipeline.labels.relation_work import Way, assembling_ns, counting_ns
+from beam_pipeline.labels.relation_work import MOST_RELATIONS, AssemblingWork, Way, counting_ns, least_ns
 from beam_pipeline.labels.way_columns import Lines
 
 AREA_RELATIONS = frozenset({"boundary", "multipolygon"})
@@ -31,6 +31,9 @@ MOST_NS = 2e9
 
 MOST_NS_A_NODE = 20_000.0
 """Of assembling, for each node of the ways. A mapped node takes about 2,000: it belongs to a relation or two."""
+
+_NODES_AT_ONCE = 100_000
+"""Of relations that are looked at together: one by one, they cost mostly numpy's calls."""
 
 
 class AreaRelations:
@@ -86,7 +89,8 @@ class AreaRelations:
             pyosmium's areas, each to be used before the next one.
         """
         accepted = set(self._accepted())
-        members = sorted({way for relation in accepted for way in self._members[relation]})
+        ways = {way for relation in accepted for way in self._members[relation]}
+        members = sorted(ways, key=lambda way: (way > 0, abs(way)))  # as libosmium sorts ids
         write_ways(scratch, ((way, self._ways[way]) for way in members))
         self._ways.clear()
         for area in self._assembled(accepted, osmium.io.File(f"/dev/fd/{scratch.fileno()}", "pbf")):
@@ -115,18 +119,37 @@ class AreaRelations:
     def _accepted(self) -> Iterator[int]:
         """Yields the ids of the relations that are assembled, and counts the others."""
         left_ns = MOST_NS + MOST_NS_A_NODE * sum(map(len, self._ways.values()))
+        for complete in self._complete():
+            # What takes too long however its ways lie is not looked at.
+            work = AssemblingWork([ways if least_ns(ways) <= left_ns else [] for _, ways in complete])
+            for number, (relation, ways) in enumerate(complete):
+                takes_ns = max(least_ns(ways), work.ns(number, left_ns))
+                if takes_ns > left_ns:
+                    self._tally.add("tangled_relation", "relation", relation)
+                    left_ns -= min(left_ns, counting_ns(ways))
+                else:
+                    left_ns -= takes_ns
+                    yield relation
+
+    def _complete(self) -> Iterator[list[tuple[int, list[Way]]]]:
+        """Yields the ids and ways of relations of which no way is missing, in parts, and counts the others."""
+        part: list[tuple[int, list[Way]]] = []
+        nodes = 0
         for relation, members in self._members.items():
             ways = [self._ways[member] for member in members if member in self._ways]
+            size = sum(map(len, ways))
             if not members or len(ways) < len(members):
                 self._tally.add("incomplete_relation", "relation", relation)
-            elif sum(map(len, ways)) > MOST_RELATION_NODES:
+            elif size > MOST_RELATION_NODES:
                 self._tally.add("long_relation", "relation", relation)
-            elif (takes_ns := assembling_ns(ways, left_ns)) > left_ns:
-                self._tally.add("tangled_relation", "relation", relation)
-                left_ns -= min(left_ns, counting_ns(ways))
             else:
-                left_ns -= takes_ns
-                yield relation
+                if part and (nodes + size > _NODES_AT_ONCE or len(part) == MOST_RELATIONS):
+                    yield part
+                    part, nodes = [], 0
+                part.append((relation, ways))
+                nodes += size
+        if part:
+            yield part
 
     def _assembled(self, relations: Collection[int], ways: osmium.io.File) -> Iterator[Any]:
         """Yields what pyosmium's assembler makes of relations and of those of their ways that are closed."""

@@ -26,86 +26,133 @@ _MOST_STEPS = 100_000
 _MOST_JOINTS = 100  # with more, libosmium gives up before it searches
 _MOST_DEPTH = 20  # and here it gives up in between
 
+_NODE_BITS = 23
+_NODE = (1 << _NODE_BITS) - 1
+
+MOST_NODES = 1 << _NODE_BITS
+"""Of the ways of relations that are looked at together: a segment is one number, of its relation and its ends."""
+
+MOST_RELATIONS = 1 << 16
+
 _Rows = npt.NDArray[np.int64]
 
 Joints = dict[int, list[tuple[int, int]]]
 """Node at which more than two segments meet -> (number of a piece of line, the joint at its other end)."""
 
 
-def assembling_ns(ways: Sequence[Way], most_ns: float) -> float:
-    """Returns the nanoseconds that assembling an area of ways takes, about and from above.
+class AssemblingWork:
+    """The work of assembling the areas of N relations.
 
     Args:
-        ways: The members, each once.
-        most_ns: What is bearable; counting ends where it is reached.
-
-    Returns:
-        The time; infinite where a search is needed that could go on without end.
+        relations: At most `MOST_RELATIONS`, with at most `MOST_NODES` in all their ways: of each the ways that are its
+            members, each once.
     """
-    took = float(_NS_A_SEGMENT * sum(map(len, ways)))
-    if took > most_ns:
+
+    def __init__(self, relations: Sequence[Sequence[Way]]) -> None:
+        count = len(relations)
+        ways = np.array([len(of_one) for of_one in relations], np.int64)
+        sizes = np.array([sum(map(len, of_one)) for of_one in relations], np.float64)
+        self._places, segments = _segments([way for of_one in relations for way in of_one], ways)
+        segments, counts = _runs(segments)
+        owners = segments >> 2 * _NODE_BITS
+        removals = np.bincount(owners, counts // 2, count) * np.bincount(owners, counts, count)
+        # Of equal segments the assembler leaves one or none.
+        is_left = counts % 2 == 1
+        owners, segments = owners[is_left], segments[is_left]
+        self._left = np.stack([segments >> _NODE_BITS & _NODE, segments & _NODE], axis=1)
+        lefts = np.bincount(owners, minlength=count)
+        # Segments lie by relation, and in each by where they begin.
+        begins, ends = ((owners << 33) + self._places[self._left[:, axis], 0] for axis in (0, 1))
+        reach = np.searchsorted(begins, ends, side="right") - np.arange(1, len(owners) + 1)
+        nodes, degrees = _runs((np.repeat(owners, 2) << _NODE_BITS) + self._left.ravel())
+        owners_of_nodes = nodes >> _NODE_BITS
+        rings = np.maximum(1, lefts - np.bincount(owners_of_nodes, minlength=count) + ways)
+        self._ns = (
+            _NS_A_SEGMENT * sizes
+            + _NS_A_REMOVAL * removals
+            + _NS_A_PAIR * np.bincount(owners, reach, count)
+            + _NS_A_RING * rings * lefts
+        )
+        # With an open ring it gives up before it searches.
+        self._are_open = np.bincount(owners_of_nodes, degrees % 2, count) > 0
+        self._left_ends = np.cumsum(lefts)
+        self._joints = nodes[degrees > 2] & _NODE
+        self._joint_ends = np.cumsum(np.bincount(owners_of_nodes[degrees > 2], minlength=count))
+
+    def ns(self, relation: int, most_ns: float) -> float:
+        """Returns the nanoseconds that assembling an area takes, about and from above.
+
+        Args:
+            relation: The number of the relation.
+            most_ns: What is bearable; counting ends where it is reached.
+
+        Returns:
+            The time; infinite where a search is needed that could go on without end.
+        """
+        took = float(self._ns[relation])
+        if took > most_ns or self._are_open[relation]:
+            return took
+        joints = _part(self._joints, self._joint_ends, relation)
+        if 0 < len(joints) <= _MOST_JOINTS:
+            left = self._places[_part(self._left, self._left_ends, relation)]
+            steps = _steps(_pieces(left, self._places[joints]), _MOST_STEPS)
+            took += math.inf if steps >= _MOST_STEPS else _NS_A_STEP * steps
         return took
-    segments = _segments(ways)
-    if not len(segments):
-        return took
-    once, counts, _ = _unique(segments)
-    took += _NS_A_REMOVAL * float((counts // 2).sum()) * len(segments)
-    # Of equal segments the assembler leaves one or none.
-    left = once[counts % 2 == 1]
-    reach = np.searchsorted(left[:, 0], left[:, 2], side="right")
-    took += _NS_A_PAIR * float((reach - np.arange(1, len(left) + 1)).sum())
-    nodes, _, ends = _unique(left.reshape(-1, 2))
-    rings = max(1, len(left) - len(nodes) + len(ways))
-    took += _NS_A_RING * float(rings) * len(left)
-    degrees = np.bincount(ends, minlength=len(nodes))
-    if (degrees % 2).any() or took > most_ns:
-        return took  # an open ring: it gives up here
-    joints = np.flatnonzero(degrees > 2)
-    if 0 < len(joints) <= _MOST_JOINTS:
-        steps = _steps(_pieces(left, nodes[joints]), _MOST_STEPS)
-        took += math.inf if steps >= _MOST_STEPS else _NS_A_STEP * steps
-    return took
+
+
+def least_ns(ways: Sequence[Way]) -> float:
+    """Returns nanoseconds that assembling an area of ways takes at least, without a look at how they lie."""
+    return float(_NS_A_SEGMENT * sum(map(len, ways)))
 
 
 def counting_ns(ways: Sequence[Way]) -> float:
-    """Returns the nanoseconds that `assembling_ns` itself takes, about and from above."""
-    return float(_NS_A_SEGMENT * sum(map(len, ways)) + _NS_A_STEP * _MOST_STEPS)
+    """Returns the nanoseconds that the counting of steps itself takes, about and from above."""
+    return least_ns(ways) + _NS_A_STEP * _MOST_STEPS
 
 
-def _unique(rows: _Rows) -> tuple[_Rows, _Rows, _Rows]:
-    """Does what `np.unique` does with rows of locations, in a fifth of the time.
+def _part(rows: _Rows, ends: _Rows, number: int) -> _Rows:
+    """Returns one of the parts of rows that end at some places."""
+    return rows[ends[number - 1] if number else 0 : ends[number]]
+
+
+def _segments(ways: Sequence[Way], counts: _Rows) -> tuple[_Rows, _Rows]:
+    """Returns the segments of ways that have a length.
 
     Args:
-        rows: (N, 2 K) longitudes and latitudes in units of 1e-7 degrees.
+        ways: Those of N relations, one relation behind another.
+        counts: (N,) how many each relation has.
 
     Returns:
-        (U, 2 K) the rows, each once, in order; (U,) how often each was there; (N,) where in the result each is.
+        (U, 2) the longitude and latitude of each place, in order; (S,) segments, each as the number of its relation,
+        that of its lesser place and that of its greater one.
     """
+    nodes = np.concatenate([np.empty((0, 2), np.int32), *ways]).astype(np.int64)
     # One number for two, in the same order: longitudes and latitudes fit 32 bits.
-    places = (rows[:, ::2] << 32) + (rows[:, 1::2] + (1 << 31))
-    order = np.lexsort(places.T[::-1])
-    places = places[order]
-    is_first = np.ones(len(rows), np.bool_)
-    is_first[1:] = (places[1:] != places[:-1]).any(axis=1)
-    numbers = np.cumsum(is_first) - 1
-    inverse = np.empty_like(numbers)
-    inverse[order] = numbers
-    return rows[order[is_first]], np.bincount(numbers), inverse
+    packed = (nodes[:, 0] << 32) + (nodes[:, 1] + (1 << 31))
+    order = np.argsort(packed)
+    packed = packed[order]
+    is_first = np.append(True, packed[1:] != packed[:-1])[: len(packed)]
+    numbers = np.empty(len(packed), np.int64)
+    numbers[order] = np.cumsum(is_first) - 1
+    once = packed[is_first]
+    places = np.stack([once >> 32, (once & 0xFFFFFFFF) - (1 << 31)], axis=1)
+    way_of = np.repeat(np.arange(len(ways)), [len(way) for way in ways])
+    starts, ends = numbers[:-1], numbers[1:]
+    kept = np.flatnonzero((way_of[:-1] == way_of[1:]) & (starts != ends))
+    starts, ends = starts[kept], ends[kept]
+    owners = np.repeat(np.arange(len(counts)), counts)[way_of[kept]]
+    lesser, greater = np.minimum(starts, ends), np.maximum(starts, ends)
+    return places, (owners << 2 * _NODE_BITS) + (lesser << _NODE_BITS) + greater
 
 
-def _segments(ways: Sequence[Way]) -> npt.NDArray[np.int64]:
-    """Returns (S, 4) the segments of ways that have a length, each from its lesser end to its greater."""
-    starts = np.concatenate([way[:-1] for way in ways] or [np.empty((0, 2), np.int32)])
-    ends = np.concatenate([way[1:] for way in ways] or [np.empty((0, 2), np.int32)])
-    swapped = (starts[:, 0] > ends[:, 0]) | ((starts[:, 0] == ends[:, 0]) & (starts[:, 1] > ends[:, 1]))
-    there = np.where(swapped[:, None], ends, starts)
-    back = np.where(swapped[:, None], starts, ends)
-    segments: npt.NDArray[np.int64] = np.hstack([there, back]).astype(np.int64)
-    kept: npt.NDArray[np.int64] = segments[(starts != ends).any(axis=1)]
-    return kept
+def _runs(numbers: _Rows) -> tuple[_Rows, _Rows]:
+    """Returns numbers in order, each once, and how often each was there."""
+    ordered = np.sort(numbers)
+    firsts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    return ordered[firsts], np.diff(firsts, append=len(ordered))
 
 
-def _pieces(segments: npt.NDArray[np.int64], joints: npt.NDArray[np.int64]) -> Joints:
+def _pieces(segments: _Rows, joints: _Rows) -> Joints:
     """Returns what joins joints, (J, 2), without what leads from a joint back to itself."""
     number = {place: index for index, place in enumerate(map(tuple, joints.tolist()))}
     merged = shapely.line_merge(shapely.multilinestrings(segments.reshape(-1, 2, 2).astype(np.float64)))

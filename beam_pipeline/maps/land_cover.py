@@ -25,7 +25,7 @@ _RUN = 16  # blocks read in one go: 2025 rows of the NetCDF's 2025 columns are 4
 
 @dataclasses.dataclass(frozen=True)
 class LandFound:
-    """What the land cover says of N cells.
+    """The land cover of N cells.
 
     Attributes:
         reached: (N,) whether the cell touches a pixel of the map.

@@ -29,7 +29,7 @@ _CLASSES_FROM_TO = 10, 220
 """The first class and the last. Source: the same guide, table 3-1."""
 
 _FAILURES = (OSError, LookupError, ValueError, TypeError, RuntimeError, MemoryError)
-"""What h5py raises of a file that is damaged, or lies."""
+"""Errors that h5py raises of a file that is damaged, or lies."""
 
 
 class ElsewhereError(RasterioIOError):

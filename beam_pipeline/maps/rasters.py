@@ -46,7 +46,7 @@ _STRIP_ROWS = 32
 """Of a raster without tall blocks: the kernel takes longer to give fresh memory for more than GDAL to decode it."""
 
 _TOLERANCE_PX = 0.02
-"""How far a corner may be off its place: EOG rounds the pixel size to 10 decimals, 0.0007 px at the far end."""
+"""Pixels that a corner may be off its place: EOG rounds the pixel size to 10 decimals, 0.0007 px at the far end."""
 
 _FLAG_AND_DTYPE = {NIGHT_LIGHTS: ("--night_lights", "float32"), LAND_COVER: ("--land_cover", "uint8")}
 

@@ -1,4 +1,4 @@
-"""What lies beside a raster and would change what it says, if it were read: a mask, no data, a scale, a place.
+"""Files beside a raster that would change what it says, if they were read: a mask, no data, a scale, a place.
 
 We read none of it. GDAL and the programs built on it do, so somebody may have meant it: such a file is refused,
 and not quietly taken without. Statistics, histograms and colours, which QGIS and ArcGIS write as they show a raster,

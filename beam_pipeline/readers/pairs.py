@@ -29,7 +29,7 @@ from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 from beam_pipeline.runtime.faults import Fault, PermanentFault
 
 NO_ID = -1
-"""What stands for an id where there is no image."""
+"""Stands for an id where there is no image."""
 
 _SLOTS = tuple(slot_prefix(slot) for slot in range(NUM_SLOTS))
 _VALUES = 256  # of uint8
@@ -40,7 +40,7 @@ Label = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True)
 class StoredPair:
-    """What a network sees of an example, as it is stored.
+    """The part of an example that a network sees, as it is stored.
 
     Attributes:
         cell_id: The cell; `NO_ID` for a pair that only fills up.

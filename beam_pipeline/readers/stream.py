@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What a part shows.
+    """The content of a part.
 
     Attributes:
         shards: Indices of its shards.

@@ -44,7 +44,7 @@ def targets_of_label(label: Tensor, categories: CategoryTable) -> tuple[Tensor, 
 
 
 class _OfSplit:
-    """What both datasets know of a split.
+    """A split, as both datasets know it.
 
     Attributes:
         info: The dataset.

@@ -1,4 +1,4 @@
-"""What the ground is made of: reflectances per band, and how they change over a year.
+"""The materials of the ground: reflectances per band, and how they change over a year.
 
 Source: the ECOSTRESS spectral library 1.0 (Meerdink et al. 2019, doi:10.1016/j.rse.2019.05.015) and the USGS
 spectral library version 7 (Kokaly et al. 2017, doi:10.3133/ds1035) for minerals, soils, roofs, road surfaces,
@@ -241,7 +241,7 @@ MATERIALS: dict[str, Material] = {
 
 _NUMBERS = {name: number for number, name in enumerate(MATERIALS)}
 COUNT = len(MATERIALS) * VARIANTS
-"""How many (material, shade) numbers there are."""
+"""The number of (material, shade) pairs."""
 
 
 def material_number(name: str, variant: int = 0) -> int:

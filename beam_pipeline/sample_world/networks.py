@@ -1,4 +1,4 @@
-"""What runs through many blocks: roads with bridges, rivers and streams."""
+"""Networks through many blocks: roads with bridges, rivers and streams."""
 
 import numpy as np
 import shapely

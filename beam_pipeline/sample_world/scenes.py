@@ -1,4 +1,4 @@
-"""What the sensor saw of a raster on a date: DN of the 12 bands and the scene classification."""
+"""A raster as the sensor saw it on a date: DN of the 12 bands and the scene classification."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What global maps show of the place: night lights of each year, and land cover. Around it there is sea, and dark.
+"""The place on global maps: night lights of each year, and land cover. Around it there is sea, and dark.
 
 They are windows of the real products' grids, so that cells are chosen from them as from the real ones.
 """
@@ -32,7 +32,7 @@ _RADIANCE: Mapping[str, float] = {
 """nW/cm2/sr of the ground that people light. Guessed: a town of one third roofs is as bright as real ones, about 15."""
 
 _MASKED_BELOW = 0.6
-"""What the masked product calls dark. Source: of the order of VNL's thresholds, which vary over the Earth."""
+"""The masked product calls less light dark. Source: of the order of VNL's thresholds, which vary over the Earth."""
 
 _YEAR_TO_YEAR = 0.25  # relative spread of a pixel's radiance
 

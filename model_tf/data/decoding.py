@@ -24,7 +24,7 @@ from beam_pipeline.records.schema import (
 from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 
 NO_ID = -1
-"""What stands for an id where there is no image."""
+"""Stands for an id where there is no image."""
 
 _SLOTS = tuple(slot_prefix(slot) for slot in range(NUM_SLOTS))
 _OFFSET = "boa_add_offset"

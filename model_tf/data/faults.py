@@ -22,7 +22,7 @@ _SIGNS = re.compile(
     # A PNG that cannot be decoded, or has another shape than the schema says.
     r"|[^}]*(?=\s+\[\[\{\{node (?:EnsureShape|DecodePng))"
 )
-"""What TensorFlow says where a record, a feature, a PNG or the number of examples is not what it must be."""
+"""The words of TensorFlow where a record, a feature, a PNG or the number of examples is not what it must be."""
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ _BACKEND_PACKAGES = {"tensorflow": (), "jax": ("jax",), "torch": ("torch",)}
 
 _SCORES_FILE = "scores.json"
 _RESULTS = re.compile(rf"{re.escape(_SCORES_FILE)}|panel\.png|roc_curves\.json|roc_\w+\.png")
-"""What `write_results` names so. Nothing else in the folder is touched."""
+"""Files that `write_results` names so. Nothing else in the folder is touched."""
 
 
 def evaluate(command: EvaluateCommand) -> None:

@@ -19,7 +19,7 @@ RESULTS_FOLDER = "evaluation"
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateCommand:
-    """What a command line asks for.
+    """The request of a command line.
 
     Attributes:
         run: The run's folder, local or gs://.

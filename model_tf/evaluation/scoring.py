@@ -31,7 +31,7 @@ _OTHER_CHECKPOINT = (
 
 @dataclasses.dataclass(frozen=True)
 class SplitScores:
-    """What was counted and kept of a split.
+    """The counts, and what was kept, of a split.
 
     Attributes:
         histogram: Counts of all scores.

@@ -1,4 +1,4 @@
-"""What a `.keras` archive says of the net in it, read as data: no class that it names is looked for."""
+"""The description of the net in a `.keras` archive, read as data: no class that it names is looked for."""
 
 import contextlib
 import dataclasses
@@ -62,7 +62,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
 
 @dataclasses.dataclass(frozen=True)
 class SavedNet:
-    """What Keras keeps of a net besides its weights.
+    """The record that Keras keeps of a net besides its weights.
 
     Attributes:
         class_name: Of the net's class.

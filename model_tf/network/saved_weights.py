@@ -18,7 +18,7 @@ _OPTIMIZER = "optimizer/"
 """Begins the names of what a compiled net has more. A net that is not compiled leaves it where it is."""
 
 _SLACK_BYTES = 1 << 22
-"""What HDF5 needs for the names and places of the weights, and more."""
+"""Bytes that HDF5 needs for the names and places of the weights, and more."""
 
 _NETS = 3
 """Parts of the size of the net that an archive may hold: the net, its momenta, and some room."""

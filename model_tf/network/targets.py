@@ -1,4 +1,4 @@
-"""What a label says of each category: positive, negative or unknown."""
+"""The targets of each category that a label gives: positive, negative or unknown."""
 
 import itertools
 from typing import Any

@@ -19,7 +19,7 @@ _IMAGES_AT_ONCE = 8  # 18 MB of keys; more at once is not faster
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
-    """How well one category, or a group of them, is told apart from the rest.
+    """The quality with which one category, or a group of them, is told apart from the rest.
 
     A category without positives or without negatives is not scored: `reason` says so, the scores are None.
 

@@ -38,7 +38,7 @@ _PROBABILITY_COLOURS = "viridis"
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a panel shows of one image.
+    """The content of a panel, of one image.
 
     Attributes:
         title: E.g. "cell 82543044, 2021".

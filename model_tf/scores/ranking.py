@@ -1,4 +1,4 @@
-"""What the order of positives and negatives by score is worth: ROC, AUC, average precision, best IoU."""
+"""The worth of the order of positives and negatives by score: ROC, AUC, average precision, best IoU."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What is said of the scores of a split: `scores.json`, a table for people, and which categories share a figure."""
+"""The report of a split's scores: `scores.json`, a table for people, and which categories share a figure."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ DEFINITIONS = {
     "macro": "Mean over the scored categories.",
     "micro": "Over all pairs of a known pixel and a scored category, taken as one.",
 }
-"""What the keys of `scores.json` mean; a copy goes into the file."""
+"""The meaning of the keys of `scores.json`; a copy goes into the file."""
 
 _MOST_KEY_CHARS = 60
 

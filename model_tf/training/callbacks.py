@@ -1,4 +1,4 @@
-"""What happens between the steps of an epoch: the books of its loss, a progress bar, scalars for TensorBoard, saving.
+"""The work between the steps of an epoch: the books of its loss, a progress bar, scalars for TensorBoard, saving.
 
 None of them touches `self.model` in a step that needs nothing: under JAX that alone copies the weights back.
 """

@@ -17,7 +17,7 @@ PROG = "train.py"
 
 @dataclasses.dataclass(frozen=True)
 class TrainCommand:
-    """What a command line asks for.
+    """The request of a command line.
 
     Attributes:
         data: The dataset's folder, local or gs://.
@@ -105,7 +105,7 @@ def add_data_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _argument(kind: Any) -> dict[str, Any]:
-    """How argparse reads a field's type."""
+    """Returns how argparse reads a field's type."""
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if kind == Weights:

@@ -52,7 +52,7 @@ _BACKEND_PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",)}
 
 @dataclasses.dataclass(frozen=True)
 class RunInfo:
-    """What a run is made with: `settings.json`.
+    """The settings that a run is made with: `settings.json`.
 
     Attributes:
         settings: The settings.

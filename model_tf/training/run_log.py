@@ -19,7 +19,7 @@ from model_tf.training.validation import ValidationResult
 
 @dataclasses.dataclass(frozen=True)
 class EpochRecord:
-    """What is logged of an epoch.
+    """The log of an epoch.
 
     Attributes:
         epoch: From 1.

@@ -1,4 +1,4 @@
-"""What a training run is: its settings, and presets of them. Imports no Keras, so that flags choose the backend."""
+"""The settings of a training run, and presets of them. Imports no Keras, so that flags choose the backend."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ STRATEGIES: Mapping[Backend, tuple[Strategy, ...]] = {
     "jax": ("none", "data-parallel"),
     "torch": ("none",),
 }
-"""What each backend can spread a batch with."""
+"""The ways in which each backend can spread a batch."""
 
 
 def _items(given: object) -> object:

@@ -1,4 +1,4 @@
-"""How fast scores are counted, beside the network that makes them and scikit-learn on all scores at once.
+"""The speed of counting scores, beside the network that makes them and scikit-learn on all scores at once.
 
     python tests/benchmarks/count_scores.py [--check]
 

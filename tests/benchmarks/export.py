@@ -162,13 +162,13 @@ def cpu() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def paces(name: str, data: str, scratch: Path) -> tuple[float, float]:
-    """Returns images a CPU second of the export and of its bare counterpart."""
+def paces(name: str, data: str, scratch: Path) -> list[tuple[float, float]]:
+    """Returns (images a CPU second, bytes an image) of the export and of its bare counterpart."""
     source = open_source(DatasetFolder(Disk(), data), SPLITS)
     # One shard: all would not fit into memory.
     largest = max(source.shards, key=lambda shard: shard.examples)
     cell_years = [it.cell_year for it in read_examples(source, largest, [])]
-    best = [0.0, 0.0]
+    best = [(0.0, 0.0)] * 2
     for number in range(_ROUNDS):
         ways = (lambda to: export(name, data, to), lambda to: BARE[name](cell_years, to))
         for index, way in enumerate(ways):
@@ -176,9 +176,11 @@ def paces(name: str, data: str, scratch: Path) -> tuple[float, float]:
             folder.mkdir()
             started = cpu()
             images = way(folder)
-            best[index] = max(best[index], images / (cpu() - started))
+            pace = images / (cpu() - started)
+            written = (path for path in folder.rglob("*") if path.is_file() and "export" not in path.parts)
+            best[index] = max(best[index], (pace, sum(path.stat().st_size for path in written) / images))
             shutil.rmtree(folder)
-    return best[0], best[1]
+    return best
 
 
 def memory(name: str, data: str, times: int) -> int:
@@ -207,11 +209,11 @@ def main() -> int:
         data = given.data or str(scratch / "set")
         if not os.path.exists(data) and build_dataset(["--sample", "--output", data]):
             sys.exit("the sample could not be built")
-        ours, bare = paces(given.format, data, scratch)
+        (ours, size), (bare, bare_size) = paces(given.format, data, scratch)
         once, often = memory(given.format, data, 1), memory(given.format, data, _TIMES)
-    print(f"{'':24}{'images a CPU s':>16}")
-    print(f"{'export':24}{ours:16.1f}")
-    print(f"{'bare':24}{bare:16.1f}")
+    print(f"{'':24}{'images a CPU s':>16}{'kB an image':>16}")
+    print(f"{'export':24}{ours:16.1f}{size / 1e3:16.1f}")
+    print(f"{'bare':24}{bare:16.1f}{bare_size / 1e3:16.1f}")
     print(f"{'pace':24}{ours / bare:16.2f}  (at least {MIN_PACE})")
     print(f"{'memory, MB':24}{once / 1e6:16.0f}")
     print(f"{f'of {_TIMES} x the shards':24}{often / 1e6:16.0f}  (at most {MOST_GROWTH} x)")

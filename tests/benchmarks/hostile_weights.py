@@ -31,7 +31,7 @@ from model_tf.training.checkpoints import TrainState, save_last
 ROOT = Path(__file__).resolve().parents[2]
 
 MOST_MORE_MIB = 64
-"""What a hostile checkpoint may take beyond the sound one."""
+"""Bytes that a hostile checkpoint may take beyond the sound one."""
 
 MOST_MORE_S = 1.0
 """CPU seconds likewise."""

@@ -1,4 +1,4 @@
-"""How many images a second one core reads, decodes and hands to a training step, and where its time goes.
+"""The images a second that one core reads, decodes and hands to a training step, and where its time goes.
 
     python tests/benchmarks/input_pipeline.py [--check] [--data out/sample]
 

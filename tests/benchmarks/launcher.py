@@ -41,7 +41,7 @@ WITHOUT_TIME = 10
 SEED = 3
 
 REQUEST_S = 0.1
-"""What a bucket takes to answer."""
+"""The time that a bucket takes to answer."""
 
 MOST_BUCKET_SECONDS = 30.0
 
@@ -166,7 +166,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 def measure_bucket(extracts: Path) -> float:
     """Looks into extracts that are named one by one; returns seconds."""
-    from beam_pipeline.jobs.build.inputs import expand_extracts, inspect_extracts
+    from beam_pipeline.jobs.extract.sources import expand_extracts, inspect_extracts
     from tests.jobs.test_storage import ObjectStore
 
     contents = {f"objects://bucket/{path.name}": path.read_bytes() for path in extracts.iterdir()}

@@ -124,7 +124,7 @@ def crowd(count):
 
 
 def label_crowd(features, ontology):
-    """What the pipeline does with a cell's features from the extract to the label image."""
+    """The work of the pipeline on a cell's features, from the extract to the label image."""
     index = CellIndex({1: CHIP}, clip_margin(ontology.reach_m))
     batches = [features[first : first + BATCH] for first in range(0, len(features), BATCH)]
     packs = [pack_features([one for _, one in index.clip(batch).features]) for batch in batches]

@@ -55,7 +55,7 @@ Way = Callable[[Mapping[str, str], Sequence[ChipWindow]], list[dict[str, np.ndar
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a pass took; of `decoding_s`, CPU, the floor."""
+    """The cost of a pass; of `decoding_s`, CPU, the floor."""
 
     requests: float
     sent: float

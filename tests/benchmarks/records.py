@@ -1,4 +1,4 @@
-"""How small images are stored and how fast tf.data decodes them, beside the published format.
+"""The bytes of stored images and the speed at which tf.data decodes them, beside the published format.
 
     python tests/benchmarks/records.py [--check] [--sample out/sample]
 

@@ -33,7 +33,7 @@ from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import parse_build_flags
 from beam_pipeline.jobs.engines import run_job
 from beam_pipeline.jobs.relabel.graph import build_graph as add_relabelling
-from beam_pipeline.jobs.relabel.launch import prepare_relabelling
+from beam_pipeline.jobs.relabel.launch import check_relabelling, prepare_relabelling
 from beam_pipeline.jobs.relabel.options import parse_relabel_flags
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.records.shards import DATASET_NAME
@@ -97,8 +97,9 @@ def cpu_of_relabelling(dataset: Path, store: Path, output: Path) -> float:
         [f"--dataset={dataset}", f"--osm={store}", "--ontology=strict", f"--output={output}"]
     )
     pipeline = make_pipeline(options)
-    prepared = prepare_relabelling(given, options)
-    add_relabelling(pipeline, prepared.settings)
+    checked = check_relabelling(given)
+    prepare_relabelling(checked, given, options)
+    add_relabelling(pipeline, checked.settings)
     return cpu_of(lambda: run_job(pipeline))
 
 

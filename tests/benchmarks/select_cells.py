@@ -65,7 +65,7 @@ _NOISE_STEPS = (12, 80)  # of the fine and the coarse texture of the lights, in 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a run took: wall and CPU seconds of all processes, GiB of the largest of them."""
+    """The cost of a run: wall and CPU seconds of all processes, GiB of the largest of them."""
 
     wall: float
     cpu: float
@@ -123,7 +123,7 @@ def texture(rows: range, columns: int, step: int, seed: int) -> np.ndarray:
 
 
 def field(window: RasterWindow, rows: range, shapes: Sequence[shapely.Polygon]) -> np.ndarray:
-    """How bright some rows are meant to be, float32: clusters on land, 0 at sea; in steps of two pixels."""
+    """The brightness that some rows are meant to have, float32: clusters on land, 0 at sea; in steps of two pixels."""
     rows, columns = range(rows.start // 2, -(-rows.stop // 2)), -(-window.columns // 2)
     fine, coarse = (texture(rows, columns, step, step) for step in _NOISE_STEPS)
     doubled = (coarse + fine * np.float32(0.7)).repeat(2, axis=0).repeat(2, axis=1)

@@ -1,4 +1,4 @@
-"""How many images a second PyTorch is fed, beside tf.data on the same core.
+"""The images a second that PyTorch is fed, beside tf.data on the same core.
 
     python tests/benchmarks/torch_input.py [--check] [--data out/sample]
 

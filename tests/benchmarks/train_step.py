@@ -1,4 +1,4 @@
-"""How fast nets train, by backend, precision and compiler, beside the rate at which the machine multiplies matrices.
+"""The speed of training by backend, precision and compiler, beside the rate at which the machine multiplies matrices.
 
     python tests/benchmarks/train_step.py [--check] [--backends tensorflow,jax,torch] [--presets tiny,w18,w48]
         [--precision float32,bfloat16] [--xla off,on] [--batch 2] [--size 192] [--rounds 3] [--device auto]

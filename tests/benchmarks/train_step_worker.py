@@ -41,12 +41,12 @@ _MATMUL_SIZES = {False: (512, 1024, 2048, 3072), True: (4096, 8192, 12288)}
 """Sides of the matrices that are tried, by whether there is an accelerator."""
 
 _MATMUL_SECONDS = {False: 1.0, True: 0.3}
-"""How long the matmul rate is measured before and after each timed step."""
+"""The time for which the matmul rate is measured before and after each timed step."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """What is measured.
+    """The case that is measured.
 
     Attributes:
         preset: A net's name.
@@ -73,7 +73,7 @@ class Configuration:
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """What the backend computes on.
+    """The device that the backend computes on.
 
     Attributes:
         name: Of the card, "" for the CPU.

@@ -1,4 +1,4 @@
-"""What becomes of a unit's cell-years: each ends exactly once, and everything about it is told once."""
+"""The outcomes of a unit's cell-years: each ends exactly once, and everything about it is told once."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ CLOUD = 9
 CLEAR = "clear"
 
 Answer = str | Fault
-"""What a scene shows of a chip: `CLEAR`, "cloud", "nodata", or the fault of reading it."""
+"""The view of a chip in a scene: `CLEAR`, "cloud", "nodata", or the fault of reading it."""
 
 
 class FakeReader:

@@ -1,4 +1,4 @@
-"""What a summary says of each cell, beside recounts of its pixels one by one."""
+"""The figures of each cell in a summary, beside recounts of its pixels one by one."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""What dataset.json says of cells, beside recounts of the decoded examples in numpy."""
+"""The figures of cells in dataset.json, beside recounts of the decoded examples in numpy."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""How a job ends that fails on an engine; the engine is Beam's reference job server, within this process."""
+"""The end of a job that fails on an engine; the engine is Beam's reference job server, within this process."""
 
 import concurrent.futures
 import itertools

@@ -91,7 +91,7 @@ def opened(path: Path, record: PieceRecord | None = None) -> StoredTile:
 
 
 def stored(objects, folder: Path, asked=None, extract=EXTRACT, tile=TILE) -> list[MapObject]:
-    """What a store holds of objects, in order of the file."""
+    """The rows of a store that objects give, in order of the file."""
     record = part(objects, folder, asked, extract)
     if tile not in record.tiles:
         return []

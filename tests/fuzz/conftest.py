@@ -1,4 +1,4 @@
-"""How long the fuzzing lasts: `pytest tests/fuzz --hypothesis-profile=long --hypothesis-show-statistics`."""
+"""The time that the fuzzing lasts: `pytest tests/fuzz --hypothesis-profile=long --hypothesis-show-statistics`."""
 
 from hypothesis import HealthCheck, settings
 

@@ -86,7 +86,7 @@ WITH_CONTENTS = {
 
 
 def outcome(call: Callable[[], object], *meant: type[Exception]) -> object:
-    """What a call returns, or the error of the kind that is meant for it; any other is raised."""
+    """Returns the result of a call, or the error of the kind that is meant for it; any other is raised."""
     try:
         return call()
     except meant as error:

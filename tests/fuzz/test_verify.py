@@ -74,7 +74,7 @@ def verified(folder: Path) -> int:
 
 
 def meaning(name: str, content: bytes | None) -> object:
-    """What verify claims to check of a file: all of it, but for the versions that no other file says."""
+    """The part of a file that verify claims to check: all of it, but for the versions that no other file says."""
     if content is None or name != "dataset.json":
         return content
     try:

@@ -34,7 +34,7 @@ _REFUSAL = (
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the endpoint answers in place of a token."""
+    """The answer of the endpoint in place of a token."""
 
     status: int
     body: str = "{}"

@@ -23,7 +23,7 @@ _SEARCH = "https://api.stacspec.org/v1.0.0/item-search"
 
 @dataclasses.dataclass
 class Fault:
-    """What the server answers in place of the next request whose path ends in `path`.
+    """The answer of the server to the next request whose path ends in `path`.
 
     Attributes:
         path: E.g. "/search".

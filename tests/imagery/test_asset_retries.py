@@ -1,4 +1,4 @@
-"""How often an asset is opened, read and fetched anew, without a network: every fault is scripted."""
+"""The retries of opening, reading and fetching an asset, without a network: every fault is scripted."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -55,7 +55,7 @@ def probe(url: str, **more: Any) -> None:
 
 
 def refusal(items: list[Item], **more: Any) -> str:
-    """What is said of a catalogue of such items."""
+    """Returns the message about a catalogue of such items."""
     with StacServer(items) as api, pytest.raises(InvalidInputError) as raised:
         probe(api.url, **more)
     return str(raised.value)

@@ -254,7 +254,7 @@ def test_of_a_pixel_the_darkest_visible_band_counts() -> None:
 
 @pytest.mark.parametrize("without", ["any band", "a class"])
 def test_how_bright_a_chip_is_its_pixels_with_data_say(without: str) -> None:
-    """What has no data has DN 0, or whatever lies beyond the swath, and would pass for dark pixels."""
+    """Pixels without data have DN 0, or whatever lies beyond the swath, and would pass for dark pixels."""
     lenient = dataclasses.replace(FILTERS, allow_nodata=True)
     bright = image_of(2001)
     assert image_rejection(bright, lenient) == "too_bright"

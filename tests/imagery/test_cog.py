@@ -286,7 +286,7 @@ def test_unfit_rasters_are_refused(
 
 
 def both_ways(reader: SceneReader, path: Path, band: str = "B02") -> list[Fault]:
-    """What a raster is refused with when chips of it are read, and the whole of it coarsely."""
+    """Returns the faults of a raster when chips of it are read, and the whole of it coarsely."""
     faults = [only_fault(reader, path, band=band)]
     with pytest.raises(Fault) as raised:
         reader.read_coarse({band: str(path)}, (band,), 60)

@@ -1,4 +1,4 @@
-"""What a search reads of STAC GeoParquet, and storage that fails or changes in the middle of it."""
+"""The part of STAC GeoParquet that a search reads, and storage that fails or changes in the middle of it."""
 
 import concurrent.futures
 import dataclasses

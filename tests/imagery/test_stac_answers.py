@@ -1,4 +1,4 @@
-"""What an API may get wrong in its answers, and what is made of it."""
+"""Faulty answers of an API, and what is made of them."""
 
 import copy
 import json

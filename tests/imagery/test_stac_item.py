@@ -1,4 +1,4 @@
-"""What is read of STAC items, and why some cannot be used."""
+"""The properties that are read of STAC items, and why some items cannot be used."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How items say of what tile they are, and that all of them are asked for."""
+"""The properties by which items say of what tile they are: all of them are asked for."""
 
 import copy
 import dataclasses

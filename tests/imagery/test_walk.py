@@ -94,7 +94,7 @@ def walk(
 
 
 def told(answer: ChipImages) -> tuple[str, str]:
-    """What a chip got, and what is noted, in short."""
+    """Returns what a chip got, and what is noted, in short."""
     notes = " ".join(f"{note.item_id}:{note.reason}" for note in answer.notes)
     return "".join(image.item_id for image in answer.images), notes
 

@@ -78,7 +78,7 @@ def server_of(
 
 
 def searched(server: StacServer, page_size: int = 0) -> tuple[int | Fault, InProcess]:
-    """How many distinct items a search finds, or its fault; and what was asked. Each item comes once."""
+    """Returns the number of distinct items of a search, or its fault; and what was asked. Each item comes once."""
     io = InProcess(server)
     year = Window.of_year(2020)
     search = WholeSearch(

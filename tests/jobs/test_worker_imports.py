@@ -1,4 +1,4 @@
-"""What a worker imports before it does anything, beside Beam itself."""
+"""The imports of a worker before it does anything, beside Beam itself."""
 
 import json
 import subprocess

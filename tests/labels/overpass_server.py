@@ -22,7 +22,7 @@ import shapely
 
 
 def error_page(text: str) -> str:
-    """What Overpass answers in place of data, whatever the format that was asked for."""
+    """The answers of Overpass in place of data, whatever the format that was asked for."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<html><head><title>OSM3S Response</title></head><body>\n'
         f'<p><strong style="color:#FF0000">Error</strong>: {text} </p>\n</body></html>\n'
@@ -47,7 +47,7 @@ NO_PAST = (
     f"runtime error: Tried to use museum file but no museum files available on this instance.{_NO_FILE}",
     _NO_FILE,
 )
-"""What servers say to a query of a date that keep today's map alone, by their version.
+"""The answers, by version, of servers that keep today's map alone to a query of a date.
 
 Source: issue 616 of https://github.com/OpenHistoricalMap/issues, issue 5 of https://github.com/wiktorn/Overpass-API.
 """

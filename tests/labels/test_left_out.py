@@ -1,4 +1,4 @@
-"""What of an extract is left out: it is counted, and the first of it are named."""
+"""Objects of an extract that are left out: they are counted, and the first of them are named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is known to be nothing: against published label images, distances pixel by pixel, and made-up places."""
+"""Ground that is known to be nothing: against published label images, distances pixel by pixel, and made-up places."""
 
 import json
 

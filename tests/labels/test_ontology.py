@@ -46,7 +46,7 @@ def ontology() -> Ontology:
 
 
 def names(ontology: Ontology, kind: str, **tags: str) -> dict[str, float]:
-    """What a feature is drawn as: label -> dilation."""
+    """The labels that a feature is drawn as: label -> dilation."""
     label_of = {label.value: label.name for label in ontology.labels}
     return {label_of[x.value]: x.dilation_m for x in ontology.layers_of(kind, tuple(sorted(tags.items())))}
 
@@ -542,7 +542,7 @@ def words_of_condition(condition: dict[str, TagTestJson] | str) -> str:
 
 
 def rows(document: OntologyJson) -> set[tuple[str, ...]]:
-    """What each tag of the ontology does, as the page's table has it."""
+    """The effect of each tag of the ontology, as the page's table has it."""
     found = set()
     for name, label in [pair for channel in document.channels for pair in channel.labels.items()]:
         for key, rule in [(key, rule) for key, rules in label.rules.items() for rule in rules]:

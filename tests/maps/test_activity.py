@@ -211,7 +211,7 @@ def test_cells_reached_are_those_that_touch_a_pixel(tmp_path: Path, place: tuple
 
 
 def land_of(ids: np.ndarray, path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the pipeline finds, group by group."""
+    """Returns what the pipeline finds, group by group."""
     file = inspect_land_cover(str(path))
     groups = groups_of_bands(file, rows)[np.searchsorted(grid.band_table().first, ids, side="right") - 1]
     reached, land = np.zeros(len(ids), bool), np.zeros(len(ids), bool)

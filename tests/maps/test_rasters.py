@@ -1,4 +1,4 @@
-"""What counts as a window of the products' grids, at their true size, and reading from a bucket."""
+"""Windows of the products' grids, at their true size, and reading from a bucket."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What lies beside a map, and what its own tags say: honoured, refused or without meaning."""
+"""Files beside a map, and its own tags: honoured, refused or without meaning."""
 
 from pathlib import Path
 

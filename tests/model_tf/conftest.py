@@ -17,7 +17,7 @@ SINGLE = (3, 2020)
 
 @pytest.fixture(scope="session")
 def cell_years() -> dict[str, list[list[CellYear]]]:
-    """What `dataset_folder` holds: by split, the cell-years of each shard. 12 cells in 2 years.
+    """The content of `dataset_folder`: by split, the cell-years of each shard. 12 cells in 2 years.
 
     Training has 6 cells in 4 shards of unequal size, one of them empty, validation 4 in 2 shards, testing 2.
     """

@@ -1,4 +1,4 @@
-"""What is mutated, and the tests that should notice."""
+"""The modules that are mutated, and the tests that should notice."""
 
 from collections.abc import Mapping
 

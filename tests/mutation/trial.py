@@ -30,7 +30,7 @@ _WALL_FACTOR = 10  # a mutant may also wait, which takes no CPU time
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a run of tests.
+    """The outcome of a run of tests.
 
     Attributes:
         exit_code: pytest's; negative for the signal that ended the process.

@@ -1,4 +1,4 @@
-"""What cannot work is found before launch: exit code 2, an error that names the flag, and nothing written."""
+"""Launches that cannot work are refused: exit code 2, an error that names the flag, and nothing written."""
 
 import contextlib
 import importlib
@@ -12,10 +12,10 @@ from osmium.osm.mutable import Node
 
 from beam_pipeline.build_dataset import main
 from beam_pipeline.cells.table import read_cells_csv
-from beam_pipeline.jobs.build import inputs
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.launch import prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.jobs.extract import sources
 from beam_pipeline.labels.extract import check_extract
 from beam_pipeline.runtime.faults import InvalidInputError, TransientFault
 from beam_pipeline.sample_world import SampleWorld
@@ -70,7 +70,19 @@ def test_remote_inputs_are_for_all(caplog: pytest.LogCaptureFixture) -> None:
 
 CLOUD = ["--runner=DataflowRunner", "--sdk_container_image=a/b"]
 BUILD = ["build_dataset", *REMOTE, "--area=6,49.6,6.1,49.7"]
+EXTRACT = [
+    "extract_features",
+    "--area=6,49.6,6.1,49.7",
+    "--osm=gs://b/map.osm.pbf",
+    "--output=gs://b/features",
+]
+RELABEL = ["relabel", "--dataset=gs://b/set", "--output=gs://b/new"]
 SELECT = ["select_cells", "--night_lights=gs://b/x.tif", "--land_cover=gs://b/l.tif", "--output=gs://b/cells"]
+
+
+BUILD_HERE = ["build_dataset", "--osm=nosuch.osm.pbf", "--output=nosuch"]
+EXTRACT_HERE = ["extract_features", "--osm=nosuch.osm.pbf", "--output=nosuch"]
+RELABEL_HERE = ["relabel", "--dataset=nosuch", "--output=nosuch2"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +98,30 @@ SELECT = ["select_cells", "--night_lights=gs://b/x.tif", "--land_cover=gs://b/l.
             "--environment_config is missing",
         ),
         ([*BUILD, "--runner=PortableRunner"], "needs --job_endpoint"),
+        (
+            [*BUILD, *CLOUD, "--cells=gs://b/cells.csv"],
+            "one of --cells CSV, --area BBOX|GEOJSON and --sample",
+        ),
+        ([*BUILD_HERE, "--cells=nosuch.csv"], "--cells cannot be read"),
+        ([*BUILD_HERE, "--area=nosuch.json", "--dry_run"], "--area cannot be read"),
+        ([*EXTRACT, *CLOUD, "--osm=overpass"], "--osm overpass works with local runners only"),
+        ([*EXTRACT, *CLOUD, "--osm_date=2019-07-01"], "--osm_date goes with --osm overpass"),
+        ([*EXTRACT, *CLOUD, "--cells=gs://b/cells.csv"], "one of --cells CSV and --area BBOX|GEOJSON"),
+        ([*EXTRACT, *CLOUD, "--output=here", "--dry_run"], "--output lies on this machine"),
+        ([*EXTRACT, *CLOUD, "--osm=here.osm.pbf"], "--osm lies on this machine"),
+        ([*EXTRACT, "--runner=DataflowRunner", "--dry_run"], "--sdk_container_image is missing"),
+        ([*EXTRACT, "--runner=PortableRunner"], "needs --job_endpoint"),
+        ([*EXTRACT_HERE, "--cells=nosuch.csv"], "--cells cannot be read"),
+        ([*EXTRACT_HERE, "--area=1,2,3", "--dry_run"], "A bounding box is min_lon"),
+        ([*EXTRACT_HERE, "--area=6,49.6,6.1,49.7", "--ontology=nosuch.json"], "--ontology cannot be read"),
+        ([*EXTRACT_HERE, "--area=6,49.6,6.1,49.7"], "--osm matches no file"),
+        ([*EXTRACT_HERE, "--area=6,49.6,6.1,49.7", "--extracts_at_once=0"], "--extracts_at_once must lie in"),
+        ([*RELABEL, *CLOUD, "--dataset=here"], "--dataset lies on this machine"),
+        ([*RELABEL, *CLOUD, "--osm=here", "--dry_run"], "--osm lies on this machine"),
+        ([*RELABEL, "--runner=DataflowRunner"], "--sdk_container_image is missing"),
+        ([*RELABEL, "--runner=PortableRunner", "--dry_run"], "needs --job_endpoint"),
+        ([*RELABEL_HERE, "--ontology=nosuch.json"], "--ontology cannot be read"),
+        ([*RELABEL_HERE], "--dataset is no dataset"),
         ([*SELECT, *CLOUD, "--area=1,2,3"], "A bounding box is min_lon"),
         ([*SELECT, *CLOUD, "--night_lights=gs://b/x.tif.gz"], "--expanded_dir is missing"),
         ([*SELECT, *CLOUD, "--land_cover=l.tif", "--dry_run"], "--land_cover lies on this machine"),
@@ -94,13 +130,13 @@ SELECT = ["select_cells", "--night_lights=gs://b/x.tif", "--land_cover=gs://b/l.
         (["verify", "gs://b/set", "--runner=PortableRunner"], "needs --job_endpoint"),
     ],
 )
-def test_flags_are_checked_before_beam_asks_any_bucket(
+def test_flags_and_files_are_checked_before_beam_asks_any_bucket(
     argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def make_pipeline(_: object) -> None:
         raise AssertionError("Beam was asked")
 
-    for room in ("build.run", "select.run", "verify.run", "plan.dry_run"):
+    for room in ("build.run", "extract.run", "relabel.run", "select.run", "verify.run", "plan.dry_run"):
         monkeypatch.setattr(f"beam_pipeline.jobs.{room}.make_pipeline", make_pipeline)
     entry = importlib.import_module(f"beam_pipeline.{argv[0]}")
     assert entry.main(argv[1:]) == 2
@@ -183,7 +219,7 @@ def test_a_bucket_that_fails_is_an_input_error(
             raise error
             yield path
 
-        monkeypatch.setattr(inputs, "header_copy", failing)
+        monkeypatch.setattr(sources, "header_copy", failing)
         assert main(flags(world, tmp_path / "set")) == 2
         message = capsys.readouterr().err
         assert "--osm cannot be read" in message

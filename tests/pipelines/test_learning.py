@@ -1,4 +1,4 @@
-"""What is built can be trained on; the whole way, from the sample to scores, is opt-in: `pytest -m slow`."""
+"""A built dataset can be trained on; the whole way, from the sample to scores, is opt-in: `pytest -m slow`."""
 
 import json
 import shutil

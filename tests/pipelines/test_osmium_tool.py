@@ -1,4 +1,4 @@
-"""What docs/osm.md and messages say of osmium-tool, with osmium-tool. Opt in with -m engines."""
+"""The advice of docs/osm.md and of messages about osmium-tool, with osmium-tool. Opt in with -m engines."""
 
 import dataclasses
 import datetime

@@ -1,4 +1,4 @@
-"""What the launch saw of STAC GeoParquet is what the workers read."""
+"""Workers read the STAC GeoParquet that the launch saw."""
 
 from pathlib import Path
 

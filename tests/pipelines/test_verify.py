@@ -63,7 +63,7 @@ def test_a_build_whose_shard_cannot_be_read_ends_with_the_table(
             return super().open(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beam_pipeline.jobs.build.run.BeamFiles", Locked)
+        patch.setattr("beam_pipeline.jobs.dataset_run.BeamFiles", Locked)
         assert build(world, folder).code == 1
     said = capsys.readouterr().out
     assert "verified: " in said

@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from beam_pipeline.build_dataset import main
-from beam_pipeline.jobs.build import water
+from beam_pipeline.jobs import water
 from beam_pipeline.labels.dilation import dilate
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.records.schema import NONE

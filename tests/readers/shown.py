@@ -1,4 +1,4 @@
-"""What readers show, to be compared."""
+"""The content that readers show, to be compared."""
 
 from collections.abc import Iterable
 from typing import Any

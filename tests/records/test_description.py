@@ -1,4 +1,4 @@
-"""What readers take of dataset.json: what is read, and what each kind of damage gets."""
+"""dataset.json as readers take it: the fields that are read, and the errors that damage gets."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""How many processes are of use: by the machine's own files, made here, and by what is asked for."""
+"""The number of processes that are of use: by the machine's own files, made here, and by what is asked for."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""How much memory and disk is left, on a machine and in a container."""
+"""The memory and disk that are left, on a machine and in a container."""
 
 import os
 import sys

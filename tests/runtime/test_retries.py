@@ -11,7 +11,7 @@ from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.retries import RetryAfterFault, RetryPolicy, retry_after_s
 
 SIX_HOURS_S = 21_600.0
-"""What urllib3 takes for the longest wait that can be meant."""
+"""The longest wait that urllib3 takes to be meant."""
 
 
 class Flaky:

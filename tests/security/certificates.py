@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "GDAL_CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""How a user has requests, GDAL and Python trust an authority of their own."""
+"""The variables by which a user has requests, GDAL and Python trust an authority of their own."""
 
 
 def make_certificate(folder: Path, *hosts: str) -> Path:

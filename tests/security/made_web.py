@@ -17,7 +17,7 @@ WEB = "web.example"
 
 
 class MadeWeb:
-    """What names resolve to, for who asks in this process.
+    """The addresses that names resolve to, for who asks in this process.
 
     Attributes:
         addresses: Of each name, its addresses. No other name is known.

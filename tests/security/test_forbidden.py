@@ -1,4 +1,4 @@
-"""What is never done with what others send, beside what Ruff's S rules forbid (eval, exec, pickle, shells, ...)."""
+"""Calls that are never made on others' input, beside what Ruff's S rules forbid (eval, exec, pickle, shells, ...)."""
 
 import ast
 from collections.abc import Iterator

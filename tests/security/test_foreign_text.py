@@ -1,4 +1,4 @@
-"""What others say is safe to be shown, logged and stored."""
+"""Text of others is safe to be shown, logged and stored."""
 
 import io
 import logging

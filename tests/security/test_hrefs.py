@@ -1,4 +1,4 @@
-"""What an item, a link or an API may have a worker open."""
+"""The URLs that an item, a link or an API may have a worker open."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What others send costs what it weighs: see also `tests/benchmarks/hostile_inputs.py`, which measures it."""
+"""Input of others costs what it weighs: see also `tests/benchmarks/hostile_inputs.py`, which measures it."""
 
 import gc
 import itertools

@@ -199,7 +199,7 @@ def test_other_metadata_leads_nowhere_and_changes_nothing(
 
 
 def test_the_mask_of_an_image_is_its_own(plain: Path, tmp_path: Path) -> None:
-    """What lies beside it says nothing of its pixels."""
+    """Files beside it say nothing of its pixels."""
     path = Path(shutil.copy(plain, tmp_path / "a.tif"))
     before = read(str(path))
     with (

@@ -27,7 +27,7 @@ READ = [SHARD, SUMMARY, "dataset.json", "features.json", FINGERPRINT_FILE, UNITS
 PREVIEWED = [SHARD, "dataset.json"]
 
 PATIENCE_S = 120
-"""What hangs is ended after this. Nothing here takes a tenth of it."""
+"""The time after which a hanging run is ended. Nothing here takes a tenth of it."""
 
 
 def put_link(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a redirect or a name leads to: whatever the hop, an inner host is asked for nothing."""
+"""Redirects and names that lead inward: whatever the hop, an inner host is asked for nothing."""
 
 import contextlib
 import ctypes
@@ -78,7 +78,7 @@ class Counting(FolderServer):
 
     @property
     def knocks(self) -> int:
-        """How many connected until now: connections are accepted in turn, so a call of ours comes after theirs."""
+        """The number of connections until now: they are accepted in turn, so a call of ours comes last."""
         with socket.create_connection(("127.0.0.1", self.server_address[1])) as call:
             port = call.getsockname()[1]
             self._own.add(port)

@@ -23,7 +23,7 @@ OUR_OWN = {
     *("", "self", "files", "self.files", "BeamFiles()"),
     *("folder", "self.folder", "self._folder", "folder.files", "store", "store.files", "_DISK"),
 }
-"""What `write_text` and the like are called of where they are our own: a `Files`, a `DatasetFolder`, a function."""
+"""The objects of our own that have `write_text` and the like: a `Files`, a `DatasetFolder`, a function."""
 
 MKDTEMP = "in a new folder of mkdtemp, which is renamed when it is whole"
 TEMPORARY = "in a new folder of TemporaryDirectory"

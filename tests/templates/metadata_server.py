@@ -1,4 +1,4 @@
-"""What a machine of Google Cloud asks for its account and tokens, on this machine.
+"""The server that a machine of Google Cloud asks for its account and tokens, on this machine.
 
 Without it, Beam looks for an account for half a minute in each process.
 """

@@ -1,4 +1,4 @@
-"""What the templates say of their parameters: by Google's class, and by the flags of our programs."""
+"""The parameters in the templates' metadata: by Google's class, and by the flags of our programs."""
 
 import json
 import re

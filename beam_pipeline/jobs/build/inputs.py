@@ -1,39 +1,26 @@
 """The inputs of a build, found and checked before launch."""
 
-import concurrent.futures
 import contextlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from requests.utils import get_netrc_auth
 
 from beam_pipeline.cells.cell import Cell
-from beam_pipeline.cells.region import cells_in_region
-from beam_pipeline.cells.table import parse_cells_csv
-from beam_pipeline.dataset.commits import READS_AT_ONCE
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.catalog import check_catalog
 from beam_pipeline.imagery.catalog_probe import probe_catalog, refuse_known
 from beam_pipeline.imagery.catalog_settings import CatalogInfo
 from beam_pipeline.imagery.token_file import NoToken
-from beam_pipeline.jobs.areas import read_area
-from beam_pipeline.jobs.given_files import expand_globs, read_given_text, require_reachable
+from beam_pipeline.jobs.given_files import require_reachable
+from beam_pipeline.jobs.given_overpass import check_overpass, refuse_distant_overpass
 from beam_pipeline.jobs.runners import runs_locally
-from beam_pipeline.jobs.storage import header_copy
-from beam_pipeline.labels.extract import ExtractInfo, check_extract
-from beam_pipeline.labels.overpass import check_cache, check_url
-from beam_pipeline.labels.pbf_blocks import breaks_off
 from beam_pipeline.records.shards import DATASET_NAME
-from beam_pipeline.runtime.disk import is_local
-from beam_pipeline.runtime.extras import require_package
-from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.progress import Progress
-from beam_pipeline.runtime.reach import Reach
 from beam_pipeline.runtime.traffic import Traffic
 
 _log = logging.getLogger(__name__)
@@ -58,39 +45,6 @@ def check_hosts(settings: BuildSettings) -> CatalogInfo:
     api = Traffic.of_job(settings.output, "api", settings.api.whole())
     with _reaching(settings), Progress(None, "asking the catalogue"):
         return check_catalog(settings.catalog, traffic=api, years=settings.years)
-
-
-def refuse_distant_overpass(options: PipelineOptions) -> None:
-    """Refuses a job on other machines that asks Overpass.
-
-    Raises:
-        InvalidInputError: The workers are not on this machine.
-    """
-    if not runs_locally(options):
-        raise InvalidInputError(
-            "--osm overpass works with local runners only: the public servers ask not to be used in parallel "
-            "or from cloud workers. Give .osm.pbf extracts, e.g. of download.geofabrik.de"
-        )
-
-
-def check_overpass(url: str, cache: str, own_network: bool) -> None:
-    """Checks the Overpass API's URL, its host and the folder of its answers; asks nobody.
-
-    Args:
-        url: The API.
-        cache: The folder, "" for the default.
-        own_network: Whether hosts of inner networks may be asked.
-
-    Raises:
-        InvalidInputError: It must not be asked, or the folder cannot be written.
-    """
-    require_package("osmnx", "--osm overpass", "overpass")
-    check_url(url)
-    try:
-        Reach(url, own_network).require_resolved(url)
-    except PermanentFault as fault:
-        raise InvalidInputError(f"--overpass_url must not be asked: {fault.detail}") from fault
-    check_cache(cache)
 
 
 def check_images(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFolder) -> None:
@@ -170,112 +124,3 @@ def check_reach(settings: BuildSettings, options: PipelineOptions) -> None:
             "%s: ~/.netrc of this machine has a password for it, which workers do not find. Give --token_file",
             without_secrets(url),
         )
-
-
-def find_cells(given: Any, seed: int) -> list[Cell]:
-    """Returns the cells of --cells or --area.
-
-    Args:
-        given: The flags, from `parse_build_flags`.
-        seed: Draws splits and --max_cells.
-
-    Returns:
-        At least one cell.
-
-    Raises:
-        InvalidInputError: Neither or both were given, or what was given is malformed or holds no cell.
-    """
-    if (given.cells is None) == (given.area is None):
-        raise InvalidInputError("Give the cells by one of --cells CSV, --area BBOX|GEOJSON and --sample")
-    if given.cells is not None:
-        if given.max_cells is not None:
-            raise InvalidInputError("--max_cells goes with --area: a --cells file is taken whole")
-        return parse_cells_csv(read_given_text(given.cells, "--cells"), given.cells)
-    found = cells_in_region(read_area(given.area), given.max_cells, seed)
-    if not found.cells:
-        raise InvalidInputError(
-            f"--area holds the centre of no cell that a Sentinel-2 tile covers "
-            f"({found.without_tile} without tile). Received: {given.area}"
-        )
-    return list(found.cells)
-
-
-def expand_extracts(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the extracts that paths and globs name, each once.
-
-    Args:
-        patterns: Paths or globs, local or gs://.
-
-    Returns:
-        Paths, sorted within each pattern; of those that lead to one file under one name, the first.
-
-    Raises:
-        InvalidInputError: A pattern matches nothing, or two extracts share a file name.
-    """
-    by_file: dict[tuple[str, str], str] = {}
-    for path in expand_globs(patterns, "--osm"):
-        file = os.path.realpath(path) if is_local(path) else path
-        by_file.setdefault((file, path.rpartition("/")[2]), path)
-    paths = list(by_file.values())
-    if len({name for _, name in by_file}) != len(paths):
-        raise InvalidInputError(
-            "Two extracts of --osm have one file name, by which they are told apart. "
-            f"Received: {', '.join(paths)}"
-        )
-    return tuple(paths)
-
-
-def inspect_extracts(paths: Sequence[str]) -> list[ExtractInfo]:
-    """Returns what the extracts' headers say, in the order of the paths; a remote file is read no farther.
-
-    Raises:
-        InvalidInputError: One cannot be read, or is no extract.
-    """
-    extracts = []
-    with (
-        Progress(len(paths), "looking into the extracts", "extracts") as progress,
-        concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as pool,
-    ):
-        for info in pool.map(_inspect, paths):
-            extracts.append(info)
-            progress.update()
-    return extracts
-
-
-def _inspect(path: str) -> ExtractInfo:
-    with naming("--osm", "read", path, "Check path and access"), header_copy(path) as local:
-        return check_extract(local)
-
-
-def require_whole(paths: Sequence[str]) -> None:
-    """Refuses a local extract that breaks off.
-
-    Found in the job, it would cost cells, and the whole file would be that of another dataset. A remote file is not
-    read before launch.
-
-    Args:
-        paths: The extracts; without those that a folder was begun with, which is gone on with all the same, as its
-            other cells are sound.
-
-    Raises:
-        InvalidInputError: One breaks off.
-    """
-    for path in paths:
-        if is_local(path) and breaks_off(path):
-            raise InvalidInputError(
-                f"An OSM extract breaks off: it was not downloaded to its end. Received: {path}. Download it again, "
-                "then give the same command"
-            )
-
-
-@contextlib.contextmanager
-def naming(flag: str, done: str, path: str, advice: str) -> Iterator[None]:
-    """Turns whatever a path leads to into an error that names the flag which gave it."""
-    try:
-        yield
-    except InvalidInputError:
-        raise  # says more already
-    except Exception as error:
-        # More than faults and OSError: Beam and each cloud's client have classes of their own, e.g. for a scheme
-        # without its extra, or for missing credentials.
-        raise InvalidInputError(f"{flag} cannot be {done}: {error}. {advice}. Received: {path}") from error

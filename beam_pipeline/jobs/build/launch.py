@@ -20,25 +20,20 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import check_begun, write_plan
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
-from beam_pipeline.jobs.build.inputs import (
-    check_hosts,
-    check_images,
-    check_reach,
-    find_cells,
-    naming,
-)
+from beam_pipeline.jobs.build.inputs import check_hosts, check_images, check_reach
 from beam_pipeline.jobs.build.map_source import MapSource, find_map, with_store
 from beam_pipeline.jobs.build.options import build_settings
-from beam_pipeline.jobs.build.processes import use_processes
 from beam_pipeline.jobs.build.sample import SampleCells, require_sample, use_sample
-from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.extract.launch import begin
 from beam_pipeline.jobs.extract.settings import ExtractSettings
-from beam_pipeline.jobs.given_files import require_google_login
+from beam_pipeline.jobs.given_cells import check_cells_file, check_cells_flags, find_cells
+from beam_pipeline.jobs.given_files import naming, require_google_login
+from beam_pipeline.jobs.processes import use_processes
 from beam_pipeline.jobs.request_shares import request_shares
 from beam_pipeline.jobs.runners import require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles, use_options
+from beam_pipeline.jobs.water import find_sea
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
@@ -100,10 +95,13 @@ def check_flags(given: Any, options: PipelineOptions) -> None:
     require_job_server(options)
     if given.sample:
         require_sample(given, runs_locally(options))
+    else:
+        check_cells_flags(given, "sample")
     use_options(**options.get_all_options(drop_default=True))  # as the ontology may lie in a bucket
     settings = build_settings(given, options)
     if not given.sample:
         check_reach(settings, options)
+        check_cells_file(given)
     require_package_on_workers(options)
     require_google_login(options, [("--output", settings.output)])
 

@@ -3,37 +3,33 @@
 import argparse
 import datetime
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import BuildSettings
-from beam_pipeline.features.read_process import ReadLimits
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
-from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
-from beam_pipeline.jobs.given_files import read_given_text
+from beam_pipeline.jobs.command import flags_of
+from beam_pipeline.jobs.dataset_flags import add_drawing_flags, add_retry_flag, ontology_text
+from beam_pipeline.jobs.extract.options import add_reading_flags, read_limits
+from beam_pipeline.jobs.given_cells import add_cells_flags
+from beam_pipeline.jobs.given_overpass import OVERPASS, add_overpass_flags, parse_osm_date
+from beam_pipeline.jobs.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.request_shares import add_limit_flags, request_shares
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
-    add_area_flag,
     check_ranges,
     job_parser,
     output_folder,
-    parse_flags,
 )
-from beam_pipeline.labels.extract import time_filter
-from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name, path_names
 
 PROG = "python -m beam_pipeline.build_dataset"
 
-OVERPASS = "overpass"
-OVERPASS_URL = "https://overpass-api.de/api"
 NO_SCL_CLASS = "none"
 """A template takes an empty value for one that is not given."""
 
@@ -41,8 +37,6 @@ MAX_CELLS_PER_SHARD = 256
 """A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
 _FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
-_FIRST_MAP = datetime.datetime(2012, 9, 12, tzinfo=datetime.UTC)
-"""The first map under the ODbL, from which on Overpass keeps what was. Source: issue 199 of drolbr/Overpass-API."""
 
 
 def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
@@ -64,13 +58,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
 
 def _add_cells(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where (one of --cells, --area, --sample)")
-    group.add_argument(
-        "--cells", type=path_name, metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
-    )
-    add_area_flag(group, "make cells in")
-    group.add_argument(
-        "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
-    )
+    add_cells_flags(group)
     group.add_argument(
         "--sample",
         action="store_true",
@@ -134,54 +122,6 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overpass_flags(group: argparse._ActionsContainer) -> None:
-    """Adds the flags of the word `overpass` in place of extracts.
-
-    Args:
-        group: A parser or a group of its flags.
-    """
-    group.add_argument("--overpass_url", default=OVERPASS_URL, help=f"({OVERPASS_URL})")
-    group.add_argument(
-        "--overpass_cache",
-        type=folder_name,
-        metavar="DIR",
-        help="keep Overpass answers here (default: a cache)",
-    )
-    group.add_argument(
-        "--osm_date",
-        metavar="DATE",
-        help="the map of --osm overpass as of a day or time in UTC, e.g. 2019-07-01 or 2019-07-01T12:00:00Z (now)",
-    )
-
-
-def add_reading_flags(group: argparse._ActionsContainer) -> None:
-    """Adds the flags of what reading extracts may take of a machine.
-
-    Args:
-        group: A parser or a group of its flags.
-    """
-    group.add_argument(
-        "--osm_index_dir",
-        type=folder_name,
-        metavar="DIR",
-        help="a folder of workers for temporary files of up to eight times the size of an extract (that of temporary "
-        "files)",
-    )
-    group.add_argument(
-        "--extracts_at_once",
-        type=int,
-        default=1,
-        metavar="N",
-        help="extracts that a machine reads at once (1)",
-    )
-
-
-def read_limits(given: Any) -> ReadLimits:
-    """Returns what reading extracts may take of a machine."""
-    check_ranges(given, extracts_at_once=(1, 64))
-    return ReadLimits(given.osm_index_dir or "", given.extracts_at_once)
-
-
 def _add_labels(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("labels")
     group.add_argument(
@@ -194,30 +134,6 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
     add_reading_flags(group)
     add_overpass_flags(group)
     add_drawing_flags(group)
-
-
-def add_drawing_flags(group: argparse._ActionsContainer) -> None:
-    """Adds the flags of what a map is drawn as.
-
-    Args:
-        group: A parser or a group of its flags.
-    """
-    group.add_argument(
-        "--water_polygons",
-        type=path_name,
-        metavar="FILE",
-        help="the sea: the water-polygons-split of osmdata.openstreetmap.de, or another shapefile (.shp or .zip), "
-        "GeoPackage or FlatGeobuf, local or gs:// (none)",
-    )
-    group.add_argument(
-        "--ontology",
-        type=path_name,
-        default=PUBLISHED,
-        metavar=f"{'|'.join(SHIPPED)}|JSON",
-        help="what is drawn as what, and where nothing is known to be: as in the published dataset, with a stricter "
-        f"table of the latter, or another osm_categories.json ({PUBLISHED})",
-    )
-    group.add_argument("--no_none_labels", action="store_true", help="never write 254; unknown stays 255")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -235,36 +151,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_retry_flag(group: argparse._ActionsContainer) -> None:
-    """Adds the flag of dead letters.
-
-    Args:
-        group: A parser or a group of its flags.
-    """
-    group.add_argument(
-        "--retry_dead_letters",
-        action="store_true",
-        help="do those finished shards again of which an earlier run left dead letters",
-    )
-
-
-def parse_build_flags(
-    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
-) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Parses flags, ours and Beam's.
-
-    Args:
-        argv: Arguments without the program's name; those of the process by default.
-        prog: The command, as a person types it.
-        description: What the program does.
-
-    Returns:
-        Our flags and Beam's options.
-
-    Raises:
-        InvalidInputError: A flag is unknown or malformed.
-    """
-    return parse_flags(build_parser(prog, description), argv)
+parse_build_flags = flags_of(build_parser)
 
 
 def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
@@ -360,44 +247,6 @@ def parse_years(text: str) -> tuple[int, ...]:
     return tuple(sorted(years))
 
 
-def parse_osm_date(text: str, *, overpass: bool) -> str:
-    """Parses "2019-07-01" or "2019-07-01T12:00:00Z".
-
-    Args:
-        text: A day, which stands for its beginning, or a time in UTC.
-        overpass: Whether Overpass is asked; extracts are of the date that they are of.
-
-    Returns:
-        The time as Overpass takes it, e.g. "2019-07-01T00:00:00Z".
-
-    Raises:
-        InvalidInputError: It is neither, lies in the future or before the first map that Overpass keeps, or goes with
-            extracts.
-    """
-    try:
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?", text):
-            raise ValueError(text)
-        time = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInputError(
-            "--osm_date takes a day or a time in UTC such as 2019-07-01 or 2019-07-01T12:00:00Z. "
-            f"Received: {text}"
-        ) from error
-    time = time.replace(tzinfo=datetime.UTC)
-    if not _FIRST_MAP <= time <= datetime.datetime.now(datetime.UTC):
-        raise InvalidInputError(
-            f"--osm_date must lie between {_FIRST_MAP:%Y-%m-%d}, the first map that Overpass keeps, and now. "
-            f"Received: {text}"
-        )
-    parsed = time.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if not overpass:
-        raise InvalidInputError(
-            "--osm_date goes with --osm overpass: an extract is of the date that it was made at. For another date make "
-            f"one of a history extract: {time_filter('HISTORY.osh.pbf', parsed, 'MAP.osm.pbf')}"
-        )
-    return parsed
-
-
 def parse_scl_classes(text: str) -> tuple[int, ...]:
     """Parses "1,3,8" to SCL classes.
 
@@ -419,22 +268,3 @@ def parse_scl_classes(text: str) -> tuple[int, ...]:
             f"--allow_nodata. Received: {text}"
         )
     return tuple(sorted({int(part) for part in parts}))
-
-
-def ontology_text(path: str) -> str:
-    """Returns the text of the ontology that `--ontology` names, checked.
-
-    Raises:
-        InvalidInputError: It cannot be read, or is no ontology.
-    """
-    if path in SHIPPED:
-        return shipped_ontology(path)
-    try:
-        text = read_given_text(path, "--ontology")
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{error}. Or give one of the words {', '.join(SHIPPED)}") from error
-    try:
-        Ontology.load(text)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"--ontology {path}: {error}") from error
-    return text

@@ -11,6 +11,6 @@ def build_graph(pipeline: beam.Pipeline, settings: ExtractSettings) -> None:
 
     Args:
         pipeline: An empty pipeline.
-        settings: From `prepare_extraction`; the plan lies in the store's folder.
+        settings: From `check_extraction`; the plan lies in the store's folder.
     """
     pipeline | "FillStore" >> FillStore(settings)

@@ -21,19 +21,27 @@ from beam_pipeline.features.plan import (
 )
 from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store_json import Store, store_differences
-from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
-from beam_pipeline.jobs.build.inputs import (
-    check_overpass,
-    find_cells,
-    naming,
-    refuse_distant_overpass,
+from beam_pipeline.jobs.coverage import check_coverage, warn_of_headers
+from beam_pipeline.jobs.dataset_flags import ontology_text
+from beam_pipeline.jobs.extract.options import read_limits
+from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
+from beam_pipeline.jobs.extract.sources import (
+    extracts_text,
+    find_extracts,
+    info_of,
+    planned_extracts,
     require_whole,
 )
-from beam_pipeline.jobs.build.options import OVERPASS, ontology_text, parse_osm_date, read_limits
-from beam_pipeline.jobs.extract.settings import AskedOverpass, ExtractSettings, GivenExtract
-from beam_pipeline.jobs.extract.sources import extracts_text, find_extracts, info_of, planned_extracts
-from beam_pipeline.jobs.given_files import require_reachable
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.given_cells import check_cells_file, check_cells_flags, find_cells
+from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_overpass import (
+    OVERPASS,
+    check_overpass,
+    parse_osm_date,
+    refuse_distant_overpass,
+)
+from beam_pipeline.jobs.runners import require_job_server
+from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.labels.store_keys import drawn_keys, keys_for
@@ -65,37 +73,21 @@ class CheckedStore:
     is_stale: bool
 
 
-def prepare_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
-    """Checks everything that can be checked before a job is launched, and writes the plan.
+def check_flags(given: Any, options: PipelineOptions) -> None:
+    """Checks what the flags alone tell, before any file is looked into and Beam asks buckets.
 
     Args:
         given: Our flags, from `parse_extract_flags`.
         options: Beam's options.
 
-    Returns:
-        What was found; the store's folder holds its plan.
-
     Raises:
-        InvalidInputError: Something given cannot be used; nothing was launched or written.
+        InvalidInputError: A flag is malformed, or workers would lack something.
     """
-    checked = check_extraction(given, options)
-    store = DatasetFolder(BeamFiles(), checked.settings.store)
-    with Progress(None, "writing the plan"), naming("--output", "used", store.path, _WRITABLE):
-        for name, text in checked.texts.items():
-            if not store.exists(name) or store.read_bytes(name) != text.encode():
-                store.write_text(name, text)
-        begin(checked)
-    return checked
-
-
-def check_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
-    """Checks everything that can be checked before a job is launched, and writes nothing but caches.
-
-    Raises:
-        InvalidInputError: Something given cannot be used.
-    """
+    require_job_server(options)
+    check_cells_flags(given)
     overpass = given.osm == (OVERPASS,)
-    date = "" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass)
+    if given.osm_date is not None:
+        parse_osm_date(given.osm_date, overpass=overpass)
     if overpass:
         refuse_distant_overpass(options)
     require_reachable(
@@ -106,6 +98,45 @@ def check_extraction(given: Any, options: PipelineOptions) -> CheckedStore:
         ],
     )
     require_package_on_workers(options)
+    require_google_login(options, [("--output", given.output)])
+    use_options(**options.get_all_options(drop_default=True))  # as files may lie in a bucket
+    ontology_text(given.ontology)
+    check_cells_file(given)
+
+
+def write_store_plan(checked: CheckedStore) -> None:
+    """Writes the plan of a store into its folder.
+
+    Args:
+        checked: From `check_extraction`.
+
+    Raises:
+        InvalidInputError: The folder cannot be used.
+    """
+    store = DatasetFolder(BeamFiles(), checked.settings.store)
+    with Progress(None, "writing the plan"), naming("--output", "used", store.path, _WRITABLE):
+        for name, text in checked.texts.items():
+            if not store.exists(name) or store.read_bytes(name) != text.encode():
+                store.write_text(name, text)
+        begin(checked)
+
+
+def check_extraction(given: Any) -> CheckedStore:
+    """Checks everything that can be checked before a job is launched, and writes nothing but caches.
+
+    What the flags alone tell was checked by `check_flags`.
+
+    Args:
+        given: Our flags, from `parse_extract_flags`.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    overpass = given.osm == (OVERPASS,)
+    date = "" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass)
     ontology = Ontology.load(ontology_text(given.ontology))
     with Progress(None, "finding the cells"):
         cells = find_cells(given, given.seed)

@@ -1,19 +1,20 @@
 """Flags of `extract_features`."""
 
 import argparse
-from collections.abc import Sequence
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.jobs.build.options import OVERPASS, add_overpass_flags, add_reading_flags
+from beam_pipeline.features.read_process import ReadLimits
+from beam_pipeline.jobs.command import flags_of
+from beam_pipeline.jobs.given_cells import add_cells_flags
+from beam_pipeline.jobs.given_overpass import OVERPASS, add_overpass_flags
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
-    add_area_flag,
     check_ranges,
     job_parser,
     output_folder,
-    parse_flags,
 )
 from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -22,6 +23,9 @@ from beam_pipeline.runtime.names import folder_name, path_name, path_names
 from beam_pipeline.runtime.reach import FLAG
 
 PROG = "python -m beam_pipeline.extract_features"
+
+MOST_AT_ONCE = (1, 64)
+"""The least and the most extracts that a machine reads at once."""
 
 
 def extract_parser(prog: str = PROG, description: str = "") -> FlagParser:
@@ -33,13 +37,7 @@ def extract_parser(prog: str = PROG, description: str = "") -> FlagParser:
     """
     parser = job_parser(prog, description)
     where = parser.add_argument_group("where (one of --cells, --area)")
-    where.add_argument(
-        "--cells", type=path_name, metavar="CSV", help="a spatial_cell_info.csv: ours or the published one"
-    )
-    add_area_flag(where, "make cells in")
-    where.add_argument(
-        "--max_cells", type=int, help="keep at most this many cells of --area, drawn by the seed"
-    )
+    add_cells_flags(where)
     where.add_argument("--seed", type=int, default=0, help="of the cells that --max_cells draws (0)")
     what = parser.add_argument_group("the map")
     what.add_argument(
@@ -71,23 +69,7 @@ def extract_parser(prog: str = PROG, description: str = "") -> FlagParser:
     return parser
 
 
-def parse_extract_flags(
-    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
-) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Parses flags, ours and Beam's, and checks those that need no file.
-
-    Args:
-        argv: Arguments without the program's name; those of the process by default.
-        prog: The command, as a person types it.
-        description: What the program does.
-
-    Returns:
-        Our flags and Beam's options.
-
-    Raises:
-        InvalidInputError: A flag is unknown, missing or malformed.
-    """
-    given, options = parse_flags(extract_parser(prog, description), argv)
+def _check(given: argparse.Namespace, _: PipelineOptions) -> None:
     if not given.output:
         raise InvalidInputError("--output is missing: the folder of the store, e.g. --output out/features")
     if not given.osm:
@@ -95,6 +77,36 @@ def parse_extract_flags(
             "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), or the "
             f"word {OVERPASS}"
         )
-    check_ranges(given, seed=SEEDS)
+    check_ranges(given, seed=SEEDS, extracts_at_once=MOST_AT_ONCE)
     given.output = output_folder(given.output)
-    return given, options
+
+
+parse_extract_flags = flags_of(extract_parser, _check)
+
+
+def add_reading_flags(group: argparse._ActionsContainer) -> None:
+    """Adds the flags of what reading extracts may take of a machine.
+
+    Args:
+        group: A parser or a group of its flags.
+    """
+    group.add_argument(
+        "--osm_index_dir",
+        type=folder_name,
+        metavar="DIR",
+        help="a folder of workers for temporary files of up to eight times the size of an extract (that of temporary "
+        "files)",
+    )
+    group.add_argument(
+        "--extracts_at_once",
+        type=int,
+        default=1,
+        metavar="N",
+        help="extracts that a machine reads at once (1)",
+    )
+
+
+def read_limits(given: Any) -> ReadLimits:
+    """Returns what reading extracts may take of a machine."""
+    check_ranges(given, extracts_at_once=MOST_AT_ONCE)
+    return ReadLimits(given.osm_index_dir or "", given.extracts_at_once)

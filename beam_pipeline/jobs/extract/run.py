@@ -11,7 +11,13 @@ from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.features.store_json import Store
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.extract.graph import build_graph
-from beam_pipeline.jobs.extract.launch import CheckedStore, prepare_extraction, read_store
+from beam_pipeline.jobs.extract.launch import (
+    CheckedStore,
+    check_extraction,
+    check_flags,
+    read_store,
+    write_store_plan,
+)
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.storage import BeamFiles
@@ -31,8 +37,10 @@ def extract_features(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
+    check_flags(given, options)
+    checked = check_extraction(given)
     pipeline = make_pipeline(options)
-    checked = prepare_extraction(given, options)
+    write_store_plan(checked)
     store = DatasetFolder(BeamFiles(), checked.settings.store)
     if not checked.is_whole:
         try:

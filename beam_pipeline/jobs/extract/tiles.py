@@ -19,7 +19,7 @@ from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy
-from beam_pipeline.labels.chip_boxes import cells_meeting
+from beam_pipeline.labels.chip_boxes import Bounds, cells_meeting
 from beam_pipeline.runtime.faults import Failure, PermanentFault
 
 
@@ -91,13 +91,14 @@ def make_tile(
     if len(of_tile) != len(near):
         raise ValueError(f"{len(of_tile)} of {len(near)} extracts near {cells.tile} came to its file")
     read = [piece.extract for piece in of_tile.values() if piece.record is not None]
+    unread = _unread_cells(cells, read, settings)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
         given = [
             (extract, opened.enter_context(_piece(store, of_tile[extract], cells.tile))) for extract in read
         ]
         target = Path(folder) / tile_file(cells.tile)
         with target.open("wb") as file:
-            failures = [it for piece in of_tile.values() for it in _failures(piece, cells, settings)]
+            failures = [it for piece in of_tile.values() for it in _failures(piece, cells, unread, settings)]
             footer = merge_tile(file, cells.tile, given, failures, _request(cells, settings))
         with target.open("rb") as file:
             written = StoreTile.of(describe(file), cells.chips)
@@ -111,7 +112,7 @@ def _fits(footer: TileFooter, cells: TileCells, settings: ExtractSettings) -> bo
     asked_of = _asked_of(cells, settings)
     if not failed <= {extract.name for extract in asked_of}:
         return False
-    whole = footer.model_copy(update={"failures": (), "rows": 0, "superseded": 0})
+    whole = footer.model_copy(update={"failures": (), "rows": 0, "superseded": 0, "data_sha256": ""})
     made_of = {*footer.extracts, *(extract for extract in asked_of if extract.name in failed)}
     return whole == TileFooter.of(cells.tile, _request(cells, settings), footer.extracts) and made_of == {
         *asked_of
@@ -150,12 +151,32 @@ def _piece(store: DatasetFolder, piece: PieceRead, tile: str) -> Iterator[Stored
         raise
 
 
-def _failures(piece: PieceRead, cells: TileCells, settings: ExtractSettings) -> Iterator[ExtractFailure]:
-    """Returns what a tile's file says of an extract that failed, or of questions that did."""
+def _unread_cells(
+    cells: TileCells, read: Sequence[ExtractIdentity], settings: ExtractSettings
+) -> frozenset[int]:
+    """Returns the cells that lie within the stated bounds of no extract that was read."""
+    stated = [_bounds(extract, settings.extracts) for extract in read] if settings.overpass is None else []
+    held = {cell_id for it in stated if it is not None for cell_id in cells_meeting(cells.chips, it)}
+    return frozenset(cells.chips) - held
+
+
+def _failures(
+    piece: PieceRead, cells: TileCells, unread: frozenset[int], settings: ExtractSettings
+) -> Iterator[ExtractFailure]:
+    """Yields what a tile's file says of an extract that failed, or of questions that did.
+
+    Args:
+        piece: What came of the extract.
+        cells: The tile.
+        unread: `_unread_cells`: whatever they have would be of an extract that failed, within its bounds or not, as
+            these may be stated too small.
+        settings: The job's.
+    """
     of_reason: dict[Failure, list[int]] = {}
     if piece.failure is not None:
         # What the rest of the extract would have said of these cells is unknown.
-        of_reason[piece.failure] = cells_meeting(cells.chips, _bounds(piece.extract, settings.extracts))
+        within = cells_meeting(cells.chips, _bounds(piece.extract, settings.extracts))
+        of_reason[piece.failure] = [*unread.union(within)]
     for cell_id, failure in piece.failed_cells.items():
         of_reason.setdefault(failure, []).append(cell_id)
     for (reason, detail), cell_ids in of_reason.items():
@@ -164,8 +185,6 @@ def _failures(piece: PieceRead, cells: TileCells, settings: ExtractSettings) -> 
         )
 
 
-def _bounds(
-    identity: ExtractIdentity, extracts: Sequence[GivenExtract]
-) -> tuple[float, float, float, float] | None:
+def _bounds(identity: ExtractIdentity, extracts: Sequence[GivenExtract]) -> Bounds | None:
     (bounds,) = (extract.bounds for extract in extracts if extract.identity == identity)
     return bounds

@@ -1,4 +1,4 @@
-"""`--dry_run` of a job: everything is checked, the plan is printed, and nothing is launched or written but caches."""
+"""The plans that `--dry_run` prints: everything is checked as for a launch, and nothing is written but caches."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.features.names import piece_record
-from beam_pipeline.jobs.build.launch import check_build, check_flags
-from beam_pipeline.jobs.extract.launch import check_extraction
+from beam_pipeline.jobs.build import launch as build
+from beam_pipeline.jobs.extract import launch as extract
 from beam_pipeline.jobs.given_files import expand_globs
 from beam_pipeline.jobs.plan.report import report, table
 from beam_pipeline.jobs.plan.run import plan_of_build
-from beam_pipeline.jobs.relabel.launch import check_relabelling
+from beam_pipeline.jobs.relabel import launch as relabel
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.jobs.select.launch import check_selection_flags
 from beam_pipeline.jobs.storage import BeamFiles
@@ -19,82 +19,69 @@ from beam_pipeline.maps.netcdf import is_netcdf
 from beam_pipeline.maps.rasters import inspect_land_cover, inspect_night_lights
 from beam_pipeline.maps.sidecars import require_silent_sidecars
 
-_NOTHING = "--dry_run: nothing was launched and nothing written but caches."
 
-
-def dry_run_build(given: Any, options: PipelineOptions) -> int:
-    """Checks a build as its launch does, and prints what is left of it to do.
+def plan_build(given: Any, options: PipelineOptions) -> str:
+    """Checks a build as its launch does, and returns what is left of it to do.
 
     Args:
         given: Our flags, from `parse_build_flags`.
         options: Beam's options.
 
-    Returns:
-        The exit code, 0.
-
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    check_flags(given, options)
+    build.check_flags(given, options)
     make_pipeline(options)  # has Beam check its flags
-    checked = check_build(given, options)
+    checked = build.check_build(given, options)
     there = set(checked.folder.shards())
     left = [unit for unit in checked.units if unit.name not in there]
+    parts = []
     if len(left) < len(checked.units):
         done = len(checked.units) - len(left)
-        print(f"{done:,} of {len(checked.units):,} shards are there: the plan is of the others.")
+        parts.append(f"{done:,} of {len(checked.units):,} shards are there: the plan is of the others.")
     if left:
-        print(report(plan_of_build(left, checked.settings, options, checked.extract_sizes)))
-    print(_NOTHING)
-    return 0
+        parts.append(report(plan_of_build(left, checked.settings, options, checked.extract_sizes)))
+    return "\n".join(parts)
 
 
-def dry_run_extraction(given: Any, options: PipelineOptions) -> int:
-    """Checks a store as its launch does, and prints which extracts are yet to be read.
+def plan_extraction(given: Any, options: PipelineOptions) -> str:
+    """Checks a store as its launch does, and returns which extracts are yet to be read.
 
     Args:
         given: Our flags, from `parse_extract_flags`.
         options: Beam's options.
 
-    Returns:
-        The exit code, 0.
-
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    extract.check_flags(given, options)
+    checked = extract.check_extraction(given)
     make_pipeline(options)
-    checked = check_extraction(given, options)
     settings = checked.settings
     store = DatasetFolder(BeamFiles(), settings.store)
     if checked.is_whole:
-        print(f"{store.path} is whole: nothing is left to do.")
-    else:
-        rows = [
-            (it.identity.name, f"{it.identity.bytes / 1e9:,.3f}", it.identity.timestamp or "?")
-            for it in settings.extracts
-            if not store.exists(piece_record(it.identity))
-        ]
-        print("\n".join(table(("to be read if near a cell", "GB", "of"), rows)))
-        print(f"{checked.tiles:,} tiles")
-    print(_NOTHING)
-    return 0
+        return f"{store.path} is whole: nothing is left to do."
+    rows = [
+        (it.identity.name, f"{it.identity.bytes / 1e9:,.3f}", it.identity.timestamp or "?")
+        for it in settings.extracts
+        if not store.exists(piece_record(it.identity))
+    ]
+    return "\n".join([*table(("to be read if near a cell", "GB", "of"), rows), f"{checked.tiles:,} tiles"])
 
 
-def dry_run_relabelling(given: Any, options: PipelineOptions) -> int:
-    """Checks a relabelling as its launch does, and prints how much is left of it to do.
+def plan_relabelling(given: Any, options: PipelineOptions) -> str:
+    """Checks a relabelling as its launch does, and returns how much is left of it to do.
 
     Args:
         given: Our flags, from `parse_relabel_flags`.
         options: Beam's options.
 
-    Returns:
-        The exit code, 0.
-
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    relabel.check_flags(given, options)
+    checked = relabel.check_relabelling(given)
     make_pipeline(options)
-    checked = check_relabelling(given, options)
     shards, there = set(checked.source.folder.shards()), set(checked.folder.shards())
     names = [unit.name for unit in checked.source.units]
     rows = [
@@ -102,22 +89,17 @@ def dry_run_relabelling(given: Any, options: PipelineOptions) -> int:
         ("that --dataset has", f"{len(shards & {*names}):,}"),
         ("that --output has", f"{len(there & {*names}):,}"),
     ]
-    print("\n".join(table(("shards", ""), rows)))
-    print(_NOTHING)
-    return 0
+    return "\n".join(table(("shards", ""), rows))
 
 
-def dry_run_selection(given: Any, options: PipelineOptions) -> int:
-    """Looks at the headers of a selection's inputs, and prints what is to be read.
+def plan_selection(given: Any, options: PipelineOptions) -> str:
+    """Looks at the headers of a selection's inputs, and returns what is to be read.
 
     What is packed as .gz is not looked into, as that would expand it first.
 
     Args:
         given: Our flags, from `parse_selection_flags`.
         options: Beam's options.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         InvalidInputError: Something given cannot be used.
@@ -144,6 +126,4 @@ def dry_run_selection(given: Any, options: PipelineOptions) -> int:
         raster = inspect_land_cover(path)
         require_silent_sidecars(raster, path, "--land_cover", files)
         rows.append((path, size, f"{raster.window.columns:,} x {raster.window.rows:,}", ""))
-    print("\n".join(table(("to be read", "GB", "pixels", "tasks of rows"), rows)))
-    print(_NOTHING)
-    return 0
+    return "\n".join(table(("to be read", "GB", "pixels", "tasks of rows"), rows))

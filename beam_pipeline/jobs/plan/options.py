@@ -4,12 +4,11 @@ import argparse
 from collections.abc import Sequence
 
 from beam_pipeline.jobs.build.options import MAX_CELLS_PER_SHARD
+from beam_pipeline.jobs.given_cells import add_cells_flags, check_cells_flags
 from beam_pipeline.jobs.plan.prices import Prices, add_price_flags
 from beam_pipeline.jobs.request_shares import API_ON_DATAFLOW, FILES_ON_DATAFLOW, MAX_REQUESTS_PER_SECOND
-from beam_pipeline.jobs.runners import SEEDS, add_area_flag, check_ranges
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.jobs.runners import SEEDS, check_ranges
 from beam_pipeline.runtime.flags import FlagParser
-from beam_pipeline.runtime.names import path_name
 
 PROG = "python -m beam_pipeline.plan_cost"
 
@@ -47,9 +46,7 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     """
     parser = FlagParser(prog, description)
     which = parser.add_argument_group("of which cells (one of --cells, --area, --paper)")
-    which.add_argument("--cells", type=path_name, metavar="CSV", help="a spatial_cell_info.csv")
-    add_area_flag(which, "cells in")
-    which.add_argument("--max_cells", type=int, help="at most so many of --area")
+    add_cells_flags(which)
     which.add_argument(
         "--paper",
         action="store_true",
@@ -142,8 +139,7 @@ def parse_plan_flags(
         InvalidInputError: A flag is unknown, missing or malformed.
     """
     given = build_parser(prog, description).parse_all(argv)
-    if [given.cells is not None, given.area is not None, given.paper].count(True) != 1:
-        raise InvalidInputError("Give the cells by one of --cells CSV, --area BBOX|GEOJSON and --paper")
+    check_cells_flags(given, "paper")
     rate = (1e-3, MAX_REQUESTS_PER_SECOND)
     check_ranges(
         given,

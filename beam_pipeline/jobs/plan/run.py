@@ -8,8 +8,8 @@ from apache_beam.options.pipeline_options import DebugOptions, PipelineOptions, 
 
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units
-from beam_pipeline.jobs.build.inputs import find_cells
 from beam_pipeline.jobs.build.options import parse_years
+from beam_pipeline.jobs.given_cells import find_cells
 from beam_pipeline.jobs.plan import options as defaults
 from beam_pipeline.jobs.plan.drawn import PAPER_CELLS, PAPER_TILES, draw_units
 from beam_pipeline.jobs.plan.estimate import Assumptions, estimate

@@ -13,7 +13,7 @@ def build_graph(pipeline: beam.Pipeline, settings: RelabelSettings) -> None:
 
     Args:
         pipeline: An empty pipeline.
-        settings: From `prepare_relabelling`; the plan lies in its output folder.
+        settings: From `check_relabelling`; the plan lies in its output folder.
     """
     units = pipeline | "ReadPlan" >> ReadPlan(settings)
     labels = units | "MakeLabels" >> MakeLabels(settings)

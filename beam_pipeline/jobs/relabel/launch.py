@@ -21,16 +21,16 @@ from beam_pipeline.dataset.folder import (
 from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.features.schema import STORE_FILE
-from beam_pipeline.jobs.build.inputs import naming
-from beam_pipeline.jobs.build.map_source import GivenStore, check_given_store, given_store
-from beam_pipeline.jobs.build.options import ontology_text
-from beam_pipeline.jobs.build.processes import PROCESS_CELL_YEARS, use_processes
-from beam_pipeline.jobs.build.water import find_sea
-from beam_pipeline.jobs.given_files import require_reachable
+from beam_pipeline.jobs.dataset_flags import ontology_text
+from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_store import GivenStore, check_given_store, given_store
+from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.relabel.settings import RelabelSettings
 from beam_pipeline.jobs.relabel.source import Source, find_source, require_apart
+from beam_pipeline.jobs.runners import require_job_server
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
-from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.storage import BeamFiles, use_options
+from beam_pipeline.jobs.water import find_sea
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.labels.ontology import Ontology
 from beam_pipeline.runtime.cores import this_machine
@@ -68,21 +68,45 @@ class CheckedRelabelling:
     texts: dict[str, str]
 
 
-def prepare_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabelling:
-    """Checks everything that can be checked before a job is launched, and writes the plan.
+def check_flags(given: Any, options: PipelineOptions) -> None:
+    """Checks what the flags alone tell, before any file is looked into and Beam asks buckets.
 
     Args:
         given: Our flags, from `parse_relabel_flags`.
         options: Beam's options.
 
-    Returns:
-        What was found. The output folder holds the plan and the fingerprint; if it held them already, they are the same
-        and the job goes on with what is missing.
+    Raises:
+        InvalidInputError: A flag is malformed, or workers would lack something.
+    """
+    require_job_server(options)
+    require_reachable(
+        options,
+        [
+            ("--output", [given.output], "a gs:// folder"),
+            ("--dataset", [given.dataset], "the gs:// folder of a dataset"),
+            ("--osm", [given.osm] if given.osm else [], "the gs:// folder of a store"),
+        ],
+    )
+    require_package_on_workers(options)
+    require_google_login(options, [("--output", given.output)])
+    use_options(**options.get_all_options(drop_default=True))  # as files may lie in a bucket
+    ontology_text(given.ontology)
+
+
+def prepare_relabelling(checked: CheckedRelabelling, given: Any, options: PipelineOptions) -> None:
+    """Writes the plan, and chooses the number of processes.
+
+    The output folder holds plan and fingerprint then; if it held them already, they are the same and the job goes on
+    with what is missing.
+
+    Args:
+        checked: From `check_relabelling`.
+        given: Our flags, from `parse_relabel_flags`.
+        options: Beam's options, those of the pipeline: the number goes into them.
 
     Raises:
-        InvalidInputError: Something given cannot be used; nothing was launched or written.
+        InvalidInputError: The folder cannot be used, or holds another dataset.
     """
-    checked = check_relabelling(given, options)
     with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, _WRITABLE):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
     use_processes(
@@ -94,15 +118,15 @@ def prepare_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabell
         this_machine(),
         worth=_PROCESS_CELL_YEARS,
     )
-    return checked
 
 
-def check_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabelling:
+def check_relabelling(given: Any) -> CheckedRelabelling:
     """Checks everything that can be checked before a job is launched, and writes nothing but caches.
+
+    What the flags alone tell was checked by `check_flags`.
 
     Args:
         given: Our flags, from `parse_relabel_flags`.
-        options: Beam's options.
 
     Returns:
         What was found.
@@ -110,15 +134,6 @@ def check_relabelling(given: Any, options: PipelineOptions) -> CheckedRelabellin
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    require_reachable(
-        options,
-        [
-            ("--output", [given.output], "a gs:// folder"),
-            ("--dataset", [given.dataset], "the gs:// folder of a dataset"),
-            ("--osm", [given.osm] if given.osm else [], "the gs:// folder of a store"),
-        ],
-    )
-    require_package_on_workers(options)
     ontology = ontology_text(given.ontology)
     source = find_source(given.dataset)
     store = _find_store(given, source)

@@ -1,13 +1,13 @@
 """Flags of `relabel`."""
 
 import argparse
-from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.jobs.build.options import add_drawing_flags, add_retry_flag
-from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
-from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
+from beam_pipeline.jobs.command import flags_of
+from beam_pipeline.jobs.dataset_flags import add_drawing_flags, add_retry_flag
+from beam_pipeline.jobs.processes import add_processes_flag, check_processes
+from beam_pipeline.jobs.runners import job_parser, output_folder
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
@@ -47,23 +47,7 @@ def relabel_parser(prog: str = PROG, description: str = "") -> FlagParser:
     return parser
 
 
-def parse_relabel_flags(
-    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
-) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Parses flags, ours and Beam's, and checks those that need no file.
-
-    Args:
-        argv: Arguments without the program's name; those of the process by default.
-        prog: The command, as a person types it.
-        description: What the program does.
-
-    Returns:
-        Our flags and Beam's options.
-
-    Raises:
-        InvalidInputError: A flag is unknown, missing or malformed.
-    """
-    given, options = parse_flags(relabel_parser(prog, description), argv)
+def _check(given: argparse.Namespace, options: PipelineOptions) -> None:
     if not given.dataset:
         raise InvalidInputError("--dataset is missing: the folder of a dataset that build_dataset wrote")
     if not given.output:
@@ -72,4 +56,6 @@ def parse_relabel_flags(
         )
     check_processes(given, options)
     given.output = output_folder(given.output)
-    return given, options
+
+
+parse_relabel_flags = flags_of(relabel_parser, _check)

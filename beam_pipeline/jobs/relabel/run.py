@@ -4,10 +4,10 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_pipeline.jobs.build.run import run_to_the_end
+from beam_pipeline.jobs.dataset_run import run_to_the_end
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.relabel.graph import build_graph
-from beam_pipeline.jobs.relabel.launch import prepare_relabelling
+from beam_pipeline.jobs.relabel.launch import check_flags, check_relabelling, prepare_relabelling
 from beam_pipeline.jobs.runners import make_pipeline, runs_locally
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.runtime.gdal_drivers import require_drawing
@@ -28,12 +28,13 @@ def relabel_dataset(given: Any, options: PipelineOptions) -> int:
     """
     if runs_locally(options):
         require_drawing()
+    check_flags(given, options)
+    checked = check_relabelling(given)
     pipeline = make_pipeline(options)
-    options = pipeline.options  # a copy, which holds from here on
-    prepared = prepare_relabelling(given, options)
-    settings = prepared.settings
+    prepare_relabelling(checked, given, pipeline.options)  # a copy, which holds from here on
+    settings = checked.settings
     build_graph(pipeline, settings)
     pattern = f"{DATASET_NAME}-*.tfrecord-*"
-    showing = show_files(settings.output, pattern, len(prepared.source.units), "relabel", "shards")
-    source = prepared.source.fingerprint.sha256
+    showing = show_files(settings.output, pattern, len(checked.source.units), "relabel", "shards")
+    source = checked.source.fingerprint.sha256
     return run_to_the_end(pipeline, settings, showing, given.processes, source)

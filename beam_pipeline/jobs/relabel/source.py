@@ -9,7 +9,7 @@ from beam_pipeline.cells.grid import GRID_NAME
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import FINGERPRINT_FILE, UNITS_FILE, DatasetFolder
 from beam_pipeline.dataset.units import Unit, parse_units
-from beam_pipeline.jobs.build.inputs import naming
+from beam_pipeline.jobs.given_files import naming
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.version import require_readable

@@ -2,18 +2,17 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.grid import NUM_CELLS
+from beam_pipeline.jobs.command import flags_of
 from beam_pipeline.jobs.runners import (
     SEEDS,
     SEVERAL_FILES,
     add_area_flag,
     check_ranges,
     job_parser,
-    parse_flags,
 )
 from beam_pipeline.maps.rasters import RasterFile
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -114,23 +113,7 @@ def selection_parser(prog: str = PROG, description: str = "") -> FlagParser:
     return parser
 
 
-def parse_selection_flags(
-    argv: Sequence[str] | None, prog: str = PROG, description: str = ""
-) -> tuple[argparse.Namespace, PipelineOptions]:
-    """Parses flags, ours and Beam's, and checks what needs no file.
-
-    Args:
-        argv: Arguments without the program's name; those of the process by default.
-        prog: The command, as a person types it.
-        description: What the program does.
-
-    Returns:
-        Our flags and Beam's options.
-
-    Raises:
-        InvalidInputError: A flag is unknown, missing or malformed.
-    """
-    given, options = parse_flags(selection_parser(prog, description), argv)
+def _check(given: argparse.Namespace, _: PipelineOptions) -> None:
     for name, example in (
         ("night_lights", "'vnl_*.tif'"),
         ("land_cover", "ESACCI-LC-2020.tif"),
@@ -149,4 +132,6 @@ def parse_selection_flags(
     )
     if given.fraction is not None and not 0 < given.fraction <= 1:
         raise InvalidInputError(f"--fraction must be above 0 and at most 1. Received: {given.fraction}")
-    return given, options
+
+
+parse_selection_flags = flags_of(selection_parser, _check)

@@ -9,10 +9,10 @@ from beam_pipeline.jobs.build.options import (
     build_parser,
     build_settings,
     parse_build_flags,
-    parse_osm_date,
     parse_scl_classes,
     parse_years,
 )
+from beam_pipeline.jobs.given_overpass import parse_osm_date
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.select.options import selection_parser
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology, shipped_ontology

@@ -6,7 +6,7 @@ from model_tf.data.augment import NUM_SYMMETRIES, apply_symmetry, draw_symmetry
 
 
 def turned(pixels: np.ndarray, symmetry: int) -> np.ndarray:
-    """What numpy gives for (..., S, S, C)."""
+    """Returns what numpy gives for (..., S, S, C)."""
     pixels = np.rot90(pixels, symmetry % 4, axes=(-3, -2))
     return np.flip(pixels, -2) if symmetry >= 4 else pixels
 

@@ -1,4 +1,4 @@
-"""What is said of the scores."""
+"""The report of the scores."""
 
 import json
 import re

@@ -9,7 +9,7 @@ from beam_pipeline.dataset.fingerprint import WaterPolygons, cells_sha256
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.settings import LabelSettings
 from beam_pipeline.dataset.water_file import describe_water, kept_water, water_text
-from beam_pipeline.jobs.build.inputs import naming
+from beam_pipeline.jobs.given_files import naming
 from beam_pipeline.jobs.storage import local_copy
 from beam_pipeline.labels.ontology import SEA_KEY, Ontology
 from beam_pipeline.labels.water_polygons import BESIDE_SHAPEFILE, SEA_TAGS, check_name, sea_of_cells

@@ -1,11 +1,11 @@
-"""What is said when a build is done of the scenes that the catalogue has."""
+"""The words on the catalogue's scenes when a build is done."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder, description_json
 from beam_pipeline.dataset.run_record import RunRecord, write_run
-from beam_pipeline.jobs.build.closing_table import closing_table
+from beam_pipeline.jobs.closing_table import closing_table
 from beam_pipeline.jobs.storage import BeamFiles
 from tests.dataset.test_manifest import describe
 

@@ -9,8 +9,8 @@ from beam_pipeline.cells.region import cells_in_region
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.dataset.water_file import parse_water
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
-from beam_pipeline.jobs.build.water import find_sea
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.jobs.water import find_sea
 from beam_pipeline.runtime.faults import InvalidInputError
 from tests.jobs.test_storage import ObjectStore
 from tests.labels.sea_file import write_sea, zipped

@@ -8,9 +8,9 @@ import pytest
 from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.dataset.units import Unit, make_units
-from beam_pipeline.jobs.build import processes
+from beam_pipeline.jobs import processes
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
-from beam_pipeline.jobs.build.processes import processes_of_build, use_processes
+from beam_pipeline.jobs.processes import processes_of_build, use_processes
 from beam_pipeline.jobs.worker_processes import most_processes
 from beam_pipeline.runtime.cores import Machine
 from beam_pipeline.runtime.faults import InvalidInputError

@@ -17,9 +17,9 @@ from osmium.osm.mutable import Node
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.grid import lonlat_to_id
 from beam_pipeline.cells.region import cells_from_ids
-from beam_pipeline.jobs.build import inputs
-from beam_pipeline.jobs.build.coverage import check_coverage, warn_of_headers
-from beam_pipeline.jobs.build.inputs import expand_extracts, inspect_extracts
+from beam_pipeline.jobs.coverage import check_coverage, warn_of_headers
+from beam_pipeline.jobs.extract import sources
+from beam_pipeline.jobs.extract.sources import expand_extracts, inspect_extracts
 from beam_pipeline.labels.chip_boxes import Bounds
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -184,7 +184,7 @@ def test_headers_in_a_bucket_are_read_side_by_side(tmp_path: Path, monkeypatch: 
         for number in range(40)
     }
     monkeypatch.setattr(ObjectStore, "objects", contents)
-    copy, lock, at_once, most = inputs.header_copy, threading.Lock(), 0, 0
+    copy, lock, at_once, most = sources.header_copy, threading.Lock(), 0, 0
 
     @contextmanager
     def slow(path: str) -> Iterator[str]:
@@ -198,7 +198,7 @@ def test_headers_in_a_bucket_are_read_side_by_side(tmp_path: Path, monkeypatch: 
         with lock:
             at_once -= 1
 
-    monkeypatch.setattr(inputs, "header_copy", slow)
+    monkeypatch.setattr(sources, "header_copy", slow)
     found = inspect_extracts(sorted(contents))
     assert [one.bounds for one in found] == [(n, 46.0, n + 1, 47.0) for n in range(40)]
     assert [one.name for one in found] == [f"{n:02d}.osm.pbf" for n in range(40)]
