@@ -42,7 +42,7 @@ from beam_pipeline.records.description import Ontology
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import GRID_BANDS
 from beam_pipeline.runtime.disk import Disk
-from beam_pipeline.runtime.gdal_drivers import rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from tests.model_tf.made_dataset import ONTOLOGY
 
 MIN_PACE = 0.9
@@ -74,17 +74,20 @@ def bare_geotiff(cell_years: list[CellYear], folder: Path) -> int:
     """Writes labels and images by rasterio's driver for cloud-optimised GeoTIFFs, with their facts and colours."""
     channels = label_channels(CategoryTable.from_ontology(Ontology.model_validate_json(json.dumps(ONTOLOGY))))
     written = set()
-    for number, it in enumerate(cell_years):
-        if it.cell.cell_id not in written:
-            written.add(it.cell.cell_id)
-            for channel in channels:
-                pixels = it.label[..., channel.index : channel.index + 1]
-                bare_cog(folder / f"{number}_{channel.stem}.tif", it, pixels, 255, classes=channel.classes)
-        for slot, image in enumerate(it.images):
-            for grid in ("gsd_10", "gsd_20", "gsd_60"):
-                bare_cog(folder / f"{number}_{slot}_{grid}.tif", it, getattr(image, grid), 0, image=image)
-            scl = image.scl[..., np.newaxis]
-            bare_cog(folder / f"{number}_{slot}_scl.tif", it, scl, 0, image=image, classes=SCENE_CLASSES)
+    with gdal_options():
+        for number, it in enumerate(cell_years):
+            if it.cell.cell_id not in written:
+                written.add(it.cell.cell_id)
+                for channel in channels:
+                    pixels = it.label[..., channel.index : channel.index + 1]
+                    bare_cog(
+                        folder / f"{number}_{channel.stem}.tif", it, pixels, 255, classes=channel.classes
+                    )
+            for slot, image in enumerate(it.images):
+                for grid in ("gsd_10", "gsd_20", "gsd_60"):
+                    bare_cog(folder / f"{number}_{slot}_{grid}.tif", it, getattr(image, grid), 0, image=image)
+                scl = image.scl[..., np.newaxis]
+                bare_cog(folder / f"{number}_{slot}_scl.tif", it, scl, 0, image=image, classes=SCENE_CLASSES)
     return sum(len(it.images) for it in cell_years)
 
 
