@@ -7,7 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.exchange.registry import FORMATS
-from beam_pipeline.jobs.build.processes import add_processes_flag, check_processes
+from beam_pipeline.jobs.processes import add_processes_flag, check_processes
 from beam_pipeline.jobs.runners import job_parser, output_folder, parse_flags
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser

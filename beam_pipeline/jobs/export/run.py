@@ -13,13 +13,11 @@ from beam_pipeline.exchange.registry import FORMATS
 from beam_pipeline.exchange.settings import ExportSettings, bind_output, check_output
 from beam_pipeline.exchange.source import SourceDataset, open_source
 from beam_pipeline.exchange.table import export_table
-from beam_pipeline.jobs.build.inputs import naming
-from beam_pipeline.jobs.build.processes import take_processes
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.export.graph import build_graph
-from beam_pipeline.jobs.given_files import require_google_login, require_reachable
+from beam_pipeline.jobs.given_files import naming, require_apart, require_google_login, require_reachable
+from beam_pipeline.jobs.processes import take_processes
 from beam_pipeline.jobs.progress import show_files
-from beam_pipeline.jobs.relabel.source import require_apart
 from beam_pipeline.jobs.runners import make_pipeline, require_job_server
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_package_on_workers
