@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sqlite3
+import struct
 from pathlib import Path
 
 import duckdb
@@ -80,6 +81,11 @@ def test_the_package_is_the_same_table(georeferenced: Path) -> None:
     with sqlite3.connect(path) as base:
         assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert base.execute("PRAGMA foreign_key_check").fetchall() == []
+        for (blob,) in base.execute("SELECT geom FROM cells"):
+            # Magic, version, flags (an envelope, little-endian), SRS, envelope, well-known binary.
+            assert struct.unpack_from("<2sBBi", blob) == (b"GP", 0, 3, 4326)
+            west, east, south, north = struct.unpack_from("<4d", blob, 8)
+            assert shapely.from_wkb(blob[40:]).bounds == (west, south, east, north)
 
 
 def test_a_chip_across_the_antimeridian() -> None:

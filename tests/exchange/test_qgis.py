@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 from PIL import Image
 
@@ -29,6 +30,11 @@ def project(georeferenced: Path) -> ET.Element:
 def test_every_layer_leads_to_a_file(project: ET.Element, georeferenced: Path) -> None:
     layers = project.findall("projectlayers/maplayer")
     sources = [layer.findtext("datasource") for layer in layers]
+    for layer in layers:
+        system = layer.find("srs/spatialrefsys")
+        code = pyproj.CRS.from_wkt(system.findtext("wkt")).to_epsg()
+        zone = layer.findtext("id").rpartition("_")[2]
+        assert system.findtext("authid") == f"EPSG:{code}" == f"EPSG:{zone if zone.isdecimal() else 4326}"
     assert len(sources) == len({*sources}) == 1 + len(ZONES) * (3 + 4) - 1  # cell 5 has one image in 2021
     for source in sources:
         path = georeferenced / source.partition("|")[0]
