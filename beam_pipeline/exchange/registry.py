@@ -1,7 +1,8 @@
 """All formats by name."""
 
 from beam_pipeline.exchange.format import Format
+from beam_pipeline.exchange.geotiff_format import GeoTiff
 from beam_pipeline.exchange.published import Published
 
-FORMATS: dict[str, type[Format]] = {it.name: it for it in (Published,)}
+FORMATS: dict[str, type[Format]] = {it.name: it for it in (Published, GeoTiff)}
 """The formats by the value of --format."""
