@@ -45,12 +45,13 @@ _CONTEXT: Mapping[str, Any] = {
             ),
             *("extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes", "isArray"),
             *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "recordSet", "references", "regex"),
-            *("readLines", "sdVersion", "separator", "source", "subField", "transform", "unArchive", "value"),
+            *("readLines", "sdVersion", "separator", "source", "subField", "transform", "unArchive"),
             *("path", "repeated", "replace", "samplingRate"),
         )
     },
 }
-"""Source: appendix 1 of Croissant 1.1. Its reference implementation wants https for schema.org, and the last four."""
+"""Source: appendix 1 of Croissant 1.1, but for `value`, which is schema.org's here: that of a QuantitativeValue. Its
+reference implementation wants https for schema.org, and the last four terms."""
 
 _CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/geo/1.0"]
 

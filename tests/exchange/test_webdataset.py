@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from beam_pipeline.cells.cell import SPLITS
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.exchange.names import tar_name
+from beam_pipeline.exchange.source import open_source
 from beam_pipeline.exchange.webdataset import WebDataset
 from beam_pipeline.records.description import Shard
 from beam_pipeline.records.png import encode_png
 from beam_pipeline.records.shards import shard_name
+from beam_pipeline.runtime.disk import Disk
 from beam_pipeline.runtime.faults import InvalidInputError
 from tests.exchange.conftest import export
+from tests.model_tf.made_dataset import write_dataset
 
 GRIDS = ("gsd_10", "gsd_20", "gsd_60")
 HUB = {"training": "train", "testing": "test"}
@@ -142,8 +147,6 @@ def test_equal_datasets_give_equal_bytes(exported, dataset, tmp_path):
 
 
 def test_a_shard_without_examples_has_no_tar(made, tmp_path):
-    from tests.model_tf.made_dataset import write_dataset
-
     folder = Path(write_dataset(tmp_path / "set", {"training": [made["training"][0], []], "testing": [[]]}))
     assert export(folder, tmp_path / "out", WebDataset()).complete
     assert [it.name for it in (tmp_path / "out/data").iterdir()] == ["training-00000-of-00002.tar"]
@@ -171,11 +174,6 @@ def test_a_damaged_record_is_a_dead_letter_and_the_rest_is_written(dataset, tmp_
     ],
 )
 def test_a_description_that_cannot_be_told_is_refused_before_launch(dataset, tmp_path, file, damage, said):
-    from beam_pipeline.cells.cell import SPLITS
-    from beam_pipeline.dataset.folder import DatasetFolder
-    from beam_pipeline.exchange.source import open_source
-    from beam_pipeline.runtime.disk import Disk
-
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
     text = (copy / file).read_text() if (copy / file).exists() else ""
     source = open_source(DatasetFolder(Disk(), str(copy)), SPLITS)
