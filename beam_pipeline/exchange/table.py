@@ -8,6 +8,8 @@ from beam_pipeline.runtime.files import join
 _FIRST = ("examples", "cells")
 _MOST_NAMES = 10
 
+_MEND = "the same command exports these shards again"
+
 
 def export_table(summary: ExportSummary, output: str) -> str:
     """Says what was exported, left out and lost.
@@ -37,7 +39,7 @@ def export_table(summary: ExportSummary, output: str) -> str:
     if summary.dead_letters:
         lines += _reasons("DEAD LETTERS", summary.dead_letters)
         lines.append(f"  each with its reason: {join(output, DEAD_LETTERS_FILE)}")
-        lines.append("  the same command exports these shards again")
+        lines.append(f"  {_MEND}, once what they are read of is mended")
     lines += _some("SHARDS WITHOUT A RECORD", summary.missing_shards)
     lines += _some("CELLS IN TWO SHARDS", [str(cell_id) for cell_id in summary.doubled_cells])
     lines.append(f"{'complete' if summary.complete else 'NOT COMPLETE'}: {join(output, SUMMARY_FILE)}")

@@ -62,7 +62,7 @@ def check_processes(given: Any, options: PipelineOptions) -> None:
         )
     if runner_name(options) != "FnApiRunner":
         raise InvalidInputError(
-            "--processes is for a build without --runner, on this machine: other runners have flags of their own. "
+            "--processes is for a run without --runner, on this machine: other runners have flags of their own. "
             f"Received: --processes={given.processes} --runner={runner_name(options)}"
         )
 
