@@ -16,6 +16,7 @@ from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
 from beam_pipeline.exchange.dataset_card import TITLE, limits
 from beam_pipeline.exchange.facts import Facts
 from beam_pipeline.exchange.names import record_glob, tar_glob
+from beam_pipeline.exchange.sentinel2 import BANDS as MSI_BANDS
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.records.schema import CELL_FEATURES, FEATURES, GRID_BANDS, NUM_SLOTS, slot_prefix
 
@@ -332,30 +333,10 @@ def _band_configuration(bands: Sequence[str]) -> Node:
 
 
 def _spectral_band(name: str) -> Node:
-    centre, width = _WAVELENGTHS[name]
+    band = MSI_BANDS[name]
     return {
         "@type": "geocr:SpectralBand",
         "name": name,
-        "geocr:centerWavelength": _quantity(centre, "nm"),
-        "geocr:bandwidth": _quantity(width, "nm"),
+        "geocr:centerWavelength": _quantity(round(band.center_um * 1000), "nm"),
+        "geocr:bandwidth": _quantity(round(band.width_um * 1000), "nm"),
     }
-
-
-_WAVELENGTHS = {
-    "B01": (443, 27),
-    "B02": (490, 98),
-    "B03": (560, 45),
-    "B04": (665, 38),
-    "B05": (704, 19),
-    "B06": (740, 18),
-    "B07": (783, 28),
-    "B08": (842, 145),
-    "B8A": (865, 33),
-    "B09": (945, 26),
-    "B11": (1610, 143),
-    "B12": (2190, 242),
-}
-"""Central wavelength and full width at half maximum, in nm.
-
-Source: the items of https://earth-search.aws.element84.com/v1.
-"""
