@@ -15,7 +15,7 @@ from beam_pipeline.dataset.folder import DATASET_FILE, FEATURES_FILE
 from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
 from beam_pipeline.exchange.dataset_card import TITLE, limits
 from beam_pipeline.exchange.facts import Facts
-from beam_pipeline.exchange.names import record_glob, tar_glob
+from beam_pipeline.exchange.names import CODECS, NPY, PCODEC, record_glob, tar_glob
 from beam_pipeline.exchange.sentinel2 import BANDS as MSI_BANDS
 from beam_pipeline.imagery.image import BANDS
 from beam_pipeline.records.schema import CELL_FEATURES, FEATURES, GRID_BANDS, NUM_SLOTS, slot_prefix
@@ -69,7 +69,10 @@ _SPLIT_URLS: Mapping[Split, str] = {
 
 _SPLITS, _CATEGORIES = "splits", "categories"
 
-_NPY = "https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html"
+_ENCODINGS = {
+    NPY: "https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html",
+    PCODEC: "https://github.com/pcodec/pcodec",
+}
 """Formats without a media type have an address instead."""
 
 _TFRECORD = "https://www.tensorflow.org/tutorials/load_data/tfrecord"
@@ -167,8 +170,13 @@ def tfrecord_resources(facts: Facts, sha256: Mapping[str, str]) -> Resources:
     return Resources([*objects, *sets], [])
 
 
-def webdataset_resources(facts: Facts) -> Resources:
-    """Describes an export as WebDataset: tars, and the files of the samples in them."""
+def webdataset_resources(facts: Facts, codec: str = NPY) -> Resources:
+    """Describes an export as WebDataset: tars, and the files of the samples in them.
+
+    Args:
+        facts: Of the dataset.
+        codec: How its measurements are stored, one of `names.CODECS`.
+    """
     tars = [
         _file_set(f"{split}-tars", tar_glob(split), "application/x-tar", f"Samples of the split {split}.")
         for split, counts in facts.splits.items()
@@ -187,12 +195,12 @@ def webdataset_resources(facts: Facts) -> Resources:
     add("label.png", "image/png", _pixel_records("label.png", label.meaning, "sc:ImageObject", 10))
     for slot in range(NUM_SLOTS):
         for grid, bands in GRID_BANDS.items():
-            name, spec = f"image_{slot}.{grid}.npy", FEATURES[slot_prefix(slot) + grid]
+            name, spec = f"image_{slot}.{grid}.{CODECS[codec]}", FEATURES[slot_prefix(slot) + grid]
             metres = int(grid.removeprefix("gsd_"))
             rows, cols, count = spec.shape
             shape = {"isArray": True, "arrayShape": f"{count},{rows},{cols}"}
             more = {**shape, "geocr:bandConfiguration": _band_configuration(bands)}
-            add(name, _NPY, _pixel_records(name, spec.meaning, "cr:UInt16", metres, more))
+            add(name, _ENCODINGS[codec], _pixel_records(name, spec.meaning, "cr:UInt16", metres, more))
         name, spec = f"image_{slot}.scl.png", FEATURES[slot_prefix(slot) + "scl"]
         add(name, "image/png", _pixel_records(name, spec.meaning, "sc:ImageObject", 20))
     return Resources([*tars, *sets], record_sets)

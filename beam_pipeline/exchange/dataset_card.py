@@ -12,7 +12,7 @@ from beam_pipeline.cells.cell import Split
 from beam_pipeline.dataset.folder import CITATION_FILE, LICENSES_FILE
 from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
 from beam_pipeline.exchange.facts import LATITUDE_STEP, Facts
-from beam_pipeline.exchange.names import CROISSANT_FILE, tar_glob
+from beam_pipeline.exchange.names import CODECS, CROISSANT_FILE, NPY, tar_glob
 from beam_pipeline.labels.attribution import ODBL_DUTIES
 from beam_pipeline.records.schema import CELL_FEATURES, GRID_BANDS, IMAGE_FEATURES, NONE, UNLABELED
 from beam_pipeline.runtime.foreign_text import one_line
@@ -33,15 +33,22 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~&!:@])")
 _TAGS = ("remote-sensing", "earth-observation", "geospatial", "sentinel-2", "openstreetmap", "land-use")
 
 
-def webdataset_card(facts: Facts) -> str:
-    """Returns the card of an export as WebDataset."""
+def webdataset_card(facts: Facts, codec: str = NPY) -> str:
+    """Returns the card of an export as WebDataset.
+
+    Args:
+        facts: Of the dataset.
+        codec: How its measurements are stored, one of `names.CODECS`.
+    """
     data_files = [
         {"split": HUB_SPLITS[split], "path": tar_glob(split)}
         for split, counts in facts.splits.items()
         if counts.examples
     ]
     configs = [{"config_name": "default", "data_files": data_files}]
-    return _card(facts, {"tags": [*_TAGS, "webdataset"], "configs": configs}, _WEBDATASET_READING, _members())
+    return _card(
+        facts, {"tags": [*_TAGS, "webdataset"], "configs": configs}, _reading(codec), _members(codec)
+    )
 
 
 def tfrecord_card(facts: Facts) -> str:
@@ -119,15 +126,16 @@ without a category is no proof that there is nothing.
 _INCOMPLETE = " Something that was planned is missing, as `complete` of `dataset.json` says."
 
 _WEBDATASET_READING = """```python
-import glob, json
+import glob
 
 import webdataset as wds
+IMPORTS
 
 shards = sorted(glob.glob("data/training-*.tar"))
 for sample in wds.WebDataset(shards, shardshuffle=False).decode():
     metadata = sample["json"]
-    pixels = sample["image_0.gsd_10.npy"].astype("float32")  # (4, 192, 192)
-    reflectance = (pixels + metadata["image_0"]["boa_add_offset"]) / 10_000
+    dn = DECODED  # (4, 192, 192) uint16
+    reflectance = (dn.astype("float32") + metadata["image_0"]["boa_add_offset"]) / 10_000
     label_png = sample["label.png"]  # bytes; .decode("rgb8") makes an array of it
 ```
 
@@ -153,11 +161,24 @@ the 16-bit PNGs with Pillow, which makes 8 bits of them. Two images always exist
 holds no data."""
 
 
-def _members() -> str:
+def _reading(codec: str) -> str:
+    """Tells how samples are read."""
+    first, decoded = (
+        ("", 'sample["image_0.gsd_10.npy"]')
+        if codec == NPY
+        else (
+            "from pcodec import standalone\n",
+            'standalone.simple_decompress(sample["image_0.gsd_10.pco"]).reshape(4, 192, 192)',
+        )
+    )
+    return _WEBDATASET_READING.replace("IMPORTS\n", first).replace("DECODED", decoded)
+
+
+def _members(codec: str) -> str:
     """Tells the files of a sample of a WebDataset."""
     rows = [
         (
-            f"`image_0.{spec.name}.npy`",
+            f"`image_0.{spec.name}.{CODECS[codec]}`",
             f"({spec.shape[2]}, {spec.shape[0]}, {spec.shape[1]}) uint16",
             spec.meaning,
         )

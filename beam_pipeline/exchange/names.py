@@ -9,6 +9,11 @@ CARD_FILE = "README.md"
 
 CROISSANT_FILE = "croissant.json"
 
+NPY, PCODEC = "npy", "pcodec"
+
+CODECS = {NPY: "npy", PCODEC: "pco"}
+"""How a WebDataset stores measurements, with the ending of their files."""
+
 _TARS_FOLDER = "data"
 
 

@@ -108,12 +108,8 @@ def _stream(codec: str, *, delta: bool = False, planes: bool = False, **options:
 
 def _npy(unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes]) -> Codec:
     return Codec(
-        lambda pixels: pack(array_file(pixels)),
-        lambda data, shape, dtype: (
-            np.moveaxis(np.atleast_3d(np.load(io.BytesIO(unpack(data)))), 0, -1).reshape(shape)
-            if len(shape) == 3
-            else np.load(io.BytesIO(unpack(data)))
-        ),
+        lambda pixels: pack(array_file(np.atleast_3d(pixels))),
+        lambda data, shape, dtype: np.moveaxis(np.load(io.BytesIO(unpack(data))), 0, -1).reshape(shape),
     )
 
 

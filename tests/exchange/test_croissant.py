@@ -23,6 +23,7 @@ from tests.exchange.conftest import CELLS, YEARS, export
 from tests.model_tf.made_dataset import made_cell, write_dataset
 
 FORMATS = {"webdataset": WebDataset(), "card": Card()}
+
 GEOCR = "http://mlcommons.org/croissant/geo/"
 
 # Source: the properties of https://docs.mlcommons.org/croissant/docs/croissant-geo-spec.html with their domains.
@@ -164,10 +165,14 @@ def test_its_rdf_says_bands_sampling_and_bias(written, name):
             assert kinds & DOMAINS[str(predicate).removeprefix(GEOCR)], (predicate, kinds)
 
 
-def test_every_file_of_a_sample_is_described(written, made):
-    content = json.loads(written["webdataset"].read_text())
+@pytest.mark.parametrize("codec", ["npy", "pcodec"])
+def test_every_file_of_a_sample_is_described(whole, made, tmp_path, codec):
+    if codec == "pcodec":
+        pytest.importorskip("pcodec")
+    export(whole, tmp_path, WebDataset(codec))
+    content = json.loads((tmp_path / "croissant.json").read_text())
     sets = {it["@id"]: it for it in content["distribution"]}
-    members = dict(sample_members(made["training"][0][0], b""))
+    members = dict(sample_members(made["training"][0][0], b"", codec))
     assert {it["includes"] for it in sets.values() if "containedIn" in it} == {
         f"*.{name.partition('.')[2]}" for name in members
     }

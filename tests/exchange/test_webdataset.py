@@ -1,8 +1,10 @@
 """Tar shards, read with tarfile, `webdataset` and Hugging Face's `datasets`, and compared with the examples."""
 
+import argparse
 import io
 import itertools
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -128,6 +130,58 @@ def test_datasets_reads_it_by_its_card(exported, made, tmp_path, monkeypatch):
             arrays = {file: np.asarray(it) for file, it in sample.items() if file.endswith((".npy", ".png"))}
             arrays |= {file: it.astype(np.uint16) for file, it in arrays.items() if file.endswith(".npy")}
             assert_is({**arrays, "json": sample["json"]}, cell_year)
+
+
+@pytest.fixture(scope="module")
+def packed(dataset, tmp_path_factory) -> Path:
+    """An export with --codec pcodec."""
+    pytest.importorskip("pcodec")
+    folder = tmp_path_factory.mktemp("packed") / "out"
+    assert export(dataset, folder, WebDataset("pcodec")).complete
+    return folder
+
+
+def test_pcodec_gives_back_what_it_was_given(packed, exported, made):
+    pcodec = pytest.importorskip("pcodec")
+    (tar_path,) = tars(packed, "testing")
+    with tarfile.open(tar_path) as tar:
+        content = {it.name: tar.extractfile(it).read() for it in tar}
+    for cell_year in all_of(made, "testing"):
+        for slot, image in enumerate(cell_year.images):
+            for grid in GRIDS:
+                right = np.moveaxis(getattr(image, grid), -1, 0)
+                file = content[f"{cell_year.cell.cell_id}_{cell_year.year}.image_{slot}.{grid}.pco"]
+                found = pcodec.standalone.simple_decompress(file)
+                assert found.dtype == np.uint16
+                assert np.array_equal(found.reshape(right.shape), right)
+    assert not [name for name in content if name.endswith(".npy")]
+    sizes = [sum(Path(it).stat().st_size for it in tars(folder, "training")) for folder in (packed, exported)]
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+@pytest.mark.parametrize("kind", ["exported", "packed"])
+def test_the_code_of_the_card_reads_it(kind, made, request, monkeypatch):
+    pytest.importorskip("webdataset")
+    folder = request.getfixturevalue(kind)
+    code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[0]
+    monkeypatch.chdir(folder)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    last = all_of(made, "training")[-1]
+    assert (names["metadata"]["cell_id"], names["metadata"]["year"]) == (last.cell.cell_id, last.year)
+    image = last.images[0]
+    right = (np.moveaxis(image.gsd_10, -1, 0).astype(np.float32) + image.boa_add_offset) / 10_000
+    np.testing.assert_array_equal(names["reflectance"], right)
+    assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(names["label_png"]))), last.label)
+
+
+def test_a_codec_whose_package_is_missing_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        InvalidInputError, match=r"--codec pcodec needs the package pcodec.*opensentinelmap\[pcodec\]"
+    ):
+        WebDataset.from_flags(argparse.Namespace(codec="pcodec"))
+    assert WebDataset.from_flags(argparse.Namespace(codec=None)) == WebDataset("npy")
 
 
 def test_pillow_would_have_made_8_bits_of_the_stored_pngs():
