@@ -22,7 +22,7 @@ class WholeOutput:
     """
 
     def __init__(self, files: Files, folder: str) -> None:
-        self._files = files
+        self.files = files
         self._folder = folder
         self.sizes: dict[str, int] = {}
 
@@ -54,10 +54,10 @@ class WholeOutput:
                 yield chunk
 
         if isinstance(content, bytes):
-            with_retries(lambda: self._files.write_bytes(path, [content]))
+            with_retries(lambda: self.files.write_bytes(path, [content]))
             size = len(content)
         else:
-            self._files.write_bytes(
+            self.files.write_bytes(
                 path, counted(content)
             )  # pieces may come only once: the shard is tried again
         self.sizes[name] = size

@@ -17,6 +17,7 @@ from beam_pipeline.cells.table import parse_cells_csv
 from beam_pipeline.export_dataset import main as export
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from tests.exchange.terratorch_rules import Reader
+from tests.failing_disk import small_disk
 from tests.pipelines.conftest import Built
 from tests.pipelines.gs_bucket import serving_bucket
 
@@ -179,6 +180,21 @@ def test_a_dry_run_writes_nothing(built: Built, tmp_path: Path, capsys: pytest.C
     count = len(built.shards)
     assert f"{count} of {count} shards are to be exported, with" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_ends_with_a_sentence_and_the_same_command_goes_on(
+    built: Built, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", "3m") as disk:
+        output = disk.folder / "out"
+        command = [f"--dataset={built.folder}", PUBLISHED, f"--output={output}", "--processes=1"]
+        assert export(command) == 1
+        said = capsys.readouterr()
+        assert "No space left on device" in said.err or "DEAD LETTERS: storage" in said.out
+        assert not [*output.rglob("*.part")]
+        disk.remount("size=60m")
+        assert export(command) == 0
+        assert files(output) == files(published)
 
 
 @pytest.mark.slow
