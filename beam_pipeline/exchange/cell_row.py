@@ -118,7 +118,7 @@ def footprint(chip: ChipWindow) -> BaseGeometry:
         )
         for start in (-_HALF_TURN, _HALF_TURN)
     ]
-    return shapely.MultiPolygon(halves)
+    return shapely.MultiPolygon([half for half in halves if isinstance(half, shapely.Polygon)])
 
 
 def _moved(by: float) -> Any:

@@ -3,6 +3,7 @@
 Source: https://gdal.org/en/stable/development/rfc/rfc_pam.html (not of GeoTIFF alone); the elements are those of a VRT.
 """
 
+import functools
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ _COLUMNS = (
 """(name, type, usage) of the attribute table's columns, as GDAL numbers types and usages."""
 
 
-def names_xml(classes: Sequence[LabelClass]) -> bytes:
+@functools.lru_cache(maxsize=16)
+def names_xml(classes: tuple[LabelClass, ...]) -> bytes:
     """Returns the file that gives names to the values of a GeoTIFF's only band.
 
     Args:

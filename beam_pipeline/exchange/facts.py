@@ -15,7 +15,7 @@ from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
 from beam_pipeline.dataset.folder import DATASET_FILE, RUN_FILE
 from beam_pipeline.dataset.run_record import read_run
 from beam_pipeline.exchange.source import SourceDataset
-from beam_pipeline.records.description import Ontology
+from beam_pipeline.records.description import COPY_AGAIN, Ontology
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 
@@ -210,9 +210,7 @@ def read_facts(source: SourceDataset) -> Facts:
     try:
         described = parse_json(_DESCRIPTION, folder.read_bytes(DATASET_FILE))
     except MalformedError as error:
-        raise InvalidInputError(
-            f"{folder.at(DATASET_FILE)}: {error}. Copy it again from where the dataset was built."
-        ) from error
+        raise InvalidInputError(f"{folder.at(DATASET_FILE)}: {error}. {COPY_AGAIN}") from error
     cells: Iterable[Cell] = ()
     if folder.exists(CELLS_FILE):
         cells = parse_cells_csv(folder.read_text(CELLS_FILE), folder.at(CELLS_FILE))

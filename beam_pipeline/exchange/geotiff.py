@@ -1,15 +1,18 @@
 """A cell-year's labels and images as cloud-optimised GeoTIFFs, one file a label channel and a grid of an image.
 
 A file holds one block, and no overviews: a cloud-optimised GeoTIFF has them from 512 pixels a side on, a chip has 192.
+Write many files in one context of `gdal_options`: each would else make its own.
 Source: https://docs.ogc.org/is/21-026/21-026.html
 """
 
 import datetime
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
@@ -20,7 +23,7 @@ from beam_pipeline.imagery.image import Image
 from beam_pipeline.labels.attribution import OSM_ATTRIBUTION
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.records.schema import GRID_BANDS, REFLECTANCE_SCALE, UNLABELED
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import rasterio
 
 GRIDS = tuple(GRID_BANDS)
 """The grids of an image that hold reflectance: "gsd_10", "gsd_20" and "gsd_60"."""
@@ -113,7 +116,7 @@ def _tiff(
         "count": len(pixels),
         "dtype": pixels.dtype,
         "nodata": nodata,
-        "crs": f"EPSG:{chip.epsg}",
+        "crs": _crs(chip.epsg),
         "transform": from_origin(chip.left, chip.top, CHIP_SIZE_M / side, CHIP_SIZE_M / side),
         "tiled": True,
         "blockxsize": side,
@@ -122,7 +125,7 @@ def _tiff(
         "compress": "deflate",
         **({} if classes else {"predictor": 2, "zlevel": 1}),  # level 6 makes noise larger, and takes longer
     }
-    with gdal_options(), rasterio.MemoryFile() as memory:
+    with rasterio.MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.descriptions = tuple(bands)
             if offset is not None:
@@ -136,6 +139,11 @@ def _tiff(
             file.update_tags(**tags)
             file.write(np.ascontiguousarray(pixels))  # last, so that all else lies before it in the file
         return bytes(memory.getbuffer())
+
+
+@functools.lru_cache(maxsize=128)
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
 
 
 def _band_tags(band: str) -> Tags:

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from beam_pipeline.exchange.cell_row import CellRow
 from beam_pipeline.exchange.class_names import SUFFIX, names_xml
 from beam_pipeline.exchange.format import Format
@@ -78,8 +80,11 @@ def channels_of(source: SourceDataset) -> tuple[LabelChannel, ...]:
 
 
 def _differ(years: Sequence[SourceExample]) -> bool:
-    cell, label = years[0].cell_year.cell, years[0].label_png
-    return any(it.cell_year.cell != cell or it.label_png != label for it in years[1:])
+    first = years[0].cell_year
+    return any(
+        it.cell_year.cell != first.cell or not np.array_equal(it.cell_year.label, first.label)
+        for it in years[1:]
+    )
 
 
 def _write_cell(

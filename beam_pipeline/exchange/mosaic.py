@@ -5,8 +5,10 @@ Source: https://gdal.org/en/stable/drivers/raster/vrt.html
 """
 
 import dataclasses
+import functools
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from xml.sax.saxutils import escape
 
 import pyproj
 
@@ -16,6 +18,8 @@ from beam_pipeline.exchange.sentinel2 import BANDS
 from beam_pipeline.imagery.image import BANDS_10
 from beam_pipeline.labels.label_image import PIXEL_M
 from beam_pipeline.records.schema import REFLECTANCE_SCALE, UNLABELED
+
+_VRT_BLOCK = 128  # of every mosaic
 
 NO_REFLECTANCE = -9999.0
 """No data of a mosaic of reflectance."""
@@ -87,20 +91,37 @@ def mosaic_vrt(kind: MosaicKind, epsg: int, sources: Sequence[Source], *, of_chi
     whole = union([source.bounds for source in sources])
     left, _, _, top = whole
     width, height = _size(whole)
-    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    ET.SubElement(root, "SRS").text = pyproj.CRS(epsg).to_wkt("WKT1_GDAL")
-    ET.SubElement(root, "GeoTransform").text = f"{left}, {PIXEL_M}, 0, {top}, 0, -{PIXEL_M}"
-    for number, name in enumerate(kind.bands, 1):
-        band = ET.SubElement(root, "VRTRasterBand", dataType=kind.dtype, band=str(number))
-        ET.SubElement(band, "Description").text = name
-        ET.SubElement(band, "NoDataValue").text = f"{kind.nodata:g}"
-        ET.SubElement(band, "ColorInterp").text = "Palette" if kind.classes else _interpretation(name)
-        if kind.classes:
-            _add_colours(band, kind.classes)
-            add_names(band, kind.classes)
-        for source in sources:
-            _add_source(band, kind, number, source, whole, of_chips)
-    return ET.tostring(root)
+    pieces = [
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(_wkt(epsg))}</SRS>'
+        f"<GeoTransform>{left}, {PIXEL_M}, 0, {top}, 0, -{PIXEL_M}</GeoTransform>"
+    ]
+    for number in range(1, len(kind.bands) + 1):
+        pieces.append(_band_head(kind, number))
+        pieces += [_source(kind, number, source, whole, of_chips) for source in sources]
+        pieces.append(_BAND_END)
+    return "".join([*pieces, "</VRTDataset>"]).encode()
+
+
+_BAND_END = "</VRTRasterBand>"
+
+
+@functools.lru_cache(maxsize=128)
+def _wkt(epsg: int) -> str:
+    return pyproj.CRS(epsg).to_wkt("WKT1_GDAL")
+
+
+@functools.lru_cache(maxsize=128)
+def _band_head(kind: MosaicKind, number: int) -> str:
+    """Returns a band up to its sources; with 256 colours it is most of a small mosaic, and always the same."""
+    name = kind.bands[number - 1]
+    band = ET.Element("VRTRasterBand", dataType=kind.dtype, band=str(number))
+    ET.SubElement(band, "Description").text = name
+    ET.SubElement(band, "NoDataValue").text = f"{kind.nodata:g}"
+    ET.SubElement(band, "ColorInterp").text = "Palette" if kind.classes else _interpretation(name)
+    if kind.classes:
+        _add_colours(band, kind.classes)
+        add_names(band, kind.classes)
+    return ET.tostring(band, encoding="unicode").removesuffix(_BAND_END)
 
 
 def _size(bounds: Bounds) -> tuple[int, int]:
@@ -121,28 +142,21 @@ def _add_colours(band: ET.Element, classes: Sequence[LabelClass]) -> None:
         ET.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
 
 
-def _add_source(
-    band: ET.Element, kind: MosaicKind, number: int, source: Source, whole: Bounds, of_chip: bool
-) -> None:
-    width, height = (str(side) for side in _size(source.bounds))
-    there = ET.SubElement(band, "ComplexSource")
-    ET.SubElement(there, "SourceFilename", relativeToVRT="1").text = source.path
-    ET.SubElement(there, "SourceBand").text = str(number)
-    # With its properties a file is not opened before it is drawn.
-    block = (width, height) if of_chip else ("128", "128")
-    ET.SubElement(
-        there,
-        "SourceProperties",
-        RasterXSize=width,
-        RasterYSize=height,
-        DataType=kind.chip_dtype if of_chip else kind.dtype,
-        BlockXSize=block[0],
-        BlockYSize=block[1],
-    )
-    ET.SubElement(there, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
-    x, y = ((source.bounds[0] - whole[0]) // PIXEL_M, (whole[3] - source.bounds[3]) // PIXEL_M)
-    ET.SubElement(there, "DstRect", xOff=str(x), yOff=str(y), xSize=width, ySize=height)
+def _source(kind: MosaicKind, number: int, source: Source, whole: Bounds, of_chip: bool) -> str:
+    width, height = _size(source.bounds)
+    x, y = (source.bounds[0] - whole[0]) // PIXEL_M, (whole[3] - source.bounds[3]) // PIXEL_M
+    block = (width, height) if of_chip else (_VRT_BLOCK, _VRT_BLOCK)
+    scaled = ""
     if source.offset is not None:
-        ET.SubElement(there, "ScaleOffset").text = repr(source.offset)
-        ET.SubElement(there, "ScaleRatio").text = repr(1 / REFLECTANCE_SCALE)
-    ET.SubElement(there, "NODATA").text = f"{kind.chip_nodata if of_chip else kind.nodata:g}"
+        scale = 1 / REFLECTANCE_SCALE
+        scaled = f"<ScaleOffset>{source.offset!r}</ScaleOffset><ScaleRatio>{scale!r}</ScaleRatio>"
+    # With its properties a file is not opened before it is drawn.
+    return (
+        f'<ComplexSource><SourceFilename relativeToVRT="1">{escape(source.path)}</SourceFilename>'
+        f"<SourceBand>{number}</SourceBand>"
+        f'<SourceProperties RasterXSize="{width}" RasterYSize="{height}" '
+        f'DataType="{kind.chip_dtype if of_chip else kind.dtype}" BlockXSize="{block[0]}" BlockYSize="{block[1]}"/>'
+        f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>'
+        f'<DstRect xOff="{x}" yOff="{y}" xSize="{width}" ySize="{height}"/>{scaled}'
+        f"<NODATA>{kind.chip_nodata if of_chip else kind.nodata:g}</NODATA></ComplexSource>"
+    )

@@ -294,4 +294,4 @@ def _rfc3339(when: datetime.datetime) -> str:
 
 
 def _text(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n").encode()

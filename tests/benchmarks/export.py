@@ -18,27 +18,36 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from rasterio.transform import from_origin
 
 from beam_pipeline.build_dataset import main as build_dataset
 from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.exchange.closing import close_export
+from beam_pipeline.exchange.label_classes import LabelClass, label_channels
 from beam_pipeline.exchange.registry import FORMATS
+from beam_pipeline.exchange.sentinel2 import SCENE_CLASSES
 from beam_pipeline.exchange.settings import ExportSettings
 from beam_pipeline.exchange.shard import export_shard
 from beam_pipeline.exchange.source import open_source, read_examples
 from beam_pipeline.exchange.webdataset import metadata
+from beam_pipeline.imagery.image import Image
 from beam_pipeline.imagery.radiometry import to_reflectance
+from beam_pipeline.records.categories import CategoryTable
+from beam_pipeline.records.description import Ontology
 from beam_pipeline.records.example import CellYear, decode, encode
 from beam_pipeline.records.png import encode_png
+from beam_pipeline.records.schema import GRID_BANDS
 from beam_pipeline.records.stored_example import stored_label
 from beam_pipeline.runtime.disk import Disk
+from beam_pipeline.runtime.gdal_drivers import rasterio
+from tests.model_tf.made_dataset import ONTOLOGY
 
 MIN_PACE = 0.9
 """Least pace of an export, as a share of the bare counterpart's."""
@@ -92,9 +101,65 @@ def bare_webdataset(cell_years: list[CellYear], folder: Path) -> int:
     return images
 
 
+def bare_geotiff(cell_years: list[CellYear], folder: Path) -> int:
+    """Writes labels and images by rasterio's driver for cloud-optimised GeoTIFFs, with their facts and colours."""
+    channels = label_channels(CategoryTable.from_ontology(Ontology.model_validate_json(json.dumps(ONTOLOGY))))
+    written = set()
+    for number, it in enumerate(cell_years):
+        if it.cell.cell_id not in written:
+            written.add(it.cell.cell_id)
+            for channel in channels:
+                pixels = it.label[..., channel.index : channel.index + 1]
+                bare_cog(folder / f"{number}_{channel.stem}.tif", it, pixels, 255, classes=channel.classes)
+        for slot, image in enumerate(it.images):
+            for grid in ("gsd_10", "gsd_20", "gsd_60"):
+                bare_cog(folder / f"{number}_{slot}_{grid}.tif", it, getattr(image, grid), 0, image=image)
+            scl = image.scl[..., np.newaxis]
+            bare_cog(folder / f"{number}_{slot}_scl.tif", it, scl, 0, image=image, classes=SCENE_CLASSES)
+    return sum(len(it.images) for it in cell_years)
+
+
+def bare_cog(
+    path: Path,
+    it: CellYear,
+    pixels: np.ndarray,
+    nodata: int,
+    image: Image | None = None,
+    classes: Sequence[LabelClass] = (),
+) -> None:
+    """Writes (side, side, bands) pixels as people do; 128 is the driver's smallest block."""
+    side, _, bands = pixels.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="COG",
+        width=side,
+        height=side,
+        count=bands,
+        dtype=pixels.dtype,
+        nodata=nodata,
+        crs=f"EPSG:{it.cell.chip.epsg}",
+        transform=from_origin(it.cell.chip.left, it.cell.chip.top, 1920 / side, 1920 / side),
+        blocksize=max(128, side),
+        compress="deflate",
+        predictor="NO" if classes else "YES",
+    ) as tiff:
+        tiff.write(np.moveaxis(pixels, -1, 0))
+        tiff.update_tags(cell_id=it.cell.cell_id, year=it.year, tile=it.cell.tile, split=it.cell.split)
+        if image is not None:
+            tiff.update_tags(item_id=image.item_id, datetime=image.datetime, platform=image.platform)
+        if classes:
+            tiff.write_colormap(1, {each.value: each.colour for each in classes})
+        elif image is not None:
+            tiff.scales = (0.0001,) * bands
+            tiff.offsets = (image.boa_add_offset / 10_000,) * bands
+            tiff.descriptions = GRID_BANDS[f"gsd_{1920 // side}"]
+
+
 BARE: dict[str, Callable[[list[CellYear], Path], int]] = {
     "published": bare_published,
     "webdataset": bare_webdataset,
+    "geotiff": bare_geotiff,
 }
 """By format: writes the images of cell-years into a folder, and returns their number."""
 

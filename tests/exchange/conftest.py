@@ -70,3 +70,11 @@ def export(dataset: Path, output: Path, chosen: Format, splits: tuple = SPLITS) 
             export_shard(files, settings, source, shard)
     close_export(files, settings, source)
     return read_summary(files, str(output))
+
+
+@pytest.fixture(scope="session")
+def georeferenced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export as GeoTIFFs, of chips here and there on the map. Tests that change files take a copy."""
+    from tests.exchange.georeferenced import export_made
+
+    return export_made(tmp_path_factory.mktemp("georeferenced"))
