@@ -1,18 +1,22 @@
 """The facts that cards and catalogues tell of a dataset, from its `dataset.json`, its cells and its run."""
 
 import collections
+import csv
 import dataclasses
 import datetime
+import io
+import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, NamedTuple, Self
 
 import pydantic
 from pydantic import ConfigDict, Field
 
-from beam_pipeline.cells.cell import Cell, Split
-from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
-from beam_pipeline.dataset.folder import DATASET_FILE, RUN_FILE
+from beam_pipeline.cells.cell import Split
+from beam_pipeline.cells.mgrs_tiles import find_tile
+from beam_pipeline.cells.table import CELLS_FILE
+from beam_pipeline.dataset.folder import DATASET_FILE, RUN_FILE, DatasetFolder
 from beam_pipeline.dataset.run_record import read_run
 from beam_pipeline.exchange.source import SourceDataset
 from beam_pipeline.records.description import COPY_AGAIN, Ontology
@@ -26,6 +30,9 @@ _SPARSE, _DENSE = 1, 90
 """Per cent of labelled pixels below and from which the paper counts cells. Source: the paper, figure 4."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+_BOUNDS = ("min_lat", "min_lon", "max_lat", "max_lon")
 
 
 class _Fact(pydantic.BaseModel):
@@ -96,6 +103,18 @@ class _Description(_Fact):
     labelled_cells: LabelledCells = LabelledCells()
 
 
+class Place(NamedTuple):
+    """Where a planned cell lies; bounds in degrees."""
+
+    split: str
+    tile: str
+    epsg: int
+    south: float
+    west: float
+    north: float
+    east: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Extent:
     """The places of the planned cells.
@@ -113,26 +132,22 @@ class Extent:
     belts: Mapping[int, int]
 
     @classmethod
-    def of_cells(cls, cells: Iterable[Cell]) -> Self | None:
-        """Measures cells; None where there are none."""
-        listed = list(cells)
-        if not listed:
+    def of_places(cls, places: Iterable[Place]) -> Self | None:
+        """Measures places, of which it keeps none; returns None where there are none."""
+        tiles, codes, belts = set[tuple[str, str]](), set[int](), collections.Counter[int]()
+        south, west, north, east = math.inf, math.inf, -math.inf, -math.inf
+        for place in places:
+            tiles.add((place.split, place.tile))
+            codes.add(place.epsg)
+            belts[int((place.south + place.north) / 2 // LATITUDE_STEP) * LATITUDE_STEP] += 1
+            crosses = place.west > place.east
+            south, north = min(south, place.south), max(north, place.north)
+            west = -180.0 if crosses else min(west, place.west)
+            east = 180.0 if crosses else max(east, place.east)
+        if not tiles:
             return None
-        belts = collections.Counter(
-            int((cell.min_lat + cell.max_lat) / 2 // LATITUDE_STEP) * LATITUDE_STEP for cell in listed
-        )
-        crosses = any(cell.min_lon > cell.max_lon for cell in listed)
-        return cls(
-            tiles=collections.Counter(split for split, _ in {(cell.split, cell.tile) for cell in listed}),
-            box=(
-                min(cell.min_lat for cell in listed),
-                -180.0 if crosses else min(cell.min_lon for cell in listed),
-                max(cell.max_lat for cell in listed),
-                180.0 if crosses else max(cell.max_lon for cell in listed),
-            ),
-            epsg=tuple(sorted({cell.chip.epsg for cell in listed})),
-            belts=dict(sorted(belts.items())),
-        )
+        by_split = collections.Counter(split for split, _ in tiles)
+        return cls(by_split, (south, west, north, east), tuple(sorted(codes)), dict(sorted(belts.items())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,9 +226,6 @@ def read_facts(source: SourceDataset) -> Facts:
         described = parse_json(_DESCRIPTION, folder.read_bytes(DATASET_FILE))
     except MalformedError as error:
         raise InvalidInputError(f"{folder.at(DATASET_FILE)}: {error}. {COPY_AGAIN}") from error
-    cells: Iterable[Cell] = ()
-    if folder.exists(CELLS_FILE):
-        cells = parse_cells_csv(folder.read_text(CELLS_FILE), folder.at(CELLS_FILE))
     return Facts(
         schema_version=described.schema_version,
         years=described.years,
@@ -223,9 +235,32 @@ def read_facts(source: SourceDataset) -> Facts:
         origin=described.fingerprint,
         labels=described.labels,
         labelled_cells=described.labelled_cells,
-        extent=Extent.of_cells(cell for cell in cells if cell.split in source.splits),
+        extent=Extent.of_places(place for place in _places(folder) if place.split in source.splits),
         finished=_finished(source),
     )
+
+
+def _places(folder: DatasetFolder) -> Iterator[Place]:
+    """Reads the table of the cells row by row; its rows may be many. A dataset of others may have none.
+
+    Raises:
+        InvalidInputError: It is damaged; names the line.
+    """
+    if not folder.exists(CELLS_FILE):
+        return
+    with folder.open(CELLS_FILE) as file:
+        rows = csv.DictReader(io.TextIOWrapper(file, "utf-8", newline=""))
+        try:
+            for row in rows:
+                tile = find_tile(row["MGRS_tile"] or "")  # a short row has None
+                bounds = [float(row[name]) for name in _BOUNDS]
+                if not all(map(math.isfinite, bounds)):
+                    raise ValueError(f"bounds must be finite: {bounds}")
+                yield Place(row["split"], tile.name, tile.epsg, *bounds)
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise InvalidInputError(
+                f"{folder.at(CELLS_FILE)}, line {rows.line_num}: no row of a cell: {error!r}. {COPY_AGAIN}"
+            ) from error
 
 
 def _finished(source: SourceDataset) -> str | None:

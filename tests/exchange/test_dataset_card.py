@@ -11,12 +11,12 @@ import pytest
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder
 from beam_pipeline.exchange.card import Card
 from beam_pipeline.exchange.dataset_card import escaped, tfrecord_card, webdataset_card
-from beam_pipeline.exchange.facts import Extent, read_facts
+from beam_pipeline.exchange.facts import Extent, Place, read_facts
 from beam_pipeline.exchange.source import open_source
 from beam_pipeline.exchange.webdataset import WebDataset
 from beam_pipeline.runtime.disk import Disk
 from tests.exchange.conftest import export
-from tests.model_tf.made_dataset import made_cell, write_dataset
+from tests.model_tf.made_dataset import write_dataset
 
 SPLITS = ("training", "validation", "testing")
 
@@ -91,21 +91,20 @@ def test_numbers_are_those_of_dataset_json(dataset):
     ],
 )
 def test_belts(dataset, cells, words):
-    placed = [
-        dataclasses.replace(
-            made_cell(index), min_lat=lat, max_lat=lat + 0.01, min_lon=lon, max_lon=lon + 0.01
-        )
-        for index, (lat, lon) in enumerate(cells, 1)
-    ]
-    facts = dataclasses.replace(facts_of(dataset), extent=Extent.of_cells(placed))
+    places = [Place("training", "33TWN", 32633, lat, lon, lat + 0.01, lon + 0.01) for lat, lon in cells]
+    facts = dataclasses.replace(facts_of(dataset), extent=Extent.of_places(places))
     assert words in webdataset_card(facts)
 
 
 def test_a_cell_across_the_antimeridian_makes_the_box_go_round():
-    cell = dataclasses.replace(made_cell(1), min_lon=179.99, max_lon=-179.99)
-    extent = Extent.of_cells([cell, made_cell(2)])
-    assert extent.box == (45.0, -180.0, 45.02, 180.0)
-    assert Extent.of_cells([]) is None
+    across = Place("training", "60KXF", 32760, -18.0, 179.99, -17.98, -179.99)
+    near = Place("testing", "33TWN", 32633, 45.0, 12.0, 45.02, 12.02)
+    for places in ([across, near], [near, across]):
+        extent = Extent.of_places(places)
+        assert extent.box == (-18.0, -180.0, 45.02, 180.0)
+        assert extent.epsg == (32633, 32760)
+        assert extent.tiles == {"training": 1, "testing": 1}
+    assert Extent.of_places([]) is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from beam_pipeline.cells.cell import SPLITS
+from beam_pipeline.cells.table import PUBLISHED_COLUMNS
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.exchange.names import tar_name
 from beam_pipeline.exchange.source import open_source
@@ -27,6 +28,7 @@ from tests.exchange.conftest import export
 from tests.model_tf.made_dataset import write_dataset
 
 GRIDS = ("gsd_10", "gsd_20", "gsd_60")
+HEAD = ",".join(PUBLISHED_COLUMNS)
 HUB = {"training": "train", "testing": "test"}
 
 
@@ -224,7 +226,20 @@ def test_a_damaged_record_is_a_dead_letter_and_the_rest_is_written(dataset, tmp_
     ("file", "damage", "said"),
     [
         ("dataset.json", lambda text: text.replace('"splits"', '"split_s"'), "dataset.json"),
-        ("spatial_cell_info.csv", lambda _: "cell_id,MGRS_tile\n1,33TWN\n", "spatial_cell_info.csv"),
+        *(
+            (
+                "spatial_cell_info.csv",
+                lambda _, rows=rows: rows,
+                r"spatial_cell_info\.csv, line 2: no row of a cell",
+            )
+            for rows in (
+                "cell_id,MGRS_tile\n1,33TWN\n",
+                f"{HEAD}\n1,33TWN,12,13,45,nan,training\n",
+                f"{HEAD}\n1,33TWN,12,13,45,x,training\n",
+                f"{HEAD}\n1,99ZZZ,12,13,45,46,training\n",
+                f"{HEAD}\n1\n",
+            )
+        ),
     ],
 )
 def test_a_description_that_cannot_be_told_is_refused_before_launch(dataset, tmp_path, file, damage, said):
