@@ -237,7 +237,7 @@ def test_each_extra_brings_what_is_missing() -> None:
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["overpass", "plots", "plots", "sea", "train"]
+    assert sorted(brought) == ["overpass", "pcodec", "plots", "plots", "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:
