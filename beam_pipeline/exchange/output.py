@@ -13,6 +13,8 @@ from beam_pipeline.runtime.storage_faults import with_retries
 class WholeOutput:
     """Takes files, each of a name of its own.
 
+    They outlive a power cut from `make_lasting` on: to wait for the disk at each would take as long as all else.
+
     Args:
         files: The file system.
         folder: The export's folder.
@@ -54,13 +56,22 @@ class WholeOutput:
                 yield chunk
 
         if isinstance(content, bytes):
-            with_retries(lambda: self.files.write_bytes(path, [content]))
+            with_retries(lambda: self.files.write_bytes(path, [content], lasting=False))
             size = len(content)
         else:
-            self.files.write_bytes(
-                path, counted(content)
-            )  # pieces may come only once: the shard is tried again
+            # Pieces may come only once: the shard is tried again.
+            self.files.write_bytes(path, counted(content), lasting=False)
         self.sizes[name] = size
+
+    def make_lasting(self) -> None:
+        """Waits until the disk holds all files; to be called before a record says that they are there.
+
+        Raises:
+            PermanentFault: A file is gone, or the storage failed.
+            TransientFault: The storage failed.
+        """
+        for name in self.sizes:
+            self.files.make_lasting(join(self._folder, name))
 
 
 class ShardOutput(WholeOutput):

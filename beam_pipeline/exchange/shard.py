@@ -50,6 +50,7 @@ def export_shard(files: Files, settings: ExportSettings, source: SourceDataset, 
         output = ShardOutput(files, settings.output)
         examples = read_examples(source, shard, output.letters)
         content = settings.format.write_shard(source, shard, examples, output)
+        output.make_lasting()
         letters = [DeadLetter(shard.name, cell, year, STAGE, *why) for cell, year, *why in output.letters]
         return ShardRecord(
             shard=shard.name,
