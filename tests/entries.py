@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from beam_pipeline import preview, verify
 from beam_pipeline.jobs.build import options as build
+from beam_pipeline.jobs.export import options as export
 from beam_pipeline.jobs.extract import options as extract
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.relabel import options as relabel
@@ -58,6 +59,12 @@ ENTRIES = {
         relabel.relabel_parser(),
         relabel.parse_relabel_flags,
         ("--dataset=a", "--output=b"),
+    ),
+    "export": Entry(
+        "beam_pipeline.export_dataset",
+        export.export_parser(),
+        export.parse_export_flags,
+        ("--dataset=a", "--format=published", "--output=b"),
     ),
     "verify": Entry("beam_pipeline.verify", verify.build_parser(), _parse_verify),
     "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.exchange.registry import FORMATS
 from model_tf.backend import TRAIN_PACKAGES
 from model_tf.training.settings import PRESETS
 from tests.entries import ENTRIES, flags_of
@@ -29,6 +30,8 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/cells": BOTH_JOBS,
     "beam_pipeline/cli.py": (),
     "beam_pipeline/dataset": ("build",),
+    "beam_pipeline/exchange": ("export",),
+    "beam_pipeline/export_dataset.py": ("export",),
     "beam_pipeline/extract_features.py": ("extract",),
     "beam_pipeline/features": ("build", "extract"),
     "beam_pipeline/imagery": ("build",),
@@ -36,6 +39,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/jobs/build": ("build",),
     # The sample's cells are chosen as `select_cells` does.
     "beam_pipeline/jobs/build/sample.py": BOTH_JOBS,
+    "beam_pipeline/jobs/export": ("export",),
     "beam_pipeline/jobs/extract": ("build", "extract"),
     "beam_pipeline/jobs/plan": ("plan",),
     "beam_pipeline/jobs/plan/dry_run.py": (*BOTH_JOBS, "extract", "relabel"),
@@ -86,6 +90,8 @@ ADVICE = {
     "error: the job failed on its engine": "test_a_job_that_fails_is_one_sentence_and_the_same_command_goes_on",
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
+    "{} holds another export; one goes on only": "test_it_goes_on_as_it_says_and_refuses_other_settings",
+    "the same command exports these shards again": "test_it_goes_on_as_it_says_and_refuses_other_settings",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
     "write it anew: osmium cat": "test_a_file_packed_with_lz4_is_refused_before_launch",
     "Give another folder, or delete {} and give": "test_a_store_folder_keeps_its_cells",
@@ -222,12 +228,16 @@ def test_each_extra_brings_what_is_missing() -> None:
     for path in python_files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "require_package":
+                if path.match("jobs/export/*.py"):  # of each format
+                    for package, extra in (it for one in FORMATS.values() for it in one.packages):
+                        assert package in extras[extra]
+                    continue
                 package, _, extra = node.args
                 assert isinstance(extra, ast.Constant)
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["overpass", "plots", "plots", "sea", "train"]
+    assert sorted(brought) == ["overpass", "pcodec", "plots", "plots", "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -25,6 +25,7 @@ PATH_FLAGS = {
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
+    "export": {"dataset", "output"},
     "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
     "sample_world": {"output"},

@@ -23,7 +23,7 @@ from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.plan import PlannedExtract, PlannedStore, TileCells
 from beam_pipeline.features.schema import SCHEMA
 from beam_pipeline.features.store_json import StoreTile
-from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile, describe
+from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile, data_sha256, describe
 from beam_pipeline.features.writing import geo_of, in_order
 from beam_pipeline.runtime.faults import Fault
 
@@ -112,6 +112,8 @@ class TileAudit:
         if rows is None:
             return
         findings.checked["objects"] += rows.num_rows
+        if footer.data_sha256 != data_sha256(file):
+            findings.differ(_TILE, name, "does not hold the data whose hash is in its footer")
         check_rows(rows, request, lambda detail: findings.differ("object", name, detail))
         if rows.num_rows and tile.geo != geo_of(rows, np.arange(rows.num_rows)):
             findings.differ(_TILE, name, "says of its geometries what they are not, under the key geo")
@@ -186,7 +188,8 @@ class TileAudit:
             file, piece = opened
             findings.checked["pieces"] += 1
             request = StoreRequest({cells.tile: cells.chips}, self.planned.keys, self.planned.padding_m)
-            wanted = TileFooter.of(cells.tile, request, [extract]).model_copy(update={"rows": said.rows})
+            filled = {"rows": said.rows, "data_sha256": data_sha256(file)}
+            wanted = TileFooter.of(cells.tile, request, [extract]).model_copy(update=filled)
             is_said = describe(file) == WrittenFile(**said.model_dump(include={"rows", "bytes", "digest"}))
             if not is_said or piece.footer != wanted:
                 findings.differ(_PIECE, name, "is not what its record says")

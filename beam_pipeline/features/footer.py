@@ -66,6 +66,7 @@ class TileFooter(Model):
         failures: Extracts that could not be read, in order of name.
         rows: Number of objects.
         superseded: Copies of objects that differed from those that were kept.
+        data_sha256: `stored_tile.data_sha256`. By it the digest of the footer tells of all that the file holds.
     """
 
     schema_version: int
@@ -77,6 +78,7 @@ class TileFooter(Model):
     failures: tuple[ExtractFailure, ...] = ()
     rows: _Count = 0
     superseded: _Count = 0
+    data_sha256: str = ""
 
     @classmethod
     def of(

@@ -163,7 +163,9 @@ def cut_and_part(path: str, request: StoreRequest, folder: str, scratch: str) ->
     if not is_worth_a_cut(path, original.bounds, area):
         return _part(path, request, folder, scratch, original)
     # A file out of order, or with an object twice, would not be known by its cut.
-    check_blocks(path)
+    if check_blocks(path).has_negative:
+        # Neither osmium-tool nor pyosmium cuts a file with ids below 0.
+        return _part(path, request, folder, scratch, original)
     require_memory(CUTTING_LINES, original.size, f"To cut {original.name} takes")
     require_disk(original.size, scratch, f"A cut of {original.name} takes up to")
     with cut_extract(path, area, Path(scratch)) as cut:

@@ -34,6 +34,8 @@ _MOST_ROWS = 1 << 16
 _MOST_GROUP_BYTES = 1 << 30
 """Most bytes of a row group when it is decompressed. Its rows are 8192, of 10,000 nodes each at most."""
 
+_COPY_BYTES = 1 << 20
+
 _ADVICE = "Delete it and give the command again"
 _TURN = 360.0
 
@@ -48,7 +50,7 @@ class StoredTile:
             a process of its own first, which takes a third of a second.
 
     Attributes:
-        digest: SHA-256 of the end of the file, which describes the rest, and that bears checksums of its own.
+        digest: SHA-256 of the end of the file, which describes the rest, and holds the hash of that.
         footer: What it says of itself.
 
     Raises:
@@ -182,6 +184,21 @@ def describe(file: BinaryIO) -> WrittenFile:
     tail = _tail(file)
     rows = parse_footer(tail).num_rows
     return WrittenFile(rows=rows, bytes=file.seek(0, 2), digest=hashlib.sha256(tail).hexdigest())
+
+
+def data_sha256(file: BinaryIO) -> str:
+    """Returns the SHA-256 of all of a file before its footer. Page checksums tell of accidents alone.
+
+    Args:
+        file: Open for reading, a file that `StoredTile` accepts.
+    """
+    left = file.seek(0, 2) - len(_tail(file))
+    sha256 = hashlib.sha256()
+    file.seek(0)
+    while left and (chunk := file.read(min(left, _COPY_BYTES))):
+        sha256.update(chunk)
+        left -= len(chunk)
+    return sha256.hexdigest()
 
 
 def _tail(file: BinaryIO) -> bytes:

@@ -1,5 +1,6 @@
 """Writes a file of a store: rows in order of the curve, in row groups, with both footers."""
 
+import hashlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,7 +32,7 @@ def write_tile(file: BinaryIO, rows: pa.Table, footer: TileFooter, kept: Indices
     Args:
         file: Open for writing.
         rows: The rows, in any order. In one chunk: pyarrow would gather more anew for each row group.
-        footer: What they are; the number of rows is filled in.
+        footer: What they are; the number of rows and the hash of the data are filled in.
         kept: Indices of the rows that are written; None for all. No object may be among them twice.
 
     Returns:
@@ -40,12 +41,31 @@ def write_tile(file: BinaryIO, rows: pa.Table, footer: TileFooter, kept: Indices
     kept = np.arange(rows.num_rows) if kept is None else kept
     footer = footer.model_copy(update={"rows": len(kept)})
     order = in_order(rows, kept)
-    with parquet.ParquetWriter(file, SCHEMA, **WRITER) as writer:
+    hashed = _Hashed(file)
+    with parquet.ParquetWriter(hashed, SCHEMA, **WRITER) as writer:
         for first in range(0, len(kept), ROWS_A_GROUP):
             group = rows.take(pa.array(order[first : first + ROWS_A_GROUP]))
             writer.write_table(group, row_group_size=ROWS_A_GROUP)
+        footer = footer.model_copy(update={"data_sha256": hashed.sha256.hexdigest()})
         writer.add_key_value_metadata({GEO_KEY: geo_of(rows, kept), FOOTER_KEY: footer.to_json()})
     return footer
+
+
+class _Hashed:
+    """A file that is open for writing, and the SHA-256 of what was written; as much of one as pyarrow needs."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def in_order(rows: pa.Table, kept: Indices) -> Indices:

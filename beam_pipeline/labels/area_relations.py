@@ -89,7 +89,8 @@ class AreaRelations:
             pyosmium's areas, each to be used before the next one.
         """
         accepted = set(self._accepted())
-        members = sorted({way for relation in accepted for way in self._members[relation]})
+        ways = {way for relation in accepted for way in self._members[relation]}
+        members = sorted(ways, key=lambda way: (way > 0, abs(way)))  # as libosmium sorts ids
         write_ways(scratch, ((way, self._ways[way]) for way in members))
         self._ways.clear()
         for area in self._assembled(accepted, osmium.io.File(f"/dev/fd/{scratch.fileno()}", "pbf")):

@@ -12,6 +12,7 @@ Numbers = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
 
 _VARINT, _BYTES = 0, 2  # wire types
+_MOST_TAG = 127  # of fields up to 15, more than objects have
 
 
 class MessageColumns:
@@ -48,7 +49,8 @@ class MessageColumns:
                 is_sized |= (tags & np.uint64(7)) == wire
             if not is_sized.all() or (sizes > np.uint64(len(buffer))).any():
                 raise garbled()
-            for tag in set(tags.tolist()):
+            # Others are not asked for. Kept, thousands of them would fill memory.
+            for tag in set(tags[tags <= _MOST_TAG].tolist()):
                 of_tag = tags == tag
                 self._note(tag, rows[of_tag], values[of_tag], places[of_tag])
             places = places + sizes.view(np.int64)

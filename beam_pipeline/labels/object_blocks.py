@@ -17,6 +17,7 @@ import numpy.typing as npt
 from beam_pipeline.labels.map_object import ObjectType
 from beam_pipeline.labels.message_columns import MessageColumns, Numbers, Unsigned, messages_of, sums_of
 from beam_pipeline.labels.node_index import NOWHERE, Places
+from beam_pipeline.labels.pbf_blocks import WRITE_ANEW
 from beam_pipeline.labels.pbf_checks import Block
 from beam_pipeline.labels.pbf_wire import AGAIN, fields, garbled, unzigzag, varints
 
@@ -31,7 +32,12 @@ _REFS, _LATS, _LONS = 8, 9, 10  # of a way,
 _DENSE_INFO, _DENSE_LATS, _DENSE_LONS, _DENSE_TAGS = 5, 8, 9, 10  # of dense nodes,
 _VERSION, _TIMESTAMP, _VISIBLE = 1, 2, 6  # of an info, dense or not
 _NANODEGREES, _MS = 100, 1000  # of a unit of longitude or latitude, and of a second
+_BITS = {_GRANULARITY: 32, _DATE_GRANULARITY: 32, _LAT_OFFSET: 64, _LON_OFFSET: 64}
 _MOST_VERSION = (1 << 31) - 1
+_MOST_SECONDS = (1 << 32) - 1  # as libosmium keeps them
+_MOST_LOOKS = 100_000_000
+"""Texts of a block, each as often as it has runs of objects, which are all compared with all texts. It takes 5 s."""
+
 _MOST_PLACE = (180 * 10**7, 90 * 10**7)
 
 _NO_NUMBERS = np.empty(0, np.int64)
@@ -87,11 +93,15 @@ def objects_of(block: Block) -> Iterator[ObjectBlock]:
         ValueError: It is not what the format says, or libosmium would read it otherwise.
     """
     decoder = _Decoder(block)
+    looks = 0
     for group in decoder.groups:
         if not group:
             continue
         starts, ends = messages_of(group)
         kind = group[0] >> 3
+        looks += len(block.texts) * (len(starts) if kind == _DENSE else 1)
+        if looks > _MOST_LOOKS:
+            raise ValueError(f"a block has very many texts and groups; {WRITE_ANEW}")
         if kind == _DENSE:
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
                 yield decoder.dense_nodes(group[start:end])
@@ -113,7 +123,7 @@ class _Decoder:
             elif field == _GROUP and isinstance(value, bytes):
                 self.groups.append(value)
             elif field in self._said and isinstance(value, int):
-                self._said[field] = value - (1 << 64) if value >> 63 else value
+                self._said[field] = _cut(value, _BITS[field])
         if tables > 1:
             raise ValueError(f"a block has more than one table of texts; {AGAIN}")
         if max(map(len, block.texts), default=0) > MOST_TEXT_BYTES:
@@ -216,11 +226,19 @@ class _Decoder:
         return places
 
     def _seconds(self, times: Numbers) -> Numbers:
+        """Returns seconds since 1970; of times that a broken program wrote 0, as they are not said."""
         scale = self._said[_DATE_GRANULARITY]
-        return times if scale == _MS else _divided(times * scale, _MS)
+        seconds = times if scale == _MS else _divided(times * scale, _MS)
+        return np.where((seconds >= 0) & (seconds <= _MOST_SECONDS), seconds, 0)
 
     def _metadata(self, infos: MessageColumns) -> tuple[Numbers, Numbers]:
         return _versions(infos.numbers(_VERSION)), self._seconds(infos.numbers(_TIMESTAMP).view(np.int64))
+
+
+def _cut(number: int, bits: int) -> int:
+    """Returns a number as libosmium cuts it to a signed one of some bits."""
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if number >> (bits - 1) else number
 
 
 def _arrays(message: bytes) -> dict[int, bytes]:

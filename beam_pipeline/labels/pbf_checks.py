@@ -43,13 +43,16 @@ class Block:
     texts: list[bytes]
 
 
-def check_blocks(path: str | os.PathLike[str]) -> None:
+def check_blocks(path: str | os.PathLike[str]) -> ObjectOrder:
     """Refuses a file in which a string holds a NUL, that is made to fill memory, or that is not what the format says.
 
     So is one refused whose objects are not in order, or of which one is in it twice.
 
     Args:
         path: A local `.osm.pbf` file. Its header is left to libosmium.
+
+    Returns:
+        The order of its objects, which was looked at.
 
     Raises:
         PermanentFault: "truncated_extract", "corrupt_extract", "unsorted_extract" or "doubled_extract". It is corrupt
@@ -60,6 +63,7 @@ def check_blocks(path: str | os.PathLike[str]) -> None:
     with naming_damage(name):
         for block in checked_blocks(path):
             order.check(block.content)
+    return order
 
 
 @contextlib.contextmanager

@@ -30,9 +30,13 @@ class ObjectOrder:
 
     Args:
         name: Of the file, for messages.
+
+    Attributes:
+        has_negative: Whether an id was below 0.
     """
 
     def __init__(self, name: str) -> None:
+        self.has_negative = False
         self._name = name
         self._last: tuple[ObjectType, int] = ("node", _BEFORE_ALL)  # type and place of the object before
 
@@ -71,6 +75,7 @@ class ObjectOrder:
             if places[wrong[0]] == before[wrong[0]]:
                 raise self._doubled(f"{osm_type} {osm_id}")
             raise self._unsorted(f"{osm_type} {osm_id} comes after one of a higher id")
+        self.has_negative |= bool(ids.min() < 0)
         self._last = (osm_type, int(places[-1]))
 
     def _unsorted(self, detail: str) -> PermanentFault:

@@ -25,7 +25,7 @@ DATASET_FILE = "dataset.json"
 MOST_NAME_CHARS = 100
 """Of a category's or channel's name."""
 
-_COPY_AGAIN = "Copy it again from where the dataset was built."
+COPY_AGAIN = "Copy it again from where the dataset was built."
 
 
 class _Read(pydantic.BaseModel):
@@ -250,4 +250,4 @@ def _parse(adapter: pydantic.TypeAdapter[Any], text: str | bytes, path: str) -> 
     try:
         return parse_json(adapter, text)
     except MalformedError as error:
-        raise InvalidInputError(f"{path}: {error}. {_COPY_AGAIN}") from error
+        raise InvalidInputError(f"{path}: {error}. {COPY_AGAIN}") from error

@@ -45,8 +45,8 @@ MIB = 1 << 20
 MEMORY = {
     "task.heap.size": 384,
     "task.off-heap.size": 0,
-    "network.min": 64,
-    "network.max": 64,
+    "network.min": 128,
+    "network.max": 128,
     "managed.size": 128,
     "framework.heap.size": 128,
     "framework.off-heap.size": 128,

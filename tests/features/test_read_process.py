@@ -10,7 +10,9 @@ import threading
 import time
 from pathlib import Path
 
+import osmium
 import pytest
+from osmium.osm.mutable import Node, Relation, Way
 
 from beam_pipeline.features import extract_cut, read_process
 from beam_pipeline.features.parting import part_extract
@@ -26,7 +28,7 @@ from beam_pipeline.runtime.child_process import ChildEnded
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.own_modules import environment_of_modules
 from tests.failing_disk import no_file_above
-from tests.features.made import TILE, request
+from tests.features.made import LAT, LON, TILE, request
 from tests.features.test_extract_cut import far_and_near
 from tests.shared_data import shared
 
@@ -87,6 +89,25 @@ def test_a_big_file_is_cut_first(tmp_path, folders, monkeypatch):
     assert (folders[0] / f"{TILE}.parquet").read_bytes() == content
     assert read[0][0] == "a.osm.pbf"
     assert read[0][1] < path.stat().st_size
+
+
+@pytest.mark.parametrize("osm_type", ["node", "way", "relation"])
+def test_a_big_file_with_a_negative_id_is_read_whole(tmp_path, folders, monkeypatch, osm_type):
+    """osmium-tool says of one that memory is out, and pyosmium takes none."""
+    path = far_and_near(tmp_path / "a.osm.pbf")
+    odd = tmp_path / "odd.osm.pbf"
+    objects = {"node": Node(id=-1, location=(LON, LAT)), "way": Way(id=-1), "relation": Relation(id=-1)}
+    with osmium.SimpleWriter(str(odd)) as writer:
+        for kind, mutable in objects.items():
+            if kind == osm_type:
+                writer.add(mutable)
+            for one in osmium.FileProcessor(str(path)):
+                if one.type_str() == kind[0]:
+                    writer.add(one)
+    expected = cut_and_part(str(odd), request(), *map(str, folders))
+    assert expected.tiles
+    monkeypatch.setattr(extract_cut, "CUT_FROM_BYTES", 1)
+    assert cut_and_part(str(odd), request(), *map(str, folders)) == expected
 
 
 @pytest.mark.parametrize("cut_from", [1, 1 << 40])
@@ -211,11 +232,13 @@ def test_extracts_are_read_one_after_another(tmp_path, folders, monkeypatch):
     def at_work():
         inside.append(1)
         most.append(len(inside))
+        all_in.wait(MOST_WAIT_S)  # a busy machine may take its time to let the last one in
         time.sleep(0.05)
         inside.pop()
 
     for at_once in (1, 3):
         most.clear()
+        all_in = threading.Barrier(at_once)
         read = (lambda limits: read_extract("a", request(), folders[0], limits), ReadLimits("", at_once))
         threads = [threading.Thread(target=read[0], args=read[1:]) for _ in range(3)]
         for thread in threads:

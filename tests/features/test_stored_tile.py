@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import io
 import json
 import random
@@ -13,7 +15,7 @@ from pyarrow import parquet
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.features.reading import objects_of
 from beam_pipeline.features.schema import FOOTER_KEY, ROWS_A_GROUP, SCHEMA
-from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile
+from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile, data_sha256
 from beam_pipeline.runtime.faults import PermanentFault
 from tests.features.made import CHIP, LAT, LON, TILE, house, made, opened, part, request, town
 
@@ -112,6 +114,28 @@ def test_much_damage_in_the_footer_is_a_fault(tmp_path):
     part(town(50), tmp_path)
     lines = damaged_footers(tmp_path / f"{TILE}.parquet", *range(100))
     assert sum(DAMAGED in line for line in lines) > 40
+
+
+def test_the_digest_knows_each_tag_where_sizes_do_not(tmp_path):
+    """Statistics and sizes alone stand in Parquet's footer, and a dictionary packs "yes" as well as "hut"."""
+    objects = town(400)
+    record = part(objects, tmp_path)
+    sizes = []
+    for number, one in enumerate(objects[2:60:4]):
+        (key, value), *others = one.tags[::-1]
+        assert key == "name"
+        other = dataclasses.replace(one, tags=(*others[::-1], (key, value[:-1] + str(9 - int(value[-1])))))
+        again = part([other if it is one else it for it in objects], tmp_path / str(number))
+        sizes.append(again.tiles[TILE].bytes)
+        assert again.tiles[TILE].digest != record.tiles[TILE].digest
+    assert record.tiles[TILE].bytes in sizes
+
+
+def test_the_footer_holds_the_hash_of_all_before_it(whole):
+    tile = StoredTile(io.BytesIO(whole), "a")
+    end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    assert tile.footer.data_sha256 == hashlib.sha256(whole[:end]).hexdigest()
+    assert data_sha256(io.BytesIO(whole)) == tile.footer.data_sha256
 
 
 def test_boxes_read_their_row_groups_only(tmp_path):

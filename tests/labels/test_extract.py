@@ -250,6 +250,27 @@ def test_a_way_with_a_node_of_a_negative_id_is_incomplete(tmp_path):
     assert read(path) == ({}, {"incomplete_way": 1})
 
 
+def test_a_relation_of_ways_of_negative_ids_is_an_area(tmp_path):
+    """Editors number what is not uploaded yet downwards from -1."""
+    file = OsmFile()
+    west, south, north, east, _ = square(LON, LAT, 0.01)
+    for osm_id, ring in ((-1, [west, south]), (-2, [south, north]), (4, [north, east, west])):
+        file.way(osm_id, ring)
+    file.relation(-7, [(-2, ""), (4, "outer"), (-1, "")], type="multipolygon", natural="wood")
+    path = tmp_path / "a.osm.pbf"
+    with osmium.SimpleWriter(str(path)) as writer:
+        for node in file.nodes.values():
+            writer.add_node(node)
+        for osm_id in (-1, -2, 4):
+            writer.add_way(next(way for way in file.ways if way.id == osm_id))
+        writer.add_relation(file.relations[0])
+    found = Found.all_of(read_features(path, ONTOLOGY))
+    assert [(it.osm_type, it.osm_id) for it in found.features] == [("relation", -7)]
+    expected = [area.orig_id() for area in osmium.FileProcessor(str(path)).with_areas() if area.is_area()]
+    assert expected == [-7]
+    assert shapely.from_wkb(found.features[0].geometry).equals(shapely.Polygon(square(LON, LAT, 0.01)))
+
+
 def test_a_tangled_way_is_left_out_and_counted(tmp_path):
     file = OsmFile()
     corners = np.random.default_rng(0).uniform(-0.01, 0.01, (500, 2)) + np.array([LON, LAT])

@@ -1,6 +1,7 @@
 """Blocks decode to the objects that libosmium reads of them."""
 
 import datetime
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -110,6 +111,61 @@ def test_what_is_no_object_is_refused(group: bytes) -> None:
     block = held(1, b"".join(held(1, text) for text in texts)) + held(2, group)
     with pytest.raises(ValueError, match=r"garbled|not there"):
         list(objects_of(Block(block, texts)))
+
+
+@pytest.mark.parametrize("field", [17, 18, 19, 20])
+@pytest.mark.parametrize("value", [b"\xff" * 9 + b"\x7f", varint((1 << 32) + 100)])
+def test_a_unit_of_too_many_bits_is_cut_as_libosmium_cuts_it(
+    tmp_path: Path, field: int, value: bytes
+) -> None:
+    path = tmp_path / "a.osm.pbf"
+    info = held(4, number(1, varint(1)) + number(2, varint(1000)))
+    node = held(1, number(1, signed(1)) + info + number(8, signed(700)) + number(9, signed(900)))
+    block = held(1, held(1, b"")) + held(2, node) + number(field, value)
+    path.write_bytes(raw_blob(b"OSMHeader", held(4, b"OsmSchema-V0.6")) + raw_blob(b"OSMData", block))
+    for one in osmium.FileProcessor(str(path)):
+        place = [one.location.x, one.location.y]
+        seconds = int(one.timestamp.timestamp())
+    if field == 18 and value[0] == 255:  # of a negative unit, which libosmium counts beyond 2100
+        seconds = 0
+    assert pieces(path) == [("node", 1, 1, seconds, {}, place, [])]
+
+
+def test_a_time_that_no_clock_can_show_is_not_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.osm.pbf"
+    times = (-7, 0, (1 << 32) - 1, 1 << 32, (1 << 63) - 1)
+    ways = b"".join(
+        held(3, number(1, varint(row + 1)) + held(4, number(2, varint(time & (1 << 64) - 1))))
+        for row, time in enumerate(times)
+    )
+    block = held(1, held(1, b"")) + held(2, ways)
+    path.write_bytes(raw_blob(b"OSMHeader", held(4, b"OsmSchema-V0.6")) + raw_blob(b"OSMData", block))
+    assert [one[3] for one in pieces(path)] == [0, 0, (1 << 32) - 1, 0, 0]
+
+
+def test_unknown_fields_without_end_take_no_memory() -> None:
+    ways = held(3, number(1, varint(1))) + b"".join(
+        held(3, number(1, varint(osm_id))) for osm_id in range(2, 20_000)
+    )
+    ways += held(3, b"".join(number(field, b"\0") for field in range(100, 600)))
+    block = Block(held(1, held(1, b"")) + held(2, ways), [b""])
+    tracemalloc.start()
+    (found,) = objects_of(block)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.ids) == 20_000
+    assert most < 20 << 20  # with the fields it was 170 MB
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_very_many_texts_and_groups_are_refused(dense: bool) -> None:
+    node = held(1, signed(1)) + held(8, signed(1)) + held(9, signed(1))
+    groups = held(2, held(2, node) * 2000) if dense else held(2, held(1, number(1, signed(1)))) * 2000
+    texts = [b"a"] * 60_000
+    content = held(1, held(1, b"a") * 60_000) + groups
+    with pytest.raises(ValueError, match="very many texts and groups; write it anew"):
+        for _ in objects_of(Block(content, texts)):
+            pass
 
 
 def test_unknown_fields_are_passed_over(tmp_path: Path) -> None:

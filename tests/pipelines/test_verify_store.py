@@ -246,6 +246,37 @@ def test_each_damage_of_a_store_is_found_as_what_it_is(store: Path, name: str) -
         assert {kind for kind, _ in differences(findings)} == {kind for kind, _ in expected}
 
 
+def test_data_under_the_footer_of_other_data_is_found_without_pieces(store: Path) -> None:
+    forget_pieces(store)
+    path = store / FILE
+    whole = path.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    for row in range(rows_of(path).num_rows):
+        rewrite(path, lambda rows, row=row: renamed(rows, row))
+        other = path.read_bytes()
+        end = len(other) - int.from_bytes(other[-8:-4], "little") - 8
+        path.write_bytes(whole)
+        if end == len(whole) - footer and other[:end] != whole[:-footer]:
+            path.write_bytes(other[:end] + whole[-footer:])
+            break
+    assert path.read_bytes() != whole
+    assert path.read_bytes()[-footer:] == whole[-footer:]
+    findings = verified(store)
+    assert differences(findings) == {("tile", FILE)}
+    assert "does not hold the data whose hash is in its footer" in details(findings)
+
+
+def renamed(rows: pa.Table, row: int) -> pa.Table:
+    """Gives an object the tags of another one with the same keys."""
+    tags = rows["tags"].to_pylist()
+    for other in tags:
+        if [key for key, _ in other] == [key for key, _ in tags[row]] and other != tags[row]:
+            tags[row] = other
+            break
+    column = pa.array(tags, SCHEMA.field("tags").type)
+    return rows.set_column(rows.schema.get_field_index("tags"), SCHEMA.field("tags"), column)
+
+
 def test_damage_of_pieces_is_found(store: Path) -> None:
     (piece,) = store.glob(f"pieces/*/{FILE}")
     whole = piece.read_bytes()
