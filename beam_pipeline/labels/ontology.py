@@ -104,10 +104,6 @@ class NoneRule:
     if_mapped: tuple[tuple[int, float], ...]
 
 
-_KNOWN_TAGS = 1 << 13
-"""Combinations of tags whose layers an ontology keeps, at most."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Ontology:
     """Categories, the tags they are made of, and the `none` table.
@@ -192,20 +188,6 @@ class Ontology:
         Returns:
             The layers; empty if the feature is not drawn.
         """
-        asked = (kind, tuple(tags))
-        found = self._known_layers.get(asked)
-        if found is None:
-            if len(self._known_layers) >= _KNOWN_TAGS:
-                self._known_layers.clear()
-            found = self._known_layers[asked] = self._find_layers(*asked)
-        return found
-
-    @functools.cached_property
-    def _known_layers(self) -> dict[tuple[Kind, tuple[tuple[str, str], ...]], frozenset[Layer]]:
-        """The answers of `layers_of`: few combinations of tags make up most of a map."""
-        return {}
-
-    def _find_layers(self, kind: Kind, tags: Iterable[tuple[str, str]]) -> frozenset[Layer]:
         looked_at = dict(tags)
         layers = set()
         for key, value in looked_at.items():

@@ -604,26 +604,3 @@ def test_the_page_says_the_values_and_precedences(ontology: Ontology) -> None:
     for label in ontology.labels:
         channel = ontology.channels[label.channel].name
         assert f"| {label.value} | {label.name} | `{channel}` | {label.precedence} |" in page
-
-
-def test_layers_that_are_kept_are_those_that_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked in any order, more often than are kept, and after a journey to another process."""
-    ontology = Ontology.load(DEFAULT_ONTOLOGY.read_text())
-    monkeypatch.setattr("beam_pipeline.labels.ontology._KNOWN_TAGS", 3)
-    asked = [
-        (kind, tags)
-        for kind in KINDS
-        for tags in (
-            (("building", "yes"),),
-            (("building", "no"),),
-            (("natural", "water"), ("intermittent", "yes")),
-            (("natural", "water"),),
-            (("highway", "primary"), ("tunnel", "yes")),
-            (),
-        )
-    ]
-    for kind, tags in [*asked, *reversed(asked), *asked]:
-        alone = Ontology.load(DEFAULT_ONTOLOGY.read_text()).layers_of(kind, tags)
-        assert ontology.layers_of(kind, iter(tags)) == alone
-        assert pickle.loads(pickle.dumps(ontology)).layers_of(kind, tags) == alone
-        assert len(ontology._known_layers) <= 3
