@@ -3,11 +3,11 @@
     python -m beam_pipeline.make_report out/sample
     python -m beam_pipeline.make_report out/luxembourg --output luxembourg.html --examples 12
 
-The page, report.html, holds all that it shows and loads nothing; its figures lie beside it as PNG and CSV. It is made of
-the summaries that the build wrote; shards are opened for the examples only. It is read here, or with --runner by the
-workers of a Beam job. Exit codes: 0, the report is written, or a job was launched on Dataflow; 1, it is written and names
-what could not be used, or the job or the storage failed; 2, the folder holds no dataset that is described, one of another
-major version, or a flag cannot be used: nothing was written; 130, stopped by Ctrl-C.
+The page, report.html, holds all that it shows and loads nothing; its figures lie beside it as PNG and CSV. It is made
+of the summaries that the build wrote; shards are opened for the examples only. They are read here, or with --runner by
+the workers of a Beam job. Exit codes: 0, the report is written, or a job was launched on Dataflow; 1, it is written and
+names what could not be used, or the job or the storage failed; 2, the folder holds no dataset that is described, one of
+another major version, or a flag cannot be used: nothing was written; 130, stopped by Ctrl-C.
 """
 
 import argparse
@@ -40,12 +40,14 @@ def build_parser(prog: str = PROG) -> FlagParser:
     parser.add_argument(
         "--output", type=path_name, metavar="HTML", help="the page, local or gs:// (DATASET/report.html)"
     )
-    parser.add_argument("--examples", type=int, default=6, metavar="N", help="how many examples are shown (6)")
+    parser.add_argument(
+        "--examples", type=int, default=6, metavar="N", help="how many examples are shown (6)"
+    )
     parser.add_argument(
         "--read_refused",
         action="store_true",
-        help="read images that the filters refuse again, from the files that the dataset's scene lists name, on the web "
-        "or on this machine: only of a dataset that you trust (off: the page says that they are not stored)",
+        help="read images that the filters refuse again, from the files that the dataset's scene lists name, on the "
+        "web or on this machine: only of a dataset that you trust (off: the page says that they are not stored)",
     )
     parser.add_argument(
         "--allow_own_network",

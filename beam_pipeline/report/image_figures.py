@@ -14,7 +14,9 @@ from beam_pipeline.report.statistics import BAD_BINS, Statistics
 from beam_pipeline.report.theme import ACCENT, INK, SECOND, THIRD, WIDTH_IN
 
 MONTHS = tuple(datetime.date(2000, month, 1).strftime("%b") for month in range(1, 13))
-_BEFORE_CONTENTS = "The summaries of this dataset, of a version before 1.1, do not say when images were taken."
+_BEFORE_CONTENTS = (
+    "The summaries of this dataset, of a version before 1.1, do not say when images were taken."
+)
 _MOST_REASONS = 24
 
 
@@ -88,7 +90,7 @@ def bad_shares(statistics: Statistics) -> Figure | NotDrawn:
     return Figure(
         name="bad_pixels",
         title=title,
-        text="Images by the share of their pixels that the scene classification calls unusable (`bad_percent`); what "
+        text="Images by the share of their pixels that the scene classification calls unusable (bad_percent); what "
         "is above the filter's bound was never stored.",
         alt=f"Histogram of the bad share of {total:,} images: {percent(int(counts[0]) / total)} have less than 1 %, "
         f"none has more than {last} %.",
@@ -121,8 +123,8 @@ def left_out(statistics: Statistics) -> Figure | NotDrawn:
     return Figure(
         name="left_out",
         title=title,
-        text="Expected refusals are counted by reason; a failure that nobody expected is a dead letter, and the same "
-        "build command with --retry_dead_letters tries it again.",
+        text="A bar is as long as its share of its kind. Refusals are counted by reason. What failed otherwise is a "
+        "dead letter, which --retry_dead_letters of the build tries once more.",
         alt=f"Bars by reason: {said}.",
         draw=lambda: _draw_left_out([(many, counts, colour) for _, many, counts, colour in kinds if counts]),
         table=Table(("what", "reason", "count"), rows),
@@ -135,7 +137,7 @@ def _draw_months(shares: npt.NDArray[np.float64]) -> Drawing:
     south, north = shares
     axes.bar(MONTHS, north, color=ACCENT, width=0.72, label="north of the equator")
     axes.bar(MONTHS, south, bottom=north, color=SECOND, width=0.72, label="south of it")
-    axes.set_ylabel("share of the images, %")
+    axes.set(ylabel="share of the images, %", ylim=(0, 1.06 * float((north + south).max())))
     axes.grid(axis="y")
     figure.legend(loc="outside upper right", ncols=2)
     return figure
@@ -166,22 +168,30 @@ def _draw_bad(shares: npt.NDArray[np.float64]) -> Drawing:
 
 
 def _draw_left_out(kinds: Sequence[tuple[str, Mapping[str, int], str]]) -> Drawing:
-    most = [sorted(counts.items(), key=lambda it: (-it[1], it[0]))[:_MOST_REASONS] for _, counts, _ in kinds]
-    heights = [len(of_kind) + 1.6 for of_kind in most]
-    figure = Drawing(figsize=(WIDTH_IN, 0.27 * sum(heights) + 0.3), layout="constrained")
-    every = figure.subplots(len(kinds), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, (many, _, colour), reasons in zip(every, kinds, most, strict=True):
-        rows = np.arange(len(reasons))
-        axes.barh(rows, [count for _, count in reasons], color=colour, height=0.66)
-        for row, (_, count) in enumerate(reasons):
-            axes.annotate(
-                f"{count:,}", (count, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5
-            )
-        axes.set_yticks(rows, [brief(reason) for reason, _ in reasons])
-        axes.tick_params(axis="y", length=0)
-        axes.invert_yaxis()
-        axes.set_title(many, loc="left", fontsize=10)
-        axes.set_xlim(0, max(count for _, count in reasons) * 1.12)
-        axes.set_xticks([])
-        axes.spines["bottom"].set_visible(False)
+    """Draws a group of bars a kind, each as long as its share of the kind."""
+    labels: list[str] = []
+    ticks: list[int] = []
+    row = 0
+    heads: list[tuple[int, str]] = []
+    bars: list[tuple[int, float, str, str]] = []
+    for many, counts, colour in kinds:
+        heads.append((row, f"{many}: {sum(counts.values()):,}"))
+        for reason, count in sorted(counts.items(), key=lambda it: (-it[1], it[0]))[:_MOST_REASONS]:
+            row += 1
+            ticks.append(row)
+            labels.append(brief(reason))
+            bars.append((row, count / max(1, sum(counts.values())), f"{count:,}", colour))
+        row += 2
+    figure = Drawing(figsize=(WIDTH_IN, 0.26 * row + 0.3), layout="constrained")
+    axes = figure.add_subplot()
+    for place, share, said, colour in bars:
+        axes.barh(place, share, color=colour, height=0.68)
+        axes.annotate(said, (share, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
+    for place, said in heads:
+        axes.text(0, place, said, va="center", fontweight="bold")
+    axes.set_yticks(ticks, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 1.12), ylim=(row - 1.2, -0.7))
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
     return figure

@@ -53,7 +53,9 @@ def key_numbers(
         False: " It is not complete: some of the plan failed or was not reached.",
         None: "",
     }[complete]
-    imported = f" The bounds of {total['cells_inexact']:,} cells are not exact." if total["cells_inexact"] else ""
+    imported = (
+        f" The bounds of {total['cells_inexact']:,} cells are not exact." if total["cells_inexact"] else ""
+    )
     lead = (
         f"{total['cells']:,} cells of 1.92 km with {total['images']:,} Sentinel-2 images of {spanned} and labels of "
         f"{len(table)} categories from OpenStreetMap.{state}{imported}"
@@ -62,7 +64,6 @@ def key_numbers(
         ("cells", f"{total['cells']:,}"),
         ("images", f"{total['images']:,}"),
         ("pairs of two dates", f"{total['pairs']:,}"),
-        ("years", spanned),
         ("km² of chips", f"{area:,.0f}"),
         ("continents", str(len(continents))),
         ("GB", f"{total['num_bytes'] / 1e9:,.2f}"),
@@ -96,9 +97,13 @@ def _beside_paper(statistics: Statistics, table: CategoryTable, spanned: str) ->
         ("cells with less than 1 % labelled", below, percent(paper.LABELLED_BELOW_1, 0)),
         ("cells with more than 90 % labelled", above, percent(paper.LABELLED_ABOVE_90, 0)),
     ]
-    rows += [(f"cells that hold {name}", _cells(statistics, table, name), it) for name, it in paper.CELLS_HOLDING.items()]
     rows += [
-        (f"pixels that hold {name}", _pixels(statistics, table, name), it) for name, it in paper.PIXELS_HOLDING.items()
+        (f"cells that hold {name}", _cells(statistics, table, name), it)
+        for name, it in paper.CELLS_HOLDING.items()
+    ]
+    rows += [
+        (f"pixels that hold {name}", _pixels(statistics, table, name), it)
+        for name, it in paper.PIXELS_HOLDING.items()
     ]
     return Table(("", "this dataset", "the paper"), rows)
 

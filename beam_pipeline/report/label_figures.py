@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Drawing
 
 from beam_pipeline.cells.cell import SPLITS
@@ -38,10 +40,17 @@ def labelled_fraction(statistics: Statistics) -> Figure | NotDrawn:
     # In whole numbers, so that a share on an edge is on its right side; the last bin holds both its edges.
     edges = np.array(EDGES_PERCENT) * PIXELS
     place = np.minimum(np.searchsorted(edges, 100 * labelled, side="right") - 1, len(edges) - 2)
-    counts = np.stack([np.bincount(place[split == it], minlength=len(edges) - 1) for it in range(len(SPLITS))])
+    counts = np.stack(
+        [np.bincount(place[split == it], minlength=len(edges) - 1) for it in range(len(SPLITS))]
+    )
     below, above = share_below_1(labelled), share_above_90(labelled)
     rows = [
-        (f"{low} to {high} %", *(f"{it:,}" for it in column), f"{sum(column):,}", percent(sum(column) / len(labelled)))
+        (
+            f"{low} to {high} %",
+            *(f"{it:,}" for it in column),
+            f"{sum(column):,}",
+            percent(sum(column) / len(labelled)),
+        )
         for low, high, column in zip(EDGES_PERCENT[:-1], EDGES_PERCENT[1:], counts.T.tolist(), strict=True)
     ]
     return Figure(
@@ -49,7 +58,8 @@ def labelled_fraction(statistics: Statistics) -> Figure | NotDrawn:
         title=title,
         text="Cells by the share of their pixels that hold a category in any channel (figure 4 of the paper, left); "
         f"“none” does not count. {percent(below)} of the cells have less than 1 % labelled (paper: "
-        f"{paper.LABELLED_BELOW_1:.0%}), {percent(above)} more than 90 % (paper: {paper.LABELLED_ABOVE_90:.0%}). "
+        f"{percent(paper.LABELLED_BELOW_1, 0)}), {percent(above)} more than 90 % (paper: "
+        f"{percent(paper.LABELLED_ABOVE_90, 0)}). "
         "A bar is as wide as its bin; the first holds what is below 1 %.",
         alt=f"Histogram of the labelled share of {len(labelled):,} cells: {percent(below)} lie below 1 %, "
         f"{percent(above)} above 90 %.",
@@ -92,7 +102,8 @@ def known_shares(statistics: Statistics, table: CategoryTable) -> Figure | NotDr
         alt=f"Stacked bars of category, none and unlabelled by channel: {said}.",
         draw=lambda: _draw_known([brief(name) for name in names], shares),
         table=Table(
-            ("channel", "pixels: category", "none", "unlabelled", "share: category", "none", "unlabelled"), rows
+            ("channel", "pixels: category", "none", "unlabelled", "share: category", "none", "unlabelled"),
+            rows,
         ),
     )
 
@@ -123,12 +134,15 @@ def category_shares(statistics: Statistics, table: CategoryTable) -> Figure | No
         for place, name in enumerate(table.names)
     ]
     order = _order(np.array([it or 0.0 for it in of_cells]) if described else pixels)[:_MOST_BARS]
-    top = [f"{brief(table.names[it])} {percent(of_cells[it] if described else of_pixels[it])}" for it in order[:3]]
+    top = [
+        f"{brief(table.names[it])} {percent(of_cells[it] if described else of_pixels[it])}"
+        for it in order[:3]
+    ]
     return Figure(
         name="category_shares",
         title=title,
-        text="The share of cells that hold a category anywhere, and of all pixels that hold it (figure 4 of the paper). "
-        "A pixel may hold one category in each channel, so that the shares of pixels may add up to more than 100 %. "
+        text="The share of cells that hold a category anywhere, and of all pixels that hold it (figure 4 of the "
+        "paper). A pixel may hold one category in each channel, so that these shares may add up to more than 100 %. "
         + ("" if described else "Which cells hold a category is not known here: " + _BEFORE_CONTENTS)
         + _left_out(len(table), len(order)),
         alt=f"Bars of the share of {'cells' if described else 'pixels'} by category; the largest: {', '.join(top)}.",
@@ -207,8 +221,8 @@ def _meeting(
     return Figure(
         name=name,
         title=title,
-        text=f"Of the {unit} that hold the category of the row, the share that also hold that of the column, in percent."
-        f"{within}{_left_out(int((held > 0).sum()), len(order))}",
+        text=f"Of the {unit} that hold the category of the row, the share that also hold that of the column, in "
+        f"percent.{within}{_left_out(int((held > 0).sum()), len(order))}",
         alt=f"Matrix of the {unit} in which two categories meet: {most} {unit if rows else ''}.",
         draw=lambda: _draw_meeting([brief(table.names[it]) for it in order], shares[np.ix_(order, order)]),
         table=Table(
@@ -224,11 +238,14 @@ def _pixels_holding(statistics: Statistics, table: CategoryTable) -> npt.NDArray
 
 
 def _order(counts: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> list[int]:
-    return np.argsort(-counts, kind="stable").tolist()
+    order: list[int] = np.argsort(-counts, kind="stable").tolist()
+    return order
 
 
 def _left_out(there: int, drawn: int) -> str:
-    return f" The {drawn} largest of {there} categories are drawn; the table holds all." if drawn < there else ""
+    return (
+        f" The {drawn} largest of {there} categories are drawn; the table holds all." if drawn < there else ""
+    )
 
 
 def _draw_labelled(shares: npt.NDArray[np.float64]) -> Drawing:
@@ -283,6 +300,7 @@ def _draw_categories(
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set(xlabel=said, xlim=(0, max(100 * max(shares) * 1.22, 0.01)))
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
         axes.grid(axis="x")
     return figure
 
@@ -312,15 +330,13 @@ def _draw_meeting(names: Sequence[str], shares: npt.NDArray[np.float64]) -> Draw
     return figure
 
 
-def draw_squares(axes: object, depth: npt.NDArray[np.float64]) -> None:
+def draw_squares(axes: Axes, depth: npt.NDArray[np.float64]) -> None:
     """Draws a matrix of squares, the deeper the greater; each lets the page's ground through.
 
     Args:
-        axes: Matplotlib's.
+        axes: Where.
         depth: (rows, columns), 0 to 1.
     """
-    from matplotlib.colors import to_rgba
-
     colours = np.tile(to_rgba(ACCENT), (*depth.shape, 1))
     colours[..., 3] = _DEEPEST * np.clip(depth, 0, 1)
-    axes.pcolormesh(colours, edgecolors="none")  # type: ignore[attr-defined]
+    axes.pcolormesh(colours, edgecolors="none")

@@ -47,9 +47,9 @@ figure>svg{{display:block;width:100%;height:auto;stroke-linejoin:round;stroke-li
 figcaption{{color:var(--muted);font-size:.92rem;max-width:80ch;margin-top:8px}}
 details{{margin:10px 0 0}}
 summary{{cursor:pointer;color:var(--link);width:fit-content}}
-.scroll{{overflow-x:auto;max-height:480px;overflow-y:auto;margin-top:8px;border:1px solid var(--line);border-radius:6px}}
-table{{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:50%}}
-.plain{{margin:12px 0}}
+.scroll{{overflow:auto;max-height:480px;margin-top:8px;border:1px solid var(--line);border-radius:6px}}
+table{{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:50%;margin:0}}
+.plain{{margin:12px 0;max-height:none}}.plain table{{width:100%}}
 caption{{text-align:left;color:var(--muted);padding:6px 10px}}
 th,td{{padding:5px 12px;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}}
 th{{font-weight:600}}thead th{{background:var(--raised);position:sticky;top:0}}
@@ -118,7 +118,9 @@ def list_element(items: Iterable[Content], **attributes: str) -> ET.Element:
 
 def swatch(colour: tuple[int, int, int], name: str) -> ET.Element:
     """Makes an entry of a legend."""
-    square = element("rect", width="14", height="14", rx="2", fill="#%02x%02x%02x" % colour, stroke="#888888")
+    square = element(
+        "rect", width="14", height="14", rx="2", fill=f"#{bytes(colour).hex()}", stroke="#888888"
+    )
     return element("span", element("svg", square, viewBox="0 0 14 14", aria_hidden="true"), name)
 
 
@@ -129,7 +131,9 @@ def to_html(title: str, body: Sequence[ET.Element]) -> bytes:
         title: Of the page.
         body: The content of its body.
     """
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
     style = ET.Element("style")
     style.text = STYLE
     policy_element = ET.Element("meta", {"http-equiv": "Content-Security-Policy", "content": policy})
@@ -143,16 +147,15 @@ def to_html(title: str, body: Sequence[ET.Element]) -> bytes:
         style,
     )
     page = element("html", head, element("body", *body), lang="en")
-    return b"<!DOCTYPE html>\n" + ET.tostring(page, encoding="utf-8", method="html") + b"\n"
+    written: bytes = ET.tostring(page, encoding="utf-8", method="html")
+    return b"<!DOCTYPE html>\n" + written + b"\n"
 
 
 def _row(row: Sequence[Entry]) -> ET.Element:
     """Makes a row; its first entry names it, and texts that are no numbers stand on the left."""
     first, *others = row
-    cells = [element("th", str(first), scope="row")]
-    for one in others:
-        cells.append(element("td", str(one), **({"class_": "text"} if _is_text(one) else {})))
-    return element("tr", *cells)
+    cells = (element("td", str(one), **({"class_": "text"} if _is_text(one) else {})) for one in others)
+    return element("tr", element("th", str(first), scope="row"), *cells)
 
 
 def _is_text(entry: Entry) -> bool:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 from matplotlib.figure import Figure as Drawing
 
+from beam_pipeline.report.colours import NONE_COLOUR, UNLABELED_COLOUR
 from beam_pipeline.report.figure import Figure, NotDrawn, Table
 from beam_pipeline.report.gallery import Colour, Picture, Shown
 from beam_pipeline.report.key_numbers import KeyNumbers
@@ -26,9 +27,7 @@ from beam_pipeline.runtime.foreign_text import one_line
 Drawn = tuple[Figure, Drawing] | NotDrawn
 
 _VALUE_CHARS = 300
-PAPER = (
-    "Johnson, Treible, Crispell: OpenSentinelMap, CVPR EarthVision workshop 2022, section 3 and figures 2, 4 and 5"
-)
+PAPER = "Johnson, Treible, Crispell: OpenSentinelMap, CVPR EarthVision workshop 2022, section 3 and figures 2, 4 and 5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Page:
         sections: Figures.
         gallery: Examples.
         legend: Colours of the labels' categories, by name.
-        refusals: The paper's figure 3: accepted, refused by SCL, refused as too bright; a text where there is no picture.
+        refusals: The paper's figure 3: accepted, refused by SCL and as too bright; a text where there is no picture.
         problems: (file, what is wrong) of what could not be used.
         left_out: How many units the numbers leave out, by what is wrong with them.
         figures_folder: The folder of PNG and CSV, as it is called beside the page.
@@ -86,13 +85,13 @@ def page_html(page: Page) -> bytes:
     ]
     contents = element("nav", aria_label="Contents")
     contents.append(
-        element("ol", *(element("li", element("a", heading, href=f"#{place}")) for place, heading, _ in parts))
+        element(
+            "ol", *(element("li", element("a", heading, href=f"#{place}")) for place, heading, _ in parts)
+        )
     )
     main = element("main", id="content")
     for place, heading, content in parts:
-        main.append(
-            element("section", element("h2", heading, id=place), *content, aria_labelledby=place)
-        )
+        main.append(element("section", element("h2", heading, id=place), *content, aria_labelledby=place))
     header = element(
         "header",
         element("h1", title),
@@ -115,7 +114,9 @@ def _notices(page: Page) -> Iterator[ET.Element]:
     said = [f"{count:,} {what}" for what, count in page.left_out.items() if count]
     if said:
         yield element(
-            "div", element("p", f"The numbers leave out units of the plan: {', '.join(said)}."), class_="notice"
+            "div",
+            element("p", f"The numbers leave out units of the plan: {', '.join(said)}."),
+            class_="notice",
         )
     if page.problems:
         yield element(
@@ -134,7 +135,9 @@ def _glance(page: Page) -> Iterator[ET.Element]:
     )
     yield element("h3", "Beside the paper")
     table = table_element(page.numbers.beside_paper, f"The paper's numbers: {PAPER}")
-    yield element("div", table, class_="scroll plain", tabindex="0", role="region", aria_label="Beside the paper")
+    yield element(
+        "div", table, class_="scroll plain", tabindex="0", role="region", aria_label="Beside the paper"
+    )
     yield element("h3", "Splits")
     yield element(
         "div",
@@ -171,7 +174,8 @@ def _gallery(page: Page) -> Iterator[ET.Element]:
         "Examples drawn by a keyed hash of their cells, so not chosen for their looks: both images in true colour, and "
         "the three channels of the label. North is up, a picture is 1,920 m wide.",
     )
-    yield list_element([swatch(colour, name) for name, colour in page.legend.items()], class_="legend")
+    known = {**page.legend, "none of the channel's": NONE_COLOUR, "unlabelled": UNLABELED_COLOUR}
+    yield list_element([swatch(colour, name) for name, colour in known.items()], class_="legend")
     for example in page.gallery:
         yield element(
             "div",
@@ -184,15 +188,17 @@ def _gallery(page: Page) -> Iterator[ET.Element]:
 def _refusals(page: Page) -> Iterator[ET.Element]:
     yield element(
         "p",
-        "Figure 3 of the paper: an image that is accepted, one that is refused by its scene classification, and one that "
-        "is refused as too bright. A dataset stores no pixel of what was refused.",
+        "Figure 3 of the paper: an image that is accepted, one that is refused by its scene classification, and one "
+        "that is refused as too bright. A dataset stores no pixel of what was refused: it was read again.",
     )
     strip = element("div", class_="strip")
     for title, found in page.refusals:
         if isinstance(found, Picture):
             strip.append(picture_element(dataclasses.replace(found, caption=f"{title}: {found.caption}")))
         else:
-            strip.append(element("div", element("p", element("strong", title)), element("p", found, class_="muted")))
+            strip.append(
+                element("div", element("p", element("strong", title)), element("p", found, class_="muted"))
+            )
     yield strip
 
 
@@ -200,8 +206,10 @@ def _provenance(page: Page) -> Iterator[ET.Element]:
     source = page.source
     yield element("h3", "Licences and credits")
     licences = [f"{what}: {text}" for what, text in source.provenance.licences.items()]
-    yield list_element([*licences, *source.credits]) if licences else element(
-        "p", "The dataset's description names no licence.", class_="muted"
+    yield (
+        list_element([*licences, *source.credits])
+        if licences
+        else element("p", "The dataset's description names no licence.", class_="muted")
     )
     yield element("p", f"The paper: {PAPER}.", class_="muted")
     yield element("h3", "What the dataset is made from")
@@ -226,4 +234,3 @@ def _flat(content: Mapping[str, object], before: str = "") -> Iterator[tuple[str
 def _written(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return one_line(text, _VALUE_CHARS)
-

@@ -42,7 +42,9 @@ def picks_of(unit: Unit, summary: UnitSummary, most: int) -> list[Pick]:
         # Which cells it holds is not said; the example itself tells when it is read.
         return [Pick(unit_rank(unit, "example"), unit.name, 0, None, None)][: min(most, summary.examples)]
     ranks = keyed_hashes(_SEED, _PURPOSE, (content.cell_id for content in summary.contents)).tolist()
-    chosen = {place for _, place in heapq.nsmallest(most, ((rank, place) for place, rank in enumerate(ranks)))}
+    chosen = {
+        place for _, place in heapq.nsmallest(most, ((rank, place) for place, rank in enumerate(ranks)))
+    }
     found, record = [], 0
     for place, content in enumerate(summary.contents):
         # Records are sorted by cell and year; the images of a year lie in one.

@@ -1,4 +1,4 @@
-"""Figures of where the cells lie: by split (figure 2 of the paper), by continent, and how much is labelled there (5)."""
+"""Figures of where the cells lie: by split (figure 2 of the paper), and how much is labelled there (figure 5)."""
 
 from collections.abc import Sequence
 
@@ -126,7 +126,7 @@ def _density_table(cells: PlacedCells, share: npt.NDArray[np.float64]) -> Table:
 
 def _frame(cells: PlacedCells) -> tuple[MapFrame, Drawing]:
     frame = MapFrame.of_points(np.stack([cells.lon, cells.lat], axis=1), WIDTH_IN)
-    size = (WIDTH_IN, float(np.clip(WIDTH_IN * frame.shape + 0.9, 3.4, 8.0)))
+    size = (WIDTH_IN, float(np.clip(WIDTH_IN * frame.shape + 0.9, 3.4, 6.4)))
     return frame, Drawing(figsize=size, layout="constrained")
 
 

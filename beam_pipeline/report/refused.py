@@ -118,7 +118,7 @@ def _scenes(folder: DatasetFolder, unit: Unit, years: tuple[int, ...]) -> Iterat
             listed = True
             found = SceneList.from_json(folder.read_bytes(name))
             if not found.is_signed:
-                raise PermanentFault("no_token", f"{name} leaves out what signs its links, which only a build can ask for")
+                raise PermanentFault("no_token", f"{name} leaves out what signs its links")
             yield from found.scenes
     if not listed:
         raise PermanentFault("not_found", f"there is no scene list of tile {unit.tile}")

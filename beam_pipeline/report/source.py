@@ -23,7 +23,7 @@ from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.description import DatasetDescription, parse_description
 from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.parsing import MalformedError, parse_json, parse_object
+from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.regular_files import put_files_there
 
 
@@ -84,7 +84,7 @@ class ReportSource:
     def filters(self) -> FilterSettings | None:
         """What made an image unusable; None where the dataset does not say."""
         try:
-            return parse_object(_FILTERS, self.provenance.fingerprint.get("filters")).settings()
+            return parse_json(_FILTERS, json.dumps(self.provenance.fingerprint.get("filters"))).settings()
         except MalformedError:
             return None
 
@@ -97,14 +97,16 @@ class ReportSource:
         """
         if not self.folder.exists(UNITS_FILE):
             raise InvalidInputError(
-                f"There is no {self.folder.at(UNITS_FILE)}, which says where the cells lie. Received: {self.folder.path}"
+                f"There is no {self.folder.at(UNITS_FILE)}, which says where the cells lie. "
+                f"Received: {self.folder.path}"
             )
         for number, line in enumerate(self.folder.read_bytes(UNITS_FILE).splitlines(), 1):
             try:
                 yield Unit.from_json(line)
             except MalformedError as error:
                 raise InvalidInputError(
-                    f"{self.folder.at(UNITS_FILE)}, line {number}, is no unit: {error}. verify tells what else is damaged"
+                    f"{self.folder.at(UNITS_FILE)}, line {number}, is no unit: {error}. verify tells what else is "
+                    "damaged"
                 ) from error
 
     def counter(self, picks: int) -> "UnitCounter":
@@ -231,7 +233,9 @@ def open_source(folder: DatasetFolder) -> ReportSource:
     try:
         provenance = parse_json(_PROVENANCE, text)
     except MalformedError as error:
-        raise InvalidInputError(f"{path}: {error}. Copy it again from where the dataset was built.") from error
+        raise InvalidInputError(
+            f"{path}: {error}. Copy it again from where the dataset was built."
+        ) from error
     return ReportSource(folder, description, provenance, _credits(folder), _relabelled_from(folder))
 
 

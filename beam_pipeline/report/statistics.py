@@ -239,7 +239,9 @@ class Statistics:
     def _add_contents(self, split: int, contents: Sequence[CellContent]) -> None:
         rows = np.array([row for content in contents for row in content.labels], np.int64)  # (R, 4)
         owner = np.repeat(np.arange(len(contents)), [len(content.labels) for content in contents])
-        held = np.zeros((len(rows), len(self._table)))  # (R, K): floats hold these sums exactly, and multiply fast
+        held = np.zeros(
+            (len(rows), len(self._table))
+        )  # (R, K): floats hold these sums exactly, and multiply fast
         for index, (channel, value) in enumerate(zip(self._table.channels, self._table.values, strict=True)):
             held[:, index] = rows[:, channel] == value
         self.joint_pixels += (held.T @ (held * rows[:, 3:])).astype(np.int64)

@@ -5,6 +5,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib
@@ -27,7 +28,7 @@ SCHEMES = {
     THIRD: ("third", "#d98bc8"),
     FAINT: ("faint", "#454d56"),
 }
-"""By the colour in which a figure is drawn, and which the light page shows: its CSS variable, and that of the dark page."""
+"""By the colour in which a figure is drawn and which the light page shows: its CSS variable, and the dark page's."""
 
 WIDTH_IN = 9.0
 _DPI = 144
@@ -36,7 +37,7 @@ _XLINK = "{http://www.w3.org/1999/xlink}"
 _REFERENCE = re.compile(r"url\(#([^)]*)\)")
 _FAMILY = re.compile(r"(font: [^;']*?\d(?:\.\d+)?px) [^;]*")
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "text.parse_math": False,  # a name may hold dollars
     "svg.fonttype": "none",
     "font.size": 10.0,

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from beam_pipeline.records.example import CellYear
 from beam_pipeline.report import image_figures, label_figures, place_figures
 from beam_pipeline.report.figure import Figure, NotDrawn
 from beam_pipeline.report.gallery import Picture, image_picture, legend_colours, read_picks, show
@@ -13,7 +14,6 @@ from beam_pipeline.report.settings import ReportSettings
 from beam_pipeline.report.source import ReportSource
 from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.report.theme import drawing, to_png
-from beam_pipeline.records.example import CellYear
 from beam_pipeline.runtime.files import Files, join
 
 _NOT_ASKED = "Not read: --read_refused reads one again from the files that the scene lists name."
@@ -133,10 +133,15 @@ def _contradictions(source: ReportSource, statistics: Statistics) -> list[tuple[
             described = getattr(source.description.splits, split).cells
             if described != counts["cells"]:
                 problems.append(
-                    ("dataset.json", f"{split} has {described:,} cells there, and {counts['cells']:,} in the summaries")
+                    (
+                        "dataset.json",
+                        f"{split} has {described:,} cells there, and {counts['cells']:,} in the summaries",
+                    )
                 )
     if statistics.unplaced:
-        problems.append(("plan", f"{statistics.unplaced:,} cells lie nowhere on the Earth, and are on no map"))
+        problems.append(
+            ("plan", f"{statistics.unplaced:,} cells lie nowhere on the Earth, and are on no map")
+        )
     return problems
 
 
@@ -147,7 +152,11 @@ def _refusals(
     if examples:
         accepted = image_picture(examples[0].images[0], examples[0].cell.cell_id)
     told: dict[str, Picture | str] = {}
-    wanted = {reason: statistics.refusing[reason][1] for reason in (BY_SCL, TOO_BRIGHT) if reason in statistics.refusing}
+    wanted = {
+        reason: statistics.refusing[reason][1]
+        for reason in (BY_SCL, TOO_BRIGHT)
+        if reason in statistics.refusing
+    }
     filters = source.filters
     if not settings.read_refused:
         told = dict.fromkeys(wanted, _NOT_ASKED)
