@@ -21,6 +21,9 @@ CELL_KM2 = (CHIP_SIZE_M / 1000) ** 2
 _DENSITY = LinearSegmentedColormap.from_list("labelled", ["#d9730d", "#9a7d6b", "#3b7a9e", "#2064b4"])
 """From nothing to all; each is seen on white and on the dark page."""
 
+_SPLIT_PIECES, _DENSITY_PIECES = 700, 400
+"""Pieces of the longer side of a map: the coarser, the better a lone cell is seen."""
+
 _NOBODY_SAYS = "The summaries of this dataset, of a version before 1.1, do not say what each cell holds."
 
 
@@ -124,14 +127,14 @@ def _density_table(cells: PlacedCells, share: npt.NDArray[np.float64]) -> Table:
     return Table(("continent", "cells", "mean", "lower quartile", "median", "upper quartile"), rows)
 
 
-def _frame(cells: PlacedCells) -> tuple[MapFrame, Drawing]:
-    frame = MapFrame.of_points(np.stack([cells.lon, cells.lat], axis=1), WIDTH_IN)
+def _frame(cells: PlacedCells, pieces: int) -> tuple[MapFrame, Drawing]:
+    frame = MapFrame.of_points(np.stack([cells.lon, cells.lat], axis=1), WIDTH_IN, pieces)
     size = (WIDTH_IN, float(np.clip(WIDTH_IN * frame.shape + 0.9, 3.4, 6.4)))
     return frame, Drawing(figsize=size, layout="constrained")
 
 
 def _draw_splits(cells: PlacedCells, counts: Sequence[int]) -> Drawing:
-    frame, figure = _frame(cells)
+    frame, figure = _frame(cells, _SPLIT_PIECES)
     axes = figure.add_subplot()
     frame.draw_on(axes, COAST)
     for number, split in enumerate(SPLITS):
@@ -163,7 +166,7 @@ def _draw_splits(cells: PlacedCells, counts: Sequence[int]) -> Drawing:
 
 
 def _draw_density(cells: PlacedCells, share: npt.NDArray[np.float64]) -> Drawing:
-    frame, figure = _frame(cells)
+    frame, figure = _frame(cells, _DENSITY_PIECES)
     axes = figure.add_subplot()
     frame.draw_on(axes, COAST)
     places = np.stack([cells.lon, cells.lat], axis=1)

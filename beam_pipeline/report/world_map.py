@@ -11,7 +11,7 @@ from beam_pipeline.maps.continents import coastlines
 
 Floats = npt.NDArray[np.float64]
 
-_PIXELS = 2000  # of the longer side of the map, about: cells of one pixel are drawn once
+_PIECES = 2000  # of the longer side of the map, about as many as its pixels
 _MARGIN = 0.06  # of the extent of the cells
 _LEAST_DEGREES = 0.05
 _CELL_DEGREES = CHIP_SIZE_M / 111_195  # of latitude, near enough
@@ -33,6 +33,7 @@ class MapFrame:
         north: In degrees.
         cells: Number of cells that are drawn.
         width_in: Width of the figure in inches.
+        pieces: Into how many the longer side is cut; the cells of one piece are drawn once.
     """
 
     west: float
@@ -41,16 +42,18 @@ class MapFrame:
     north: float
     cells: int
     width_in: float
+    pieces: int = _PIECES
 
     @classmethod
-    def of_points(cls, points: Floats, width_in: float) -> "MapFrame":
+    def of_points(cls, points: Floats, width_in: float, pieces: int = _PIECES) -> "MapFrame":
         """Returns the frame around cells.
 
         Args:
             points: (N, 2) longitude and latitude in degrees, at least one.
             width_in: Width of the figure in inches.
+            pieces: As the attribute.
         """
-        return cls(*map_extent(points), len(points), width_in)
+        return cls(*map_extent(points), len(points), width_in, pieces)
 
     @property
     def middle(self) -> float:
@@ -65,16 +68,15 @@ class MapFrame:
     @property
     def step(self) -> float:
         """Degrees within which cells are drawn as one."""
-        return max(self.east - self.west, self.north - self.south) / _PIXELS
+        return max(self.east - self.west, self.north - self.south) / self.pieces
 
     @property
     def mark(self) -> float:
         """Area of a mark in square points: few cells are drawn larger, none smaller than it is, but for a gap."""
         longer = max((self.east - self.west) * self.middle, self.north - self.south)
-        cell = _CELL_DEGREES / longer * 72 * 0.65 * self.width_in
-        return max(
-            float(np.clip(_MARKS_POINTS2 / max(self.cells, 1), _LEAST_POINTS2, _MOST_POINTS2)), cell**2
-        )
+        points = 72 * self.width_in / longer  # of a degree, were there nothing beside the map
+        least = max(0.65 * points * _CELL_DEGREES, 0.85 * points * self.step * self.middle) ** 2
+        return max(float(np.clip(_MARKS_POINTS2 / max(self.cells, 1), _LEAST_POINTS2, _MOST_POINTS2)), least)
 
     def unrolled(self, lon: Floats) -> Floats:
         """Returns longitudes as the map counts them, on beyond 180 where it crosses the antimeridian."""

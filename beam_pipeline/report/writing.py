@@ -3,7 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.schema import CHANNELS, NONE, UNLABELED
 from beam_pipeline.report import image_figures, label_figures, place_figures
 from beam_pipeline.report.figure import Figure, NotDrawn
 from beam_pipeline.report.gallery import Picture, image_picture, legend_colours, read_picks, show
@@ -138,6 +141,11 @@ def _contradictions(source: ReportSource, statistics: Statistics) -> list[tuple[
                         f"{split} has {described:,} cells there, and {counts['cells']:,} in the summaries",
                     )
                 )
+    named = np.zeros((CHANNELS, 256), bool)
+    named[list(source.table.channels), list(source.table.values)] = True
+    named[:, [NONE, UNLABELED]] = True
+    if nameless := int(statistics.channel_pixels.sum(axis=0)[~named].sum()):
+        problems.append(("summaries", f"{nameless:,} pixels hold values that the ontology does not name"))
     if statistics.unplaced:
         problems.append(
             ("plan", f"{statistics.unplaced:,} cells lie nowhere on the Earth, and are on no map")
