@@ -99,6 +99,7 @@ def _report_here(given: argparse.Namespace) -> int:
             require_google_login(PipelineOptions([]), [("--output", settings.output)])
             use_options()
             files = BeamFiles()
+    settings.require_output(files)
     source = open_source(DatasetFolder(files, settings.dataset))
     units = list(source.units())
     with Progress(len(units), "report", "summaries") as progress:

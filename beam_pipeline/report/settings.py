@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Self
 
-from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.files import Files, join
 
 PAGE_FILE = "report.html"
 FOLDER_ENDING = "_figures"
@@ -45,6 +45,20 @@ class ReportSettings:
         if not output.endswith(_HTML):
             raise InvalidInputError(f"--output must end with {_HTML}. Received: {output}")
         return cls(given.dataset, output, given.examples, given.read_refused, given.allow_own_network)
+
+    def require_output(self, files: Files) -> None:
+        """Looks at what has the page's name, before all is counted.
+
+        Raises:
+            InvalidInputError: It is something else than a file.
+            Fault: The storage failed.
+        """
+        try:
+            files.size(self.output)
+        except PermanentFault as fault:
+            raise InvalidInputError(
+                f"--output cannot be written: {fault.detail}. Give the name of a file. Received: {self.output}"
+            ) from fault
 
     @property
     def figures(self) -> str:

@@ -57,7 +57,7 @@ def write_report(
     """
     table = source.table
     examples, lost = read_picks(source.folder, statistics.picks)
-    problems = [*statistics.problems, *lost, *_contradictions(source, statistics)]
+    problems = [*statistics.problems, *lost, *contradictions(source, statistics)]
     sections = [
         Section(name, title, [_drawn(figure) for figure in figures])
         for name, title, figures in _sections(source, statistics)
@@ -128,7 +128,7 @@ def _drawn(figure: Figure | NotDrawn) -> Drawn:
         return figure, figure.draw()
 
 
-def _contradictions(source: ReportSource, statistics: Statistics) -> list[tuple[str, str]]:
+def contradictions(source: ReportSource, statistics: Statistics) -> list[tuple[str, str]]:
     """Compares the cells of the summaries with those that the description counts."""
     problems = []
     if not statistics.problems:

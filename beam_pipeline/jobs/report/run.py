@@ -31,6 +31,7 @@ def report_as_job(given: Any, options: PipelineOptions) -> int:
     """
     settings = settings_of(given, options)
     pipeline = make_pipeline(options)
+    settings.require_output(BeamFiles())
     source = open_source(DatasetFolder(BeamFiles(), settings.dataset))
     build_graph(pipeline, settings, source.counter(settings.examples))
     try:
