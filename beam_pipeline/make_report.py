@@ -46,7 +46,7 @@ def build_parser(prog: str = PROG) -> FlagParser:
     parser.add_argument(
         "--read_refused",
         action="store_true",
-        help="read images that the filters refuse again, from the files that the dataset's scene lists name, on the "
+        help="read images that the filters refuse once more, from the files that the dataset's scene lists name, on the "
         "web or on this machine: only of a dataset that you trust (off: the page says that they are not stored)",
     )
     parser.add_argument(
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
             return _report_as_job(argv, prog)
         return _report_here(build_parser(prog).parse_all(argv))
 
-    return run_program(work, interrupted="no report was written", failed="give the command again")
+    return run_program(work, interrupted="no report was written")
 
 
 def _report_here(given: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[Entry]]
 
-    def to_csv(self) -> str:
+    def csv_text(self) -> str:
         """Returns it as CSV; no text of a dataset is a formula to a spreadsheet."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")

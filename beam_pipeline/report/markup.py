@@ -1,6 +1,7 @@
 """Elements of a page. Texts are put in as texts: what a dataset says can become no markup."""
 
 import base64
+import importlib.resources
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree as ET
 
@@ -15,56 +16,7 @@ _TEXT_CHARS = 2000
 _MOST_ROWS = 400
 """Of a table in the page; the CSV holds all."""
 
-_LIGHT = "".join(f"--{name}:{colour};" for colour, (name, _) in SCHEMES.items())
-_DARK = "".join(f"--{name}:{colour};" for name, colour in SCHEMES.values())
-
-STYLE = f"""
-:root{{color-scheme:light dark;--paper:#ffffff;--raised:#f5f7f9;--line:#d3d9df;--link:#1f5ea8;--warn:#8a4b00;
---sans:system-ui,"Segoe UI",Roboto,"Helvetica Neue","DejaVu Sans",Arial,sans-serif;{_LIGHT}}}
-@media (prefers-color-scheme:dark){{:root{{--paper:#14171b;--raised:#1c2026;--line:#353c44;--link:#8bbcf3;
---warn:#f0b36a;{_DARK}}}}}
-*{{box-sizing:border-box}}
-body{{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 var(--sans)}}
-main,header,footer{{max-width:1040px;margin:0 auto;padding:0 24px}}
-header{{padding-top:40px}}
-h1{{font-size:2rem;line-height:1.2;margin:0 0 8px}}
-h2{{font-size:1.45rem;line-height:1.25;margin:56px 0 12px;padding-top:16px;border-top:1px solid var(--line)}}
-h3{{font-size:1.1rem;line-height:1.3;margin:32px 0 8px}}
-p{{margin:0 0 12px;max-width:74ch}}
-.lead{{font-size:1.1rem}}.muted{{color:var(--muted)}}
-a{{color:var(--link)}}
-a:focus-visible,summary:focus-visible,.scroll:focus-visible{{outline:3px solid var(--accent);outline-offset:2px}}
-.skip{{position:absolute;left:-999px}}.skip:focus{{left:16px;top:8px;background:var(--paper);padding:8px;z-index:1}}
-nav ol{{display:flex;flex-wrap:wrap;gap:4px 20px;padding:0;margin:20px 0 0;list-style:none}}
-.tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:24px 0;padding:0}}
-.tiles div{{background:var(--raised);border:1px solid var(--line);border-radius:8px;padding:12px 14px}}
-.tiles dt{{color:var(--muted);font-size:.85rem}}
-.tiles dd{{margin:0;font-size:1.4rem;font-weight:600;font-variant-numeric:tabular-nums}}
-.notice{{border-left:4px solid var(--warn);background:var(--raised);padding:12px 16px;margin:20px 0}}
-.notice p:last-child{{margin:0}}
-figure{{margin:12px 0 0}}
-figure>svg{{display:block;width:100%;height:auto;stroke-linejoin:round;stroke-linecap:butt}}
-figcaption{{color:var(--muted);font-size:.92rem;max-width:80ch;margin-top:8px}}
-details{{margin:10px 0 0}}
-summary{{cursor:pointer;color:var(--link);width:fit-content}}
-.scroll{{overflow:auto;max-height:480px;margin-top:8px;border:1px solid var(--line);border-radius:6px}}
-table{{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:50%;margin:0}}
-.plain{{margin:12px 0;max-height:none}}.plain table{{width:100%}}
-caption{{text-align:left;color:var(--muted);padding:6px 10px}}
-th,td{{padding:5px 12px;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}}
-th{{font-weight:600}}thead th{{background:var(--raised);position:sticky;top:0}}
-th:first-child,td.text{{text-align:left}}
-td.text{{overflow-wrap:anywhere}}
-.example{{margin:20px 0 0}}
-.strip{{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}}
-.strip figure{{margin:0}}
-.strip img{{display:block;width:100%;height:auto;image-rendering:pixelated;border:1px solid var(--line)}}
-.strip figcaption{{font-size:.82rem;margin-top:4px;overflow-wrap:anywhere}}
-.legend{{display:flex;flex-wrap:wrap;gap:4px 18px;padding:0;list-style:none;font-size:.88rem}}
-.legend svg{{width:14px;height:14px;vertical-align:-2px;margin-right:6px}}
-footer{{margin-top:64px;padding-bottom:48px;color:var(--muted);font-size:.9rem}}
-@media print{{details>*{{display:block}}nav{{display:none}}}}
-"""
+_STYLE_FILE = "page.css"
 
 
 def element(tag: str, *content: Content, **attributes: str) -> ET.Element:
@@ -135,7 +87,7 @@ def to_html(title: str, body: Sequence[ET.Element]) -> bytes:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     )
     style = ET.Element("style")
-    style.text = STYLE
+    style.text = _style()
     policy_element = ET.Element("meta", {"http-equiv": "Content-Security-Policy", "content": policy})
     head = element(
         "head",
@@ -149,6 +101,14 @@ def to_html(title: str, body: Sequence[ET.Element]) -> bytes:
     page = element("html", head, element("body", *body), lang="en")
     written: bytes = ET.tostring(page, encoding="utf-8", method="html")
     return b"<!DOCTYPE html>\n" + written + b"\n"
+
+
+def _style() -> str:
+    """Returns the style of the page, with the colours of the figures in both schemes."""
+    light = "".join(f"--{name}:{colour};" for colour, (name, _) in SCHEMES.items())
+    dark = "".join(f"--{name}:{colour};" for name, colour in SCHEMES.values())
+    colours = f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+    return colours + importlib.resources.files(__package__).joinpath(_STYLE_FILE).read_text("utf-8")
 
 
 def _row(row: Sequence[Entry]) -> ET.Element:

@@ -189,7 +189,7 @@ def _refusals(page: Page) -> Iterator[ET.Element]:
     yield element(
         "p",
         "Figure 3 of the paper: an image that is accepted, one that is refused by its scene classification, and one "
-        "that is refused as too bright. A dataset stores no pixel of what was refused: it was read again.",
+        "that is refused as too bright. A dataset stores no pixel of what was refused: it was read once more.",
     )
     strip = element("div", class_="strip")
     for title, found in page.refusals:

@@ -20,7 +20,7 @@ from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.records.categories import CategoryTable
-from beam_pipeline.records.description import DatasetDescription, parse_description
+from beam_pipeline.records.description import COPY_AGAIN, DatasetDescription, parse_description
 from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -233,9 +233,7 @@ def open_source(folder: DatasetFolder) -> ReportSource:
     try:
         provenance = parse_json(_PROVENANCE, text)
     except MalformedError as error:
-        raise InvalidInputError(
-            f"{path}: {error}. Copy it again from where the dataset was built."
-        ) from error
+        raise InvalidInputError(f"{path}: {error}. {COPY_AGAIN}") from error
     return ReportSource(folder, description, provenance, _credits(folder), _relabelled_from(folder))
 
 

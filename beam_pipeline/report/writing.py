@@ -19,7 +19,7 @@ from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.report.theme import drawing, to_png
 from beam_pipeline.runtime.files import Files, join
 
-_NOT_ASKED = "Not read: --read_refused reads one again from the files that the scene lists name."
+_NOT_ASKED = "Not read: --read_refused reads one once more, from the files that the scene lists name."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,9 @@ def write_report(
     html = page_html(page)  # before the first file is written
     drawn = [one for section in sections for one in section.figures if not isinstance(one, NotDrawn)]
     for figure, picture in drawn:
-        files.write_text(join(settings.figures, f"{figure.name}.csv"), (figure.csv or figure.table).to_csv())
+        files.write_text(
+            join(settings.figures, f"{figure.name}.csv"), (figure.csv or figure.table).csv_text()
+        )
         files.write_bytes(join(settings.figures, f"{figure.name}.png"), [to_png(picture)])
     # Last: where there is a page, its figures are there.
     files.write_bytes(settings.output, [html])
@@ -179,7 +181,7 @@ def _refusals(
             filters,
             settings.own_network,
         )
-        told = {reason: f"Could not be read again: {why}." for reason, why in missing.items()}
+        told = {reason: f"Could not be read once more: {why}." for reason, why in missing.items()}
         told |= {reason: image_picture(it.image, it.cell_id) for reason, it in found.items()}
     nothing = "No scene was refused for this reason."
     return [

@@ -2,6 +2,7 @@
 
 import csv
 import html
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.make_report import main
 from beam_pipeline.maps.continents import continent_names, continents_of
 from beam_pipeline.relabel import main as relabel
+from tests.failing_disk import small_disk
 from tests.pipelines.conftest import Built
 from tests.report.parsed_page import check_page
 
@@ -23,11 +25,17 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def test_the_figures_are_those_of_the_examples(built: Built, tmp_path: Path) -> None:
-    output = tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def here(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page that is made without a job."""
+    output = tmp_path_factory.mktemp("here") / "page.html"
     assert main([str(built.folder), f"--output={output}", "--read_refused"]) == 0
-    page = check_page(output.read_bytes())
-    figures = tmp_path / "page_figures"
+    return output
+
+
+def test_the_figures_are_those_of_the_examples(built: Built, here: Path) -> None:
+    page = check_page(here.read_bytes())
+    figures = here.with_name("page_figures")
     examples = built.examples()
     cells = {it.cell.cell_id: it for it in examples}
     placed = table(figures, "cells_by_split")
@@ -78,22 +86,36 @@ def test_the_figures_are_those_of_the_examples(built: Built, tmp_path: Path) -> 
 
 
 def test_a_job_writes_the_same_bytes(
+    built: Built, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "page.html"
+    flags = [f"--output={output}", "--read_refused", "--runner=FnApiRunner"]
+    assert main([str(built.folder), *flags]) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+    one, other = ({it.name: it.read_bytes() for it in page.parent.rglob("*.*")} for page in (here, output))
+    assert len(one) == 23
+    assert one == other
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_page_and_the_same_command_works_later(
     built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outputs = [tmp_path / name / "page.html" for name in ("here", "job")]
-    for output, more in zip(outputs, ([], ["--runner=FnApiRunner"]), strict=True):
-        assert main([str(built.folder), f"--output={output}", "--examples=2", *more]) == 0
-        assert capsys.readouterr().out == f"{output}\n"
-    here, job = ({it.name: it.read_bytes() for it in output.parent.rglob("*.*")} for output in outputs)
-    assert len(here) == 23
-    assert here == job
+    with small_disk(tmp_path / "disk", "200k") as disk:
+        argv = [str(built.folder), f"--output={disk.folder / 'page.html'}"]
+        assert main(argv) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: the storage cannot be used any more: ")
+        assert not (disk.folder / "page.html").exists()
+        disk.remount("size=50m")
+        assert main(argv) == 0
+        check_page((disk.folder / "page.html").read_bytes())
 
 
+@pytest.mark.slow
 def test_a_job_names_what_it_could_not_use(
     built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(built.folder, tmp_path / "set"))
     path = sorted((folder / "summaries").iterdir())[0]
     path.write_text("{")
@@ -101,8 +123,9 @@ def test_a_job_names_what_it_could_not_use(
     assert "1 things could not be used; the page names them" in capsys.readouterr().err
     page = check_page((folder / "report.html").read_bytes())
     assert path.name.removesuffix(".summary.json") in page.texts["th"]
-    shutil.rmtree(folder / "plan")
-    assert main([str(folder), "--runner=FnApiRunner"]) == 2 or True
+    (folder / "plan" / "units.jsonl").write_text("{}\n")
+    assert main([str(folder), "--runner=FnApiRunner"]) == 2
+    assert "line 1, is no unit" in capsys.readouterr().err
 
 
 @pytest.mark.slow

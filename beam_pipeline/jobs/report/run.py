@@ -33,6 +33,8 @@ def report_as_job(given: Any, options: PipelineOptions) -> int:
     pipeline = make_pipeline(options)
     settings.require_output(BeamFiles())
     source = open_source(DatasetFolder(BeamFiles(), settings.dataset))
+    for _ in source.units():  # a damaged plan is found here, and not by a worker
+        pass
     build_graph(pipeline, settings, source.counter(settings.examples))
     try:
         with Progress(None, "report"):
