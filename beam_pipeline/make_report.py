@@ -46,8 +46,8 @@ def build_parser(prog: str = PROG) -> FlagParser:
     parser.add_argument(
         "--read_refused",
         action="store_true",
-        help="read images that the filters refuse once more, from the files that the dataset's scene lists name, on the "
-        "web or on this machine: only of a dataset that you trust (off: the page says that they are not stored)",
+        help="read images that the filters refuse once more, from the files that the dataset's scene lists name, on "
+        "the web or on this machine: only of a dataset that you trust (off: the page says that they are not stored)",
     )
     parser.add_argument(
         "--allow_own_network",

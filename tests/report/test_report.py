@@ -15,6 +15,7 @@ from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder, summary_na
 from beam_pipeline.make_report import main
 from beam_pipeline.records.png import decode_png
 from beam_pipeline.report.figure import Table
+from beam_pipeline.report.key_numbers import key_numbers
 from beam_pipeline.report.source import count_units, open_source
 from beam_pipeline.report.theme import SPLIT_COLOURS
 from beam_pipeline.report.writing import contradictions
@@ -80,11 +81,10 @@ def test_pictures_are_the_pixels_of_the_examples(shown: Path) -> None:
 
 def test_colours_follow_the_scheme_and_can_be_seen(shown: Path) -> None:
     html = shown.read_text()
-    dark = r"@media \(prefers-color-scheme:dark\)\s*\{\s*:root\s*\{(.*?)\}\s*\}"
-    for scheme in (
-        "".join(re.findall(r":root\s*\{(.*?)\}", re.sub(dark, "", html, flags=re.DOTALL), re.DOTALL)),
-        "".join(re.findall(dark, html, re.DOTALL)),
-    ):
+    of_dark = r"@media \(prefers-color-scheme:dark\)\s*\{\s*:root\s*\{(.*?)\}\s*\}"
+    dark = "".join(re.findall(of_dark, html, re.DOTALL))
+    light = "".join(re.findall(r":root\s*\{(.*?)\}", re.sub(of_dark, "", html, flags=re.DOTALL), re.DOTALL))
+    for scheme in (light, dark):
         colours = dict(re.findall(r"--([a-z]+):\s*(#[0-9a-f]{6})", scheme))
         for text in ("ink", "muted", "link", "warn"):
             assert min(contrast(colours[text], colours[ground]) for ground in ("paper", "raised")) >= 4.5
@@ -152,6 +152,15 @@ def test_what_could_not_be_used_is_on_the_page(folder: Path, capsys: pytest.Capt
     assert re.search(r"[0-9,]+ pixels hold values that the ontology does not name", page.text)
     assert "2 things could not be used; the page names them" in capsys.readouterr().err
     assert "There is no example to show." in page.text
+
+
+def test_cells_of_imports_are_counted_apart(folder: Path) -> None:
+    edit_summary(folder, FIRST, lambda it: it.update(inexact_cells=[1, 2]))
+    source = open_source(DatasetFolder(Disk(), str(folder)))
+    statistics = count_units(source.counter(0), source.units(), lambda: None)
+    numbers = key_numbers(statistics, source.table, source.description.years, True)
+    assert "The bounds of 2 cells are not exact." in numbers.lead
+    assert ("of these, bounds are not exact", "2", "0", "0", "2") in numbers.splits.rows
 
 
 def test_cells_that_are_missing_are_noticed(folder: Path) -> None:
