@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),
     "verify": ("beam_pipeline.verify", "prove from its files that a dataset is whole"),
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),
+    "report": ("beam_pipeline.make_report", "describe a dataset on one page, with figures"),
     "train": ("model_tf.train", "train the network on a dataset"),
     "evaluate": ("model_tf.evaluate", "score a trained network"),
 }

@@ -46,7 +46,9 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/jobs/relabel": ("relabel",),
     "beam_pipeline/jobs/select": ("select",),
     "beam_pipeline/jobs/verify": ("verify",),
+    "beam_pipeline/jobs/report": ("report",),
     "beam_pipeline/labels": ("build",),
+    "beam_pipeline/make_report.py": ("report",),
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
     "beam_pipeline/preview.py": ("preview",),
@@ -54,7 +56,9 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/records": (),
     "beam_pipeline/relabel.py": ("relabel",),
     "beam_pipeline/records/info.py": ("build",),
-    "beam_pipeline/report": ("preview",),
+    "beam_pipeline/report": ("preview", "report"),
+    # Of the build, whose dead letters it counts.
+    "beam_pipeline/report/image_figures.py": ("build",),
     "beam_pipeline/runtime": BOTH_JOBS,
     "beam_pipeline/runtime/cores.py": ("build", "verify"),
     "beam_pipeline/sample_world": ("sample_world",),
@@ -76,6 +80,7 @@ OTHERS_FLAGS = {
     "--version",
     "--xla_gpu_deterministic_ops",  # of XLA, in the environment
     "--config",  # of GDAL's programs
+    "--sans",  # a variable of a page's style
     *("--id", "--provision_endpoint"),  # of engines, to a worker that they start
     *("--summary", "--num_categories"),  # of `python -m model_tf.network.hrnet`
 }
@@ -208,7 +213,7 @@ def test_each_flag_that_a_message_names_is_one_of_the_program_that_says_it() -> 
     for file, text in messages():
         programs = programs_of(file)
         known = OTHERS_FLAGS.union(*map(flags_of, programs))
-        if set(programs) & {*BOTH_JOBS, "verify"}:
+        if set(programs) & {*BOTH_JOBS, "verify", "report"}:
             known |= beams
         for flag in re.findall(r"(?<![\w-])--[a-z_]+\b(?!\{)", text):
             assert flag in known, f"{file}: {text}"
@@ -237,7 +242,7 @@ def test_each_extra_brings_what_is_missing() -> None:
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["overpass", "pcodec", "plots", "plots", "sea", "train"]
+    assert sorted(brought) == ["overpass", "pcodec", *["plots"] * 5, "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -28,6 +28,7 @@ PATH_FLAGS = {
     "export": {"dataset", "output"},
     "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
+    "report": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
@@ -46,7 +47,7 @@ SEVERAL = {"osm", "night_lights"}
 STORE = ("relabel", "osm")
 """One folder, where other programs take several files."""
 
-POSITIONAL = {("verify", "dataset"), ("preview", "dataset")}
+POSITIONAL = {("verify", "dataset"), ("preview", "dataset"), ("report", "dataset")}
 TEXTS = {
     "build": {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),

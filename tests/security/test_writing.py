@@ -63,6 +63,10 @@ ALLOWED = {
     "beam_pipeline/report/contact_sheet.py": {
         "sheet.savefig(file, format='png', dpi=_DPI)": "to the file of writing_whole"
     },
+    "beam_pipeline/report/theme.py": {
+        "drawn.savefig(buffer, format='png', dpi=_DPI, facecolor='white')": MEMORY,
+        "drawn.savefig(buffer, format='svg', transparent=True, metadata=nothing, dpi=_DPI)": MEMORY,
+    },
     "beam_pipeline/runtime/child_process.py": {
         "_SCORE.write_text(_MOST_SCORE)": "of the kernel, in /proc, of this process",
     },
