@@ -60,6 +60,7 @@ def test_a_command_ends_with_its_own_exit_code(command: str, capsys: pytest.Capt
         ["preview", "out/a", "-rows", "3"],
         ["train", "--data", "out", "--seed", "1", "2"],
         ["evaluate", "--run", "out/run", "--data", "out", "--cells", "1", "2"],
+        ["downstream", "--patches", "tiles", "--output", "out", "--columns", "1", "5"],
     ],
 )
 def test_a_word_that_belongs_to_no_flag_ends_every_command(
