@@ -1,6 +1,7 @@
 """The command `opensentinelmap`."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_every_command_is_listed_and_leads_to_a_module(capsys: pytest.CaptureFix
         main(["--help"])
     said = capsys.readouterr().out
     for command, (module, does) in COMMANDS.items():
-        assert f"    {command} " in said
+        assert re.search(rf"^    {command}\s", said, re.MULTILINE)
         assert does in said
         assert importlib.util.find_spec(module) is not None
 

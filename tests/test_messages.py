@@ -127,6 +127,7 @@ NOT_OURS = (
         "--night_lights cannot be expanded",
         "{}: {} is cut short",
         "Copy it again",
+        "{} is damaged: {}. Copy it again",
         "A regular file is wanted: copy",
         "The current folder cannot be used",
         ". Shards and dataset.json",

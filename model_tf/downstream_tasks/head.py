@@ -66,7 +66,7 @@ class Head:
         )  # fmt: skip
         optimizer = keras.optimizers.Adam(RATE)
         optimizer.build(self.model.trainable_variables)
-        self._fresh = [np.array(keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
+        self._fresh = [variable.numpy() for variable in optimizer.variables]
         self.model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
     @property
