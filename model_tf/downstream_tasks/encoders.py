@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from beam_pipeline.records.statistics import INPUT_BANDS
 from model_tf.downstream_tasks.inputs import Images
+from model_tf.downstream_tasks.set_norm import with_sample_norms
 from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
 
 _MOST = float(np.finfo(np.float16).max)
@@ -25,18 +26,43 @@ class Encoder:
         key: Says all that decides its embeddings.
         width: Channels E of an embedding.
         embed: From {"gsd_10", "gsd_20"} to (N, S, S, E), in operations of TensorFlow.
+        backbone: The net; None where there is none.
     """
 
     name: str
     key: str
     width: int
     embed: Callable[[Any], Any]
+    backbone: HRNetBackbone | None = None
 
 
 def of_net(net: keras.Model, name: str, key: str) -> Encoder:
     """Returns the frozen encoder of a net."""
     backbone: HRNetBackbone = embedding_model(net)
-    return Encoder(name, key, backbone.output_shape[-1], lambda images: backbone(images, training=False))
+    return Encoder(
+        name, key, backbone.output_shape[-1], lambda images: backbone(images, training=False), backbone
+    )
+
+
+def normalised_by(encoder: Encoder, sample: Images, sample_key: str) -> Encoder:
+    """Returns the encoder with each normalisation by a sample's statistics; see `set_norm`.
+
+    Args:
+        encoder: One with a net.
+        sample: Images of N patches, standardised.
+        sample_key: Says which these are.
+    """
+    net = with_sample_norms(encoder.backbone)
+    # In a graph, where what a layer made is forgotten when the next has used it.
+    tf.function(lambda images: net(images, training=True))(
+        {name: tf.constant(it) for name, it in sample.items()}
+    )
+    return Encoder(
+        f"{encoder.name}, norm over patches",
+        f"{encoder.key} norm {sample_key}",
+        encoder.width,
+        lambda images: net(images, training=False),
+    )
 
 
 def random_net(width: str, num_categories: int, seed: int) -> Encoder:

@@ -17,6 +17,7 @@ CACHE_FOLDER = "cache"
 """In the output folder, where no other is given."""
 
 TASK_NAMES = ("eurosat", "classes")
+NORMS = ("image", "patches")
 METHOD_FLAGS = ("cnn", "knn", "linear")
 COLUMNS = "1,5,10,100,10/90,20/80,30/70,40/60,50/50,60/40,70/30,80/20,90/10"
 """Those of the paper's table 1."""
@@ -44,6 +45,7 @@ class DownstreamCommand:
         seed: Of all draws.
         context: "none" or "mirror".
         statistics: "run" or "patches".
+        norms: "image", "patches".
         grid: Side of what is kept of a patch's embeddings.
         at_once: Images of a batch.
     """
@@ -63,6 +65,7 @@ class DownstreamCommand:
     seed: int
     context: str
     statistics: str | None
+    norms: tuple[str, ...]
     grid: int
     at_once: int
 
@@ -155,6 +158,14 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--statistics",
         choices=("run", "patches"),
         help="by whose mean and variance patches are standardised (default: the run's for L2A, else the patches')",
+    )
+    add(
+        "--norms",
+        type=_several("norms", _one_of(NORMS)),
+        default=NORMS[0],
+        metavar="NORM,...",
+        help="group normalisation by each image's statistics, as in training, or by those of a sample of all patches: "
+        "image and patches, separated by commas (default: %(default)s)",
     )
     add("--grid", type=int, default=16, help="side to which a patch's embeddings are averaged for the head")
     add("--at_once", type=int, default=32, help="images in a batch of the encoder (default: %(default)s)")

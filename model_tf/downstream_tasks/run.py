@@ -10,6 +10,7 @@ import numpy as np
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.keyed_draw import MOST_VALUES, keyed_draws
 from model_tf.data.storage import require_own_folders, write_bytes
 from model_tf.downstream_tasks import encoders
 from model_tf.downstream_tasks.cache import require_room
@@ -28,6 +29,9 @@ from model_tf.training.run_folder import RunInfo, read_run, tidy
 
 _CATEGORIES = 15
 """Of a net without a run; its embeddings do not depend on it."""
+
+NORM_SAMPLE = 64
+"""Patches whose statistics stand for those of all where normalisation is not by image."""
 
 _PACKAGES = ("keras", "numpy", "scikit-learn", "tensorflow")
 
@@ -101,7 +105,28 @@ def _encoders(
         width, num_categories = run.settings.width, len(run.categories)
     frozen.append(encoders.random_net(width, num_categories, command.seed))
     origin[frozen[-1].name] = {"seed": command.seed}
-    return [*frozen, encoders.raw_reflectance()], origin
+    return frozen, origin
+
+
+def _normalised(
+    command: DownstreamCommand,
+    patches: PatchSet,
+    preparation: Preparation,
+    frozen: list[encoders.Encoder],
+) -> list[encoders.Encoder]:
+    """Returns each encoder with each of the normalisations that are asked for."""
+    if "patches" not in command.norms:
+        return frozen
+    draws = keyed_draws(
+        [patch.name for patch in patches.patches], MOST_VALUES, command.seed, "downstream norm"
+    )
+    sample = sorted(np.argsort(draws, kind="stable")[:NORM_SAMPLE].tolist())
+    parts = [preparation.images(patches.read(range(index, index + 1))) for index in sample]
+    images = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    by_patches = [encoders.normalised_by(one, images, f"{command.seed} {len(sample)}") for one in frozen]
+    if "image" not in command.norms:
+        return by_patches
+    return [encoder for pair in zip(frozen, by_patches, strict=True) for encoder in pair]
 
 
 def _features(
@@ -116,9 +141,12 @@ def _features(
     statistics = run.statistics if by_run and run is not None else surveyed.statistics()
     preparation = Preparation(statistics, margin_of(patches, command.context))  # type: ignore[arg-type]
     plain = Preparation(statistics, 0)
-    each = [(encoder, plain if encoder.key == "raw" else preparation) for encoder in frozen]
+    each = [
+        *((encoder, preparation) for encoder in _normalised(command, patches, preparation, frozen)),
+        (encoders.raw_reflectance(), plain),
+    ]
     caches = [cache_of(command.cache, patches, encoder, how, command.grid) for encoder, how in each]
-    for encoder, cache in zip(frozen, caches, strict=True):
+    for (encoder, _), cache in zip(each, caches, strict=True):
         _say(
             f"embeddings, {encoder.name}: {cache.num_bytes:,} bytes ({cache.count:,} patches of {cache.grid} x "
             f"{cache.grid} x {cache.width} float16, and their means) in {cache.path}"

@@ -96,10 +96,12 @@ def means_and_deviations(grid: np.ndarray) -> np.ndarray:
 
 
 def outputs(model: keras.Model, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """What a model of several outputs gives, batch by batch."""
+    """What a model gives, batch by batch; a list even of one output."""
     count = len(images["gsd_10"])
     parts = [
-        model({name: it[start : start + AT_ONCE] for name, it in images.items()}, training=False)
+        keras.tree.flatten(
+            model({name: it[start : start + AT_ONCE] for name, it in images.items()}, training=False)
+        )
         for start in range(0, count, AT_ONCE)
     ]
     return [np.concatenate([np.asarray(part[index]) for part in parts]) for index in range(len(parts[0]))]
@@ -171,9 +173,7 @@ def stability(folder: Path, nets: Mapping[str, HRNetBackbone]) -> None:
     )
     images = Preparation(statistics, 0).images(pixels)
     vectors = {"band means": values}
-    vectors |= {
-        name: means(outputs(keras.Model(net.inputs, [net.output]), images)[0]) for name, net in nets.items()
-    }
+    vectors |= {name: means(outputs(net, images)[0]) for name, net in nets.items()}
     print(f"\nclear dates: {', '.join(f'{name} {len(it.gsd_10)}' for name, it in places)} (L2A)")
     for name, of_dates in vectors.items():
         centred = StandardScaler().fit_transform(of_dates)
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         images = Preparation(run.statistics, 0).images(probes.pixels)
         probes.show(
             "trained, the run's statistics, embedding: means",
-            means(outputs(keras.Model(nets["trained"].inputs, [nets["trained"].output]), images)[0]),
+            means(outputs(nets["trained"], images)[0]),
         )
         print("\nband: mean and deviation of reflectance, tiles (L1C) / training images")
         for band in BANDS:

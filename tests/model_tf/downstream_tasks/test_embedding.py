@@ -14,6 +14,7 @@ from model_tf.downstream_tasks.embedding import cache_of, embed
 from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import BANDS, Preparation, cropped, margin_of, survey
 from model_tf.network.hrnet import build_hrnet, embedding_model
+from model_tf.network.layers import GroupNorm
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
 
 
@@ -169,3 +170,25 @@ def test_a_link_in_the_cache_is_refused(patches, preparation, net, tmp_path):
     path.symlink_to(tmp_path / "kept.npy")
     with pytest.raises(Exception, match="is a link"):
         cache.missing()
+
+
+def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net):
+    """Six patches, each normalised by the statistics of all, layer by layer; against the net's own norm, taught so."""
+    images = preparation.images(patches.read(range(6)))
+    encoder = encoders.of_net(net, "n", "key")
+    of_sample = encoders.normalised_by(encoder, images, "all")
+    ours = np.asarray(of_sample.embed(images))
+    of_image = GroupNorm._group_mean
+
+    def of_batch(layer: GroupNorm, per_channel):
+        return np.mean(of_image(layer, per_channel), axis=0, keepdims=True).repeat(len(per_channel), axis=0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GroupNorm, "_group_mean", of_batch)
+        theirs = np.asarray(embedding_model(net)(images, training=False))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+    assert np.abs(ours - np.asarray(encoder.embed(images))).max() > 0.1
+    # What is beside a patch in its batch does not matter, and the net itself is as before.
+    alone = of_sample.embed({name: image[:1] for name, image in images.items()})
+    np.testing.assert_allclose(np.asarray(alone)[0], ours[0], rtol=1e-3, atol=1e-3)
+    assert (of_sample.name, of_sample.key) == ("n, norm over patches", "key norm all")

@@ -60,6 +60,10 @@ def command(tiles: Path, output: Path, *more: str) -> list[str]:
     return ["--patches", str(tiles), "--output", str(output), *given, *more]
 
 
+def no_figures(*_: object) -> dict[str, bytes]:
+    return {}
+
+
 def failure(capsys, *argv: object) -> str:
     """The message of a command that must end with 2."""
     assert downstream.main([str(word) for word in argv]) == 2
@@ -145,12 +149,13 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
         assert said in licences
 
 
-def test_it_goes_on_where_it_ended(tiles, run_folder, tmp_path, monkeypatch, capsys):
-    """A disk that fails while scoring: what was embedded is kept, and the same command ends as another would have."""
+def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeypatch, capsys):
+    """A disk that fails while scoring: what was embedded is kept, and the same command ends as another did."""
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
 
+    monkeypatch.setattr(run, "_figures", no_figures)
     given = command(tiles, tmp_path / "out", "--methods", "knn", "--run", str(run_folder))
     with monkeypatch.context() as patch:
         patch.setattr(run, "score", fail)
@@ -160,17 +165,19 @@ def test_it_goes_on_where_it_ended(tiles, run_folder, tmp_path, monkeypatch, cap
     assert len(kept) == 6
     assert downstream.main(given) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert downstream.main([*given, "--output", str(tmp_path / "other")]) == 0
-    assert table(tmp_path / "out")["scores"] == table(tmp_path / "other")["scores"]
+    theirs = [score for score in table(results)["scores"] if score["method"] == "kNN, k = 5"]
+    assert table(tmp_path / "out")["scores"] == theirs
 
 
-def test_without_a_run_there_are_random_weights_alone(tiles, tmp_path):
-    given = command(
-        tiles, tmp_path, "--methods", "knn", "--width", "tiny", "--columns", "1", "--context", "mirror"
-    )
+def test_without_a_run_there_are_random_weights_alone(tiles, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_figures", no_figures)
+    more = ["--methods", "knn", "--width", "tiny", "--columns", "1", "--norms", "patches"]
+    given = command(tiles, tmp_path, *more)
     assert downstream.main(given) == 0
     content = table(tmp_path)
     assert (content["run"], [*content["encoders"]]) == (None, ["random weights (tiny)"])
+    names = ["random weights (tiny), norm over patches", "raw reflectance", "image statistics"]
+    assert [*dict.fromkeys(score["features"] for score in content["scores"])] == names
     assert "OpenStreetMap" not in (tmp_path / "LICENSES.md").read_text()
 
 
@@ -224,8 +231,9 @@ def test_the_papers_rows_are_as_quoted():
     )
 
 
-def test_real_tiles_are_told_apart_by_their_statistics(tmp_path):
+def test_real_tiles_are_told_apart_by_their_statistics(tmp_path, monkeypatch):
     """20 real tiles a class, and rows of the paper that say that they are quoted."""
+    monkeypatch.setattr(run, "_figures", no_figures)
     given = ["--patches", str(shared("eurosat_ms_l1c")), "--output", str(tmp_path), "--width", "tiny"]
     assert downstream.main([*given, "--columns", "10", "--methods", "linear", "--seeds", "2"]) == 0
     content = table(tmp_path)
