@@ -219,7 +219,7 @@ def _require_band_order(folder: str, paths: Sequence[str]) -> None:
 def _read(paths: Sequence[str], which: range) -> Pixels:
     with gdal_options(**NO_SIDECARS):
         dn = np.stack([_numbers(paths[index]) for index in which])  # (N, 13, 64, 64)
-    no_data = ~dn.any(axis=1)  # (N, 64, 64)
+    no_data = dn.max(axis=1) == 0  # (N, 64, 64)
     reflectance = dn.astype(np.float32) / REFLECTANCE_SCALE
     reflectance[np.broadcast_to(no_data[:, None], dn.shape)] = np.nan
     ten = reflectance[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_10"]]]

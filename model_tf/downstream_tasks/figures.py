@@ -15,6 +15,8 @@ from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Features, Scor
 _MOST_CLASSES_WRITTEN = 20
 """In a matrix with its numbers written in, and in a legend."""
 
+_PANELS_A_ROW = 3
+
 _MARKERS = "osD^vP*X<>"
 
 
@@ -49,9 +51,8 @@ def cmc_figure(patches: PatchSet, scores: Scores, columns: Sequence[str]) -> Fig
             for method, line in (("cnn", "-"), ("linear", "--")):
                 score = scores.cells.get(Cell(name, method, kind, column))  # type: ignore[arg-type]
                 if score is not None:
-                    curve = 100 * sum(score.top) / len(score.top)
                     label = f"N = {column}, {METHOD_NAMES[method]}"  # type: ignore[index]
-                    place.plot(ks, curve, line, color=colour, linewidth=1.6, label=label)
+                    place.plot(ks, score.top_k, line, color=colour, linewidth=1.6, label=label)
         place.grid(color="0.9", linewidth=0.6)
         place.legend(loc="lower right", fontsize=7)
     for place in axes[-1]:
@@ -101,13 +102,17 @@ def confusion_figure(patches: PatchSet, scores: Scores, cell: Cell) -> Figure:
 @style.context("default")
 def embeddings_figure(patches: PatchSet, features: Sequence[Features]) -> Figure:
     """Draws the two principal components of standardised vectors, a panel for each kind of features."""
-    figure = Figure(figsize=(4.4 * len(features), 5.2), dpi=120, layout="constrained")
-    axes = figure.subplots(1, len(features), squeeze=False)[0]
+    columns = min(_PANELS_A_ROW, len(features))
+    rows = -(-len(features) // columns)
+    figure = Figure(figsize=(4.4 * columns, 4.4 * rows + 0.8), dpi=120, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for spare in axes[len(features) :]:
+        spare.axis("off")
     labels = patches.labels
     colours = colormaps["tab10" if len(patches.classes) <= 10 else "gist_ncar"](
         np.linspace(0, 1, len(patches.classes))
     )
-    for place, one in zip(axes, features, strict=True):
+    for place, one in zip(axes, features, strict=False):
         points, explained = _plane(one.vectors)
         for index, name in enumerate(patches.classes):
             here = labels == index

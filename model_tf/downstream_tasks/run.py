@@ -96,7 +96,8 @@ def _encoders(
     command: DownstreamCommand, run: RunInfo | None
 ) -> tuple[list[encoders.Encoder], dict[str, Any]]:
     """Returns the frozen encoders, the trained one first, and where they are from."""
-    frozen, origin = [], {}
+    frozen: list[encoders.Encoder] = []
+    origin: dict[str, Any] = {}
     width, num_categories = command.width, _CATEGORIES
     if run is not None and command.run is not None:
         net = load_net(command.run, run, command.checkpoint)

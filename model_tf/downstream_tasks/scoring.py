@@ -75,6 +75,12 @@ class Score:
         return float(100 * np.mean([top[0] for top in self.top]))
 
     @property
+    def top_k(self) -> npt.NDArray[np.float64]:
+        """(C,) mean top-1, top-2, ... top-C in percent."""
+        mean: npt.NDArray[np.float64] = 100 * np.mean(self.top, axis=0)
+        return mean
+
+    @property
     def deviation(self) -> float | None:
         """Deviation of top-1 over the seeds in percent (n - 1 in the divisor); None of a single seed."""
         return float(100 * np.std([top[0] for top in self.top], ddof=1)) if len(self.top) > 1 else None

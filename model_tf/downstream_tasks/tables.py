@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_tf.downstream_tasks.patch_set import PatchSet
-from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Protocol, Score, Scores
+from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Protocol, Scores
 from model_tf.downstream_tasks.splits import BLOCK_DEGREES, MOST_TESTED
 from model_tf.downstream_tasks.tasks import FIELD_SOURCE, PAPER_SOURCE, Task
 
@@ -38,7 +38,7 @@ def table_json(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores
                 "seeds": len(score.top),
                 "training_patches": score.training,
                 "test_patches": score.testing,
-                "top_k_percent": None if cell.method == "knn" else _top_k(score),
+                "top_k_percent": None if cell.method == "knn" else score.top_k.tolist(),
                 "confusion": score.confusion.tolist(),
             }
             for cell, score in scores.cells.items()
@@ -134,16 +134,11 @@ def top_k_csv(patches: PatchSet, scores: Scores) -> str:
     ks = [k for k in _TOP_KS if k <= len(patches.classes)]
     rows = [
         [patches.level, cell.features, METHOD_NAMES[cell.method], cell.kind, cell.column,
-         *(f"{_top_k(score)[k - 1]:.2f}" for k in ks)]
+         *(f"{score.top_k[k - 1]:.2f}" for k in ks)]
         for cell, score in scores.cells.items()
         if cell.method != "knn"
     ]  # fmt: skip
     return _csv(("level", "features", "method", "split", "column", *(f"top{k}" for k in ks)), rows)
-
-
-def _top_k(score: Score) -> list[float]:
-    found: list[float] = (100 * sum(score.top) / len(score.top)).tolist()
-    return found
 
 
 def _text(scores: Scores, cell: Cell) -> str:

@@ -13,9 +13,10 @@ from model_tf.downstream_tasks.cache import EmbeddingCache, require_room
 from model_tf.downstream_tasks.embedding import cache_of, embed
 from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import BANDS, Preparation, cropped, margin_of, survey
-from model_tf.network.hrnet import build_hrnet, embedding_model
+from model_tf.network.hrnet import embedding_model
 from model_tf.network.layers import GroupNorm
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
+from tests.model_tf.training.training_runs import build_small
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def preparation(patches):
 
 @pytest.fixture(scope="module")
 def net():
-    return build_hrnet("tiny", 3, seed=5)
+    return build_small("tiny", 3, seed=5)
 
 
 def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> EmbeddingCache:
@@ -88,7 +89,8 @@ def test_raw_reflectance_is_that_of_the_bands(patches, preparation, tmp_path):
     np.testing.assert_allclose(cache.grids(np.arange(6))[..., :4], standard, atol=2e-2)
 
 
-def test_random_weights_go_by_their_seed(patches, preparation, tmp_path):
+def test_random_weights_go_by_their_seed(patches, preparation, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoders, "build_hrnet", build_small)
     first, again, other = (
         filled(tmp_path / str(index), patches, encoders.random_net("tiny", 15, seed), preparation).means()
         for index, seed in enumerate((1, 1, 2))

@@ -13,6 +13,9 @@ from PIL import Image as PillowImage
 from model_tf import downstream
 from model_tf.downstream_tasks import flags, head, run, scoring, tasks
 from model_tf.downstream_tasks.splits import Column
+from model_tf.evaluation import trained_net
+from model_tf.network import hrnet
+from model_tf.network.hrnet import Architecture
 from tests.model_tf.downstream_tasks.made_tiles import made_dn, write_tile, write_tiles
 from tests.model_tf.evaluation.test_evaluate import write_run
 from tests.shared_data import shared
@@ -20,6 +23,16 @@ from tests.shared_data import shared
 FIGURES = ("cmc.png", "confusion.png", "embeddings.png")
 FILES = {"table1.md", "table1.csv", "table1.json", "topk.csv", "LICENSES.md", *FIGURES}
 CLASSES = ("field", "town", "wood")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_nets():
+    """Makes `tiny` as small as there can be: most of a short run's time is the tracing of its nets."""
+    small = {"tiny": Architecture((2, 4, 8), stem_width=2, bottlenecks=0, modules=(1, 1), blocks=0)}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (hrnet, trained_net):
+            patch.setattr(module, "WIDTHS", small)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +58,8 @@ def results(tiles, run_folder, tmp_path_factory) -> Path:
 
 def command(tiles: Path, output: Path, *more: str) -> list[str]:
     """Columns of which one is empty, two seeds, everything small."""
-    given = [
-        "--task",
-        "classes",
-        "--columns",
-        "2,50/50,6",
-        "--seeds",
-        "2",
-        "--head_seeds",
-        "1",
-        "--grid",
-        "4",
-    ]
+    given = ["--task", "classes", "--columns", "2,50/50,6", "--seeds", "2", "--head_seeds", "1"]
+    given += ["--grid", "4", "--width", "tiny"]
     return ["--patches", str(tiles), "--output", str(output), *given, *more]
 
 
@@ -169,9 +172,10 @@ def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeyp
     assert table(tmp_path / "out")["scores"] == theirs
 
 
+@pytest.mark.slow
 def test_without_a_run_there_are_random_weights_alone(tiles, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_figures", no_figures)
-    more = ["--methods", "knn", "--width", "tiny", "--columns", "1", "--norms", "patches"]
+    more = ["--methods", "knn", "--columns", "1", "--norms", "patches"]
     given = command(tiles, tmp_path, *more)
     assert downstream.main(given) == 0
     content = table(tmp_path)
@@ -231,6 +235,7 @@ def test_the_papers_rows_are_as_quoted():
     )
 
 
+@pytest.mark.slow
 def test_real_tiles_are_told_apart_by_their_statistics(tmp_path, monkeypatch):
     """20 real tiles a class, and rows of the paper that say that they are quoted."""
     monkeypatch.setattr(run, "_figures", no_figures)
