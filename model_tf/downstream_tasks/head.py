@@ -25,6 +25,8 @@ EPOCHS = 15
 RATE = 1e-3
 
 _KERNEL = 9
+_AT_ONCE_FOR_MOMENTS = 256
+_LEAST_VARIANCE = 1e-12
 
 
 def channels_for(width: int, num_classes: int) -> int:
@@ -84,9 +86,7 @@ class Head:
             seed: Of the weights and of the order of patches.
         """
         self._begin(seed)
-        wide = grids.astype(np.float32) if len(grids) <= AT_ONCE * LEAST_STEPS else grids
-        self._mean = wide.mean(axis=(0, 1, 2), dtype=np.float64).astype(np.float32)
-        self._deviation = np.maximum(wide.std(axis=(0, 1, 2), dtype=np.float64), 1e-6).astype(np.float32)
+        self._mean, self._deviation = _moments(grids)
         draw = np.random.default_rng(keyed_hash(seed, "downstream head order"))
         steps = max(LEAST_STEPS, EPOCHS * len(grids) // AT_ONCE)
         order: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -94,7 +94,7 @@ class Head:
             while len(order) < AT_ONCE:
                 order = np.concatenate([order, draw.permutation(len(grids))])
             batch, order = order[:AT_ONCE], order[AT_ONCE:]
-            self.model.train_on_batch(self._standard(wide[batch]), labels[batch])
+            self.model.train_on_batch(self._standard(grids[batch]), labels[batch])
 
     def probabilities(self, grids: npt.NDArray[np.float16]) -> npt.NDArray[np.float64]:
         """Returns (M, C) probabilities of the classes of some patches."""
@@ -122,3 +122,17 @@ class Head:
                 layer.bias.assign(np.zeros(layer.bias.shape, np.float32))
         for variable, value in zip(self.model.optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
+
+
+def _moments(grids: npt.NDArray[np.float16]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Returns mean and deviation of each channel, part by part: all at once would take eight bytes a number."""
+    total = np.zeros(grids.shape[-1])
+    squares = np.zeros(grids.shape[-1])
+    for start in range(0, len(grids), _AT_ONCE_FOR_MOMENTS):
+        part = grids[start : start + _AT_ONCE_FOR_MOMENTS].astype(np.float64)
+        total += part.sum(axis=(0, 1, 2))
+        squares += np.square(part).sum(axis=(0, 1, 2))
+    places = grids.shape[0] * grids.shape[1] * grids.shape[2]
+    mean = total / places
+    deviation = np.sqrt(np.maximum(squares / places - mean**2, _LEAST_VARIANCE))
+    return mean.astype(np.float32), deviation.astype(np.float32)

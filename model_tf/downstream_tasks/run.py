@@ -1,7 +1,9 @@
 """Embeds patches with frozen encoders, classifies them and writes tables and figures."""
 
+import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -29,6 +31,12 @@ from model_tf.training.run_folder import RunInfo, read_run, tidy
 
 _CATEGORIES = 15
 """Of a net without a run; its embeddings do not depend on it."""
+
+RESULTS = (
+    *("table1.json", "table1.md", "table1.csv", "topk.csv"),
+    *("cmc.png", "confusion.png", "embeddings.png", "LICENSES.md"),
+)
+"""What is written to the output folder; the first is deleted first and written last."""
 
 NORM_SAMPLE = 64
 """Patches whose statistics stand for those of all where normalisation is not by image."""
@@ -87,9 +95,17 @@ def downstream(command: DownstreamCommand) -> None:
         "table1.md": written.encode(),
         "table1.json": (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(),
     }
+    _write_results(command.output, files)
+
+
+def _write_results(folder: str, files: Mapping[str, bytes]) -> None:
+    """Writes what came out; where there is a table1.json, all that lies beside it is of the same command."""
+    for name in RESULTS:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(join(folder, name))
     for name, data in files.items():
-        write_bytes(join(command.output, name), data)
-        _say(join(command.output, name))
+        write_bytes(join(folder, name), data)
+        _say(join(folder, name))
 
 
 def _encoders(

@@ -166,10 +166,12 @@ def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeyp
     assert "the same command goes on" in capsys.readouterr().err
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cache").rglob("*.npy")}
     assert len(kept) == 6
+    (tmp_path / "out" / "cmc.png").write_bytes(b"of an earlier command")
     assert downstream.main(given) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     theirs = [score for score in table(results)["scores"] if score["method"] == "kNN, k = 5"]
     assert table(tmp_path / "out")["scores"] == theirs
+    assert not (tmp_path / "out" / "cmc.png").exists()
 
 
 @pytest.mark.slow
