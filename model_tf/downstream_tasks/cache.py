@@ -124,11 +124,11 @@ def require_room(caches: list[EmbeddingCache]) -> None:
 
 
 def _mapped(path: str) -> npt.NDArray[np.generic]:
-    mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r")
     return mapped
 
 
 def _npy(array: npt.NDArray[np.generic]) -> bytes:
     file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(file, np.ascontiguousarray(array))
     return file.getvalue()

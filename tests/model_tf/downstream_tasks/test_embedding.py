@@ -72,6 +72,7 @@ def test_what_is_kept_is_the_nets_embedding(patches, preparation, net, tmp_path)
     assert cache.num_bytes == sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
 
 
+@pytest.mark.slow
 def test_context_is_cropped_away(patches, preparation, net, tmp_path):
     wide = dataclasses.replace(preparation, margin=64)
     cache = filled(tmp_path, patches, encoders.of_net(net, "n", "key"), wide)
@@ -89,6 +90,7 @@ def test_raw_reflectance_is_that_of_the_bands(patches, preparation, tmp_path):
     np.testing.assert_allclose(cache.grids(np.arange(6))[..., :4], standard, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_random_weights_go_by_their_seed(patches, preparation, tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "build_hrnet", build_small)
     first, again, other = (

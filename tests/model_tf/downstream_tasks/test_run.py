@@ -152,6 +152,7 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
         assert said in licences
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeypatch, capsys):
     """A disk that fails while scoring: what was embedded is kept, and the same command ends as another did."""
 
