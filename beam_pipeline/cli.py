@@ -30,6 +30,7 @@ COMMANDS = {
     "report": ("beam_pipeline.make_report", "describe a dataset on one page, with figures"),
     "train": ("model_tf.train", "train the network on a dataset"),
     "evaluate": ("model_tf.evaluate", "score a trained network"),
+    "downstream": ("model_tf.downstream", "classify patches from a network's frozen embeddings"),
 }
 """The module whose `main` each subcommand calls, and what it does."""
 
