@@ -18,12 +18,14 @@ from osmium.osm.mutable import Node
 from beam_pipeline.build_dataset import main as build_main
 from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.extract_features import main
-from beam_pipeline.features.plan import TILES_FILE, TileCells, tiles_text
+from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles, tiles_text
 from beam_pipeline.features.read_process import read_extract
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.extract import pieces
 from beam_pipeline.jobs.extract.closing import close_store
+from beam_pipeline.jobs.extract.settings import GivenExtract
 from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
 from beam_pipeline.runtime.disk import Disk
@@ -398,6 +400,23 @@ def test_overpass_fills_a_store_too(built: Built, world: SampleWorld, tmp_path: 
     ids = {cell_id for cell_id, _ in of_store.records()}
     assert of_store.records() == {key: one for key, one in built.records().items() if key[0] in ids}
     assert of_store.dataset["fingerprint"]["osm"] == server.url
+
+
+def test_the_cells_are_read_once_for_many_extracts(
+    store: Path, world: SampleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    monkeypatch.setattr(pieces, "parse_tiles", lambda text: parsed.append(text) or parse_tiles(text))
+    folder = DatasetFolder(Disk(), str(store))
+    tile = sorted(json.loads((store / "store.json").read_text())["tiles"])[0]
+    bounds = bounds_of_a_cell(world)
+    for number in range(3):
+        near = GivenExtract("a", ExtractIdentity("a", number, "once"), bounds)
+        far = GivenExtract("b", ExtractIdentity("b", number, "once"), (100.0, 60.0, 101.0, 61.0))
+        assert pieces.is_needed(folder, near, [tile])
+        assert not pieces.is_needed(folder, far, [tile])
+        assert not pieces.is_needed(folder, near, [])
+    assert len(parsed) <= 1
 
 
 def test_it_is_said_why_tiles_have_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
