@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "relabel": ("beam_pipeline.relabel", "put new labels to the images of a dataset"),
     "export": ("beam_pipeline.export_dataset", "write a dataset in the layout of others"),
+    "import": ("beam_pipeline.import_published", "make a dataset of the published files"),
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),
     "verify": ("beam_pipeline.verify", "prove from its files that a dataset is whole"),
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),

@@ -7,6 +7,7 @@ from beam_pipeline import make_report, preview, verify
 from beam_pipeline.jobs.build import options as build
 from beam_pipeline.jobs.export import options as export
 from beam_pipeline.jobs.extract import options as extract
+from beam_pipeline.jobs.import_published import options as import_published
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.relabel import options as relabel
 from beam_pipeline.jobs.report.options import parse_report_flags
@@ -67,6 +68,12 @@ ENTRIES = {
         relabel.relabel_parser(),
         relabel.parse_relabel_flags,
         ("--dataset=a", "--output=b"),
+    ),
+    "import": Entry(
+        "beam_pipeline.import_published",
+        import_published.import_parser(),
+        import_published.parse_import_flags,
+        ("--published=a", "--output=b"),
     ),
     "export": Entry(
         "beam_pipeline.export_dataset",
