@@ -42,7 +42,7 @@ class StoredExample:
         exactly: The features that it must have, and no other.
 
     Attributes:
-        payload: As given.
+        payload: As given, until there is one with another label.
         cell_id: The cell.
         year: The year of the images.
         bounds_exact: Whether the chip lies where its bounds say.
@@ -63,9 +63,7 @@ class StoredExample:
             self.cell_id = _int(features, "cell_id")
             self.year = _int(features, "year")
             exact = FEATURES["bounds_exact"]
-            self.bounds_exact = bool(
-                _int(features, exact.name) if exact.name in exactly else exact.default
-            )
+            self.bounds_exact = bool(_int(features, exact.name) if exact.name in exactly else exact.default)
             num_images = _int(features, "num_images")
             if not 1 <= num_images <= NUM_SLOTS:
                 raise ValueError(f"num_images is {num_images}")
@@ -78,10 +76,13 @@ class StoredExample:
     def with_label(self, png: bytes) -> bytes:
         """Returns the example of the current version with another label, as `example.encode` would give it.
 
+        The payload is given up for it: half of the memory of a unit, which the next example takes.
+
         Args:
             png: From `label_png`.
         """
         example = Example.FromString(self.payload)
+        self.payload = b""
         features = example.features.feature
         # Made anew: a list that is assigned to keeps what an odd one holds beside its first value.
         features[_LABEL].Clear()
