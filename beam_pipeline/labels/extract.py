@@ -23,7 +23,7 @@ from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, NodeIndex, Places, plan_node_index
+from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, Counts, NodeIndex, Places, plan_node_index
 from beam_pipeline.labels.object_blocks import ObjectBlock, objects_of
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
@@ -318,11 +318,25 @@ def _gathered(parts: Iterator[ObjectColumns]) -> Iterator[ObjectColumns]:
         yield ObjectColumns.joined(held)
 
 
+def index_disk_bytes(path: str | os.PathLike[str]) -> int:
+    """Returns the bytes of disk that the locations of a file's nodes take while it is read; 0 where they fit memory.
+
+    Args:
+        path: A local `.osm.pbf` file that `check_blocks` accepts.
+    """
+    if bears_locations(osmium.io.File(str(path), "pbf")):
+        return 0
+    return plan_node_index(_counts(path), free_memory()).disk_bytes
+
+
 def _node_index(path: str | os.PathLike[str], folder: str | None) -> NodeIndex:
+    return NodeIndex(_counts(path), folder)
+
+
+def _counts(path: str | os.PathLike[str]) -> Counts:
+    """Counts nodes, closely only where it matters."""
     counts = quick_counts(path)
-    if plan_node_index(counts, free_memory()).disk_bytes:
-        counts = count_nodes(path)
-    return NodeIndex(counts, folder)
+    return count_nodes(path) if plan_node_index(counts, free_memory()).disk_bytes else counts
 
 
 def _own_places(ways: ObjectBlock) -> Places:
