@@ -196,7 +196,7 @@ def require_memory(lines: Sequence[tuple[float, float]], size: int, what: str) -
     Raises:
         TransientFault: "no_memory".
     """
-    needed_bytes = min(least + each * size for least, each in lines)
+    needed_bytes = round(min(least + each * size for least, each in lines))
     if (free := free_memory()) < needed_bytes:
         raise TransientFault(
             "no_memory",
