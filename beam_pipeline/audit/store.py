@@ -10,7 +10,7 @@ from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.audit.report import REPORT_FILE
 from beam_pipeline.audit.tiles import TileAudit, TileWork
 from beam_pipeline.dataset.folder import LICENSES_FILE, DatasetFolder
-from beam_pipeline.features.footer import WrittenFile
+from beam_pipeline.features.footer import Model, WrittenFile
 from beam_pipeline.features.identity import ExtractIdentity, StoreRequest, cells_sha256, overpass_identity
 from beam_pipeline.features.names import answered_record, piece_record, tile_file
 from beam_pipeline.features.nearness import TileIndex
@@ -39,6 +39,7 @@ from beam_pipeline.runtime.regular_files import put_files_there
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 _Read = TypeVar("_Read")
+_Part = TypeVar("_Part", bound=Model)
 
 _ROOMS = ("plan", PIECES_FOLDER, TEMPORARY_FOLDER)
 _DEPTHS = ("*", "*/*", "*/*/*")
@@ -289,7 +290,7 @@ def _described_again(plan: StorePlan, described: Store, sums: StoreSums) -> Iter
         cells_sha256=planned.cells_sha256,
         # What differs of a file was told of the file.
         tiles={
-            tile.tile: described.tiles[tile.tile].model_copy(update=_cells_again(tile))
+            tile.tile: _known_fields(described.tiles[tile.tile]).model_copy(update=_cells_again(tile))
             if tile.tile in described.tiles
             else sums.tiles[tile.tile]
             for tile in tiles
@@ -299,6 +300,11 @@ def _described_again(plan: StorePlan, described: Store, sums: StoreSums) -> Iter
         failures=failures,
     )
     yield from again.model_dump(mode="json").items()
+
+
+def _known_fields(part: _Part) -> _Part:
+    """Returns a part of a description without what this version does not know: nothing tells whether that is so."""
+    return type(part)(**{name: getattr(part, name) for name in type(part).model_fields})
 
 
 def _cells_again(tile: TileCells) -> dict[str, Any]:
@@ -319,7 +325,7 @@ def _extracts_again(plan: StorePlan, described: Store, failed: set[str]) -> Iter
     for extract, bounds in asked:
         outcome: Literal["read", "beyond", "failed"]
         outcome = "beyond" if not index.near(bounds) else "failed" if extract.name in failed else "read"
-        left_out = said.get(extract, LeftOut())
+        left_out = _known_fields(said.get(extract, LeftOut()))
         recorded = _left_out(plan, extract)
         if outcome == "read" and recorded is not None:
             left_out = recorded

@@ -4,6 +4,9 @@ import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from beam_pipeline.dataset.cell_content import image_record
 from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.dataset.source_unit import SourceUnit
@@ -75,12 +78,13 @@ def relabel_unit(
     lost = [example for example in source.examples if example.cell_id in failures]
     content = ShardContent(_bands_without(source.summary.bands, lost))
     payloads: list[bytes] = []
-    pngs: dict[int, bytes] = {}
+    labels_of: dict[int, tuple[npt.NDArray[np.uint8], bytes]] = {}  # drawn once for all years
     for example in kept:
-        label = by_cell[example.cell_id].unpack()
-        if example.cell_id not in pngs:
-            pngs[example.cell_id] = label_png(label)
-        payloads.append(example.with_label(pngs[example.cell_id]))
+        if example.cell_id not in labels_of:
+            drawn = by_cell[example.cell_id].unpack()
+            labels_of[example.cell_id] = drawn, label_png(drawn)
+        label, png = labels_of[example.cell_id]
+        payloads.append(example.with_label(png))
         records = [image_record(example.year, *image) for image in example.images]
         content.add_described(example.cell_id, records, label, bounds_exact=example.bounds_exact)
     return RelabelledUnit(

@@ -15,9 +15,10 @@ from beam_pipeline.features.extract_cut import cut_extract, is_worth_a_cut, neig
 from beam_pipeline.features.identity import StoreRequest
 from beam_pipeline.features.parting import part_extract
 from beam_pipeline.features.piece import PieceRecord
-from beam_pipeline.labels.extract import ExtractInfo, check_extract
+from beam_pipeline.labels.extract import ExtractInfo, check_extract, index_disk_bytes
 from beam_pipeline.labels.node_index import MAKE_ROOM, require_disk
 from beam_pipeline.labels.pbf_checks import check_blocks
+from beam_pipeline.runtime.byte_counts import shown_bytes
 from beam_pipeline.runtime.child_process import ChildEnded, call_in_child
 from beam_pipeline.runtime.faults import Fault, InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.free_room import free_memory
@@ -177,7 +178,10 @@ def _part(path: str, request: StoreRequest, folder: str, scratch: str, original:
     size = os.path.getsize(path)
     name = original.name
     require_memory(READING_LINES, size, f"To read {name} takes")
-    require_disk(round(PARTING_BYTES_A_BYTE * size), folder, f"To part {name} by tile takes")
+    needed_bytes = round(PARTING_BYTES_A_BYTE * size)
+    if os.stat(folder).st_dev == os.stat(scratch).st_dev:
+        needed_bytes += index_disk_bytes(path)  # else its own check is enough
+    require_disk(needed_bytes, folder, f"To part {name} by tile takes")
     return part_extract(path, request, Path(folder), original=original, index_folder=scratch)
 
 
@@ -192,10 +196,10 @@ def require_memory(lines: Sequence[tuple[float, float]], size: int, what: str) -
     Raises:
         TransientFault: "no_memory".
     """
-    needed_bytes = min(least + each * size for least, each in lines)
+    needed_bytes = round(min(least + each * size for least, each in lines))
     if (free := free_memory()) < needed_bytes:
         raise TransientFault(
             "no_memory",
-            f"{what} about {needed_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Give workers more "
+            f"{what} about {shown_bytes(needed_bytes)} of memory, and {shown_bytes(free)} are free. Give workers more "
             "memory, or smaller extracts",
         )

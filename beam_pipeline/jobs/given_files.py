@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from beam_pipeline.dataset.commits import READS_AT_ONCE
+from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.runners import is_dataflow, runs_locally
 from beam_pipeline.jobs.storage import match_files, open_bytes
 from beam_pipeline.runtime.disk import is_local
@@ -111,6 +112,12 @@ def _matching(pattern: str, flag: str) -> list[str]:
     if not found:
         raise InvalidInputError(f"{flag} matches no file. Check the name. Received: {pattern}")
     folders = [path for path in found if is_local(path) and os.path.isdir(path)]
+    stores = [folder for folder in folders if os.path.isfile(os.path.join(folder, STORE_FILE))]
+    if stores:
+        raise InvalidInputError(
+            f"{flag} takes files. Received a folder: {stores[0]}. It is a store of features already: "
+            f"give it to build_dataset, by --osm {stores[0]}"
+        )
     if folders:
         raise InvalidInputError(
             f"{flag} takes files. Received a folder: {folders[0]}. Give what is in it, e.g. '{folders[0]}/*'"

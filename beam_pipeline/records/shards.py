@@ -151,14 +151,15 @@ def parse_shard(file: Readable, name: str, record: int = 0, start: int = 0) -> I
     """
     while head := file.read(_HEAD_BYTES):
         length = _length(head, name, record, start)
-        body = file.read(length + _CRC.size)
-        if len(body) < length + _CRC.size:
-            raise _fault(name, record, start, f"is cut off: {len(body)} of {length + _CRC.size} bytes")
-        payload = body[:length]
-        if _CRC.unpack_from(body, length)[0] != _masked_crc(payload):
+        payload = file.read(length)
+        crc = file.read(_CRC.size)
+        got = len(payload) + len(crc)
+        if got < length + _CRC.size:
+            raise _fault(name, record, start, f"is cut off: {got} of {length + _CRC.size} bytes")
+        if _CRC.unpack(crc)[0] != _masked_crc(payload):
             raise _fault(name, record, start, "has a wrong CRC of its payload")
         yield payload
-        start += _HEAD_BYTES + len(body)
+        start += _HEAD_BYTES + got
         record += 1
 
 

@@ -42,6 +42,7 @@ class StoredExample:
         exactly: The features that it must have, and no other.
 
     Attributes:
+        payload: As given, until there is one with another label.
         cell_id: The cell.
         year: The year of the images.
         bounds_exact: Whether the chip lies where its bounds say.
@@ -52,56 +53,60 @@ class StoredExample:
     """
 
     def __init__(self, payload: bytes, exactly: Set[str]) -> None:
+        # The message is not kept: of all examples of a unit it would take as much memory again.
+        self.payload = payload
         try:
-            self._message = Example.FromString(payload)
-            self._features = self._message.features.feature
-            wrong = exactly ^ set(self._features)
+            features = Example.FromString(payload).features.feature
+            wrong = exactly ^ set(features)
             if wrong:
                 raise ValueError(f"features missing or unknown: {sorted(wrong)}")
-            self.cell_id = self._int("cell_id")
-            self.year = self._int("year")
+            self.cell_id = _int(features, "cell_id")
+            self.year = _int(features, "year")
             exact = FEATURES["bounds_exact"]
-            self.bounds_exact = bool(self._int(exact.name) if exact.name in exactly else exact.default)
-            num_images = self._int("num_images")
+            self.bounds_exact = bool(_int(features, exact.name) if exact.name in exactly else exact.default)
+            num_images = _int(features, "num_images")
             if not 1 <= num_images <= NUM_SLOTS:
                 raise ValueError(f"num_images is {num_images}")
-            self.images = tuple(self._image(slot_prefix(slot)) for slot in range(num_images))
+            self.images = tuple(_image(features, slot_prefix(slot)) for slot in range(num_images))
         except (DecodeError, ValueError) as error:
             raise PermanentFault(
                 "corrupt_example", f"{len(payload)} bytes are no example: {error}"
             ) from error
 
-    @property
-    def payload(self) -> bytes:
-        """The serialised example."""
-        return cast(bytes, self._message.SerializeToString(deterministic=True))
-
     def with_label(self, png: bytes) -> bytes:
         """Returns the example of the current version with another label, as `example.encode` would give it.
+
+        The payload is given up for it: half of the memory of a unit, which the next example takes.
 
         Args:
             png: From `label_png`.
         """
+        example = Example.FromString(self.payload)
+        self.payload = b""
+        features = example.features.feature
         # Made anew: a list that is assigned to keeps what an odd one holds beside its first value.
-        self._features[_LABEL].Clear()
-        self._features[_LABEL].bytes_list.value.append(png)
+        features[_LABEL].Clear()
+        features[_LABEL].bytes_list.value.append(png)
         for name, spec in FEATURES.items():
-            if name not in self._features:  # what versions before did not have are integers
-                self._features[name].int64_list.value.append(spec.default)
-        return self.payload
+            if name not in features:  # what versions before did not have are integers
+                features[name].int64_list.value.append(spec.default)
+        return cast(bytes, example.SerializeToString(deterministic=True))
 
-    def _image(self, prefix: str) -> tuple[str, int]:
-        stored: bytes = self._only(prefix + "datetime", "bytes_list")
-        bad_pixels = self._int(prefix + "bad_pixels")
-        if not 0 <= bad_pixels <= SCL_PIXELS:
-            raise ValueError(f"{prefix}bad_pixels is {bad_pixels}")
-        return stored.decode(), bad_pixels
 
-    def _int(self, name: str) -> int:
-        return int(self._only(name, "int64_list"))
+def _image(features: Any, prefix: str) -> tuple[str, int]:
+    stored: bytes = _only(features, prefix + "datetime", "bytes_list")
+    bad_pixels = _int(features, prefix + "bad_pixels")
+    if not 0 <= bad_pixels <= SCL_PIXELS:
+        raise ValueError(f"{prefix}bad_pixels is {bad_pixels}")
+    return stored.decode(), bad_pixels
 
-    def _only(self, name: str, kind: str) -> Any:
-        values = getattr(self._features[name], kind).value
-        if len(values) != 1:
-            raise ValueError(f"{name} holds {len(values)} values")
-        return values[0]
+
+def _int(features: Any, name: str) -> int:
+    return int(_only(features, name, "int64_list"))
+
+
+def _only(features: Any, name: str, kind: str) -> Any:
+    values = getattr(features[name], kind).value
+    if len(values) != 1:
+        raise ValueError(f"{name} holds {len(values)} values")
+    return values[0]

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import osmium
 import pytest
@@ -23,7 +24,7 @@ from beam_pipeline.features.read_process import (
     read_extract,
     require_memory,
 )
-from beam_pipeline.labels import node_index
+from beam_pipeline.labels import extract, node_index
 from beam_pipeline.runtime.child_process import ChildEnded
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
 from beam_pipeline.runtime.own_modules import environment_of_modules
@@ -208,7 +209,7 @@ def test_too_little_memory_is_said_before_the_read(tmp_path, folders, monkeypatc
     monkeypatch.setattr(extract_cut, "CUT_FROM_BYTES", cut_from)
     monkeypatch.setattr(read_process, "free_memory", lambda: 1000)
     with pytest.raises(
-        TransientFault, match=r"no_memory: To (cut|read) a\.osm\.pbf takes about .* GB of memory"
+        TransientFault, match=r"no_memory: To (cut|read) a\.osm\.pbf takes about .* MB of memory"
     ):
         cut_and_part(str(path), request(), *map(str, folders))
     assert os.listdir(folders[0]) == []
@@ -219,9 +220,30 @@ def test_too_little_disk_is_said_before_the_read(tmp_path, folders, monkeypatch,
     path = far_and_near(tmp_path / "a.osm.pbf")
     monkeypatch.setattr(extract_cut, "CUT_FROM_BYTES", cut_from)
     monkeypatch.setattr(node_index, "free_disk", lambda _: 1000)
-    with pytest.raises(TransientFault, match=r"no_disk: .* about .* GB.*--osm_index_dir FOLDER"):
+    with pytest.raises(
+        TransientFault, match=r"no_disk: .* about .*, and 1\.0 kB are free.*--osm_index_dir FOLDER"
+    ):
         cut_and_part(str(path), request(), *map(str, folders))
     assert [it for it in folders[0].iterdir() if it.suffix == ".parquet"] == []
+
+
+@pytest.mark.parametrize("on_one_disk", [True, False])
+def test_what_lies_on_one_disk_is_added_up(tmp_path, folders, monkeypatch, on_one_disk):
+    path = far_and_near(tmp_path / "a.osm.pbf")
+    pieces_bytes = round(read_process.PARTING_BYTES_A_BYTE * path.stat().st_size)
+    monkeypatch.setattr(extract, "free_memory", lambda: 0)
+    index_bytes = extract.index_disk_bytes(path)
+    assert index_bytes > 64_000_000  # more than a step by which it grows
+    asked = []
+    monkeypatch.setattr(read_process, "require_disk", lambda needed, *_: asked.append(needed))
+    if not on_one_disk:
+        stat = os.stat
+        apart = SimpleNamespace(st_dev=-1)
+        monkeypatch.setattr(
+            read_process.os, "stat", lambda it, **given: apart if it == str(folders[1]) else stat(it, **given)
+        )
+    cut_and_part(str(path), request(), *map(str, folders))
+    assert asked == [pieces_bytes + (index_bytes if on_one_disk else 0)]
 
 
 def test_extracts_are_read_one_after_another(tmp_path, folders, monkeypatch):
@@ -307,5 +329,6 @@ def test_what_memory_is_needed(monkeypatch, size, to_read, to_cut):
         monkeypatch.setattr(read_process, "free_memory", lambda needed=needed: needed * 1.01)
         require_memory(lines, size, "It takes")
         monkeypatch.setattr(read_process, "free_memory", lambda needed=needed: needed * 0.99)
-        with pytest.raises(TransientFault, match=f"It takes about {needed / 1e9:.1f} GB of memory"):
+        amount = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{needed / 1e6:.1f} MB"
+        with pytest.raises(TransientFault, match=f"It takes about {amount} of memory"):
             require_memory(lines, size, "It takes")

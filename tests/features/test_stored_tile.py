@@ -15,7 +15,7 @@ from pyarrow import parquet
 from beam_pipeline.cells.cell import ChipWindow
 from beam_pipeline.features.reading import objects_of
 from beam_pipeline.features.schema import FOOTER_KEY, ROWS_A_GROUP, SCHEMA
-from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile, data_sha256
+from beam_pipeline.features.stored_tile import DAMAGED, OTHER_SCHEMA, StoredTile, _BoxFilter, data_sha256
 from beam_pipeline.runtime.faults import PermanentFault
 from tests.features.made import CHIP, LAT, LON, TILE, house, made, opened, part, request, town
 
@@ -172,3 +172,25 @@ def test_rows_have_the_stores_schema(tmp_path):
     (rows,) = opened(tmp_path / f"{TILE}.parquet", record).rows()
     assert rows.schema == SCHEMA
     assert rows["version"].null_count == rows["timestamp"].null_count == 6
+
+
+def test_rows_that_meet_boxes_are_those_of_a_tree_of_geometries():
+    rng = np.random.default_rng(17)
+    lower = rng.uniform([-180, -60], [179, 60], (3000, 2))
+    corners = np.hstack([lower, lower + rng.uniform(0, 3, (3000, 2))])
+    corners[::50] = np.nan  # of what is no geometry
+    in_a_corner = [*corners[7, 2:], *(corners[7, 2:] + 1)]
+    boxes = np.array([[10, 10, 40, 40], [178, -5, 182, 5], [-181, 30, -179, 31], in_a_corner])
+    turned = np.concatenate([boxes + np.array([turn, 0, turn, 0]) for turn in (-360, 0, 360)])
+    tree = shapely.STRtree(shapely.box(*turned.T))
+    expected = np.zeros(3000, bool)
+    expected[tree.query(shapely.box(*corners.T))[0]] = True
+    asked = _BoxFilter(boxes)
+    assert asked.meets(corners).to_pylist() == expected.tolist()
+    assert 20 < expected.sum() < 200
+    assert expected[7]
+    assert asked.meets(corners[:0]).to_pylist() == []
+    assert asked.meets(corners[:1]).to_pylist() == [False]
+    rows = [number for number in range(3000) if number % 50]
+    assert [asked.may_meet(corners[row : row + 1]) for row in rows] == expected[rows].tolist()
+    assert asked.may_meet(np.full((1, 4), np.inf))

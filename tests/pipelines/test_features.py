@@ -245,6 +245,25 @@ def test_a_killed_run_goes_on_and_makes_the_same_store(
     assert contents(folder) == contents(store)
 
 
+@pytest.mark.parametrize("gone", [("pieces", "store.json"), ("pieces",)])
+def test_an_extract_is_read_again_where_nothing_says_what_was_left_out_of_it(
+    world: SampleWorld, store: Path, tmp_path: Path, opened: list[str], gone: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "features"
+    shutil.copytree(store, folder)
+    shutil.rmtree(folder / "pieces")
+    if "store.json" in gone:
+        (folder / "store.json").unlink()
+    assert extract(world.cells_csv, world.osm_extract, folder) == 0
+    assert opened == ([world.osm_extract.name] if "store.json" in gone else [])
+    assert contents(folder) == contents(store)
+    records = [
+        {path.parent.name: path.read_bytes() for path in it.glob("pieces/*/piece.json")}
+        for it in (folder, store)
+    ]
+    assert records[0] == (records[1] if "store.json" in gone else {})
+
+
 @pytest.mark.slow
 def test_a_damaged_tile_costs_its_cells_alone(
     built: Built, world: SampleWorld, store: Path, tmp_path: Path

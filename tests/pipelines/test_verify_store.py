@@ -201,6 +201,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]], str]] = 
     ),
     "other counts": (describe_as(superseded=7), {("store", "store.json")}, "superseded is not what"),
     "other cells": (describe_as(cells=1), {("store", "store.json")}, "cells is not what"),
+    "an unknown field of a tile": (
+        lambda it: edit(it / "store.json", lambda said: said["tiles"][FILE[:-8]].update(colour="red")),
+        {("store", "store.json")},
+        "tiles is not what",
+    ),
+    "an unknown field of what was left out": (
+        lambda it: edit(it / "store.json", lambda said: said["extracts"][0]["left_out"].update(colour="red")),
+        {("store", "store.json")},
+        "extracts is not what",
+    ),
     "another layout": (
         lambda it: (it / "store.json").write_text(json.dumps(json.loads((it / "store.json").read_text()))),
         {("store", "store.json")},

@@ -64,6 +64,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         expand_globs([str(tmp_path)], "--osm")
 
 
+def test_a_store_is_told_from_a_folder_of_files(tmp_path: Path) -> None:
+    """`test_a_build_from_a_store_is_that_from_its_extracts` does what is advised."""
+    (tmp_path / "store.json").touch()
+    with pytest.raises(
+        InvalidInputError, match=r"a store of features already: give it to build_dataset, by --osm"
+    ):
+        expand_globs([str(tmp_path)], "--osm")
+
+
 def test_a_listing_takes_the_folder_by_its_name(tmp_path: Path) -> None:
     files = BeamFiles()
     for folder in ("v [1]", "v 1"):

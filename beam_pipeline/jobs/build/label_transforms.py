@@ -36,6 +36,12 @@ _CELLS_AT_ONCE = 16
 """Whose features are held at the same time: a dense one takes 83 MB."""
 
 
+_USUAL_THRESHOLDS = gc.get_threshold()
+
+_COLLECTED_EVERY = 50_000
+"""New objects after which the collector of cycles looks for some. Features and drawing make none."""
+
+
 @dataclasses.dataclass(eq=False)  # not frozen: Beam keeps notes of its own on a transform
 class MakeLabels(beam.PTransform):
     """Units -> (unit name, CellLabel), one for each cell.
@@ -129,10 +135,13 @@ class _Rasterize(Stage):
         super().setup()
         self._store = DatasetFolder(BeamFiles(), self.settings.store)
         # Drawing makes lists of coordinates by the thousand. Each time the collector of cycles would look through all
-        # that a worker has loaded by now, for a fifth of the time that a label takes.
+        # that a worker has loaded by now, for a fifth of the time that a label takes; and, by its usual threshold of
+        # 700 objects, through the features of a cell many times.
         gc.freeze()
+        gc.set_threshold(_COLLECTED_EVERY, *_USUAL_THRESHOLDS[1:])
 
     def teardown(self) -> None:
+        gc.set_threshold(*_USUAL_THRESHOLDS)
         gc.unfreeze()
 
     def process(self, element: tuple[str, Mapping[str, Iterable[Any]]]) -> Iterator[tuple[str, CellLabel]]:

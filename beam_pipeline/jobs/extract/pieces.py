@@ -13,6 +13,7 @@ from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, parse_tiles
 from beam_pipeline.features.read_process import read_extract
+from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy
@@ -60,8 +61,20 @@ def find_piece(
 
 
 def is_needed(store: DatasetFolder, extract: GivenExtract, due: Sequence[str]) -> bool:
-    """Tells whether any of the tiles whose file is to be made is near an extract."""
-    return bool(due) and bool(_index(store.read_bytes(TILES_FILE), tuple(due)).near(extract.bounds))
+    """Tells whether an extract whose record is gone is to be read.
+
+    Args:
+        store: The store's folder.
+        extract: The extract.
+        due: The tiles whose file is to be made.
+
+    Returns:
+        Whether one of them is near it; any tile where there is no `store.json` either: nothing else tells what was left
+        out of the extract.
+    """
+    plan = store.read_bytes(TILES_FILE)
+    asking = tuple(due) if store.exists(STORE_FILE) else tuple(tile.tile for tile in parse_tiles(plan))
+    return bool(asking) and bool(_index(plan, asking).near(extract.bounds))
 
 
 def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSettings) -> PieceRecord:
