@@ -318,7 +318,7 @@ def _draw_meeting(names: Sequence[str], shares: npt.NDArray[np.float64]) -> Draw
                 f"{100 * shares[row, column]:.0f}",
                 ha="center",
                 va="center",
-                fontsize=7.5,
+                fontsize=8.5,
                 color=INK,
             )
     middles = np.arange(len(names)) + 0.5
