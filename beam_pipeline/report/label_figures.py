@@ -298,8 +298,7 @@ def _draw_categories(
             )
         axes.set_yticks(rows, names if not place else [""] * len(names))
         axes.tick_params(axis="y", length=0)
-        axes.invert_yaxis()
-        axes.set(xlabel=said, xlim=(0, max(100 * max(shares) * 1.22, 0.01)))
+        axes.set(xlabel=said, xlim=(0, max(100 * max(shares) * 1.22, 0.01)), ylim=(len(names) - 0.4, -0.6))
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
         axes.grid(axis="x")
     return figure
