@@ -14,11 +14,11 @@ import pytest
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder, summary_name
 from beam_pipeline.make_report import main
 from beam_pipeline.records.png import decode_png
+from beam_pipeline.report.colours import SPLIT_COLOURS
 from beam_pipeline.report.figure import Table
 from beam_pipeline.report.key_numbers import key_numbers
 from beam_pipeline.report.markup import table_element
 from beam_pipeline.report.source import count_units, open_source
-from beam_pipeline.report.theme import SPLIT_COLOURS
 from beam_pipeline.report.writing import contradictions
 from beam_pipeline.runtime.disk import Disk
 from tests.audit.audited import CELLS, FIRST, edit_json
