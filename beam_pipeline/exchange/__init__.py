@@ -3,7 +3,7 @@
 A format is added in four steps:
 
 1. Write a module here with a frozen dataclass that derives from `format.Format`. Its fields are the settings that
-   decide what it writes; give each a default. Set `name`, `version` and `help`, and in `packages` what it needs beyond
+   decide what it writes; give each a default. Set `name`, `version` and `help`; `packages` says what it needs beyond
    the package's own dependencies. Import such packages inside functions: the launcher imports every format.
 2. Implement `write_shard`: it takes the examples of one shard, in order, and writes files by `output.write`. Hold no
    more than a cell at a time. Of equal examples it writes equal bytes, at any time and on any machine. It says what it

@@ -46,18 +46,21 @@ FACTS = pa.schema(
 def count_columns(channels: Iterable[LabelChannel]) -> dict[str, tuple[int, int]]:
     """Returns the (channel, value) whose pixels each column of counts holds, by the column's name.
 
-    A category's column is called "pixels_wooded"; of what every channel has, "pixels_OSM_land_use_none".
+    A category's column is called "pixels_wooded"; of what every channel has, "pixels_OSM_land_use_none". A name that is
+    taken gets the channel and the value behind it; SQL does not tell cases apart.
 
     Args:
         channels: The channels of the label image.
     """
     columns: dict[str, tuple[int, int]] = {}
+    taken: set[str] = set()
     for channel in channels:
         for it in channel.classes:
             name = it.name if it.value < NONE else f"{channel.name}_{it.name}"
             column = f"pixels_{name}"
-            if column in columns:  # a category may be called so too
-                column = f"pixels_{channel.index}_{it.value}"
+            while column.casefold() in taken:
+                column += f"_{channel.index}_{it.value}"
+            taken.add(column.casefold())
             columns[column] = channel.index, it.value
     return columns
 

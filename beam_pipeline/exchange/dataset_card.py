@@ -14,7 +14,14 @@ from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
 from beam_pipeline.exchange.facts import LATITUDE_STEP, Facts
 from beam_pipeline.exchange.names import CODECS, CROISSANT_FILE, NPY, tar_glob
 from beam_pipeline.labels.attribution import ODBL_DUTIES
-from beam_pipeline.records.schema import CELL_FEATURES, GRID_BANDS, IMAGE_FEATURES, NONE, UNLABELED
+from beam_pipeline.records.schema import (
+    CELL_FEATURES,
+    GRID_BANDS,
+    IMAGE_FEATURES,
+    NONE,
+    UNLABELED,
+    FeatureSpec,
+)
 from beam_pipeline.runtime.foreign_text import one_line
 
 TITLE = "Sentinel-2 image pairs with OpenStreetMap labels"
@@ -46,14 +53,14 @@ def webdataset_card(facts: Facts, codec: str = NPY) -> str:
         if counts.examples
     ]
     configs = [{"config_name": "default", "data_files": data_files}]
-    return _card(
-        facts, {"tags": [*_TAGS, "webdataset"], "configs": configs}, _reading(codec), _members(codec)
-    )
+    front = {"tags": [*_TAGS, "webdataset"], "configs": configs}
+    return _card(facts, front, _reading(codec, _first_split(facts)), _members(codec))
 
 
 def tfrecord_card(facts: Facts) -> str:
     """Returns the card of a dataset as it was built; the Hub's viewer knows no TFRecords."""
-    return _card(facts, {"tags": [*_TAGS, "tfrecord"], "viewer": False}, _TFRECORD_READING, _features())
+    reading = _TFRECORD_READING.replace("SPLIT", _first_split(facts))
+    return _card(facts, {"tags": [*_TAGS, "tfrecord"], "viewer": False}, reading, _features())
 
 
 def escaped(text: str) -> str:
@@ -131,7 +138,7 @@ import glob
 import webdataset as wds
 IMPORTS
 
-shards = sorted(glob.glob("data/training-*.tar"))
+shards = sorted(glob.glob("TARS"))
 for sample in wds.WebDataset(shards, shardshuffle=False).decode():
     metadata = sample["json"]
     dn = DECODED  # (4, 192, 192) uint16
@@ -142,7 +149,7 @@ for sample in wds.WebDataset(shards, shardshuffle=False).decode():
 ```python
 from datasets import load_dataset
 
-for sample in load_dataset("webdataset", data_files="data/training-*.tar", split="train", streaming=True):
+for sample in load_dataset("webdataset", data_files="TARS", split="train", streaming=True):
     label = sample["label.png"]  # a PIL image
 ```
 
@@ -153,7 +160,7 @@ _TFRECORD_READING = """The shards are plain TFRecords of `tf.train.Example`. TFD
 ```python
 import tensorflow_datasets as tfds
 
-dataset = tfds.builder_from_directory(".").as_dataset(split="training")
+dataset = tfds.builder_from_directory(".").as_dataset(split="SPLIT")
 ```
 
 TFDS gives images in the shape of their PNG: reshape `gsd_20` to (96, 96, 6) and `gsd_60` to (32, 32, 2). Do not decode
@@ -161,7 +168,12 @@ the 16-bit PNGs with Pillow, which makes 8 bits of them. Two images always exist
 holds no data."""
 
 
-def _reading(codec: str) -> str:
+def _first_split(facts: Facts) -> Split:
+    """Returns the split that the card's code reads: the first that has examples, as far as the dataset says."""
+    return next((split for split, it in facts.splits.items() if it.examples), next(iter(facts.splits)))
+
+
+def _reading(codec: str, split: Split) -> str:
     """Tells how samples are read."""
     first, decoded = (
         ("", 'sample["image_0.gsd_10.npy"]')
@@ -171,7 +183,8 @@ def _reading(codec: str) -> str:
             'standalone.simple_decompress(sample["image_0.gsd_10.pco"]).reshape(4, 192, 192)',
         )
     )
-    return _WEBDATASET_READING.replace("IMPORTS\n", first).replace("DECODED", decoded)
+    text = _WEBDATASET_READING.replace("IMPORTS\n", first).replace("DECODED", decoded)
+    return text.replace("TARS", tar_glob(split))
 
 
 def _members(codec: str) -> str:
@@ -186,7 +199,7 @@ def _members(codec: str) -> str:
         if spec.name in GRID_BANDS
     ]
     rows += [
-        (f"`{name}.png`", f"{spec.shape[0]} x {spec.shape[1]} {spec.dtype}", spec.meaning)
+        (f"`{name}.png`", _decoded(spec), spec.meaning)
         for name, spec in (
             *((f"image_0.{it.name}", it) for it in IMAGE_FEATURES if it.name == "scl"),
             *((it.name, it) for it in CELL_FEATURES if it.name == "label"),
@@ -199,12 +212,16 @@ def _members(codec: str) -> str:
     return f"The key of a sample is `CELL_YEAR`. `image_1` has the files of `image_0`.\n\n{table}"
 
 
+def _decoded(spec: FeatureSpec) -> str:
+    return f"{' x '.join(map(str, spec.shape)) or 'scalar'} {spec.dtype}"
+
+
 def _features() -> str:
     """Tells the features of an example."""
     rows = [
         (
             f"`{prefix}{spec.name}`",
-            f"{' x '.join(map(str, spec.shape)) or 'scalar'} {spec.dtype}",
+            _decoded(spec),
             escaped(spec.meaning),
         )
         for prefix, specs in (("", CELL_FEATURES), ("image_0/", IMAGE_FEATURES))

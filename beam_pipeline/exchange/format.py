@@ -20,13 +20,11 @@ class Format(abc.ABC):
         name: The value of --format.
         version: Raised when the same dataset and settings give other files than before.
         help: One line for --help.
-        packages: (package, extra that brings it) of what it needs beyond the package's own dependencies.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     help: ClassVar[str]
-    packages: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     @classmethod
     def add_flags(cls, group: argparse._ArgumentGroup) -> None:
@@ -90,6 +88,11 @@ class Format(abc.ABC):
             records: Of the shards that were written, in order; read anew each time that it is iterated over.
             output: Takes the files.
         """
+
+    @property
+    def packages(self) -> tuple[tuple[str, str, str], ...]:
+        """(package, what needs it, extra that brings it) of what it needs beyond the package's own dependencies."""
+        return ()
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence, Set
 
 from beam_pipeline.exchange.label_classes import LabelClass
 from beam_pipeline.imagery.image import BANDS_10
-from beam_pipeline.report.colours import BRIGHTEST
+from beam_pipeline.report.colours import BRIGHTEST, SPLIT_COLOURS
 
 QGIS_VERSION = "3.22.0"
 
-SPLIT_COLOURS = {"training": "31,119,180", "validation": "255,127,14", "testing": "44,160,44"}
-"""RGB of the cells of each split."""
 
 _GAMMA = "1.6"
 
@@ -73,6 +71,7 @@ def cells_style() -> list[ET.Element]:
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
     for number, (split, colour) in enumerate(SPLIT_COLOURS.items()):
+        rgba = ",".join(map(str, [*bytes.fromhex(colour[1:]), 255]))
         ET.SubElement(
             categories, "category", value=split, label=split, symbol=str(number), render="true", type="string"
         )
@@ -81,9 +80,9 @@ def cells_style() -> list[ET.Element]:
         _add_options(
             layer,
             {
-                "color": f"{colour},255",
+                "color": rgba,
                 "style": "no",  # outlines alone leave the colours below as they are
-                "outline_color": f"{colour},255",
+                "outline_color": rgba,
                 "outline_style": "solid",
                 "outline_width": "0.4",
                 "outline_width_unit": "MM",

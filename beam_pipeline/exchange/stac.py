@@ -235,7 +235,7 @@ def _image_facts(image: Image) -> dict[str, Any]:
     return {
         **({"datetime": _rfc3339(when)} if when else {}),
         **({"platform": image.platform} if image.platform else {}),
-        **({"processing_baseline": image.baseline} if image.baseline else {}),
+        **({"opensentinelmap:processing_baseline": image.baseline} if image.baseline else {}),
         "opensentinelmap:item_id": image.item_id,
         "opensentinelmap:bad_fraction": image.bad_percent,
     }

@@ -39,7 +39,7 @@ def export_table(summary: ExportSummary, output: str) -> str:
     if summary.dead_letters:
         lines += _reasons("DEAD LETTERS", summary.dead_letters)
         lines.append(f"  each with its reason: {join(output, DEAD_LETTERS_FILE)}")
-        lines.append(f"  {_MEND}, once what they are read of is mended")
+        lines.append(f"  once the cause is mended, {_MEND}")
     lines += _some("SHARDS WITHOUT A RECORD", summary.missing_shards)
     lines += _some("CELLS IN TWO SHARDS", [str(cell_id) for cell_id in summary.doubled_cells])
     lines.append(f"{'complete' if summary.complete else 'NOT COMPLETE'}: {join(output, SUMMARY_FILE)}")

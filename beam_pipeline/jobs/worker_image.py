@@ -32,14 +32,10 @@ def require_package_on_workers(options: PipelineOptions) -> None:
     Raises:
         InvalidInputError: No flag brings the package to the workers, or the image's name says another version.
     """
-    if is_dataflow(options):
-        flag, image = "sdk_container_image", options.view_as(WorkerOptions).sdk_container_image
-    elif runner_name(options) in PORTABLE_RUNNERS and environment_type(options) == "DOCKER":
-        portable = options.view_as(PortableOptions)
-        named = portable.lookup_environment_option("docker_container_image")
-        flag, image = "environment_config", named or portable.environment_config
-    else:
+    given = _given_image(options)
+    if given is None:
         return
+    flag, image = given
     setup = options.view_as(SetupOptions)
     brought = bool(setup.setup_file or setup.extra_packages)
     if not (image or brought):
@@ -60,6 +56,38 @@ def require_package_on_workers(options: PipelineOptions) -> None:
             f"--{flag} has version {ours['version']} of this package, and the launcher {__version__}. {CURE}. "
             f"Received: {image}"
         )
+
+
+def require_extra_on_workers(options: PipelineOptions, package: str, needed_by: str) -> None:
+    """Refuses a job whose workers are known to lack a package that only some commands need.
+
+    Args:
+        options: Beam's options.
+        package: Its name.
+        needed_by: The flag or command that needs it, for the message.
+
+    Raises:
+        InvalidInputError: The image is Beam's or that of templates/, and no flag brings more packages.
+    """
+    flag, image = _given_image(options) or ("", None)
+    setup = options.view_as(SetupOptions)
+    known = image and (_OF_BEAM.search(image) or _OURS.search(image))
+    if known and not (setup.requirements_file or setup.extra_packages):
+        raise InvalidInputError(
+            f"{needed_by} needs the package {package} on the workers, and their image lacks it. Give an image that has "
+            f"it in --{flag}, or run without a cluster. Received: {image}"
+        )
+
+
+def _given_image(options: PipelineOptions) -> tuple[str, str | None] | None:
+    """Returns the flag that names the image of the workers, and the image; None where they are no containers."""
+    if is_dataflow(options):
+        return "sdk_container_image", options.view_as(WorkerOptions).sdk_container_image
+    if runner_name(options) in PORTABLE_RUNNERS and environment_type(options) == "DOCKER":
+        portable = options.view_as(PortableOptions)
+        named = portable.lookup_environment_option("docker_container_image")
+        return "environment_config", named or portable.environment_config
+    return None
 
 
 def require_launchers_version(launchers: str) -> None:

@@ -155,12 +155,15 @@ class LabelJson(Model):
         return self.__pydantic_extra__
 
 
+_RESERVED = frozenset({"none", "unlabeled"})
+
+
 class ChannelJson(Model):
     """A channel of the label image.
 
     Attributes:
         name: Its name.
-        labels: Name -> label.
+        labels: Name -> label. No name is "none" or "unlabeled": under these, counts hold the values 254 and 255.
     """
 
     name: Text
@@ -171,6 +174,11 @@ class ChannelJson(Model):
     def _one_a_precedence(cls, labels: dict[str, LabelJson]) -> dict[str, LabelJson]:
         if not labels:
             raise field_error("a channel needs a label", "Add one")
+        if reserved := sorted(_RESERVED & labels.keys()):
+            raise field_error(
+                f'a label may not be called "{reserved[0]}", which means a value of every channel',
+                "Give it another name",
+            )
         check_unique("precedence", [label.precedence for label in labels.values()])
         return labels
 

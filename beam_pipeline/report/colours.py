@@ -28,6 +28,9 @@ COLOURS = {
 }
 """RGB of the default ontology's categories; those of another ontology get hues in turn."""
 
+SPLIT_COLOURS = {"training": "#3d7cc8", "validation": "#c47a10", "testing": "#b5449a"}
+"""Seen on white and on the dark page alike, and by the colour-blind; maps in a page are pixels, of one scheme."""
+
 NONE_COLOUR = (236, 236, 236)
 UNLABELED_COLOUR = (255, 255, 255)
 

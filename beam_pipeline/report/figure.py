@@ -11,6 +11,9 @@ from beam_pipeline.runtime.foreign_text import one_line
 
 Entry = str | int | float
 
+BEFORE_CONTENTS = "The summaries of this dataset, of a version before 1.1, do not say what each cell holds."
+NO_CELL = "There is no cell with an example."
+
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NAME_CHARS = 28
 

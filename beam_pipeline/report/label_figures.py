@@ -14,7 +14,17 @@ from beam_pipeline.dataset.totals import EDGES_PERCENT
 from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.schema import NONE, UNLABELED
 from beam_pipeline.report import paper
-from beam_pipeline.report.figure import Entry, Figure, NotDrawn, Table, brief, percent, ratio
+from beam_pipeline.report.figure import (
+    BEFORE_CONTENTS,
+    NO_CELL,
+    Entry,
+    Figure,
+    NotDrawn,
+    Table,
+    brief,
+    percent,
+    ratio,
+)
 from beam_pipeline.report.statistics import UNKNOWN, Statistics
 from beam_pipeline.report.theme import ACCENT, FAINT, INK, MUTED, SECOND, WIDTH_IN
 
@@ -25,9 +35,6 @@ _MOST_MEETING = 20
 _DEEPEST = 0.55
 """Opacity of the deepest square: what is written on it can be read, on white and on the dark page."""
 
-_BEFORE_CONTENTS = "The summaries of this dataset, of a version before 1.1, do not say what each cell holds."
-_NO_CELLS = "There is no cell with an example."
-
 
 def labelled_fraction(statistics: Statistics) -> Figure | NotDrawn:
     """The histogram of the labelled share of a cell."""
@@ -35,7 +42,7 @@ def labelled_fraction(statistics: Statistics) -> Figure | NotDrawn:
     cells = statistics.cells()
     known = cells.labelled != UNKNOWN
     if not known.any():
-        return NotDrawn(title, _BEFORE_CONTENTS if len(cells) else _NO_CELLS)
+        return NotDrawn(title, BEFORE_CONTENTS if len(cells) else NO_CELL)
     labelled, split = cells.labelled[known].astype(np.int64), cells.split[known]
     # In whole numbers, so that a share on an edge is on its right side; the last bin holds both its edges.
     edges = np.array(EDGES_PERCENT) * PIXELS
@@ -84,7 +91,7 @@ def known_shares(statistics: Statistics, table: CategoryTable) -> Figure | NotDr
     pixels = statistics.channel_pixels.sum(axis=0)  # (channels, 256)
     total = pixels.sum(axis=1)
     if not total.any():
-        return NotDrawn(title, _NO_CELLS)
+        return NotDrawn(title, NO_CELL)
     kinds = np.stack([pixels[:, :NONE].sum(axis=1), pixels[:, NONE], pixels[:, UNLABELED]])  # (3, channels)
     shares = kinds / np.maximum(total, 1)
     names = list(table.channel_names)
@@ -114,7 +121,7 @@ def category_shares(statistics: Statistics, table: CategoryTable) -> Figure | No
     pixels = _pixels_holding(statistics, table)
     all_pixels = int(statistics.channel_pixels[:, 0].sum())
     if not all_pixels:
-        return NotDrawn(title, _NO_CELLS)
+        return NotDrawn(title, NO_CELL)
     cells, described = statistics.cells_holding.sum(axis=0), int(statistics.cells_described.sum())
     of_pixels = [count / all_pixels for count in pixels.tolist()]
     of_cells = [ratio(count, described) for count in cells.tolist()]
@@ -143,7 +150,7 @@ def category_shares(statistics: Statistics, table: CategoryTable) -> Figure | No
         title=title,
         text="The share of cells that hold a category anywhere, and of all pixels that hold it (figure 4 of the "
         "paper). A pixel may hold one category in each channel, so that these shares may add up to more than 100 %. "
-        + ("" if described else "Which cells hold a category is not known here: " + _BEFORE_CONTENTS)
+        + ("" if described else "Which cells hold a category is not known here: " + BEFORE_CONTENTS)
         + _left_out(len(table), len(order)),
         alt=f"Bars of the share of {'cells' if described else 'pixels'} by category; the largest: {', '.join(top)}.",
         draw=lambda: _draw_categories(
@@ -194,7 +201,7 @@ def _meeting(
     table: CategoryTable,
 ) -> Figure | NotDrawn:
     if not statistics.cells_described.any():
-        return NotDrawn(title, _BEFORE_CONTENTS if len(statistics.cells()) else _NO_CELLS)
+        return NotDrawn(title, BEFORE_CONTENTS if len(statistics.cells()) else NO_CELL)
     held = joint.diagonal()
     shares = joint / np.maximum(held, 1)[:, None]
     order = _order(held)[:_MOST_MEETING]
@@ -298,8 +305,7 @@ def _draw_categories(
             )
         axes.set_yticks(rows, names if not place else [""] * len(names))
         axes.tick_params(axis="y", length=0)
-        axes.invert_yaxis()
-        axes.set(xlabel=said, xlim=(0, max(100 * max(shares) * 1.22, 0.01)))
+        axes.set(xlabel=said, xlim=(0, max(100 * max(shares) * 1.22, 0.01)), ylim=(len(names) - 0.4, -0.6))
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
         axes.grid(axis="x")
     return figure
@@ -318,7 +324,7 @@ def _draw_meeting(names: Sequence[str], shares: npt.NDArray[np.float64]) -> Draw
                 f"{100 * shares[row, column]:.0f}",
                 ha="center",
                 va="center",
-                fontsize=7.5,
+                fontsize=8.5,
                 color=INK,
             )
     middles = np.arange(len(names)) + 0.5

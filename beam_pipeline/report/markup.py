@@ -2,7 +2,8 @@
 
 import base64
 import importlib.resources
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from beam_pipeline.report.figure import Entry, Table
@@ -13,6 +14,9 @@ from beam_pipeline.runtime.foreign_text import shown
 Content = str | ET.Element
 
 _TEXT_CHARS = 2000
+_NUMBER = re.compile(r"\D{0,12}\d[\d,.]*([–-]\d+)?( %)?|–|")
+"""A number as tables write it, e.g. "2,000", "2017–2020", "< 0.1 %" or "about 88 %"."""
+
 _MOST_ROWS = 400
 """Of a table in the page; the CSV holds all."""
 
@@ -32,16 +36,25 @@ def element(tag: str, *content: Content, **attributes: str) -> ET.Element:
         if isinstance(one, ET.Element):
             made.append(one)
         elif len(made):
-            made[-1].tail = (made[-1].tail or "") + shown(one, _TEXT_CHARS)
+            made[-1].tail = (made[-1].tail or "") + _text(one)
         else:
-            made.text = (made.text or "") + shown(one, _TEXT_CHARS)
+            made.text = (made.text or "") + _text(one)
     return made
+
+
+def _text(text: str) -> str:
+    """Returns a text as the page shows it; a percent sign never begins a line."""
+    return shown(text, _TEXT_CHARS).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def table_element(table: Table, caption: str) -> ET.Element:
     """Makes a table, of its first rows where it is long."""
-    head = element("tr", *(element("th", str(name), scope="col") for name in table.head))
-    body = element("tbody", *(_row(row) for row in table.rows[:_MOST_ROWS]))
+    shown_rows = table.rows[:_MOST_ROWS]
+    classes = [_class([row[place] for row in shown_rows]) for place in range(len(table.head))]
+    head = element(
+        "tr", *(element("th", name, scope="col", **of) for name, of in zip(table.head, classes, strict=True))
+    )
+    body = element("tbody", *(_row(row, classes) for row in shown_rows))
     more = len(table.rows) - _MOST_ROWS
     said = f"{caption}; the CSV holds {more:,} more rows" if more > 0 else caption
     return element("table", element("caption", said), element("thead", head), body)
@@ -111,12 +124,14 @@ def _style() -> str:
     return colours + importlib.resources.files(__package__).joinpath(_STYLE_FILE).read_text("utf-8")
 
 
-def _row(row: Sequence[Entry]) -> ET.Element:
-    """Makes a row; its first entry names it, and texts that are no numbers stand on the left."""
+def _row(row: Sequence[Entry], classes: Sequence[Mapping[str, str]]) -> ET.Element:
+    """Makes a row; its first entry names it."""
     first, *others = row
-    cells = (element("td", str(one), **({"class_": "text"} if _is_text(one) else {})) for one in others)
+    cells = (element("td", str(one), **of) for one, of in zip(others, classes[1:], strict=True))
     return element("tr", element("th", str(first), scope="row"), *cells)
 
 
-def _is_text(entry: Entry) -> bool:
-    return isinstance(entry, str) and not any(sign.isdigit() for sign in entry[:8]) and entry not in ("", "–")
+def _class(column: Sequence[Entry]) -> Mapping[str, str]:
+    """Returns the class of a column: numbers stand on the right, and a column without one on the left."""
+    numbers = sum(bool(_NUMBER.fullmatch(str(one))) for one in column)
+    return {} if 2 * numbers > len(column) else {"class_": "text"}

@@ -161,7 +161,8 @@ def _section(section: Section) -> Iterator[ET.Element]:
         svg.set("role", "img")
         svg.set("aria-labelledby", f"{figure.name}-alt")
         svg.insert(0, element("title", figure.alt, id=f"{figure.name}-alt"))
-        yield element("figure", svg, element("figcaption", figure.text))
+        box = element("div", svg, class_="drawing", tabindex="0", role="group", aria_label=figure.title)
+        yield element("figure", box, element("figcaption", figure.text))
         yield folded_table(figure.table, figure.title)
 
 
@@ -171,10 +172,10 @@ def _gallery(page: Page) -> Iterator[ET.Element]:
         return
     yield element(
         "p",
-        "Examples drawn by a keyed hash of their cells, so not chosen for their looks: both images in true colour, and "
-        "the three channels of the label. North is up, a picture is 1,920 m wide.",
+        "Examples drawn by a keyed hash of their cells, so not chosen for their looks: the images in true colour, and "
+        "the three channels of the label. North is up, and a picture is 1,920 m wide.",
     )
-    known = {**page.legend, "none of the channel's": NONE_COLOUR, "unlabelled": UNLABELED_COLOUR}
+    known = {**page.legend, "none of the channel's categories": NONE_COLOUR, "unlabelled": UNLABELED_COLOUR}
     yield list_element([swatch(colour, name) for name, colour in known.items()], class_="legend")
     for example in page.gallery:
         yield element(
@@ -189,7 +190,7 @@ def _refusals(page: Page) -> Iterator[ET.Element]:
     yield element(
         "p",
         "Figure 3 of the paper: an image that is accepted, one that is refused by its scene classification, and one "
-        "that is refused as too bright. A dataset stores no pixel of what was refused: it was read once more.",
+        "that is refused as too bright. A dataset stores no pixel of refused images.",
     )
     strip = element("div", class_="strip")
     for title, found in page.refusals:

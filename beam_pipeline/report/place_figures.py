@@ -10,9 +10,19 @@ from matplotlib.figure import Figure as Drawing
 from beam_pipeline.cells.cell import CHIP_SIZE_M, SPLITS
 from beam_pipeline.dataset.cell_content import PIXELS
 from beam_pipeline.maps.continents import continent_names, continents_of
-from beam_pipeline.report.figure import Entry, Figure, NotDrawn, Table, percent, ratio
+from beam_pipeline.report.colours import SPLIT_COLOURS
+from beam_pipeline.report.figure import (
+    BEFORE_CONTENTS,
+    NO_CELL,
+    Entry,
+    Figure,
+    NotDrawn,
+    Table,
+    percent,
+    ratio,
+)
 from beam_pipeline.report.statistics import UNKNOWN, PlacedCells, Statistics
-from beam_pipeline.report.theme import COAST, SPLIT_COLOURS, WIDTH_IN
+from beam_pipeline.report.theme import COAST, WIDTH_IN
 from beam_pipeline.report.world_map import MapFrame
 
 CELL_KM2 = (CHIP_SIZE_M / 1000) ** 2
@@ -24,15 +34,13 @@ _DENSITY = LinearSegmentedColormap.from_list("labelled", ["#d9730d", "#9a7d6b", 
 _SPLIT_PIECES, _DENSITY_PIECES = 700, 400
 """Pieces of the longer side of a map: the coarser, the better a lone cell is seen."""
 
-_NOBODY_SAYS = "The summaries of this dataset, of a version before 1.1, do not say what each cell holds."
-
 
 def cells_by_split(statistics: Statistics) -> Figure | NotDrawn:
     """The map of cells by split."""
     cells = statistics.cells()
     title = "Cells by split"
     if not len(cells):
-        return NotDrawn(title, "There is no cell with an example.")
+        return NotDrawn(title, NO_CELL)
     total = len(cells)
     counts = [int((cells.split == split).sum()) for split in range(len(SPLITS))]
     said = ", ".join(f"{split} {count:,}" for split, count in zip(SPLITS, counts, strict=True))
@@ -56,7 +64,7 @@ def label_density(statistics: Statistics) -> Figure | NotDrawn:
     title = "Where much is labelled"
     known = cells.labelled != UNKNOWN
     if not known.any():
-        return NotDrawn(title, _NOBODY_SAYS if len(cells) else "There is no cell with an example.")
+        return NotDrawn(title, BEFORE_CONTENTS if len(cells) else NO_CELL)
     known_cells = PlacedCells(
         *(array[known] for array in (cells.cell_id, cells.lon, cells.lat, cells.split, cells.labelled))
     )

@@ -222,7 +222,9 @@ class Statistics:
     def _place(self, cells: Sequence[Cell], split: int, labelled: Sequence[int]) -> None:
         bounds = np.array([(it.min_lon, it.max_lon, it.min_lat, it.max_lat) for it in cells], np.float64)
         west, east, south, north = bounds.reshape(-1, 4).T
-        lon, lat = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
+        # No cell is half the world wide: one whose edges are that far apart crosses the antimeridian.
+        opposite = np.where(np.abs(east - west) > 180, 180, 0)
+        lon, lat = ((west + east) / 2 + opposite + 180) % 360 - 180, (south + north) / 2
         on_earth = (np.abs(lat) <= 90) & (np.abs(west) <= 360) & (np.abs(east) <= 540)
         self.unplaced += int((~on_earth).sum())
         placed = PlacedCells(

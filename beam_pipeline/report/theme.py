@@ -15,8 +15,6 @@ from matplotlib.figure import Figure as Drawing
 INK, MUTED, GRID, COAST = "#1b1f24", "#57606b", "#dfe3e8", "#9aa3ad"
 ACCENT, SECOND, THIRD = "#2f6fb6", "#b8690a", "#a03c8c"
 FAINT = "#c3cad2"
-SPLIT_COLOURS = {"training": "#3d7cc8", "validation": "#c47a10", "testing": "#b5449a"}
-"""Seen on white and on the dark page alike, and by the colour-blind: they are drawn on maps, which are pixels."""
 
 SCHEMES = {
     INK: ("ink", "#e7eaee"),

@@ -16,9 +16,10 @@ import shapely
 from pyarrow import parquet
 
 from beam_pipeline.cells.cell import Cell, ChipWindow
+from beam_pipeline.exchange.cell_package import package_pieces
 from beam_pipeline.exchange.cell_row import CellRow, footprint
 from beam_pipeline.exchange.cell_table import count_columns, parquet_pieces
-from beam_pipeline.exchange.label_classes import label_channels
+from beam_pipeline.exchange.label_classes import LabelClass, label_channels
 from tests.exchange.georeferenced import ACROSS, CHIPS, cell_years
 from tests.features.test_geoparquet import SPECIFICATION
 from tests.model_tf.made_dataset import ONTOLOGY, table_of
@@ -106,7 +107,29 @@ def test_no_column_is_there_twice() -> None:
     columns = count_columns(channels)
     assert len(columns) == 12 + 2 + 2 + 3 * 2
     assert columns["pixels_OSM_land_use_none"] == (0, 254)
-    assert columns["pixels_2_14"] == (2, 14)
+    assert columns["pixels_OSM_land_use_none_2_14"] == (2, 14)
+
+
+def test_names_that_sql_takes_for_one_have_a_column_each(tmp_path: Path) -> None:
+    channels = [
+        dataclasses.replace(
+            CHANNELS[0],
+            classes=(
+                LabelClass(0, "Water", (0, 0, 0)),
+                LabelClass(1, "water", (0, 0, 0)),
+                LabelClass(2, "WATER_0_1", (0, 0, 0)),
+                LabelClass(3, 'a"b', (0, 0, 0)),
+            ),
+        )
+    ]
+    row = dataclasses.replace(
+        CellRow.of([ROWS[2]], CHANNELS), pixels={(0, value): value for value in range(4)}
+    )
+    named = ["pixels_Water", "pixels_water_0_1", "pixels_WATER_0_1_0_2", 'pixels_a"b']
+    for name, pieces in (("a.gpkg", package_pieces), ("a.parquet", parquet_pieces)):
+        (tmp_path / name).write_bytes(b"".join(pieces([row], channels)))
+    for table in (geopandas.read_file(tmp_path / "a.gpkg"), geopandas.read_parquet(tmp_path / "a.parquet")):
+        assert table.loc[0, named].tolist() == [0, 1, 2, 3]
 
 
 def test_no_cells_make_an_empty_table(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder
 from beam_pipeline.exchange.card import Card
 from beam_pipeline.exchange.dataset_card import escaped, tfrecord_card, webdataset_card
-from beam_pipeline.exchange.facts import Extent, Place, read_facts
+from beam_pipeline.exchange.facts import Extent, Place, SplitFacts, read_facts
 from beam_pipeline.exchange.source import open_source
 from beam_pipeline.exchange.webdataset import WebDataset
 from beam_pipeline.runtime.disk import Disk
@@ -49,6 +49,17 @@ def test_data_files_are_those_that_are_written(dataset, tmp_path):
     found = {it["split"]: fnmatch.filter(there, it["path"]) for it in config["data_files"]}
     assert {split: len(names) for split, names in found.items()} == {"train": 2, "test": 1}
     assert sorted(it for names in found.values() for it in names) == sorted(there)
+
+
+def test_code_of_the_card_reads_a_split_that_has_examples(dataset):
+    facts = facts_of(dataset, ("testing",))
+    empty = dataclasses.replace(facts, splits={"training": SplitFacts(), **facts.splits})
+    for card in (webdataset_card(empty), tfrecord_card(empty)):
+        assert "training" not in card.partition("## Reading")[2].partition("## Fields")[0]
+    assert 'glob.glob("data/testing-*.tar")' in webdataset_card(empty)
+    assert 'as_dataset(split="testing")' in tfrecord_card(empty)
+    assert "| `label.png` | 192 x 192 x 3 uint8 |" in webdataset_card(empty)
+    assert "| `image_0.scl.png` | 96 x 96 uint8 |" in webdataset_card(empty)
 
 
 def test_huggingface_hub_reads_it(dataset):

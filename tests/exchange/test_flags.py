@@ -76,7 +76,7 @@ def test_a_format_refuses_what_it_cannot_hold(dataset: Path, tmp_path: Path) -> 
 def test_a_package_that_is_missing_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ids, "packages", (("no_such_package", "plots"),))
+    monkeypatch.setattr(Ids, "packages", (("no_such_package", "--format ids", "plots"),))
     with pytest.raises(InvalidInputError, match=r"--format ids needs the package no_such_package.*plots"):
         check_export(*parse_export_flags(argv(dataset, tmp_path / "out", "--format=ids")))
 

@@ -105,6 +105,7 @@ def test_items_say_what_the_dataset_says(items: dict[str, pystac.Item], georefer
                 assert asset["raster:scale"] == 0.0001
                 assert asset["raster:offset"] == image.boa_add_offset / 10_000
                 assert asset["datetime"] == image.datetime
+                assert asset["opensentinelmap:processing_baseline"] == image.baseline
                 assert asset["proj:transform"][:3] == [asset["gsd"], 0, it.cell.chip.left]
                 assert asset["proj:shape"] == [1920 // asset["gsd"]] * 2
 

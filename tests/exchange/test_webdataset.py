@@ -23,6 +23,7 @@ from beam_pipeline.records.description import Shard
 from beam_pipeline.records.png import encode_png
 from beam_pipeline.records.shards import shard_name
 from beam_pipeline.runtime.disk import Disk
+from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.faults import InvalidInputError
 from tests.exchange.conftest import export
 from tests.model_tf.made_dataset import write_dataset
@@ -182,8 +183,9 @@ def test_a_codec_whose_package_is_missing_is_refused(monkeypatch):
     with pytest.raises(
         InvalidInputError, match=r"--codec pcodec needs the package pcodec.*opensentinelmap\[pcodec\]"
     ):
-        WebDataset.from_flags(argparse.Namespace(codec="pcodec"))
+        require_package(*WebDataset.from_flags(argparse.Namespace(codec="pcodec")).packages[0])
     assert WebDataset.from_flags(argparse.Namespace(codec=None)) == WebDataset("npy")
+    assert WebDataset("npy").packages == ()
 
 
 def test_pillow_would_have_made_8_bits_of_the_stored_pngs():

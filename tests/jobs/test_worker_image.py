@@ -1,6 +1,7 @@
 """Workers that could not run the job are found by the name of their image, or end with a sentence."""
 
 import sys
+from types import SimpleNamespace
 
 import apache_beam
 import pytest
@@ -9,7 +10,12 @@ from beam_pipeline import __version__
 from beam_pipeline.jobs import stages, worker_image
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.engines import EngineError
-from beam_pipeline.jobs.worker_image import WorkerVersionError, require_package_on_workers
+from beam_pipeline.jobs.report.options import settings_of as report_settings
+from beam_pipeline.jobs.worker_image import (
+    WorkerVersionError,
+    require_extra_on_workers,
+    require_package_on_workers,
+)
 from beam_pipeline.runtime.faults import InvalidInputError
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -65,6 +71,35 @@ def test_an_image_that_cannot_run_the_job_is_refused(
 )
 def test_other_images_are_taken(flag: str, image: str, more: tuple[str, ...]) -> None:
     looked_at(*GIVE[flag], *([f"{flag}={image}"] if image else []), *more)
+
+
+@pytest.mark.parametrize("flag", GIVE)
+@pytest.mark.parametrize("image", [f"{BUILT}{__version__}-20261129-101500", f"apache/beam_python{HERE}_sdk"])
+def test_an_image_that_lacks_an_extra_is_refused(flag: str, image: str) -> None:
+    options = parse_build_flags(["--output=gs://b/set", *GIVE[flag], f"{flag}={image}", "--setup_file=s.py"])[
+        1
+    ]
+    with pytest.raises(
+        InvalidInputError, match="--codec pcodec needs the package pcodec on the workers"
+    ) as caught:
+        require_extra_on_workers(options, "pcodec", "--codec pcodec")
+    assert f"in {flag}, or run without a cluster. Received: {image}" in str(caught.value)
+    with pytest.raises(InvalidInputError, match="The report needs the package matplotlib on the workers"):
+        report_settings(SimpleNamespace(), options)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        [*DATAFLOW, "--sdk_container_image=r.example/p/mine:1"],
+        [*DATAFLOW, f"--sdk_container_image={BUILT}{__version__}-20261129-101500", "--extra_package=a.whl"],
+        [*DATAFLOW, f"--sdk_container_image=apache/beam_python{HERE}_sdk", "--requirements_file=r.txt"],
+    ],
+)
+def test_workers_that_may_have_an_extra_are_taken(words: list[str]) -> None:
+    options = parse_build_flags(["--output=gs://b/set", *words])[1]
+    require_extra_on_workers(options, "pcodec", "--codec pcodec")
 
 
 def test_workers_that_are_no_containers_need_no_image() -> None:

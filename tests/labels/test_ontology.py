@@ -317,6 +317,18 @@ WOODED = ("channels", 0, "labels", "wooded")
         (("channels", 1, "name"), " ", "$.channels[1].name", "text"),
         (("channels", 1, "colour"), 1, "$.channels[1].colour", "unknown"),
         (("channels", 2, "labels"), {}, "$.channels[2].labels", "needs a label"),
+        (
+            ("channels", 2, "labels"),
+            {"none": {"value": 99, "precedence": 1, "a": ["b"]}},
+            "$.channels[2].labels",
+            'may not be called "none"',
+        ),
+        (
+            ("channels", 2, "labels"),
+            {"unlabeled": {"value": 99, "precedence": 1, "a": ["b"]}},
+            "$.channels[2].labels",
+            "means a value",
+        ),
         (("channels", 2, "labels", "a "), {"value": 9}, "$.channels[2].labels.a ", "text"),
         (
             ("channels", 2, "labels", "wooded"),

@@ -14,10 +14,11 @@ import pytest
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder, summary_name
 from beam_pipeline.make_report import main
 from beam_pipeline.records.png import decode_png
+from beam_pipeline.report.colours import SPLIT_COLOURS
 from beam_pipeline.report.figure import Table
 from beam_pipeline.report.key_numbers import key_numbers
+from beam_pipeline.report.markup import table_element
 from beam_pipeline.report.source import count_units, open_source
-from beam_pipeline.report.theme import SPLIT_COLOURS
 from beam_pipeline.report.writing import contradictions
 from beam_pipeline.runtime.disk import Disk
 from tests.audit.audited import CELLS, FIRST, edit_json
@@ -63,6 +64,28 @@ def test_a_page_holds_all_that_it_shows(shown: Path, made: Path) -> None:
     assert left_out["cell-year left out", "no_clear_date"] == "1"
     assert left_out["dead letter", "read_chips: throttled"] == "1"
     assert not [*made.glob("report*")], "where it was told to"
+
+
+def test_a_page_is_read_on_a_phone_and_on_paper(shown: Path) -> None:
+    page = check_page(shown.read_bytes())
+    boxes = [it for it in page.all("div") if it.get("class") == "drawing"]
+    assert len(boxes) == 11, "a box that scrolls around each figure, for the mouse and for the keyboard"
+    assert all(it["tabindex"] == "0" and it["role"] == "group" and it["aria-label"] for it in boxes)
+    assert ".drawing{overflow-x:auto}" in page.text
+    assert "details::details-content{content-visibility:visible" in page.text
+    # No line ends between a number and its unit.
+    said = " ".join(it for tag in ("p", "td", "th", "figcaption") for it in page.texts[tag])
+    assert "100.0\N{NO-BREAK SPACE}%" in said
+    assert " %" not in said
+
+
+def test_numbers_stand_on_the_right_and_texts_on_the_left() -> None:
+    said = ("just under 3 %", "–", "2017–2020", "< 0.1 %", "1,035,544")
+    table = Table(("", "paper", "reason"), [("a", one, "read_chips: not_found") for one in said])
+    made = [*table_element(table, "").iter("td")]
+    assert [it.get("class") for it in made] == [None, "text"] * len(said)
+    sums = Table(("setting", "value"), [("years", "[2021, 2022]"), ("sha256", "5ac3c0ec"), ("seed", "0")])
+    assert {it.get("class") for it in table_element(sums, "").iter("td")} == {"text"}
 
 
 def test_pictures_are_the_pixels_of_the_examples(shown: Path) -> None:

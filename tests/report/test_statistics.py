@@ -12,6 +12,7 @@ from beam_pipeline.cells.cell import SPLITS
 from beam_pipeline.dataset.outcomes import DeadLetter
 from beam_pipeline.dataset.summary import failed_summary, summarise
 from beam_pipeline.dataset.units import Unit, make_units
+from beam_pipeline.maps.continents import continent_names, continents_of
 from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.report import image_figures, label_figures, place_figures
@@ -113,6 +114,19 @@ def test_pixels_and_cells_are_those_of_the_labels(
     assert [SPLITS[it] for it in placed.split] == [it.cell.split for it in cells]
     assert placed.lon.tolist() == pytest.approx([it.cell.min_lon + 0.01 for it in cells])
     assert placed.lat.tolist() == pytest.approx([it.cell.min_lat + 0.01 for it in cells])
+
+
+def test_cells_across_the_antimeridian_lie_there() -> None:
+    """In either order of the edges, as tables of cells may have them."""
+    edges = [(179.99, -179.97), (-179.99, 179.97), (179.9, 179.92), (-180.0, -179.98)]
+    cells = [
+        make_cell(cell_id, min_lon=west, max_lon=east, min_lat=-17.0, max_lat=-16.98)
+        for cell_id, (west, east) in enumerate(edges)
+    ]
+    (unit,) = make_units(cells, 4)
+    placed = added([unit], {unit.name: examples_of(unit)}).cells()
+    assert placed.lon.tolist() == pytest.approx([-179.99, 179.99, 179.91, -179.99])
+    assert {continent_names()[it] for it in continents_of(placed.lon, placed.lat)} == {"Oceania"}
 
 
 def test_images_are_those_of_the_examples(

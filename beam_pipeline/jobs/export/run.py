@@ -20,7 +20,7 @@ from beam_pipeline.jobs.processes import take_processes
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, require_job_server
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.jobs.worker_image import require_extra_on_workers, require_package_on_workers
 from beam_pipeline.runtime.cores import Processes, choose_processes, this_machine
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.progress import Progress
@@ -123,10 +123,10 @@ def check_export(given: Any, options: PipelineOptions) -> CheckedExport:
         ],
     )
     require_google_login(options, [("--output", given.output)])
-    format_class = FORMATS[given.format]
-    for package, extra in format_class.packages:
-        require_package(package, f"--format {given.format}", extra)
-    chosen = format_class.from_flags(given)
+    chosen = FORMATS[given.format].from_flags(given)
+    for package, needed_by, extra in chosen.packages:
+        require_package(package, needed_by, extra)
+        require_extra_on_workers(options, package, needed_by)
     require_apart(given.output, {"--dataset": given.dataset})
     with Progress(None, "reading the dataset's description"):
         with naming("--dataset", "read", given.dataset, _READABLE):

@@ -8,7 +8,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.jobs.given_files import require_google_login, require_reachable
 from beam_pipeline.jobs.runners import parse_flags, require_job_server
-from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.jobs.worker_image import require_extra_on_workers, require_package_on_workers
 from beam_pipeline.report.settings import ReportSettings
 from beam_pipeline.runtime.flags import FlagParser
 
@@ -44,6 +44,7 @@ def settings_of(given: Any, options: PipelineOptions) -> ReportSettings:
     """
     require_job_server(options)
     require_package_on_workers(options)
+    require_extra_on_workers(options, "matplotlib", "The report")
     settings = ReportSettings.of_flags(given)
     require_reachable(
         options,
