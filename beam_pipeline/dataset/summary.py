@@ -341,7 +341,7 @@ def band_sums(image: Image) -> dict[str, BandSums]:
 
 
 def _valid(pixels: npt.NDArray[np.uint16], no_data: npt.NDArray[np.bool_]) -> Any:
-    """Returns the index of the valid pixels of a grid: `...` where all are, as in most images, which is quickly seen."""
+    """Returns the index of the valid pixels of a grid: `...` where all are, which is quickly seen."""
     if pixels.min() > 0 and not no_data.any():
         return ...
     side = len(pixels)
