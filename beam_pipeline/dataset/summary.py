@@ -345,11 +345,12 @@ def _valid(pixels: npt.NDArray[np.uint16], no_data: npt.NDArray[np.bool_]) -> An
     if pixels.min() > 0 and not no_data.any():
         return ...
     side = len(pixels)
+    of_grid: npt.NDArray[np.bool_]
     if side > len(no_data):
         of_grid = no_data.repeat(2, axis=0).repeat(2, axis=1)
     else:
         parts = len(no_data) // side
-        of_grid = no_data.reshape(side, parts, side, parts).any(axis=(1, 3))
+        of_grid = np.asarray(no_data.reshape(side, parts, side, parts).any(axis=(1, 3)))
     return (over_bands(np.maximum, pixels) > 0) & ~of_grid
 
 

@@ -35,7 +35,9 @@ _NAMES = (*_GRIDS, "scl", "bad_percent")
 _MOST_HEADER = 1024  # of an npy; it is told on 118 bytes
 _MOST_DN = np.iinfo(np.uint16).max
 
-_HEADERS: Mapping[tuple[int, int], tuple[struct.Struct, Callable[[io.BytesIO], Any]]] = MappingProxyType(
+_HEADERS: Mapping[
+    tuple[int, int], tuple[struct.Struct, Callable[[io.BytesIO], tuple[tuple[int, ...], bool, np.dtype[Any]]]]
+] = MappingProxyType(
     {
         (1, 0): (struct.Struct("<H"), np.lib.format.read_array_header_1_0),
         (2, 0): (struct.Struct("<I"), np.lib.format.read_array_header_2_0),

@@ -128,6 +128,7 @@ def test_cards_say_whose_it_is(built: Built, imported: Built, tmp_path: Path) ->
     assert texts[1].count("cells and splits are those of the published OpenSentinelMap") == 2
 
 
+@pytest.mark.slow  # draws two reports
 def test_a_report_claims_no_drawing_and_no_filter(built: Built, imported: Built, tmp_path: Path) -> None:
     pages = []
     for source in (built, imported):
