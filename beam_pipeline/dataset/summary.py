@@ -328,19 +328,30 @@ def band_sums(image: Image) -> dict[str, BandSums]:
         Exact sums of DN + boa_add_offset by band.
     """
     no_data = image.scl == 0
-    grids = (
-        (BANDS_10, image.gsd_10, no_data.repeat(2, axis=0).repeat(2, axis=1)),
-        (BANDS_20, image.gsd_20, no_data),
-        (BANDS_60, image.gsd_60, no_data.reshape(32, 3, 32, 3).any(axis=(1, 3))),
-    )
     sums = {}
-    for bands, pixels, masked in grids:
-        is_valid = (over_bands(np.maximum, pixels) > 0) & ~masked
+    for bands, pixels in ((BANDS_10, image.gsd_10), (BANDS_20, image.gsd_20), (BANDS_60, image.gsd_60)):
+        valid = _valid(pixels, no_data)
         for band, plane in zip(bands, np.moveaxis(pixels, -1, 0), strict=True):
             # Exact as floats too: 65,535 squared times 36,864 pixels stays below 2**53.
-            valid = plane[is_valid].astype(np.float64) + image.boa_add_offset
-            sums[band] = BandSums(valid.size, int(valid.sum()), int(np.einsum("p,p", valid, valid)))
+            values = plane[valid].astype(np.float64).ravel()
+            if image.boa_add_offset:
+                values += image.boa_add_offset
+            sums[band] = BandSums(values.size, int(values.sum()), int(np.einsum("p,p", values, values)))
     return sums
+
+
+def _valid(pixels: npt.NDArray[np.uint16], no_data: npt.NDArray[np.bool_]) -> Any:
+    """Returns the index of the valid pixels of a grid: `...` where all are, which is quickly seen."""
+    if pixels.min() > 0 and not no_data.any():
+        return ...
+    side = len(pixels)
+    of_grid: npt.NDArray[np.bool_]
+    if side > len(no_data):
+        of_grid = no_data.repeat(2, axis=0).repeat(2, axis=1)
+    else:
+        parts = len(no_data) // side
+        of_grid = np.asarray(no_data.reshape(side, parts, side, parts).any(axis=(1, 3)))
+    return (over_bands(np.maximum, pixels) > 0) & ~of_grid
 
 
 def sorted_counts(counts: Mapping[str, int]) -> dict[str, int]:

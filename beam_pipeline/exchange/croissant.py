@@ -13,7 +13,7 @@ from beam_pipeline.cells.cell import Split
 from beam_pipeline.cells.grid import GRID_DESCRIPTION
 from beam_pipeline.dataset.folder import DATASET_FILE, FEATURES_FILE
 from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
-from beam_pipeline.exchange.dataset_card import TITLE, limits
+from beam_pipeline.exchange.dataset_card import TITLE, imported_from, limits
 from beam_pipeline.exchange.facts import Facts
 from beam_pipeline.exchange.names import CODECS, NPY, PCODEC, record_glob, tar_glob
 from beam_pipeline.exchange.sentinel2 import BANDS as MSI_BANDS
@@ -222,11 +222,15 @@ def _geography(facts: Facts) -> Node:
 
 def _sampling(facts: Facts) -> str:
     origin, tiles = facts.origin, facts.extent.tiles if facts.extent else {}
+    chips = f"Chips of {GRID_DESCRIPTION['cell_size_m']} m on a side" + (
+        f", cells of {sum(tiles.values()):,} MGRS tiles." if tiles else "."
+    )
+    if facts.imported:
+        return " ".join([chips, *imported_from(facts.imported)])
     told = [
-        f"Chips of {GRID_DESCRIPTION['cell_size_m']} m on a side"
-        + (f", cells of {sum(tiles.values()):,} MGRS tiles. " if tiles else ". ")
-        + "Splits are drawn by tile, never by cell. "
-        + "For each cell and year two dates are drawn at random, months in turn."
+        chips,
+        "Splits are drawn by tile, never by cell.",
+        "For each cell and year two dates are drawn at random, months in turn.",
     ]
     if origin.filters.max_bad_fraction is not None:
         told.append(

@@ -11,7 +11,7 @@ from typing import Any
 from beam_pipeline.cells.cell import Split
 from beam_pipeline.dataset.folder import CITATION_FILE, LICENSES_FILE
 from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
-from beam_pipeline.exchange.facts import LATITUDE_STEP, Facts
+from beam_pipeline.exchange.facts import LATITUDE_STEP, Facts, Published
 from beam_pipeline.exchange.names import CODECS, CROISSANT_FILE, NPY, tar_glob
 from beam_pipeline.labels.attribution import ODBL_DUTIES
 from beam_pipeline.records.schema import (
@@ -260,6 +260,9 @@ def _labels(facts: Facts) -> str:
 
 
 def _making(facts: Facts) -> str:
+    version = f"- Version {escaped(facts.schema_version)} of the data format."
+    if facts.imported:
+        return "\n".join([*(f"- {escaped(sentence)}" for sentence in imported_from(facts.imported)), version])
     origin, filters = facts.origin, facts.origin.filters
     told = ["- Cells are split by MGRS tile, so that no two splits share a tile."]
     if origin.collection:
@@ -275,8 +278,24 @@ def _making(facts: Facts) -> str:
         told.append(f"- Labels are drawn of OpenStreetMap as of {', '.join(facts.map_dates)}.")
     if origin.seed is not None:
         told.append(f"- Everything random is drawn with seed {origin.seed}.")
-    told.append(f"- Version {escaped(facts.schema_version)} of the data format.")
+    told.append(version)
     return "\n".join(told)
+
+
+def imported_from(published: Published) -> list[str]:
+    """Says, in sentences, what an import is made of."""
+    told = [
+        "Images, labels, cells and splits are those of the published OpenSentinelMap (Johnson et al., 2022). Nothing "
+        "was drawn or filtered anew.",
+        "Of each cell and year it has the first and the last date that could be read.",
+        "DN are the published reflectance times 10,000. bad_pixels counts the classes 8 and 9 of the scene "
+        "classification.",
+        "Chips lie within 5 m of their bounds, and their grids of 10, 20 and 60 m may lie apart (bounds_exact is 0). "
+        "Lay nothing over them by coordinates.",
+    ]
+    if count := len(published.tiles_in_two_splits):
+        told.append(f"{count:,} MGRS {'tile lies' if count == 1 else 'tiles lie'} in two splits.")
+    return told
 
 
 def _indented(text: str) -> str:
@@ -309,7 +328,9 @@ def limits(facts: Facts) -> list[str]:
         )
     planned = sum(split.cell_years_planned for split in facts.splits.values())
     rejected = sum(split.rejected_cell_years for split in facts.splits.values())
-    if planned:
+    if planned and facts.imported:
+        told.append(f"{rejected / planned:.0%} of the cells and years have no image that could be imported.")
+    elif planned:
         told.append(
             f"Cloudy and snowy places and seasons are rarer than on the Earth: {rejected / planned:.0%} of the planned "
             "cells and years had too few clear dates and are left out."

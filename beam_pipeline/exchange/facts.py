@@ -68,6 +68,12 @@ class MapExtract(_Fact):
     timestamp: str | None = None
 
 
+class Published(_Fact):
+    """What an import found in the published files."""
+
+    tiles_in_two_splits: tuple[str, ...] = ()
+
+
 class Origin(_Fact):
     """The part of the fingerprint that is told: what the dataset is made of."""
 
@@ -101,6 +107,7 @@ class _Description(_Fact):
     fingerprint: Origin = Origin()
     labels: tuple[LabelFacts, ...] = ()
     labelled_cells: LabelledCells = LabelledCells()
+    imported: Published | None = None
 
 
 class Place(NamedTuple):
@@ -165,6 +172,7 @@ class Facts:
         labelled_cells: Histogram, by split.
         extent: Where the cells of these splits lie; None where the dataset has no table of them.
         finished: The day when it was built, e.g. "2026-01-31"; None where it does not say.
+        imported: Of a dataset whose images, labels, cells and splits are of published files; None of others.
     """
 
     schema_version: str
@@ -177,6 +185,7 @@ class Facts:
     labelled_cells: LabelledCells
     extent: Extent | None
     finished: str | None
+    imported: Published | None = None
 
     @property
     def cells(self) -> int:
@@ -237,6 +246,7 @@ def read_facts(source: SourceDataset) -> Facts:
         labelled_cells=described.labelled_cells,
         extent=Extent.of_places(place for place in _places(folder) if place.split in source.splits),
         finished=_finished(source),
+        imported=described.imported,
     )
 
 

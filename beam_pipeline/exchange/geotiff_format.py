@@ -43,7 +43,8 @@ class GeoTiff(Format):
         if cells and cells == inexact:
             raise InvalidInputError(
                 "--format geotiff needs chips that lie where their bounds say, and of this dataset none does: it was "
-                f"imported from files without bounds. Choose another format. Received: {source.folder.path}"
+                "imported from files that say it to some metres. Choose another format. "
+                f"Received: {source.folder.path}"
             )
 
     def write_shard(

@@ -40,6 +40,9 @@ NO_DATE, OTHER_FILE, ODD_NAME = "no_date", "no_npz", "odd_name"
 
 _OF_STORAGE = "storage"
 
+_BLOCK = 1 << 18
+"""Bytes that are read of a file at a time."""
+
 _MOST_NOTES = 20
 """Of a unit; all are counted."""
 
@@ -151,8 +154,13 @@ def read_at_most(files: Files, path: str, most_bytes: int) -> bytes:
     """
 
     def read() -> bytes:
+        parts, held = [], 0
         with files.open(path) as file:
-            return file.read(most_bytes + 1)
+            # One read of the most that it may have would make room for so much first.
+            while held <= most_bytes and (part := file.read(_BLOCK)):
+                parts.append(part)
+                held += len(part)
+        return b"".join(parts)
 
     content = with_retries(read)
     if len(content) > most_bytes:

@@ -46,14 +46,14 @@ def read_published_label(content: bytes, allowed: Sequence[frozenset[int]]) -> n
     _check_chunks(content)
     try:
         with gdal_options(), rasterio.MemoryFile(content) as memory, memory.open(driver="PNG") as png:
-            label: npt.NDArray[np.uint8] = np.ascontiguousarray(png.read().transpose(1, 2, 0))
+            planes: npt.NDArray[np.uint8] = png.read()
     except rasterio.errors.RasterioError as error:
         raise PermanentFault(CORRUPT, f"the PNG cannot be read: {error}") from error
-    for channel, values in enumerate(allowed):
-        held = np.flatnonzero(np.bincount(label[..., channel].ravel())).tolist()
-        if unknown := sorted({*held} - values):
-            raise PermanentFault(UNKNOWN_LABEL, f"channel {channel} holds {unknown}, which no label has")
-    return label
+    for channel, (plane, values) in enumerate(zip(planes, allowed, strict=True)):
+        if unknown := plane.tobytes().translate(None, delete=bytes(values)):
+            held = sorted({*unknown})
+            raise PermanentFault(UNKNOWN_LABEL, f"channel {channel} holds {held}, which no label has")
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _check_chunks(content: bytes) -> None:

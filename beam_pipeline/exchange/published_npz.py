@@ -4,11 +4,12 @@ A zip says of each file in it how large it is, and so does the header of an npy.
 inflated, and no more than that is.
 """
 
+import functools
 import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,16 @@ _SCL_SHAPE = (96, 96)
 _NAMES = (*_GRIDS, "scl", "bad_percent")
 _MOST_HEADER = 1024  # of an npy; it is told on 118 bytes
 _MOST_DN = np.iinfo(np.uint16).max
+
+_HEADERS: Mapping[
+    tuple[int, int], tuple[struct.Struct, Callable[[io.BytesIO], tuple[tuple[int, ...], bool, np.dtype[Any]]]]
+] = MappingProxyType(
+    {
+        (1, 0): (struct.Struct("<H"), np.lib.format.read_array_header_1_0),
+        (2, 0): (struct.Struct("<I"), np.lib.format.read_array_header_2_0),
+    }
+)
+"""By version of an npy: the length of its header, and what reads length and header."""
 
 _Arrays = dict[str, npt.NDArray[Any]]
 
@@ -105,28 +116,42 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) ->
         )
     with archive.open(member) as file:
         data = file.read(member.file_size)  # not read(), which inflates first and looks at the size then
-    header = io.BytesIO(data)
-    version = np.lib.format.read_magic(header)
-    reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in reads:
-        raise ValueError(f"{name} is an npy of version {version}")
-    found, is_fortran, dtype = reads[version](header)
+    found, is_fortran, dtype, begin = _read_header(data, name)
     wanted = {"scl": ("<u1", "|u1"), "bad_percent": ("<f8", "<f4")}.get(name, ("<f4",))
     if found != shape or dtype.str not in wanted:
         raise PermanentFault(
             "other_arrays", f"{name} must be {shape} {np.dtype(wanted[0])}. Received: {found} {dtype}"
         )
-    body = data[header.tell() :]
-    if len(body) != int(np.prod(shape)) * dtype.itemsize:
-        raise ValueError(f"{name} has {len(body)} bytes of {shape} {dtype}")
-    pixels = np.frombuffer(body, dtype)
+    if len(data) - begin != int(np.prod(shape)) * dtype.itemsize:
+        raise ValueError(f"{name} has {len(data) - begin} bytes of {shape} {dtype}")
+    pixels = np.frombuffer(data, dtype, offset=begin)
     return pixels.reshape(shape[::-1]).T if is_fortran else pixels.reshape(shape)
+
+
+def _read_header(data: bytes, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Returns shape, whether it is in Fortran's order, dtype, and where the pixels begin."""
+    version = np.lib.format.read_magic(io.BytesIO(data[: np.lib.format.MAGIC_LEN]))
+    if version not in _HEADERS:
+        raise ValueError(f"{name} is an npy of version {version}")
+    length, _ = _HEADERS[version]
+    inner = np.lib.format.MAGIC_LEN
+    begin = inner + length.size + length.unpack_from(data, inner)[0]
+    if begin > _MOST_HEADER:
+        raise ValueError(f"{name} has a header of {begin} bytes")
+    return *_parse_header(version, data[inner:begin]), begin
+
+
+@functools.lru_cache(maxsize=64)  # those of all images are the same, and numpy compiles each
+def _parse_header(version: tuple[int, int], header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    _, parse = _HEADERS[version]
+    return parse(io.BytesIO(header))
 
 
 def _whole_numbers(floats: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
     """Returns floats times 10,000, proved to be whole numbers: divided again, they are the same floats."""
     with np.errstate(over="ignore"):  # what becomes infinite is not the same
-        values: npt.NDArray[np.float32] = np.rint(floats * np.float32(REFLECTANCE_SCALE))
+        values: npt.NDArray[np.float32] = floats * np.float32(REFLECTANCE_SCALE)
+    np.rint(values, out=values)
     same = values / np.float32(REFLECTANCE_SCALE) == floats
     if not same.all():
         wrong = np.flatnonzero(~same)
@@ -138,7 +163,7 @@ def _whole_numbers(floats: npt.NDArray[np.float32], name: str) -> npt.NDArray[np
 
 
 def _to_dn(values: npt.NDArray[np.float32], offset: int, name: str) -> npt.NDArray[np.uint16]:
-    dn = values - np.float32(offset)
+    dn = values - np.float32(offset) if offset else values
     low, high = float(dn.min()), float(dn.max())
     if low < 0 or high > _MOST_DN:
         least, most = offset / REFLECTANCE_SCALE, (_MOST_DN + offset) / REFLECTANCE_SCALE

@@ -19,9 +19,18 @@ _BEFORE_CONTENTS = (
 )
 _MOST_REASONS = 24
 
+_DRAWN = (
+    ": scenes are drawn month by month, so that clear-sky seasons are not favoured, but clouds still decide"
+)
 
-def months_of_images(statistics: Statistics) -> Figure | NotDrawn:
-    """The images by month and hemisphere."""
+
+def months_of_images(statistics: Statistics, *, imported: bool = False) -> Figure | NotDrawn:
+    """The images by month and hemisphere.
+
+    Args:
+        statistics: Of the dataset.
+        imported: Whether the images are those of published files.
+    """
     title = "Months of the images"
     if not statistics.images:
         return NotDrawn(title, _BEFORE_CONTENTS if statistics.total["images"] else "There is no image.")
@@ -39,9 +48,8 @@ def months_of_images(statistics: Statistics) -> Figure | NotDrawn:
     return Figure(
         name="months",
         title=title,
-        text="Images by the month in which they were taken, north and south of the equator: scenes are drawn month by "
-        "month, so that clear-sky seasons are not favoured, but clouds still decide. Equal bars would be "
-        f"{percent(1 / 12)} each.",
+        text="Images by the month in which they were taken, north and south of the equator"
+        f"{'' if imported else _DRAWN}. Equal bars would be {percent(1 / 12)} each.",
         alt=f"Bars of {total:,} images by month: fewest in {MONTHS[least]} ({percent(int(of_month[least]) / total)}), "
         f"most in {MONTHS[most]} ({percent(int(of_month[most]) / total)}).",
         draw=lambda: _draw_months(100 * counts[:, 1:] / total),
@@ -75,8 +83,13 @@ def years_and_months(statistics: Statistics) -> Figure | NotDrawn:
     )
 
 
-def bad_shares(statistics: Statistics) -> Figure | NotDrawn:
-    """The histogram of the bad pixels of an image."""
+def bad_shares(statistics: Statistics, *, imported: bool = False) -> Figure | NotDrawn:
+    """The histogram of the bad pixels of an image.
+
+    Args:
+        statistics: Of the dataset.
+        imported: Whether the images are those of published files, and no filter looked at them.
+    """
     title = "Bad pixels of an image"
     counts = statistics.bad_shares
     total = int(counts.sum())
@@ -90,8 +103,8 @@ def bad_shares(statistics: Statistics) -> Figure | NotDrawn:
     return Figure(
         name="bad_pixels",
         title=title,
-        text="Images by the share of their pixels that the scene classification calls unusable (bad_percent); what "
-        "is above the filter's bound was never stored.",
+        text="Images by the share of their pixels that the scene classification calls unusable (bad_percent)"
+        + ("." if imported else "; what is above the filter's bound was never stored."),
         alt=f"Histogram of the bad share of {total:,} images: {percent(int(counts[0]) / total)} have less than 1 %, "
         f"none has more than {last} %.",
         draw=lambda: _draw_bad(100 * counts[: max(last, 5)] / total),

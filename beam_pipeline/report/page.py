@@ -80,7 +80,8 @@ def page_html(page: Page) -> bytes:
         ("glance", "At a glance", _glance(page)),
         *((section.name, section.title, _section(section)) for section in page.sections),
         ("gallery", "Examples", _gallery(page)),
-        ("filters", "What the filters refuse", _refusals(page)),
+        # No filter looked at what was imported.
+        *([] if page.source.imported else [("filters", "What the filters refuse", _refusals(page))]),
         ("provenance", "Provenance and licences", _provenance(page)),
     ]
     contents = element("nav", aria_label="Contents")

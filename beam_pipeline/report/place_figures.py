@@ -35,8 +35,13 @@ _SPLIT_PIECES, _DENSITY_PIECES = 700, 400
 """Pieces of the longer side of a map: the coarser, the better a lone cell is seen."""
 
 
-def cells_by_split(statistics: Statistics) -> Figure | NotDrawn:
-    """The map of cells by split."""
+def cells_by_split(statistics: Statistics, *, imported: bool = False) -> Figure | NotDrawn:
+    """The map of cells by split.
+
+    Args:
+        statistics: Of the dataset.
+        imported: Whether the splits are those of published files.
+    """
     cells = statistics.cells()
     title = "Cells by split"
     if not len(cells):
@@ -46,11 +51,15 @@ def cells_by_split(statistics: Statistics) -> Figure | NotDrawn:
     said = ", ".join(f"{split} {count:,}" for split, count in zip(SPLITS, counts, strict=True))
     unknown = cells.labelled[0] == UNKNOWN and not statistics.cells_described.any()
     which = "planned cells of the units that were written" if unknown else "cells with at least one example"
+    of_whom = (
+        "its split in the published table (figure 2 of the paper)"
+        if imported
+        else "the split of its Sentinel-2 tile (figure 2 of the paper). A tile is never in two splits"
+    )
     return Figure(
         name="cells_by_split",
         title=title,
-        text=f"The {which}, each by the split of its Sentinel-2 tile (figure 2 of the paper). A tile is never in two "
-        f"splits. Continents are those of the nearest country.",
+        text=f"The {which}, each by {of_whom}. Continents are those of the nearest country.",
         alt=f"Map of {total:,} cells: {said}. Most lie in {_most(cells)}.",
         draw=lambda: _draw_splits(cells, counts),
         table=_continents(cells),

@@ -81,6 +81,11 @@ class ReportSource:
         return CategoryTable.from_ontology(self.description.ontology)
 
     @property
+    def imported(self) -> bool:
+        """Whether images, labels, cells and splits are of published files: nothing was drawn or filtered here."""
+        return self.provenance.fingerprint.get("imported") is not None
+
+    @property
     def filters(self) -> FilterSettings | None:
         """What made an image unusable; None where the dataset does not say."""
         try:

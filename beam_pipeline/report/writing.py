@@ -97,7 +97,10 @@ def _sections(
         (
             "places",
             "Where the cells lie",
-            [place_figures.cells_by_split(statistics), place_figures.label_density(statistics)],
+            [
+                place_figures.cells_by_split(statistics, imported=source.imported),
+                place_figures.label_density(statistics),
+            ],
         ),
         (
             "labels",
@@ -114,9 +117,9 @@ def _sections(
             "images",
             "When the images were taken",
             [
-                image_figures.months_of_images(statistics),
+                image_figures.months_of_images(statistics, imported=source.imported),
                 image_figures.years_and_months(statistics),
-                image_figures.bad_shares(statistics),
+                image_figures.bad_shares(statistics, imported=source.imported),
             ],
         ),
         ("left", "What was left out", [image_figures.left_out(statistics)]),

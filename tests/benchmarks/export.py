@@ -47,6 +47,7 @@ from beam_pipeline.records.schema import GRID_BANDS
 from beam_pipeline.records.stored_example import stored_label
 from beam_pipeline.runtime.disk import Disk
 from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from tests.benchmarks.peak_memory import peak_bytes
 from tests.model_tf.made_dataset import ONTOLOGY
 
 MIN_PACE = 0.9
@@ -239,7 +240,7 @@ def main() -> int:
         scratch = Path(folder)
         if given.times:
             export(given.format, given.data, scratch / "out", given.times)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            print(peak_bytes())
             return 0
         data = given.data or str(scratch / "set")
         if not os.path.exists(data) and build_dataset(["--sample", "--output", data]):

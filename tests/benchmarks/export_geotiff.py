@@ -8,7 +8,6 @@ Under --check the exit code is 1 when the bound of memory is missed. `export.py`
 
 import argparse
 import itertools
-import resource
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from beam_pipeline.exchange.label_classes import label_channels
 from beam_pipeline.exchange.output import WholeOutput
 from beam_pipeline.runtime.disk import Disk
 from tests.benchmarks.export import cpu
+from tests.benchmarks.peak_memory import peak_bytes
 from tests.model_tf.made_dataset import ONTOLOGY, table_of
 
 MOST_MB = 500
@@ -56,7 +56,7 @@ def whole(cells: int, tiles: int) -> float:
         output = WholeOutput(Disk(), folder)
         began, before = time.perf_counter(), cpu()
         write_whole_files(lambda: made_rows(cells, tiles), channels, [2020], output)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_bytes() / 1e6
         print(
             f"written once, for {cells:,} cells in {tiles:,} tiles: {len(output.sizes):,} files, "
             f"{sum(output.sizes.values()) / 1e6:,.0f} MB\n  {cpu() - before:,.0f} s of CPU, "

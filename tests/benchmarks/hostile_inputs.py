@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks.peak_memory import peak_bytes
 from tests.labels.raw_pbf import framed, held, number, signed, varint, write_raw_pbf
 
 HERE = sys.path[0]
@@ -271,13 +272,6 @@ def read(name: str, folder: Path, url: str) -> str:
     return f"{found.found} found, {len(found.scenes)} scenes"
 
 
-def peak_mb(process: int | str = "self") -> float:
-    """Returns the most memory that a process had; `ru_maxrss` would count that of its parent too."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    (peak,) = (line for line in lines if line.startswith("VmHWM"))
-    return int(peak.split()[1]) / 1e3
-
-
 def cpu_s(process: int) -> float:
     """Returns the seconds of CPU that another process has taken."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
@@ -295,7 +289,7 @@ def measure(name: str, folder: Path, url: str) -> None:
         json.dumps(
             {
                 "cpu_s": time.process_time() - before,
-                "MB": peak_mb(),
+                "MB": peak_bytes() / 1e6,
                 "came_of_it": came_of_it[:100],
             }
         )
@@ -309,7 +303,11 @@ def measured(name: str, folder: str, url: str, code: str, limit_s: float) -> dic
         try:
             said, _ = child.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            took = {"MB": peak_mb(child.pid), "cpu_s": cpu_s(child.pid), "came_of_it": "ENDED, NOT DONE"}
+            took = {
+                "MB": peak_bytes(child.pid) / 1e6,
+                "cpu_s": cpu_s(child.pid),
+                "came_of_it": "ENDED, NOT DONE",
+            }
             child.kill()
             return took
     if child.returncode:

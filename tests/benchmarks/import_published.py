@@ -37,12 +37,16 @@ from beam_pipeline.labels.ontology import PUBLISHED, Ontology, shipped_ontology
 from beam_pipeline.records.example import CellYear, encode
 from beam_pipeline.records.shards import frame
 from beam_pipeline.runtime.disk import Disk
+from tests.benchmarks.peak_memory import peak_bytes
 
 MIN_PACE = 0.9
 """Least pace of an import, as a share of the plain loop's."""
 
 MOST_GROWTH = 1.1
 """Most memory of an import of all units `_TIMES` times over, as a share of that of once."""
+
+_PROCESS_CPU_S = 14
+"""CPU that pays for a process: what a build takes for `jobs.processes.PROCESS_CELL_YEARS`."""
 
 _TIMES = 8
 _ROUNDS = 3
@@ -139,9 +143,7 @@ def main() -> int:
         scratch = Path(folder)
         if given.times:
             imports(given.published, scratch / "out", given.times)
-            # Not ru_maxrss, which a process takes over from the one that started it.
-            status = Path("/proc/self/status").read_text()
-            print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)
+            print(peak_bytes())
             return 0
         data, published = given.data or str(scratch / "set"), scratch / "published"
         if not os.path.exists(data) and build_dataset(["--sample", "--output", data]):
@@ -154,6 +156,8 @@ def main() -> int:
     print(f"{'import':24}{ours:16.1f}")
     print(f"{'plain loop':24}{bare:16.1f}")
     print(f"{'pace':24}{ours / bare:16.2f}  (at least {MIN_PACE})")
+    print(f"{'CPU ms a pair':24}{2000 / ours:16.1f}")
+    print(f"{f'pairs in {_PROCESS_CPU_S} s':24}{_PROCESS_CPU_S * ours / 2:16.0f}  (pay for a process)")
     print(f"{'memory, MB':24}{once / 1e6:16.0f}")
     print(f"{f'of {_TIMES} x the units':24}{often / 1e6:16.0f}  (at most {MOST_GROWTH} x)")
     met = ours / bare >= MIN_PACE and often / once <= MOST_GROWTH

@@ -13,7 +13,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import re
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ from beam_pipeline.labels.feature import deduplicate
 from beam_pipeline.labels.label_image import SIZE
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY, Ontology
 from beam_pipeline.labels.rasterize import rasterize
+from tests.benchmarks.peak_memory import peak_bytes
 from tests.records.builders import make_fingerprint
 from tests.shared_data import SHARED
 
@@ -119,17 +119,11 @@ def write(folder: DatasetFolder, cells: int, contents: Sequence[CellContent]) ->
     return size
 
 
-def peak_mb() -> float:
-    """Returns the most memory that this process had; `ru_maxrss` would count that of its parent too."""
-    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kilobytes) / 1e3
-
-
 def close(path: str, ontology_json: str) -> tuple[float, float]:
     """Reads all summaries of a folder and describes the dataset; returns CPU seconds and MB more than before."""
     folder = DatasetFolder(BeamFiles(), path)
     units = parse_units(folder.read_bytes(UNITS_FILE))
-    before, start = peak_mb(), time.process_time()
+    before, start = peak_bytes() / 1e6, time.process_time()
     dataset_json(
         fingerprint=make_fingerprint(years=YEARS),
         units=units,
@@ -139,7 +133,7 @@ def close(path: str, ontology_json: str) -> tuple[float, float]:
         cells_beyond_extracts=None,
     )
     seconds = time.process_time() - start
-    return seconds, peak_mb() - before
+    return seconds, peak_bytes() / 1e6 - before
 
 
 def measure(cells: int, contents: Sequence[CellContent], ontology_json: str) -> tuple[int, float, float]:

@@ -203,8 +203,8 @@ def test_an_ontology_may_be_any_text(text: str) -> None:
 
 
 @st.composite
-def damaged_csv(draw: st.DrawFn) -> str:
-    rows = [line.split(",") for line in CELLS.splitlines()]
+def damaged_csv(draw: st.DrawFn, table: str = CELLS) -> str:
+    rows = [line.split(",") for line in table.splitlines()]
     rows += [list(rows[1])] * draw(st.integers(0, 1))
     for _ in range(draw(st.integers(1, 3))):
         row = draw(st.sampled_from(rows))
