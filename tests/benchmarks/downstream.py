@@ -118,7 +118,7 @@ def protocol() -> float:
     seconds = 0.0
     for method in ("knn", "linear"):
         asked = Protocol(columns, ("random",), (method,), SEEDS, SEEDS, 0)  # type: ignore[arg-type]
-        wall, cpu = timed(lambda asked=asked: score(patches, [Features("made", vectors, None)], asked))
+        wall, cpu = timed(lambda asked=asked: score(patches, [Features("made", vectors, None, "made")], asked))
         print(
             f"{method:7}{wall:8.1f} s, {cpu:8.1f} CPU s: {len(columns)} columns, {SEEDS} seeds, {PATCHES:,} patches"
         )
