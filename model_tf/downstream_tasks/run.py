@@ -171,7 +171,8 @@ def _features(
     require_room(caches)
     features = []
     for (encoder, how), cache in zip(each, caches, strict=True):
-        embed(patches, encoder, how, cache, command.at_once)
+        of_images = encoders.Pooled(encoder, patches.side + 2 * how.margin, patches.crop, cache.grid)
+        embed(patches, of_images, how, cache, command.at_once)
         features.append(Features(encoder.name, cache.means(), cache, cache.key))
     both = np.concatenate([surveyed.mean, surveyed.deviation], axis=1)
     return [*features, Features("image statistics", both, None, f"statistics {patches.crop}")]

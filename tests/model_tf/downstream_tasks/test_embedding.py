@@ -36,7 +36,8 @@ def net():
 
 def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> EmbeddingCache:
     cache = cache_of(str(folder), patches, encoder, preparation, grid)
-    embed(patches, encoder, preparation, cache, at_once)
+    of_images = encoders.Pooled(encoder, patches.side + 2 * preparation.margin, patches.crop, grid)
+    embed(patches, of_images, preparation, cache, at_once)
     return cache
 
 

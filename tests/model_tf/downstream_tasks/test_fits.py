@@ -27,6 +27,18 @@ def features(key: str = "made") -> Features:
     return Features("made", vectors.astype(np.float32), None, key)
 
 
+def nearest_mean(training: np.ndarray, labels: np.ndarray, testing: np.ndarray) -> np.ndarray:
+    """A classifier that costs nothing."""
+    means = np.stack([training[labels == index].mean(axis=0) for index in range(3)])
+    nearness = np.exp(-np.linalg.norm(testing[:, None] - means, axis=2))
+    return nearness / nearness.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(scoring, "_VECTORS", dict.fromkeys(("knn", "linear"), nearest_mean))
+
+
 @pytest.fixture
 def made(monkeypatch) -> list[tuple[str, int]]:
     """The classifier and seed of each fit that is really made."""
