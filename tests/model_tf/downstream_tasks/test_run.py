@@ -78,7 +78,7 @@ def table(results: Path) -> dict:
 
 
 def test_it_writes_tables_figures_and_licences(results):
-    assert {path.name for path in results.iterdir()} == {*FILES, "cache"}
+    assert {path.name for path in results.iterdir()} == {*FILES, "cache", "fits.jsonl"}
     for name in FILES:
         if name.endswith(".png"):
             with PillowImage.open(results / name) as image:
@@ -154,7 +154,7 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
 
 @pytest.mark.slow
 def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeypatch, capsys):
-    """A disk that fails while scoring: what was embedded is kept, and the same command ends as another did."""
+    """A disk that fails after scoring: what was embedded and fitted is kept, and the same command ends as another did."""
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
@@ -162,13 +162,15 @@ def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeyp
     monkeypatch.setattr(run, "_figures", no_figures)
     given = command(tiles, tmp_path / "out", "--methods", "knn", "--run", str(run_folder))
     with monkeypatch.context() as patch:
-        patch.setattr(run, "score", fail)
+        patch.setattr(run, "table_md", fail)
         assert downstream.main(given) == 1
     assert "the same command goes on" in capsys.readouterr().err
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cache").rglob("*.npy")}
     assert len(kept) == 6
     (tmp_path / "out" / "cmc.png").write_bytes(b"of an earlier command")
-    assert downstream.main(given) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_fit", fail)  # nothing is fitted again
+        assert downstream.main(given) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     theirs = [score for score in table(results)["scores"] if score["method"] == "kNN, k = 5"]
     assert table(tmp_path / "out")["scores"] == theirs
