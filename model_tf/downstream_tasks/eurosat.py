@@ -233,11 +233,12 @@ def _read(paths: Sequence[str], which: range) -> Pixels:
         dn = np.stack([_numbers(paths[index]) for index in which])  # (N, 13, 64, 64)
     no_data = dn.max(axis=1) == 0  # (N, 64, 64)
     ten = dn[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_10"]]]
-    # The published files repeat the 20 m bands at 10 m.
-    fours = _fours(dn[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_20"]]].astype(np.uint32))
+    twenty = dn[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_20"]]].astype(np.float32)
+    twenty /= REFLECTANCE_SCALE
     grids = [
-        np.multiply(bands.transpose(0, 2, 3, 1), np.float32(1 / scale), dtype=np.float32, order="C")
-        for bands, scale in ((ten, REFLECTANCE_SCALE), (fours, 4 * REFLECTANCE_SCALE))
+        np.divide(ten.transpose(0, 2, 3, 1), np.float32(REFLECTANCE_SCALE), dtype=np.float32, order="C"),
+        # The published files repeat the 20 m bands at 10 m.
+        np.divide(_fours(twenty).transpose(0, 2, 3, 1), np.float32(4), order="C"),
     ]
     if no_data.any():
         grids[0][no_data] = np.nan
@@ -247,5 +248,5 @@ def _read(paths: Sequence[str], which: range) -> Pixels:
 
 def _fours(grid: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns the sum of each 2 x 2 places of the last two axes; of truth values, whether any is true."""
-    rows = grid[..., ::2, :] + grid[..., 1::2, :]
-    return rows[..., ::2] + rows[..., 1::2]  # type: ignore[no-any-return]
+    pairs = grid[..., ::2] + grid[..., 1::2]
+    return pairs[..., ::2, :] + pairs[..., 1::2, :]  # type: ignore[no-any-return]
