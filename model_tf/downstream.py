@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         downstream(command)
         return 0
 
-    return run_program(work, interrupted="given again, the same command goes on with what is embedded and fitted")
+    return run_program(
+        work, interrupted="given again, the same command goes on with what is embedded and fitted"
+    )
 
 
 if __name__ == "__main__":

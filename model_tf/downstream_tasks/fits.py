@@ -76,7 +76,7 @@ class Fits:
         return self._fits.get(key)
 
     def add(self, key: str, fit: Fit, of: Sequence[str]) -> None:
-        """Keeps a fit; it is in the file within `SAVE_EVERY_S`, or after `save`.
+        """Keeps a fit; it is in the file within `SAVE_EVERY_S`, or after `keep`.
 
         Args:
             key: By `key_of`.
@@ -94,9 +94,9 @@ class Fits:
         self._lines[key] = line.model_dump_json() + "\n"
         self._is_saved = False
         if time.monotonic() - self._saved >= SAVE_EVERY_S:
-            self.save()
+            self.keep()
 
-    def save(self) -> None:
+    def keep(self) -> None:
         """Writes all fits to the file, whole."""
         if self._path is not None and not self._is_saved:
             write_bytes(self._path, "".join(self._lines.values()).encode())

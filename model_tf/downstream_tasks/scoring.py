@@ -172,11 +172,13 @@ def score(
                 fit = fits.get(key)
                 if fit is None:
                     fit = _fit(patches, one, cell.method, part, seed, head)
-                    fits.add(key, fit, (one.name, METHOD_NAMES[cell.method], cell.kind, cell.column, str(seed)))
+                    fits.add(
+                        key, fit, (one.name, METHOD_NAMES[cell.method], cell.kind, cell.column, str(seed))
+                    )
                 _add(cells, cell, fit)
                 progress.update()
         finally:  # Ctrl-C too
-            fits.save()
+            fits.keep()
     return Scores(cells, empty, {name: head.num_weights for name, head in heads.items()})
 
 
@@ -199,16 +201,16 @@ def _key(patches: PatchSet, one: Features, cell: Cell, seed: int, head: Head | N
     )
 
 
-def _fit(
-    patches: PatchSet, one: Features, method: Method, part: Split, seed: int, head: Head | None
-) -> Fit:
+def _fit(patches: PatchSet, one: Features, method: Method, part: Split, seed: int, head: Head | None) -> Fit:
     """Fits and tests a classifier on a split."""
     labels = patches.labels
     if method == "cnn" and head is not None and one.cache is not None:
         head.fit(one.cache.grids(part.training), labels[part.training], seed)
         shares = head.probabilities(one.cache.grids(part.testing))
     else:
-        shares = _VECTORS[method](one.vectors[part.training], labels[part.training], one.vectors[part.testing])
+        shares = _VECTORS[method](
+            one.vectors[part.training], labels[part.training], one.vectors[part.testing]
+        )
     return outcome(shares, labels[part.testing], len(part.training))
 
 

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.downstream [--width w18] [--tiles 160] [--only embedding] [--check]
 
-Embedding: made-up tiles of EuroSAT's form, read, embedded, averaged and written, beside the net's bare forward pass of the
-same batches held in memory. Both are traced before; they take turns, and each counts by its quickest turn. Cache: mean embeddings of 27,000 patches, read
-from files as kNN gets them. Protocol: kNN and linear probe of 27,000 made-up embeddings, the paper's 13 columns, 5
+Embedding: made-up tiles of EuroSAT's form, read, embedded, averaged and written, beside the net's bare forward pass of
+the same batches held in memory. Both are traced before; they take turns, and each counts by its quickest turn. Cache:
+mean embeddings of 27,000 patches, read from files as kNN gets them. Protocol: kNN and linear probe of 27,000 made-up embeddings, the paper's 13 columns, 5
 seeds, random splits. Head: one column is trained, and the others are extrapolated by their numbers of steps. Under
 --check the exit code is 1 when a bound is missed.
 """
@@ -91,7 +91,9 @@ def embedding(width: str, tiles: int, folder: Path) -> float:
         print(f"{width}, {name:9}{count / wall:9.1f} images/s{count / cpu:9.1f} images a CPU second")
     (wall, cpu), (bare_wall, bare_cpu) = best["embedded"], best["bare"]
     ratio = bare_wall / wall
-    print(f"embedded over bare: {ratio:.2f}, by CPU seconds {bare_cpu / cpu:.2f}; {count:,} tiles, {TURNS} turns")
+    print(
+        f"embedded over bare: {ratio:.2f}, by CPU seconds {bare_cpu / cpu:.2f}; {count:,} tiles, {TURNS} turns"
+    )
     print(f"tracing, once an encoder: {tracing:.1f} s")
     return ratio
 
@@ -130,7 +132,9 @@ def protocol() -> float:
     seconds = 0.0
     for method in ("knn", "linear"):
         asked = Protocol(columns, ("random",), (method,), SEEDS, SEEDS, 0)  # type: ignore[arg-type]
-        wall, cpu = timed(lambda asked=asked: score(patches, [Features("made", vectors, None, "made")], asked))
+        wall, cpu = timed(
+            lambda asked=asked: score(patches, [Features("made", vectors, None, "made")], asked)
+        )
         print(
             f"{method:7}{wall:8.1f} s, {cpu:8.1f} CPU s: {len(columns)} columns, {SEEDS} seeds, {PATCHES:,} patches"
         )

@@ -6,8 +6,9 @@ EUROSAT holds tiles of EuroSAT as published (L1C). Rows are linear probes on one
 1, 5 and 10 training tiles a class, mean over 20 random splits. `R2` is the share of the variance of a tile's ten band
 means, and of its ten band deviations, that a ridge regression finds in its vector, on tiles that it was not fitted to:
 1, if they are all there. `apart` takes spectra and textures of the tiles apart: with the pixels of each tile in random
-order only spectra are left; with each band of each tile brought to mean 0 and deviation 1 only textures are. DIR holds time series of places (npz of gsd_10, gsd_20, scl; L2A): how alike embeddings of one
-place are over its clear dates, and those of two places.
+order only spectra are left; with each band of each tile brought to mean 0 and deviation 1 only textures are. DIR holds
+time series of places (npz of gsd_10, gsd_20, scl; L2A): how alike embeddings of one place are over its clear dates, and
+those of two places.
 """
 
 import argparse
@@ -150,7 +151,7 @@ def probe_net(probes: Probes, backbone: HRNetBackbone, statistics: BandStatistic
 
 
 def spectra_alone(pixels: Pixels) -> Pixels:
-    """Puts the pixels of each tile in random order, all bands of a pixel together: blocks of 20 m, as bands of 20 m have."""
+    """Puts the pixels of each tile in random order: squares of 20 m, with all their bands."""
     count, side = pixels.gsd_20.shape[:2]
     order = np.random.default_rng(0).permuted(np.tile(np.arange(side**2), (count, 1)), axis=1)
     fours = pixels.gsd_10.reshape(count, side, 2, side, 2, 4).transpose(0, 1, 3, 2, 4, 5)
@@ -247,7 +248,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.only in (None, "layers"):
         by_layers(probes, nets, run)
     if given.only in (None, "apart"):
-        others = {f"random tiny, seed {seed}": embedding_model(build_hrnet("tiny", 15, seed)) for seed in (1, 2)}
+        others = {
+            f"random tiny, seed {seed}": embedding_model(build_hrnet("tiny", 15, seed)) for seed in (1, 2)
+        }
         apart(probes, {**nets, **others})
     if given.timeseries and given.only in (None, "timeseries"):
         stability(given.timeseries, nets)

@@ -76,12 +76,12 @@ def test_a_table_goes_on_after_a_kill(made, tmp_path, monkeypatch):
     """Nothing runs after a kill: what counts is what was in the file then."""
     path = tmp_path / "fits.jsonl"
     monkeypatch.setattr(fits_module, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(Fits, "save", keep := Fits.save)
+    monkeypatch.setattr(Fits, "keep", kept := Fits.keep)
     real = scoring._fit
 
     def killed(*given):
         if len(made) == 7:
-            monkeypatch.setattr(Fits, "save", lambda self: None)
+            monkeypatch.setattr(Fits, "keep", lambda self: None)
             raise SystemExit
         return real(*given)
 
@@ -89,7 +89,7 @@ def test_a_table_goes_on_after_a_kill(made, tmp_path, monkeypatch):
         patch.setattr(scoring, "_fit", killed)
         with pytest.raises(SystemExit):
             scored(path)
-    monkeypatch.setattr(Fits, "save", keep)
+    monkeypatch.setattr(Fits, "keep", kept)
     assert len(path.read_text().splitlines()) == 7
     after = scored(path)
     assert len(made) == UNITS
@@ -182,7 +182,9 @@ def test_a_line_is_read_as_it_was_written(tmp_path):
 def test_a_file_that_is_no_fits_is_refused_and_the_advice_holds(made, tmp_path, bad, says):
     path = tmp_path / "fits.jsonl"
     path.write_bytes(bad)
-    with pytest.raises(InvalidInputError, match=r"must hold the fits of an earlier command.*Delete it") as raised:
+    with pytest.raises(
+        InvalidInputError, match=r"must hold the fits of an earlier command.*Delete it"
+    ) as raised:
         Fits(str(path), 3)
     assert says in str(raised.value)
     path.unlink()

@@ -154,7 +154,7 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
 
 @pytest.mark.slow
 def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeypatch, capsys):
-    """A disk that fails after scoring: what was embedded and fitted is kept, and the same command ends as another did."""
+    """A disk that fails after scoring: embeddings and fits are kept, and the same command ends as another did."""
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
