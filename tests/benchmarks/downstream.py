@@ -4,9 +4,9 @@
 
 Embedding: made-up tiles of EuroSAT's form, read, embedded, averaged and written, beside the net's bare forward pass of
 the same batches held in memory. Both are traced before; they take turns, and each counts by its quickest turn. Cache:
-mean embeddings of 27,000 patches, read from files as kNN gets them. Protocol: kNN and linear probe of 27,000 made-up embeddings, the paper's 13 columns, 5
-seeds, random splits. Head: one column is trained, and the others are extrapolated by their numbers of steps. Under
---check the exit code is 1 when a bound is missed.
+mean embeddings of 27,000 patches, read from files as kNN gets them. Protocol: kNN and linear probe of 27,000 made-up
+embeddings, the paper's 13 columns, 5 seeds, random splits. Head: one column is trained, and the others are extrapolated
+by their numbers of steps. Under --check the exit code is 1 when a bound is missed.
 """
 
 import argparse
