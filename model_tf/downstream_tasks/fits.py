@@ -5,6 +5,7 @@ split, seed and versions. Fits of other settings stay in the file and are found 
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -129,9 +130,13 @@ def key_of(settings: Mapping[str, object]) -> str:
     Args:
         settings: All that decides it, but for the versions of `PACKAGES`, which are added here.
     """
-    versions = {name: metadata.version(name) for name in PACKAGES}
-    text = json.dumps({**settings, "versions": versions}, sort_keys=True)
+    text = json.dumps({**settings, "versions": _versions()}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}
 
 
 class _Line(pydantic.BaseModel):

@@ -140,7 +140,7 @@ def test_fits_of_other_versions_are_not_taken(made, tmp_path, monkeypatch):
     path = tmp_path / "fits.jsonl"
     scored(path)
     made.clear()
-    monkeypatch.setattr(fits_module.metadata, "version", lambda name: "99")
+    monkeypatch.setattr(fits_module, "_versions", lambda: {"keras": "99"})
     scored(path)
     assert len(made) == UNITS
 
