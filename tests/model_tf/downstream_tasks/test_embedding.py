@@ -177,6 +177,7 @@ def test_a_link_in_the_cache_is_refused(patches, preparation, tmp_path):
         cache.missing()
 
 
+@pytest.mark.slow
 def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net):
     """Six patches, each normalised by the statistics of all, layer by layer; against the net's own norm, taught so."""
     images = preparation.images(patches.read(range(6)))
