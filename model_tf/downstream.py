@@ -5,7 +5,7 @@ r"""Classifies patches from a trained net's frozen embeddings, as in the paper's
 writes into the folder of --output: table1.md, .csv and .json in the layout of the paper's table 1, with what others
 published marked as quoted; topk.csv and cmc.png as in its figure 9; confusion.png and embeddings.png; LICENSES.md. Exit
 codes: 0, done; 1, the disk failed; 2, something given cannot be used; 130, stopped by Ctrl-C. After 1 and 130 the same
-command goes on: what was embedded is kept.
+command goes on: what was embedded and fitted is kept.
 """
 
 import sys
@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
         downstream(command)
         return 0
 
-    return run_program(work, interrupted="given again, the same command goes on with what is embedded")
+    return run_program(
+        work, interrupted="given again, the same command goes on with what is embedded and fitted"
+    )
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ ADVISES = re.compile(
 """The words of a message that tells people to do something."""
 
 ADVICE = {
+    "{} must hold the fits of an earlier command": "test_a_file_that_is_no_fits_is_refused_and_the_advice_holds",
     "delete these shards, and the command that built": "test_a_shard_with_a_flipped_bit_is_named_and_made_anew",
     "error: the job failed on its engine": "test_a_job_that_fails_is_one_sentence_and_the_same_command_goes_on",
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",

@@ -6,7 +6,6 @@ A cache is the folder of its key. Part p holds patches 256 p to 256 p + 255: `me
 
 import dataclasses
 import hashlib
-import io
 import os
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.free_room import free_disk
-from model_tf.data.storage import size, write_bytes
+from model_tf.data.storage import size, writing
 
 PART = 256
 """Patches of a part."""
@@ -67,8 +66,9 @@ class EmbeddingCache:
 
     def write(self, part: int, mean: npt.NDArray[np.float32], grid: npt.NDArray[np.float16]) -> None:
         """Writes a part; its means last, by which it is known to be there."""
-        write_bytes(self._file("grid", part), _npy(grid))
-        write_bytes(self._file("mean", part), _npy(mean))
+        for kind, array in (("grid", grid), ("mean", mean)):
+            with writing(self._file(kind, part)) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array))
 
     def means(self) -> npt.NDArray[np.float32]:
         """Returns the mean embedding of every patch, (N, E)."""
@@ -126,9 +126,3 @@ def require_room(caches: list[EmbeddingCache]) -> None:
 def _mapped(path: str) -> npt.NDArray[np.generic]:
     mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r")
     return mapped
-
-
-def _npy(array: npt.NDArray[np.generic]) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(array))
-    return file.getvalue()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 from model_tf.downstream_tasks.cache import EmbeddingCache
-from model_tf.downstream_tasks.encoders import Encoder, pooled
+from model_tf.downstream_tasks.encoders import Encoder, Pooled
 from model_tf.downstream_tasks.inputs import Images, Preparation
 from model_tf.downstream_tasks.patch_set import PatchSet
 
@@ -24,13 +24,13 @@ def cache_of(
 
 
 def embed(
-    patches: PatchSet, encoder: Encoder, preparation: Preparation, cache: EmbeddingCache, at_once: int
+    patches: PatchSet, encoder: Pooled, preparation: Preparation, cache: EmbeddingCache, at_once: int
 ) -> None:
     """Fills what is missing of a cache.
 
     Args:
         patches: The patches.
-        encoder: The encoder.
+        encoder: The encoder, pooled onto the grid of the cache.
         preparation: Makes its inputs.
         cache: Gets the embeddings.
         at_once: Images of a batch.
@@ -41,7 +41,6 @@ def embed(
     missing = cache.missing()
     if not missing:
         return
-    of_images = pooled(encoder, patches.side + 2 * preparation.margin, patches.crop, cache.grid)
     batches = [
         (part, range(start, min(start + at_once, which.stop)))
         for part in missing
@@ -68,7 +67,7 @@ def embed(
             images = ahead.result()
             if index + 1 < len(batches):
                 ahead = reading.submit(read, batches[index + 1][1])
-            mean, grid = of_images(images)
+            mean, grid = encoder(images)
             _require_finite(mean, patches, which, encoder)
             means.append(mean)
             grids.append(grid)
@@ -91,7 +90,7 @@ def _write(
     return lambda: cache.write(part, np.concatenate(means), np.concatenate(grids))
 
 
-def _require_finite(mean: npt.NDArray[np.float32], patches: PatchSet, which: range, encoder: Encoder) -> None:
+def _require_finite(mean: npt.NDArray[np.float32], patches: PatchSet, which: range, encoder: Pooled) -> None:
     for index in np.flatnonzero(~np.isfinite(mean).all(axis=1))[:1]:
         raise InvalidInputError(
             f"{encoder.name}: embeddings must be finite. Received: NaN or infinity for "

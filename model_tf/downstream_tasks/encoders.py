@@ -81,38 +81,44 @@ def raw_reflectance() -> Encoder:
     return Encoder("raw reflectance", "raw", sum(map(len, INPUT_BANDS.values())), embed)
 
 
-def pooled(
-    encoder: Encoder, side: int, crop: int, grid: int
-) -> Callable[[Images], tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]]:
-    """Returns a function from images to what is kept of their embeddings.
+class Pooled:
+    """An encoder of images of one size, from which what is kept of their embeddings comes out.
+
+    It is traced at its first call.
 
     Args:
         encoder: The encoder.
         side: Of the images, in 10 m pixels.
         crop: Side of the patch, in the middle of the images, in pixels.
         grid: Side of what is kept; it divides `crop`.
-
-    Returns:
-        The function; it gives the mean embedding of each patch, (N, E) float32, and the means of blocks of
-        crop / grid pixels, (N, grid, grid, E) float16.
     """
-    sides = dict(zip(INPUT_BANDS, (side, side // 2), strict=True))
-    signature = {
-        name: tf.TensorSpec((None, sides[name], sides[name], len(bands)), tf.float32)
-        for name, bands in INPUT_BANDS.items()
-    }
-    first = (side - crop) // 2
 
-    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator, unused-ignore]
-    def of_images(images: Any) -> Any:
-        embedding = tf.cast(encoder.embed(images), tf.float32)
-        patch = embedding[:, first : first + crop, first : first + crop]
-        blocks = tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
-        mean = tf.reduce_mean(blocks, axis=(1, 2))
-        return mean, blocks
+    def __init__(self, encoder: Encoder, side: int, crop: int, grid: int) -> None:
+        self.name = encoder.name
+        sides = dict(zip(INPUT_BANDS, (side, side // 2), strict=True))
+        signature = {
+            name: tf.TensorSpec((None, sides[name], sides[name], len(bands)), tf.float32)
+            for name, bands in INPUT_BANDS.items()
+        }
+        first = (side - crop) // 2
 
-    def embed(images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]:
-        mean, blocks = of_images({name: tf.constant(image) for name, image in images.items()})
-        return mean.numpy(), np.clip(blocks.numpy(), -_MOST, _MOST).astype(np.float16)
+        @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator, unused-ignore]
+        def of_images(images: Any) -> Any:
+            embedding = tf.cast(encoder.embed(images), tf.float32)
+            # Without context nothing is cut off, and TensorFlow would copy all of it.
+            patch = embedding[:, first : first + crop, first : first + crop] if first else embedding
+            blocks = tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
+            mean = tf.reduce_mean(blocks, axis=(1, 2))
+            return mean, tf.cast(tf.clip_by_value(blocks, -_MOST, _MOST), tf.float16)
 
-    return embed
+        self._of_images = of_images
+
+    def __call__(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]:
+        """Embeds N images.
+
+        Returns:
+            The mean embedding of each patch, (N, E) float32, and the means of blocks of crop / grid pixels,
+            (N, grid, grid, E) float16.
+        """
+        mean, blocks = self._of_images({name: tf.constant(image) for name, image in images.items()})
+        return mean.numpy(), blocks.numpy()

@@ -1,11 +1,15 @@
 """Figures: top-k curves as in the paper's figure 9, the confusion matrix, and the embeddings in two dimensions."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps, style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -22,44 +26,46 @@ _MARKERS = "osD^vP*X<>"
 
 @style.context("default")  # whatever a matplotlibrc says
 def cmc_figure(patches: PatchSet, scores: Scores, columns: Sequence[str]) -> Figure:
-    """Draws the share of test patches whose class is among the first k, a panel for each kind of split and features.
+    """Draws the share of test patches whose class is among the first k, a panel for each kind of split and column.
 
     Args:
         patches: The patches.
         scores: Of them; kNN is left out.
-        columns: Names of the columns with counts of training patches, one curve each.
+        columns: Names of the columns with counts of training patches.
     """
-    panels = list(
-        dict.fromkeys(
-            (cell.kind, cell.features)
-            for cell in scores.cells
-            if cell.method != "knn" and cell.column in columns
-        )
-    )
-    kinds = list(dict.fromkeys(kind for kind, _ in panels))
-    names = list(dict.fromkeys(name for _, name in panels))
+    drawn = {cell: it for cell, it in scores.cells.items() if cell.method != "knn" and cell.column in columns}
+    kinds = list(dict.fromkeys(cell.kind for cell in drawn))
+    names = list(dict.fromkeys(cell.features for cell in drawn))
+    columns = [column for column in columns if any(cell.column == column for cell in drawn)]
     figure = Figure(
-        figsize=(3.6 * max(1, len(names)), 3.6 * max(1, len(kinds)) + 0.8), dpi=130, layout="constrained"
+        figsize=(max(7.0, 1.0 + 3.2 * len(columns)), 1.6 + 3.0 * len(kinds)), dpi=130, layout="constrained"
     )
-    axes = figure.subplots(max(1, len(kinds)), max(1, len(names)), squeeze=False, sharex=True, sharey=True)
-    ks = np.arange(1, len(patches.classes) + 1)
-    colours = colormaps["viridis"](np.linspace(0, 0.85, max(1, len(columns))))
-    for kind, name in panels:
-        place = axes[kinds.index(kind), names.index(name)]
-        place.set_title(f"{_drawn(name)}, {kind} splits", fontsize=9)
-        for column, colour in zip(columns, colours, strict=True):
+    axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
+    count = len(patches.classes)
+    ks = np.arange(1, count + 1)
+    least = min(it.top_k[0] for it in drawn.values())
+    for kind, column in itertools.product(kinds, columns):
+        place = axes[kinds.index(kind), columns.index(column)]
+        place.set_title(f"N = {column}, {kind} splits", fontsize=10)
+        place.plot(ks, 100 * ks / count, ":", color="0.6", label="chance")
+        for index, name in enumerate(names):
             for method, line in (("cnn", "-"), ("linear", "--")):
-                score = scores.cells.get(Cell(name, method, kind, column))  # type: ignore[arg-type]
+                score = drawn.get(Cell(name, method, kind, column))  # type: ignore[arg-type]
                 if score is not None:
-                    label = f"N = {column}, {METHOD_NAMES[method]}"  # type: ignore[index]
-                    place.plot(ks, score.top_k, line, color=colour, linewidth=1.6, label=label)
-        place.grid(color="0.9", linewidth=0.6)
-        place.legend(loc="lower right", fontsize=7)
+                    label = f"{_drawn(name)}, {METHOD_NAMES[method]}"  # type: ignore[index]
+                    place.plot(ks, score.top_k, line, color=f"C{index}", linewidth=1.5, label=label)
+        place.grid(color="0.92", linewidth=0.6)
+        place.set(xlim=(1, max(2, min(count, 20))), ylim=(max(0, 10 * (least // 10) - 5), 101))
+        place.xaxis.set_major_locator(MaxNLocator(integer=True))
     for place in axes[-1]:
-        place.set(xlabel="k", xlim=(1, max(2, min(len(ks), 20))))
+        place.set_xlabel("k")
     for place in axes[:, 0]:
-        place.set(ylabel="top-k accuracy, %", ylim=(0, 101))
-    figure.suptitle(f"{patches.title} ({patches.level}), N training patches a class", fontsize=10)
+        place.set_ylabel("top-k accuracy, %")
+    _legend_below(figure, axes.flat, 2 if len(columns) < 3 else 3)
+    figure.suptitle(
+        f"{patches.title} ({patches.level}): true class among the first k; N training patches a class",
+        fontsize=11,
+    )
     return figure
 
 
@@ -74,9 +80,14 @@ def confusion_figure(patches: PatchSet, scores: Scores, cell: Cell) -> Figure:
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     names = [_drawn(name) for name in patches.classes]
-    axes.set_xticks(range(count), names, rotation=90, fontsize=8)
+    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(count), names, fontsize=8)
-    axes.set(xlabel="given class", ylabel="true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(1, count) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, count) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5 if count <= _MOST_CLASSES_WRITTEN else 0.3)
+    axes.tick_params(which="minor", length=0)
     if count <= _MOST_CLASSES_WRITTEN:
         for row, column in np.ndindex(count, count):
             if share[row, column] >= 0.5:
@@ -91,9 +102,12 @@ def confusion_figure(patches: PatchSet, scores: Scores, cell: Cell) -> Figure:
                     color=colour,
                 )
     figure.colorbar(image, ax=axes, shrink=0.8, label="test patches of the class, %")
+    score = scores.cells[cell]
+    seeds = f"{len(score.top)} seed" + ("s" if len(score.top) > 1 else "")
+    training = f"{cell.column} % training and testing" if "/" in cell.column else f"N = {cell.column}"
     axes.set_title(
-        f"{patches.title} ({patches.level}), {_drawn(cell.features)}, {METHOD_NAMES[cell.method]},\n{cell.column}, "
-        f"{cell.kind} splits, top-1 {scores.cells[cell].mean:.1f} %",
+        f"{patches.title} ({patches.level}): {_drawn(cell.features)}, {METHOD_NAMES[cell.method]}\n{training}, "
+        f"{cell.kind} splits; top-1 {score.mean:.1f} % of {sum(score.testing):,} test patches of {seeds}",
         fontsize=9,
     )
     return figure
@@ -112,6 +126,7 @@ def embeddings_figure(patches: PatchSet, features: Sequence[Features]) -> Figure
     colours = colormaps["tab10" if len(patches.classes) <= 10 else "gist_ncar"](
         np.linspace(0, 1, len(patches.classes))
     )
+    size = float(np.clip(6000 / max(1, len(labels)), 2, 28))  # of a point: fewer are larger
     for place, one in zip(axes, features, strict=False):
         points, explained = _plane(one.vectors)
         for index, name in enumerate(patches.classes):
@@ -119,26 +134,43 @@ def embeddings_figure(patches: PatchSet, features: Sequence[Features]) -> Figure
             marker = _MARKERS[index % len(_MARKERS)]
             place.scatter(
                 *points[here].T,
-                s=14,
+                s=size,
                 marker=marker,
                 color=colours[index],
-                alpha=0.8,
+                alpha=0.85,
                 linewidths=0,
                 label=_drawn(name),
             )
-        place.set_title(_drawn(one.name), fontsize=9)
-        place.set(
-            xlabel=f"first component ({explained[0]:.0%})", ylabel=f"second component ({explained[1]:.0%})"
-        )
+        place.set_title(_drawn(one.name), fontsize=10)
+        place.set_xlabel(f"first component ({explained[0]:.0%} of the variance)", fontsize=8)
+        place.set_ylabel(f"second component ({explained[1]:.0%})", fontsize=8)
         place.set(xticks=[], yticks=[])
+        place.margins(0.06)
     if len(patches.classes) <= _MOST_CLASSES_WRITTEN:
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8)
+        _legend_below(figure, axes[:1], min(5, 2 * columns), markerscale=1.5)
     figure.suptitle(
         f"{patches.title} ({patches.level}): principal components of what patches are classified by",
-        fontsize=10,
+        fontsize=11,
     )
     return figure
+
+
+def _legend_below(figure: Figure, places: Iterable[Axes], columns: int, **more: Any) -> None:
+    """Adds one legend of all that is drawn in some places."""
+    entries = {
+        name: handle
+        for place in places
+        for handle, name in zip(*place.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        **more,
+    )
 
 
 def _plane(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -72,6 +72,11 @@ class Head:
         self.model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
     @property
+    def key(self) -> str:
+        """Says all that decides how it is trained, but for its data and its seed."""
+        return f"head {self.model.input_shape} {self.num_weights} {AT_ONCE} {LEAST_STEPS} {EPOCHS} {RATE}"
+
+    @property
     def num_weights(self) -> int:
         """The number of weights that are trained."""
         count: int = self.model.count_params()

@@ -104,7 +104,9 @@ class Preparation:
     def _prepared(self, name: str, grid: npt.NDArray[np.float32], margin: int) -> npt.NDArray[np.float32]:
         mean = np.array([self.statistics.mean[band] for band in INPUT_BANDS[name]], np.float32)
         deviation = np.sqrt([self.statistics.variance[band] for band in INPUT_BANDS[name]]).astype(np.float32)
-        standard: npt.NDArray[np.float32] = np.nan_to_num((grid - mean) / deviation, nan=0.0)
+        standard: npt.NDArray[np.float32] = grid - mean
+        standard /= deviation
+        np.copyto(standard, 0.0, where=np.isnan(standard))
         if margin:
             standard = np.pad(
                 standard, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="symmetric"

@@ -18,6 +18,7 @@ from model_tf.downstream_tasks import encoders
 from model_tf.downstream_tasks.cache import require_room
 from model_tf.downstream_tasks.embedding import cache_of, embed
 from model_tf.downstream_tasks.figures import cmc_figure, confusion_figure, embeddings_figure
+from model_tf.downstream_tasks.fits import FITS_FILE, PACKAGES, Fits
 from model_tf.downstream_tasks.flags import CACHE_FOLDER, DownstreamCommand
 from model_tf.downstream_tasks.inputs import Preparation, Survey, margin_of, survey
 from model_tf.downstream_tasks.notices import licences_md
@@ -41,8 +42,6 @@ RESULTS = (
 NORM_SAMPLE = 64
 """Patches whose statistics stand for those of all where normalisation is not by image."""
 
-_PACKAGES = ("keras", "numpy", "scikit-learn", "tensorflow")
-
 
 def downstream(command: DownstreamCommand) -> None:
     """Does what a command asks for.
@@ -62,6 +61,7 @@ def downstream(command: DownstreamCommand) -> None:
     if command.cache == join(command.output, CACHE_FOLDER):  # which nobody named
         require_own_folders(command.output, (CACHE_FOLDER,))
     tidy(command.output)
+    fits = Fits(join(command.output, FITS_FILE), len(patches.classes))
     surveyed = survey(patches)
     if surveyed.without_data:
         _say(f"{surveyed.without_data:,} pixels have no data: they are taken for the mean")
@@ -74,7 +74,7 @@ def downstream(command: DownstreamCommand) -> None:
         command.head_seeds,
         command.seed,
     )
-    scores = score(patches, features, protocol)
+    scores = score(patches, features, protocol, fits)
     for name, weights in scores.head_weights.items():
         _say(f"head on {name}: {weights:,} weights")
     written = table_md(patches, task, protocol, scores)
@@ -84,7 +84,7 @@ def downstream(command: DownstreamCommand) -> None:
         "run": run.to_json() if run is not None else None,
         "encoders": origin,
         "statistics": _statistics_of(command, patches),
-        "software": {name: metadata.version(name) for name in _PACKAGES},
+        "software": {name: metadata.version(name) for name in PACKAGES},
         **table_json(patches, task, protocol, scores),
     }
     files = {
@@ -171,10 +171,11 @@ def _features(
     require_room(caches)
     features = []
     for (encoder, how), cache in zip(each, caches, strict=True):
-        embed(patches, encoder, how, cache, command.at_once)
-        features.append(Features(encoder.name, cache.means(), cache))
+        of_images = encoders.Pooled(encoder, patches.side + 2 * how.margin, patches.crop, cache.grid)
+        embed(patches, of_images, how, cache, command.at_once)
+        features.append(Features(encoder.name, cache.means(), cache, cache.key))
     both = np.concatenate([surveyed.mean, surveyed.deviation], axis=1)
-    return [*features, Features("image statistics", both, None)]
+    return [*features, Features("image statistics", both, None, f"statistics {patches.crop}")]
 
 
 def _statistics_of(command: DownstreamCommand, patches: PatchSet) -> str:

@@ -9,10 +9,19 @@ import numpy.typing as npt
 
 from beam_pipeline.runtime.progress import Progress
 from model_tf.downstream_tasks.cache import EmbeddingCache
-from model_tf.downstream_tasks.classifiers import linear_probe, nearest_neighbours
+from model_tf.downstream_tasks.classifiers import NEIGHBOURS, linear_probe, nearest_neighbours
+from model_tf.downstream_tasks.fits import Fit, Fits, key_of
 from model_tf.downstream_tasks.head import Head
 from model_tf.downstream_tasks.patch_set import PatchSet
-from model_tf.downstream_tasks.splits import Column, EmptyColumn, Kind, Split, split
+from model_tf.downstream_tasks.splits import (
+    BLOCK_DEGREES,
+    MOST_TESTED,
+    Column,
+    EmptyColumn,
+    Kind,
+    Split,
+    split,
+)
 
 Method = Literal["cnn", "knn", "linear"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -29,11 +38,13 @@ class Features:
         name: E.g. "trained encoder".
         vectors: (N, E) float32, one a patch, for kNN and the linear probe.
         cache: Of what the head reads; None where it has nothing to read.
+        key: Says all that decides the vectors.
     """
 
     name: str
     vectors: npt.NDArray[np.float32]
     cache: EmbeddingCache | None
+    key: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +133,21 @@ class Scores:
     head_weights: Mapping[str, int]
 
 
-def score(patches: PatchSet, features: Sequence[Features], protocol: Protocol) -> Scores:
+def score(
+    patches: PatchSet, features: Sequence[Features], protocol: Protocol, fits: Fits | None = None
+) -> Scores:
     """Scores all features.
 
     Args:
         patches: The patches.
         features: Each of all patches.
         protocol: What is scored.
+        fits: Those that were made before; gets the others as they are made. They end with this call by default.
 
     Returns:
         The scores. A column for which a class has too few patches, with any seed, stays empty.
     """
+    fits = fits or Fits(None, len(patches.classes))
     heads = {
         one.name: Head(one.cache.width, one.cache.grid, len(patches.classes))
         for one in features
@@ -141,35 +156,62 @@ def score(patches: PatchSet, features: Sequence[Features], protocol: Protocol) -
     splits, empty = _splits(patches, protocol)
     cells: dict[Cell, Score] = {}
     units = [
-        (one, method, key, repetition)
+        (one, Cell(one.name, method, kind, column), part, protocol.seed + repetition)
         for one in features
         for method in protocol.methods
         if method != "cnn" or one.name in heads
-        for key, parts in splits.items()
-        for repetition in range(len(parts) if method != "cnn" else protocol.head_seeds)
+        for (kind, column), parts in splits.items()
+        for repetition, part in enumerate(parts[: protocol.head_seeds] if method == "cnn" else parts)
     ]
     with Progress(len(units), "classifying", "fits", leave=True) as progress:
-        for one, method, (kind, column), repetition in units:
-            progress.note(of=f"{one.name}, {METHOD_NAMES[method]}, {column}")
-            part = splits[kind, column][repetition]
-            seed = protocol.seed + repetition
-            of_head = heads.get(one.name)
-            shares = (
-                _by_head(of_head, one.cache, patches, part, seed)
-                if method == "cnn" and of_head is not None and one.cache is not None
-                else _VECTORS[method](
-                    one.vectors[part.training], patches.labels[part.training], one.vectors[part.testing]
-                )
-            )
-            _add(
-                cells,
-                Cell(one.name, method, kind, column),
-                shares,
-                patches.labels[part.testing],
-                len(part.training),
-            )
-            progress.update()
+        try:
+            for one, cell, part, seed in units:
+                progress.note(of=f"{one.name}, {METHOD_NAMES[cell.method]}, {cell.column}")
+                head = heads.get(one.name)
+                key = _key(patches, one, cell, seed, head)
+                fit = fits.get(key)
+                if fit is None:
+                    fit = _fit(patches, one, cell.method, part, seed, head)
+                    fits.add(
+                        key, fit, (one.name, METHOD_NAMES[cell.method], cell.kind, cell.column, str(seed))
+                    )
+                _add(cells, cell, fit)
+                progress.update()
+        finally:  # Ctrl-C too
+            fits.keep()
     return Scores(cells, empty, {name: head.num_weights for name, head in heads.items()})
+
+
+def _key(patches: PatchSet, one: Features, cell: Cell, seed: int, head: Head | None) -> str:
+    """Says all that decides a fit."""
+    of_method = {
+        "cnn": head.key if head is not None else "",
+        "knn": f"{NEIGHBOURS} neighbours",
+        "linear": "C = 1",
+    }
+    return key_of(
+        {
+            "form": 1,
+            "patches": patches.fingerprint,
+            "features": one.key,
+            "method": of_method[cell.method],
+            "split": [cell.kind, cell.column, MOST_TESTED, BLOCK_DEGREES],
+            "seed": seed,
+        }
+    )
+
+
+def _fit(patches: PatchSet, one: Features, method: Method, part: Split, seed: int, head: Head | None) -> Fit:
+    """Fits and tests a classifier on a split."""
+    labels = patches.labels
+    if method == "cnn" and head is not None and one.cache is not None:
+        head.fit(one.cache.grids(part.training), labels[part.training], seed)
+        shares = head.probabilities(one.cache.grids(part.testing))
+    else:
+        shares = _VECTORS[method](
+            one.vectors[part.training], labels[part.training], one.vectors[part.testing]
+        )
+    return outcome(shares, labels[part.testing], len(part.training))
 
 
 _VECTORS: Mapping[str, Callable[..., npt.NDArray[np.float64]]] = {
@@ -190,6 +232,22 @@ def top_shares(shares: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -
     return np.cumsum(np.bincount(ranks, minlength=shares.shape[1])) / len(labels)
 
 
+def outcome(shares: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], training: int) -> Fit:
+    """Returns what came out of a classifier.
+
+    Args:
+        shares: (M, C) of each class.
+        labels: (M,) the true classes.
+        training: Patches that it was fitted to.
+    """
+    classes = shares.shape[1]
+    top = top_shares(shares, labels)
+    # Of a draw the lower class is given, as in `top_shares`.
+    pairs = labels * classes + shares.argmax(axis=1)
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    return Fit(top, confusion, training)
+
+
 def _splits(
     patches: PatchSet, protocol: Protocol
 ) -> tuple[dict[tuple[Kind, str], list[Split]], dict[tuple[Kind, str], str]]:
@@ -206,23 +264,9 @@ def _splits(
     return splits, empty
 
 
-def _by_head(
-    head: Head, cache: EmbeddingCache, patches: PatchSet, part: Split, seed: int
-) -> npt.NDArray[np.float64]:
-    head.fit(cache.grids(part.training), patches.labels[part.training], seed)
-    return head.probabilities(cache.grids(part.testing))
-
-
-def _add(
-    cells: dict[Cell, Score],
-    cell: Cell,
-    shares: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    training: int,
-) -> None:
-    classes = shares.shape[1]
-    so_far = cells.setdefault(cell, Score([], np.zeros((classes, classes), np.int64), [], []))
-    so_far.top.append(top_shares(shares, labels))
-    np.add.at(so_far.confusion, (labels, shares.argmax(axis=1)), 1)
-    so_far.training.append(training)
-    so_far.testing.append(len(labels))
+def _add(cells: dict[Cell, Score], cell: Cell, fit: Fit) -> None:
+    so_far = cells.setdefault(cell, Score([], np.zeros_like(fit.confusion), [], []))
+    so_far.top.append(fit.top)
+    so_far.confusion += fit.confusion
+    so_far.training.append(fit.training)
+    so_far.testing.append(fit.testing)

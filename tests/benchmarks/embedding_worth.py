@@ -1,12 +1,14 @@
 """Looks for what an embedding loses: probes of several layers, with several statistics, on real tiles.
 
-    python -m tests.benchmarks.embedding_worth --tiles EUROSAT [--run RUN] [--timeseries DIR]
+    python -m tests.benchmarks.embedding_worth --tiles EUROSAT [--run RUN] [--timeseries DIR] [--only apart]
 
 EUROSAT holds tiles of EuroSAT as published (L1C). Rows are linear probes on one vector a tile, top-1 in percent for
 1, 5 and 10 training tiles a class, mean over 20 random splits. `R2` is the share of the variance of a tile's ten band
 means, and of its ten band deviations, that a ridge regression finds in its vector, on tiles that it was not fitted to:
-1, if they are all there. DIR holds time series of places (npz of gsd_10, gsd_20, scl; L2A): how alike embeddings of one
-place are over its clear dates, and those of two places.
+1, if they are all there. `apart` takes spectra and textures of the tiles apart: with the pixels of each tile in random
+order only spectra are left; with each band of each tile brought to mean 0 and deviation 1 only textures are. DIR holds
+time series of places (npz of gsd_10, gsd_20, scl; L2A): how alike embeddings of one place are over its clear dates, and
+those of two places.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from model_tf.downstream_tasks.splits import Column, split
 from model_tf.evaluation.trained_net import load_net
 from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
 from model_tf.network.layers import GroupNorm
-from model_tf.training.run_folder import read_run
+from model_tf.training.run_folder import RunInfo, read_run
 
 COLUMNS = ("1", "5", "10")
 SEEDS = 20
@@ -148,6 +150,44 @@ def probe_net(probes: Probes, backbone: HRNetBackbone, statistics: BandStatistic
     )
 
 
+def spectra_alone(pixels: Pixels) -> Pixels:
+    """Puts the pixels of each tile in random order: squares of 20 m, with all their bands."""
+    count, side = pixels.gsd_20.shape[:2]
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(side**2), (count, 1)), axis=1)
+    fours = pixels.gsd_10.reshape(count, side, 2, side, 2, 4).transpose(0, 1, 3, 2, 4, 5)
+    fours = np.take_along_axis(fours.reshape(count, side**2, 16), order[..., None], axis=1)
+    ten = fours.reshape(count, side, side, 2, 2, 4).transpose(0, 1, 3, 2, 4, 5).reshape(pixels.gsd_10.shape)
+    twenty = np.take_along_axis(pixels.gsd_20.reshape(count, side**2, 6), order[..., None], axis=1)
+    return Pixels(np.ascontiguousarray(ten), twenty.reshape(pixels.gsd_20.shape))
+
+
+def textures_alone(grid: np.ndarray) -> np.ndarray:
+    """Brings each band of each tile, already standardised, to mean 0 and deviation 1."""
+    mean, deviation = (
+        grid.mean(axis=(1, 2), keepdims=True),
+        grid.std(axis=(1, 2), keepdims=True),
+    )
+    standard: np.ndarray = (grid - mean) / np.maximum(deviation, 1e-6)
+    return standard
+
+
+def apart(probes: Probes, nets: Mapping[str, HRNetBackbone]) -> None:
+    """Prints what nets make of spectra alone and of textures alone."""
+    preparation = Preparation(probes.survey.statistics(), 0)
+    plain = preparation.images(probes.pixels)
+    kinds = {
+        "tiles as they are": plain,
+        "spectra alone": preparation.images(spectra_alone(probes.pixels)),
+        "textures alone": {name: textures_alone(grid) for name, grid in plain.items()},
+    }
+    for kind, images in kinds.items():
+        for name, net in nets.items():
+            probes.show(f"{kind}, {name}: means", means(outputs(net, images)[0]))
+            with SetNorm():
+                of_set = means(np.asarray(net(images, training=False)))
+            probes.show(f"{kind}, {name}, norm over all tiles: means", of_set)
+
+
 def series(folder: Path) -> Iterator[tuple[str, Pixels]]:
     """Yields the clear dates of each place."""
     for path in sorted(folder.glob("*.npz")):
@@ -195,35 +235,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiles", required=True)
     parser.add_argument("--run")
     parser.add_argument("--timeseries", type=Path)
+    parser.add_argument("--only", choices=("layers", "apart", "timeseries"))
     given = parser.parse_args(argv)
+    run = read_run(given.run) if given.run else None
+    trained = embedding_model(load_net(given.run, run).model) if run is not None else None
+    nets = {"random tiny": embedding_model(build_hrnet("tiny", 15))}
+    nets |= {"trained": trained} if trained is not None else {}
     probes = Probes(read_eurosat(given.tiles))
-    own = probes.survey.statistics()
-    mean, deviation = probes.survey.mean, probes.survey.deviation
     print(
         f"{'top-1 in percent (L1C), training tiles a class:':66}{''.join(f'{name:>7}' for name in COLUMNS)}"
     )
+    if given.only in (None, "layers"):
+        by_layers(probes, nets, run)
+    if given.only in (None, "apart"):
+        others = {
+            f"random tiny, seed {seed}": embedding_model(build_hrnet("tiny", 15, seed)) for seed in (1, 2)
+        }
+        apart(probes, {**nets, **others})
+    if given.timeseries and given.only in (None, "timeseries"):
+        stability(given.timeseries, nets)
+    return 0
+
+
+def by_layers(probes: Probes, nets: Mapping[str, HRNetBackbone], run: RunInfo | None) -> None:
+    """Prints what is found in bands, and in the layers of each net."""
+    own = probes.survey.statistics()
+    mean, deviation = probes.survey.mean, probes.survey.deviation
     probes.show("image statistics: means and deviations of bands", np.concatenate([mean, deviation], axis=1))
     probes.show("means of bands", mean)
     probes.show("deviations of bands", deviation)
     probes.show("means of bands over their sum: the spectrum's shape", mean / mean.sum(axis=1, keepdims=True))
-    nets = {"random tiny": embedding_model(build_hrnet("tiny", 15))}
-    probe_net(probes, nets["random tiny"], own, "random tiny")
-    if given.run:
-        run = read_run(given.run)
-        nets["trained"] = embedding_model(load_net(given.run, run).model)
-        probe_net(probes, nets["trained"], own, "trained")
-        images = Preparation(run.statistics, 0).images(probes.pixels)
-        probes.show(
-            "trained, the run's statistics, embedding: means",
-            means(outputs(nets["trained"], images)[0]),
-        )
-        print("\nband: mean and deviation of reflectance, tiles (L1C) / training images")
-        for band in BANDS:
-            of_both = [f"{it.mean[band]:.3f} {it.variance[band] ** 0.5:.3f}" for it in (own, run.statistics)]
-            print(f"{band}: {' / '.join(of_both)}")
-    if given.timeseries:
-        stability(given.timeseries, nets)
-    return 0
+    for name, net in nets.items():
+        probe_net(probes, net, own, name)
+    if run is None:
+        return
+    images = Preparation(run.statistics, 0).images(probes.pixels)
+    probes.show(
+        "trained, the run's statistics, embedding: means",
+        means(outputs(nets["trained"], images)[0]),
+    )
+    print("\nband: mean and deviation of reflectance, tiles (L1C) / training images")
+    for band in BANDS:
+        of_both = [f"{it.mean[band]:.3f} {it.variance[band] ** 0.5:.3f}" for it in (own, run.statistics)]
+        print(f"{band}: {' / '.join(of_both)}")
 
 
 if __name__ == "__main__":

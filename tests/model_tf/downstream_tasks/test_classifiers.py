@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from model_tf.downstream_tasks import head as head_module
 from model_tf.downstream_tasks.classifiers import linear_probe, nearest_neighbours
 from model_tf.downstream_tasks.head import Head, channels_for
-from model_tf.downstream_tasks.scoring import Cell, _add, top_shares
+from model_tf.downstream_tasks.scoring import Cell, _add, outcome, top_shares
 
 
 def made(count: int, width: int = 12, classes: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def test_top_k_and_confusion_are_scikit_learns():
     cells = {}
     cell = Cell("made", "linear", "random", "5")
     for _ in range(2):
-        _add(cells, cell, shares, true, 200)
+        _add(cells, cell, outcome(shares, true, 200))
     np.testing.assert_array_equal(cells[cell].confusion, 2 * confusion_matrix(true, shares.argmax(axis=1)))
     assert cells[cell].mean == pytest.approx(100 * (shares.argmax(axis=1) == true).mean())
     assert (cells[cell].deviation, cells[cell].testing) == (0, [300, 300])

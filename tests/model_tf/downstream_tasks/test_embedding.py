@@ -36,7 +36,8 @@ def net():
 
 def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> EmbeddingCache:
     cache = cache_of(str(folder), patches, encoder, preparation, grid)
-    embed(patches, encoder, preparation, cache, at_once)
+    of_images = encoders.Pooled(encoder, patches.side + 2 * preparation.margin, patches.crop, grid)
+    embed(patches, of_images, preparation, cache, at_once)
     return cache
 
 
@@ -101,7 +102,7 @@ def test_random_weights_go_by_their_seed(patches, preparation, tmp_path, monkeyp
     assert np.abs(first - other).max() > 0.01
 
 
-def test_what_is_there_is_not_embedded_again(patches, preparation, net, tmp_path, monkeypatch):
+def test_what_is_there_is_not_embedded_again(patches, preparation, tmp_path, monkeypatch):
     """Neither after a kill: part by part, and a part that is cut short is made again."""
     monkeypatch.setattr(caches, "PART", 2)
     read: list[range] = []
@@ -111,7 +112,7 @@ def test_what_is_there_is_not_embedded_again(patches, preparation, net, tmp_path
         return patches.read(which)
 
     counting = dataclasses.replace(patches, read=counted)
-    encoder = encoders.of_net(net, "n", "key")
+    encoder = encoders.raw_reflectance()
     cache = filled(tmp_path, counting, encoder, preparation)
     whole = cache.means(), cache.grids(np.arange(6))
     read.clear()
@@ -159,7 +160,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_embedded(tmp_path, mo
     require_room([cache])
 
 
-def test_an_embedding_that_is_no_number_is_named(patches, preparation, net, tmp_path):
+def test_an_embedding_that_is_no_number_is_named(patches, preparation, tmp_path):
     encoder = dataclasses.replace(
         encoders.raw_reflectance(), embed=lambda images: images["gsd_10"] * float("nan"), width=4
     )
@@ -167,8 +168,8 @@ def test_an_embedding_that_is_no_number_is_named(patches, preparation, net, tmp_
         filled(tmp_path, patches, encoder, preparation)
 
 
-def test_a_link_in_the_cache_is_refused(patches, preparation, net, tmp_path):
-    cache = filled(tmp_path, patches, encoders.of_net(net, "n", "key"), preparation)
+def test_a_link_in_the_cache_is_refused(patches, preparation, tmp_path):
+    cache = filled(tmp_path, patches, encoders.raw_reflectance(), preparation)
     path = tmp_path / cache.path / "mean-00000.npy"
     shutil.move(path, tmp_path / "kept.npy")
     path.symlink_to(tmp_path / "kept.npy")
@@ -176,6 +177,7 @@ def test_a_link_in_the_cache_is_refused(patches, preparation, net, tmp_path):
         cache.missing()
 
 
+@pytest.mark.slow
 def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net):
     """Six patches, each normalised by the statistics of all, layer by layer; against the net's own norm, taught so."""
     images = preparation.images(patches.read(range(6)))

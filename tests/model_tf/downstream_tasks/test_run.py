@@ -58,7 +58,7 @@ def results(tiles, run_folder, tmp_path_factory) -> Path:
 
 def command(tiles: Path, output: Path, *more: str) -> list[str]:
     """Columns of which one is empty, two seeds, everything small."""
-    given = ["--task", "classes", "--columns", "2,50/50,6", "--seeds", "2", "--head_seeds", "1"]
+    given = ["--task", "classes", "--columns", "2,6", "--seeds", "2", "--head_seeds", "1"]
     given += ["--grid", "4", "--width", "tiny"]
     return ["--patches", str(tiles), "--output", str(output), *given, *more]
 
@@ -78,7 +78,7 @@ def table(results: Path) -> dict:
 
 
 def test_it_writes_tables_figures_and_licences(results):
-    assert {path.name for path in results.iterdir()} == {*FILES, "cache"}
+    assert {path.name for path in results.iterdir()} == {*FILES, "cache", "fits.jsonl"}
     for name in FILES:
         if name.endswith(".png"):
             with PillowImage.open(results / name) as image:
@@ -95,11 +95,10 @@ def test_every_place_in_the_table_is_there_or_has_its_reason(results):
         for name in names
     }
     assert places == {
-        (name, method, kind, column)
+        (name, method, kind, "2")
         for name in names
         for method in methods[name]
         for kind in ("random", "spatial")
-        for column in ("2", "50/50")
     }
     assert [(it["split"], it["column"]) for it in content["empty_columns"]] == [
         ("random", "6"),
@@ -154,7 +153,7 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
 
 @pytest.mark.slow
 def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeypatch, capsys):
-    """A disk that fails while scoring: what was embedded is kept, and the same command ends as another did."""
+    """A disk that fails after scoring: embeddings and fits are kept, and the same command ends as another did."""
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
@@ -162,13 +161,15 @@ def test_it_goes_on_where_it_ended(tiles, run_folder, results, tmp_path, monkeyp
     monkeypatch.setattr(run, "_figures", no_figures)
     given = command(tiles, tmp_path / "out", "--methods", "knn", "--run", str(run_folder))
     with monkeypatch.context() as patch:
-        patch.setattr(run, "score", fail)
+        patch.setattr(run, "table_md", fail)
         assert downstream.main(given) == 1
     assert "the same command goes on" in capsys.readouterr().err
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cache").rglob("*.npy")}
     assert len(kept) == 6
     (tmp_path / "out" / "cmc.png").write_bytes(b"of an earlier command")
-    assert downstream.main(given) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_fit", fail)  # nothing is fitted again
+        assert downstream.main(given) == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     theirs = [score for score in table(results)["scores"] if score["method"] == "kNN, k = 5"]
     assert table(tmp_path / "out")["scores"] == theirs
