@@ -28,6 +28,7 @@ COMMANDS = {
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),
     "train": ("model_tf.train", "train the network on a dataset"),
     "evaluate": ("model_tf.evaluate", "score a trained network"),
+    "downstream": ("model_tf.downstream", "classify patches from a network's frozen embeddings"),
 }
 """The module whose `main` each subcommand calls, and what it does."""
 

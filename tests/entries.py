@@ -12,6 +12,7 @@ from beam_pipeline.jobs.select import options as select
 from beam_pipeline.jobs.verify.options import parse_verify_flags
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.sample_world import __main__ as sample_world
+from model_tf.downstream_tasks import flags as downstream
 from model_tf.evaluation import flags as evaluate
 from model_tf.training import flags as train
 
@@ -72,6 +73,12 @@ ENTRIES = {
         evaluate.build_parser(),
         lambda argv: evaluate.parse_evaluate_flags(argv, ""),
         ("--run=run", "--data=out"),
+    ),
+    "downstream": Entry(
+        "model_tf/downstream.py",
+        downstream.build_parser(),
+        lambda argv: downstream.parse_downstream_flags(argv, ""),
+        ("--patches=a", "--output=b"),
     ),
 }
 

@@ -1,6 +1,7 @@
 """The command `opensentinelmap`."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_every_command_is_listed_and_leads_to_a_module(capsys: pytest.CaptureFix
         main(["--help"])
     said = capsys.readouterr().out
     for command, (module, does) in COMMANDS.items():
-        assert f"    {command} " in said
+        assert re.search(rf"^    {command}\s", said, re.MULTILINE)
         assert does in said
         assert importlib.util.find_spec(module) is not None
 
@@ -60,6 +61,7 @@ def test_a_command_ends_with_its_own_exit_code(command: str, capsys: pytest.Capt
         ["preview", "out/a", "-rows", "3"],
         ["train", "--data", "out", "--seed", "1", "2"],
         ["evaluate", "--run", "out/run", "--data", "out", "--cells", "1", "2"],
+        ["downstream", "--patches", "tiles", "--output", "out", "--columns", "1", "5"],
     ],
 )
 def test_a_word_that_belongs_to_no_flag_ends_every_command(

@@ -58,6 +58,8 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/verify.py": ("verify",),
     "model_tf/backend.py": BOTH_OF_MODEL,
     "model_tf/data": BOTH_OF_MODEL,
+    "model_tf/downstream.py": ("downstream",),
+    "model_tf/downstream_tasks": ("downstream",),
     "model_tf/evaluate.py": ("evaluate",),
     "model_tf/evaluation": BOTH_OF_MODEL,
     "model_tf/network": BOTH_OF_MODEL,
@@ -114,6 +116,7 @@ ADVICE = {
     "the same command goes on": "test_a_disk_that_fails_ends_a_run_that_goes_on",
     "given again, the same command scores anew": "test_a_small_disk_gets_a_sentence_and_no_scores",
     "Its weights are too large: give another --checkpoint": "test_other_split_cells_and_checkpoint",
+    "given again, the same command goes on with what": "test_it_goes_on_where_it_ended",
     "{} cannot be loaded on this machine": "test_a_machine_that_fails_is_no_damage_of_the_checkpoint",
 }
 """By how each begins, the advice that we can follow ourselves, and the test that follows it."""
@@ -124,6 +127,7 @@ NOT_OURS = (
         "--night_lights cannot be expanded",
         "{}: {} is cut short",
         "Copy it again",
+        "{} is damaged: {}. Copy it again",
         "A regular file is wanted: copy",
         "The current folder cannot be used",
         ". Shards and dataset.json",
@@ -155,6 +159,10 @@ NO_ADVICE = (
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """The beginnings of messages that only look like it."""
+
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""By the name under which Python imports it, how a package is called where the two differ."""
 
 
 def python_files() -> list[Path]:
@@ -225,9 +233,10 @@ def test_each_extra_brings_what_is_missing() -> None:
                 package, _, extra = node.args
                 assert isinstance(extra, ast.Constant)
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
+                packages = {DISTRIBUTIONS.get(name, name) for name in packages}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["overpass", "plots", "plots", "sea", "train"]
+    assert sorted(brought) == ["downstream", "overpass", "plots", "plots", "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -30,6 +30,7 @@ PATH_FLAGS = {
     "sample_world": {"output"},
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
+    "downstream": {"run", "checkpoint", "patches", "output", "cache"},
 }
 FOLDERS = {
     "sample_dir",
@@ -40,6 +41,8 @@ FOLDERS = {
     "features",
     "data",
     "run",
+    "patches",
+    "cache",
 }
 SEVERAL = {"osm", "night_lights"}
 STORE = ("relabel", "osm")
@@ -122,10 +125,16 @@ def test_a_value_that_looks_like_a_flag_is_explained(entry: str) -> None:
 def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
     several = 0
     for action in ENTRIES[entry].parser._actions:
-        texts = {"bad_scl", "class_weights", "years"}
+        texts = {"bad_scl", "class_weights", "columns", "methods", "norms", "splits", "years"}
         if action.dest in texts or is_several(entry, action.dest) or (entry, action.dest) == PANEL:
             assert "separated by commas" in (action.help or "")
             several += 1
-    assert several == {"build": 3, "extract": 1, "plan": 1, "select": 1, "train": 1, "evaluate": 1}.get(
-        entry, 0
-    )
+    assert several == {
+        "build": 3,
+        "extract": 1,
+        "plan": 1,
+        "select": 1,
+        "train": 1,
+        "evaluate": 1,
+        "downstream": 4,
+    }.get(entry, 0)

@@ -1,0 +1,1 @@
+"""Classifies patches from frozen embeddings: patches, embeddings, splits, classifiers, tables and figures."""

@@ -1,0 +1,134 @@
+"""Embeddings on a disk: in parts, each whole or not there, so that an embedding goes on where it ended.
+
+A cache is the folder of its key. Part p holds patches 256 p to 256 p + 255: `mean-0000p.npy` (n, E) float32 and
+`grid-0000p.npy` (n, G, G, E) float16, which is memory-mapped where it is read.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.free_room import free_disk
+from model_tf.data.storage import size, write_bytes
+
+PART = 256
+"""Patches of a part."""
+
+_HEADER = 128
+"""Bytes before the values of a .npy file of ours; numpy rounds up to multiples of 64."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingCache:
+    """The embeddings of a set of patches by one encoder.
+
+    Attributes:
+        folder: Of all caches, on this machine.
+        key: Says all that decides the embeddings.
+        count: Number of patches.
+        width: Channels E.
+        grid: Side G of what is kept of a patch's embeddings.
+    """
+
+    folder: str
+    key: str
+    count: int
+    width: int
+    grid: int
+
+    @property
+    def path(self) -> str:
+        """The folder of the key."""
+        return join(self.folder, hashlib.blake2b(self.key.encode(), digest_size=12).hexdigest())
+
+    @property
+    def num_bytes(self) -> int:
+        """What all parts take."""
+        return self.count * self.width * (4 + 2 * self.grid**2) + 2 * _HEADER * len(self.parts)
+
+    @property
+    def parts(self) -> range:
+        """The numbers of the parts."""
+        return range(-(-self.count // PART))
+
+    def patches_of(self, part: int) -> range:
+        """Returns the patches of a part."""
+        return range(part * PART, min((part + 1) * PART, self.count))
+
+    def missing(self) -> list[int]:
+        """Returns the parts that are not there, or are not whole."""
+        return [part for part in self.parts if not self._has(part)]
+
+    def write(self, part: int, mean: npt.NDArray[np.float32], grid: npt.NDArray[np.float16]) -> None:
+        """Writes a part; its means last, by which it is known to be there."""
+        write_bytes(self._file("grid", part), _npy(grid))
+        write_bytes(self._file("mean", part), _npy(mean))
+
+    def means(self) -> npt.NDArray[np.float32]:
+        """Returns the mean embedding of every patch, (N, E)."""
+        return np.concatenate([_mapped(self._file("mean", part)) for part in self.parts])
+
+    def grids(self, which: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
+        """Returns what is kept of some patches' embeddings, (n, G, G, E)."""
+        found = np.empty((len(which), self.grid, self.grid, self.width), np.float16)
+        for part in self.parts:
+            here = np.flatnonzero(which // PART == part)
+            if len(here):
+                found[here] = _mapped(self._file("grid", part))[which[here] % PART]
+        return found
+
+    def _file(self, kind: str, part: int) -> str:
+        return join(self.path, f"{kind}-{part:05}.npy")
+
+    def _has(self, part: int) -> bool:
+        count = len(self.patches_of(part))
+        wanted = {
+            "grid": ((count, self.grid, self.grid, self.width), np.float16),
+            "mean": ((count, self.width), np.float32),
+        }
+        for kind, (shape, dtype) in wanted.items():
+            path = self._file(kind, part)
+            if size(path) is None:  # a link or a pipe is refused
+                return False
+            try:
+                mapped = _mapped(path)
+            except (ValueError, EOFError):  # cut short, or no array
+                return False
+            if mapped.shape != shape or mapped.dtype != dtype:
+                return False
+        return True
+
+
+def require_room(caches: list[EmbeddingCache]) -> None:
+    """Checks that what is missing of caches fits on their disk.
+
+    Raises:
+        InvalidInputError: It does not.
+    """
+    needed = sum(cache.num_bytes for cache in caches if cache.missing())
+    folder = os.path.abspath(caches[0].folder)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = free_disk(folder)
+    if needed > free:
+        raise InvalidInputError(
+            f"--cache must lie on a disk with room for {needed:,} bytes of embeddings. Received: {caches[0].folder}, "
+            f"where {free:,} are free. Give another --cache, or a smaller --grid"
+        )
+
+
+def _mapped(path: str) -> npt.NDArray[np.generic]:
+    mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def _npy(array: npt.NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(array))
+    return file.getvalue()

@@ -1,0 +1,118 @@
+"""What turns images into embeddings: a trained net, the same net with random weights, or nothing at all."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from beam_pipeline.records.statistics import INPUT_BANDS
+from model_tf.downstream_tasks.inputs import Images
+from model_tf.downstream_tasks.set_norm import with_sample_norms
+from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
+
+_MOST = float(np.finfo(np.float16).max)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Embeds the pixels of images.
+
+    Attributes:
+        name: For people, e.g. "trained encoder".
+        key: Says all that decides its embeddings.
+        width: Channels E of an embedding.
+        embed: From {"gsd_10", "gsd_20"} to (N, S, S, E), in operations of TensorFlow.
+        backbone: The net; None where there is none.
+    """
+
+    name: str
+    key: str
+    width: int
+    embed: Callable[[Any], Any]
+    backbone: HRNetBackbone | None = None
+
+
+def of_net(net: keras.Model, name: str, key: str) -> Encoder:
+    """Returns the frozen encoder of a net."""
+    backbone: HRNetBackbone = embedding_model(net)
+    return Encoder(
+        name, key, backbone.output_shape[-1], lambda images: backbone(images, training=False), backbone
+    )
+
+
+def normalised_by(encoder: Encoder, sample: Images, sample_key: str) -> Encoder:
+    """Returns the encoder with each normalisation by a sample's statistics; see `set_norm`.
+
+    Args:
+        encoder: One with a net.
+        sample: Images of N patches, standardised.
+        sample_key: Says which these are.
+    """
+    net = with_sample_norms(encoder.backbone)
+    # In a graph, where what a layer made is forgotten when the next has used it.
+    tf.function(lambda images: net(images, training=True))(
+        {name: tf.constant(it) for name, it in sample.items()}
+    )
+    return Encoder(
+        f"{encoder.name}, norm over patches",
+        f"{encoder.key} norm {sample_key}",
+        encoder.width,
+        lambda images: net(images, training=False),
+    )
+
+
+def random_net(width: str, num_categories: int, seed: int) -> Encoder:
+    """Returns an encoder with fresh weights."""
+    net = build_hrnet(width, num_categories, seed)
+    return of_net(net, f"random weights ({width})", f"random {width} {seed} keras {keras.__version__}")
+
+
+def raw_reflectance() -> Encoder:
+    """Returns the encoder that embeds a pixel as its ten standardised bands, those of 20 m repeated."""
+
+    def embed(images: Any) -> Any:
+        twenty = tf.repeat(tf.repeat(images["gsd_20"], 2, axis=1), 2, axis=2)
+        return tf.concat([images["gsd_10"], twenty], axis=-1)
+
+    return Encoder("raw reflectance", "raw", sum(map(len, INPUT_BANDS.values())), embed)
+
+
+def pooled(
+    encoder: Encoder, side: int, crop: int, grid: int
+) -> Callable[[Images], tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]]:
+    """Returns a function from images to what is kept of their embeddings.
+
+    Args:
+        encoder: The encoder.
+        side: Of the images, in 10 m pixels.
+        crop: Side of the patch, in the middle of the images, in pixels.
+        grid: Side of what is kept; it divides `crop`.
+
+    Returns:
+        The function; it gives the mean embedding of each patch, (N, E) float32, and the means of blocks of
+        crop / grid pixels, (N, grid, grid, E) float16.
+    """
+    sides = dict(zip(INPUT_BANDS, (side, side // 2), strict=True))
+    signature = {
+        name: tf.TensorSpec((None, sides[name], sides[name], len(bands)), tf.float32)
+        for name, bands in INPUT_BANDS.items()
+    }
+    first = (side - crop) // 2
+
+    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator, unused-ignore]
+    def of_images(images: Any) -> Any:
+        embedding = tf.cast(encoder.embed(images), tf.float32)
+        patch = embedding[:, first : first + crop, first : first + crop]
+        blocks = tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
+        mean = tf.reduce_mean(blocks, axis=(1, 2))
+        return mean, blocks
+
+    def embed(images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]:
+        mean, blocks = of_images({name: tf.constant(image) for name, image in images.items()})
+        return mean.numpy(), np.clip(blocks.numpy(), -_MOST, _MOST).astype(np.float16)
+
+    return embed

@@ -1,0 +1,229 @@
+"""Reads EuroSAT as published: GeoTIFFs of 13 bands, Level-1C, in a folder for each class.
+
+Source: P. Helber, B. Bischke, A. Dengel, D. Borth: EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use
+and Land Cover Classification, 2019; EuroSAT_MS.zip.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+from rasterio.errors import RasterioError
+
+from beam_pipeline.records.schema import REFLECTANCE_SCALE
+from beam_pipeline.records.statistics import INPUT_BANDS
+from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.progress import Progress
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
+from beam_pipeline.runtime.regular_files import read_regular
+from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
+
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
+"""In the files' order, B8A last. Source: the README of EuroSAT_MS.zip."""
+
+CLASSES = (
+    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
+    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
+)
+"""Source: Helber et al. 2019, figure 3."""
+
+SIDE = 64
+"""Pixels. Source: Helber et al. 2019, section III."""
+
+LEVEL = "L1C"
+
+NOTICES = (
+    "Patches: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian Borth, under the MIT licence.",
+    "EuroSAT contains modified Copernicus Sentinel data. Its patches are Level-1C (top of the atmosphere); the network "
+    "was made for Level-2A (surface).",
+)
+
+_MOST_BYTES = 4 << 20
+"""Of a tile; one of 64 x 64 pixels has 107 kB."""
+
+_PIXEL_M = (9.0, 11.0)
+"""Least and most side of a pixel: the published tiles are cut in longitude and latitude, so it is not quite 10 m."""
+
+_LOOKED_AT = 64
+"""Tiles whose pixels are looked at to see the order of the bands."""
+
+_CIRRUS = BANDS.index("B10")
+
+
+def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchSet:
+    """Looks at every tile of a folder.
+
+    Args:
+        folder: Local; holds a folder for each class, which holds its tiles.
+        classes: The names that the folders must have; None takes them as they are.
+
+    Returns:
+        The patches, by class and number.
+
+    Raises:
+        InvalidInputError: There is no such folder or tile, a folder is none of the classes, or a tile is not as
+            published: its file and the field that is wrong are named.
+    """
+    found = _class_folders(folder, classes)
+    files = [(index, path) for index, name in enumerate(found) for path in _tiles(os.path.join(folder, name))]
+    if not files:
+        raise InvalidInputError(
+            f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, none of whose "
+            f"{len(found)} folders has a .tif"
+        )
+    paths = [path for _, path in files]
+    digest = hashlib.blake2b(digest_size=16)
+    patches = []
+    with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**NO_SIDECARS):
+        for index, path in files:
+            content = _content(path)
+            longitude, latitude = _centre(path, content)
+            name = f"{found[index]}/{os.path.basename(path)}"
+            digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
+            patches.append(Patch(name, index, longitude, latitude))
+            progress.update()
+    _require_band_order(folder, paths)
+    return PatchSet(
+        title="EuroSAT as published" if classes is not None else "13-band tiles",
+        level=LEVEL,
+        classes=tuple(found),
+        patches=tuple(patches),
+        side=SIDE,
+        crop=SIDE,
+        fingerprint=digest.hexdigest(),
+        notices=NOTICES,
+        read=functools.partial(_read, paths),
+    )
+
+
+def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
+    if not os.path.isdir(folder):
+        raise InvalidInputError(f"--patches must be a folder on this machine. Received: {folder}")
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    strange = sorted({*names} - {*(classes or names)})
+    missing = sorted({*(classes or names)} - {*names})
+    if strange or missing:
+        raise InvalidInputError(
+            f"--task eurosat takes a folder for each of EuroSAT's {len(classes or ())} classes. Received: {folder}, "
+            f"without {', '.join(missing) or 'none of them'}, and with {', '.join(strange) or 'no other'}. Give "
+            "--task classes for other classes"
+        )
+    if len(names) < 2:
+        raise InvalidInputError(
+            f"--patches must hold a folder for each of at least two classes. Received: {folder} with {len(names)}"
+        )
+    return names
+
+
+def _tiles(folder: str) -> list[str]:
+    """Returns the tiles of a class in the order of their numbers."""
+
+    def number(name: str) -> tuple[int, str]:
+        digits = re.search(r"(\d+)\.tif$", name)
+        return int(digits[1]) if digits else -1, name
+
+    return [
+        os.path.join(folder, name) for name in sorted(os.listdir(folder), key=number) if name.endswith(".tif")
+    ]
+
+
+def _content(path: str) -> bytes:
+    try:
+        content = read_regular(path, _MOST_BYTES)
+    except Fault as fault:
+        raise InvalidInputError(f"{path} is no tile: {fault.detail}") from fault
+    if not content:  # which GDAL would take for a file to be written
+        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: it is empty")
+    return content
+
+
+@contextlib.contextmanager
+def _opened(content: bytes) -> Iterator[Any]:
+    # No other driver: a VRT in a .tif would have GDAL open whatever it names.
+    with rasterio.MemoryFile(content) as file, file.open(driver="GTiff") as tile:
+        yield tile
+
+
+def _centre(path: str, content: bytes) -> tuple[float, float]:
+    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
+    try:
+        with _opened(content) as tile:
+            for field, is_right, wanted, received in _checks(tile):
+                if not is_right:
+                    raise InvalidInputError(
+                        f"{path} is no EuroSAT tile as published: {field} must be {wanted}. Received: {received}"
+                    )
+            x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
+            longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
+    except (RasterioError, pyproj.exceptions.ProjError) as error:
+        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
+    if not (abs(longitude) <= 180 and abs(latitude) <= 90):
+        raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
+    return longitude, latitude
+
+
+def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
+    elsewhere = named_elsewhere(tile)
+    yield "what it names", not elsewhere, "no other file", elsewhere
+    yield "count", tile.count == len(BANDS), f"{len(BANDS)} bands", tile.count
+    yield "dtype", {*tile.dtypes} == {"uint16"}, "uint16", ", ".join(sorted({*tile.dtypes}))
+    size = (tile.width, tile.height)
+    yield "width and height", size == (SIDE, SIDE), f"{SIDE} x {SIDE} pixels", f"{size[0]} x {size[1]}"
+    yield "crs", tile.crs is not None, "given", "none"
+    yield "crs", tile.crs.is_projected, "in metres", tile.crs.to_string()
+    sides = (tile.transform.a, -tile.transform.e)
+    is_10_m = all(_PIXEL_M[0] <= side <= _PIXEL_M[1] for side in sides)
+    yield "pixel size", is_10_m, f"{_PIXEL_M[0]:g} to {_PIXEL_M[1]:g} m", f"{sides[0]:g} x {sides[1]:g}"
+
+
+@functools.lru_cache(64)
+def _to_degrees(wkt: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
+
+
+def _numbers(path: str) -> npt.NDArray[np.uint16]:
+    """Returns the (13, 64, 64) DN of a tile."""
+    try:
+        with _opened(_content(path)) as tile:
+            dn: npt.NDArray[np.uint16] = tile.read()
+    except RasterioError as error:
+        raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
+    if dn.shape != (len(BANDS), SIDE, SIDE):
+        raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {dn.shape}")
+    return dn
+
+
+def _require_band_order(folder: str, paths: Sequence[str]) -> None:
+    """Checks by the cirrus band, which sees next to nothing of the ground, that the bands are in EuroSAT's order."""
+    with gdal_options(**NO_SIDECARS):
+        tiles = [_numbers(path) for path in paths[:: -(-len(paths) // _LOOKED_AT)]]
+    means = np.mean([dn.mean(axis=(1, 2)) for dn in tiles], axis=0)
+    darkest = int(means.argmin())
+    if darkest != _CIRRUS:
+        raise InvalidInputError(
+            f"{folder} must hold Level-1C tiles with the bands {' '.join(BANDS)}: B10, cirrus, is then the darkest by "
+            f"far. Received: tiles whose {darkest + 1}th band is the darkest. Level-2A has no cirrus band, some "
+            "copies have B8A after B08"
+        )
+
+
+def _read(paths: Sequence[str], which: range) -> Pixels:
+    with gdal_options(**NO_SIDECARS):
+        dn = np.stack([_numbers(paths[index]) for index in which])  # (N, 13, 64, 64)
+    no_data = dn.max(axis=1) == 0  # (N, 64, 64)
+    reflectance = dn.astype(np.float32) / REFLECTANCE_SCALE
+    reflectance[np.broadcast_to(no_data[:, None], dn.shape)] = np.nan
+    ten = reflectance[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_10"]]]
+    twenty = reflectance[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_20"]]]
+    # The published files repeat the 20 m bands at 10 m.
+    half = twenty.reshape(len(dn), -1, SIDE // 2, 2, SIDE // 2, 2).mean(axis=(3, 5))
+    return Pixels(*(np.ascontiguousarray(bands.transpose(0, 2, 3, 1)) for bands in (ten, half)))

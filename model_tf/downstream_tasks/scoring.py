@@ -1,0 +1,228 @@
+"""Fits and tests every classifier on every split of every column."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_pipeline.runtime.progress import Progress
+from model_tf.downstream_tasks.cache import EmbeddingCache
+from model_tf.downstream_tasks.classifiers import linear_probe, nearest_neighbours
+from model_tf.downstream_tasks.head import Head
+from model_tf.downstream_tasks.patch_set import PatchSet
+from model_tf.downstream_tasks.splits import Column, EmptyColumn, Kind, Split, split
+
+Method = Literal["cnn", "knn", "linear"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+METHOD_NAMES: Mapping[Method, str] = {"cnn": "CNN head", "knn": "kNN, k = 5", "linear": "linear probe"}
+"""For people."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What patches are classified by.
+
+    Attributes:
+        name: E.g. "trained encoder".
+        vectors: (N, E) float32, one a patch, for kNN and the linear probe.
+        cache: Of what the head reads; None where it has nothing to read.
+    """
+
+    name: str
+    vectors: npt.NDArray[np.float32]
+    cache: EmbeddingCache | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A place in a table.
+
+    Attributes:
+        features: Name of the features.
+        method: The classifier.
+        kind: Of the splits.
+        column: Name of the column.
+    """
+
+    features: str
+    method: Method
+    kind: Kind
+    column: str
+
+
+@dataclasses.dataclass
+class Score:
+    """What came out in one place of the table, over all seeds.
+
+    Attributes:
+        top: (seeds, C) share of the test patches whose class is among the first 1, 2, ... C.
+        confusion: (C, C) test patches of all seeds by true class and by the class they were given.
+        training: Training patches of each seed.
+        testing: Test patches of each seed.
+    """
+
+    top: list[npt.NDArray[np.float64]]
+    confusion: npt.NDArray[np.int64]
+    training: list[int]
+    testing: list[int]
+
+    @property
+    def mean(self) -> float:
+        """Mean top-1 in percent."""
+        return float(100 * np.mean([top[0] for top in self.top]))
+
+    @property
+    def top_k(self) -> npt.NDArray[np.float64]:
+        """(C,) mean top-1, top-2, ... top-C in percent."""
+        mean: npt.NDArray[np.float64] = 100 * np.mean(self.top, axis=0)
+        return mean
+
+    @property
+    def deviation(self) -> float | None:
+        """Deviation of top-1 over the seeds in percent (n - 1 in the divisor); None of a single seed."""
+        return float(100 * np.std([top[0] for top in self.top], ddof=1)) if len(self.top) > 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What is scored.
+
+    Attributes:
+        columns: Of the table.
+        kinds: Of splits.
+        methods: The classifiers.
+        seeds: Repetitions.
+        head_seeds: Repetitions of the head, which takes longest.
+        seed: Of the draws; repetition r draws with seed + r.
+    """
+
+    columns: tuple[Column, ...]
+    kinds: tuple[Kind, ...]
+    methods: tuple[Method, ...]
+    seeds: int
+    head_seeds: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What came out.
+
+    Attributes:
+        cells: By place in the table.
+        empty: By kind and column, why nothing stands there.
+        head_weights: Weights of the head, by features.
+    """
+
+    cells: Mapping[Cell, Score]
+    empty: Mapping[tuple[Kind, str], str]
+    head_weights: Mapping[str, int]
+
+
+def score(patches: PatchSet, features: Sequence[Features], protocol: Protocol) -> Scores:
+    """Scores all features.
+
+    Args:
+        patches: The patches.
+        features: Each of all patches.
+        protocol: What is scored.
+
+    Returns:
+        The scores. A column for which a class has too few patches, with any seed, stays empty.
+    """
+    heads = {
+        one.name: Head(one.cache.width, one.cache.grid, len(patches.classes))
+        for one in features
+        if one.cache is not None and "cnn" in protocol.methods
+    }
+    splits, empty = _splits(patches, protocol)
+    cells: dict[Cell, Score] = {}
+    units = [
+        (one, method, key, repetition)
+        for one in features
+        for method in protocol.methods
+        if method != "cnn" or one.name in heads
+        for key, parts in splits.items()
+        for repetition in range(len(parts) if method != "cnn" else protocol.head_seeds)
+    ]
+    with Progress(len(units), "classifying", "fits", leave=True) as progress:
+        for one, method, (kind, column), repetition in units:
+            progress.note(of=f"{one.name}, {METHOD_NAMES[method]}, {column}")
+            part = splits[kind, column][repetition]
+            seed = protocol.seed + repetition
+            of_head = heads.get(one.name)
+            shares = (
+                _by_head(of_head, one.cache, patches, part, seed)
+                if method == "cnn" and of_head is not None and one.cache is not None
+                else _VECTORS[method](
+                    one.vectors[part.training], patches.labels[part.training], one.vectors[part.testing]
+                )
+            )
+            _add(
+                cells,
+                Cell(one.name, method, kind, column),
+                shares,
+                patches.labels[part.testing],
+                len(part.training),
+            )
+            progress.update()
+    return Scores(cells, empty, {name: head.num_weights for name, head in heads.items()})
+
+
+_VECTORS: Mapping[str, Callable[..., npt.NDArray[np.float64]]] = {
+    "knn": nearest_neighbours,
+    "linear": linear_probe,
+}
+
+
+def top_shares(shares: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Returns (C,) the share of patches whose class is among the first 1, 2, ... C; of equal classes the lower first.
+
+    Args:
+        shares: (M, C) of each class.
+        labels: (M,) the true classes.
+    """
+    ranked = np.argsort(-shares, axis=1, kind="stable")
+    ranks = (ranked == labels[:, None]).argmax(axis=1)
+    return np.cumsum(np.bincount(ranks, minlength=shares.shape[1])) / len(labels)
+
+
+def _splits(
+    patches: PatchSet, protocol: Protocol
+) -> tuple[dict[tuple[Kind, str], list[Split]], dict[tuple[Kind, str], str]]:
+    splits, empty = {}, {}
+    for kind in protocol.kinds:
+        for column in protocol.columns:
+            try:
+                splits[kind, column.name] = [
+                    split(patches, column, kind, protocol.seed + repetition)
+                    for repetition in range(protocol.seeds)
+                ]
+            except EmptyColumn as reason:
+                empty[kind, column.name] = str(reason)
+    return splits, empty
+
+
+def _by_head(
+    head: Head, cache: EmbeddingCache, patches: PatchSet, part: Split, seed: int
+) -> npt.NDArray[np.float64]:
+    head.fit(cache.grids(part.training), patches.labels[part.training], seed)
+    return head.probabilities(cache.grids(part.testing))
+
+
+def _add(
+    cells: dict[Cell, Score],
+    cell: Cell,
+    shares: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    training: int,
+) -> None:
+    classes = shares.shape[1]
+    so_far = cells.setdefault(cell, Score([], np.zeros((classes, classes), np.int64), [], []))
+    so_far.top.append(top_shares(shares, labels))
+    np.add.at(so_far.confusion, (labels, shares.argmax(axis=1)), 1)
+    so_far.training.append(training)
+    so_far.testing.append(len(labels))

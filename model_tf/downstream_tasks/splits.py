@@ -1,0 +1,152 @@
+"""Parts patches into those that a classifier is fitted to and those that it is tested on.
+
+At random within each class, or *spatially*: no block of 0.5 degree has patches in both parts, so that few test patches
+lie beside a training patch. All draws are keyed hashes of (seed, patch or block).
+"""
+
+import dataclasses
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_pipeline.runtime.keyed_draw import MOST_VALUES, keyed_draws
+from model_tf.downstream_tasks.patch_set import PatchSet
+
+Kind = Literal["random", "spatial"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+BLOCK_DEGREES = 0.5
+
+MOST_TESTED = 1000
+"""Test patches a class where training patches are counted. Source: Johnson et al. 2022, section 5.2."""
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of the table: how many patches are for training.
+
+    Attributes:
+        name: "5", patches a class; or "10/90", percent for training and for testing.
+        count: Training patches a class; None where a share is given.
+        share: Share of each class that is for training.
+    """
+
+    name: str
+    count: int | None = None
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, name: str) -> "Column":
+        """Reads a name.
+
+        Raises:
+            ValueError: It is none.
+        """
+        first, slash, second = name.partition("/")
+        if not slash:
+            column = cls(name, count=int(first))
+            is_right = (column.count or 0) >= 1
+        else:
+            column = cls(name, share=int(first) / 100)
+            is_right = 0 < int(first) < 100 and int(first) + int(second) == 100
+        if not is_right:
+            raise ValueError(name)
+        return column
+
+    def wanted(self, of_class: int) -> int:
+        """Returns the number of training patches of a class that has so many patches."""
+        return round(self.share * of_class) if self.count is None else self.count
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Two parts of the patches.
+
+    Attributes:
+        training: Indices of patches, ascending.
+        testing: Indices of others, ascending.
+    """
+
+    training: Indices
+    testing: Indices
+
+
+class EmptyColumn(Exception):
+    """There are not patches enough for a column: says which class is short, and of what."""
+
+
+def split(patches: PatchSet, column: Column, kind: Kind, seed: int) -> Split:
+    """Parts the patches.
+
+    Args:
+        patches: All patches.
+        column: How many are for training.
+        kind: "random" or "spatial".
+        seed: Of the draw.
+
+    Raises:
+        EmptyColumn: A class has too few patches.
+    """
+    labels = patches.labels
+    wanted = np.array([column.wanted(count) for count in patches.counts().values()])
+    order = keyed_draws([patch.name for patch in patches.patches], MOST_VALUES, seed, "downstream patch")
+    in_training = (
+        _near_the_front(labels, wanted, order)
+        if kind == "random"
+        else _blocks_for(wanted, labels, blocks_of(patches), seed)
+    )
+    training, testing = [], []
+    for index, name in enumerate(patches.classes):
+        of_class = np.flatnonzero(labels == index)
+        of_class = of_class[np.argsort(order[of_class], kind="stable")]
+        for_training, for_testing = of_class[in_training[of_class]], of_class[~in_training[of_class]]
+        if column.count is not None:
+            for_training, for_testing = for_training[: column.count], for_testing[:MOST_TESTED]
+        least = column.count or 1
+        if len(for_training) < least or not len(for_testing):
+            raise EmptyColumn(
+                f"{name} has {len(of_class)} patches, {len(for_training)} of {least} for training and "
+                f"{len(for_testing)} for testing in a {kind} split"
+            )
+        training.append(for_training)
+        testing.append(for_testing)
+    return Split(np.sort(np.concatenate(training)), np.sort(np.concatenate(testing)))
+
+
+def blocks_of(patches: PatchSet) -> Indices:
+    """Returns (N,) the block of 0.5 degree that holds the centre of each patch, numbered from 0."""
+    corners = np.array([(patch.longitude, patch.latitude) for patch in patches.patches])
+    cells = np.floor(corners / BLOCK_DEGREES).astype(np.int64)
+    return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _near_the_front(labels: Indices, wanted: Indices, order: Indices) -> npt.NDArray[np.bool_]:
+    """Takes the first patches of every class."""
+    taken = np.zeros(len(labels), bool)
+    for index, count in enumerate(wanted):
+        of_class = np.flatnonzero(labels == index)
+        taken[of_class[np.argsort(order[of_class], kind="stable")[:count]]] = True
+    return taken
+
+
+def _blocks_for(wanted: Indices, labels: Indices, blocks: Indices, seed: int) -> npt.NDArray[np.bool_]:
+    """Takes whole blocks, in keyed order, until every class has what is wanted.
+
+    First those most of whose patches are wanted; then, for classes that are still short, any that hold one.
+    """
+    num_blocks = int(blocks.max()) + 1
+    held = np.zeros((num_blocks, len(wanted)), np.int64)
+    np.add.at(held, (blocks, labels), 1)
+    order = np.argsort(keyed_draws(range(num_blocks), MOST_VALUES, seed, "downstream block"), kind="stable")
+    taken = np.zeros(num_blocks, bool)
+    have = np.zeros(len(wanted), np.int64)
+    for least_share in (0.5, 0.0):
+        for block in order[~taken[order]]:
+            useful = np.minimum(held[block], np.maximum(wanted - have, 0)).sum()
+            if useful > least_share * held[block].sum():
+                taken[block] = True
+                have += held[block]
+    return taken[blocks]

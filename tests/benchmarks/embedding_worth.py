@@ -1,0 +1,230 @@
+"""Looks for what an embedding loses: probes of several layers, with several statistics, on real tiles.
+
+    python -m tests.benchmarks.embedding_worth --tiles EUROSAT [--run RUN] [--timeseries DIR]
+
+EUROSAT holds tiles of EuroSAT as published (L1C). Rows are linear probes on one vector a tile, top-1 in percent for
+1, 5 and 10 training tiles a class, mean over 20 random splits. `R2` is the share of the variance of a tile's ten band
+means, and of its ten band deviations, that a ridge regression finds in its vector, on tiles that it was not fitted to:
+1, if they are all there. DIR holds time series of places (npz of gsd_10, gsd_20, scl; L2A): how alike embeddings of one
+place are over its clear dates, and those of two places.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.preprocessing import StandardScaler
+
+from beam_pipeline.records.statistics import BandStatistics
+from model_tf.downstream_tasks.classifiers import linear_probe
+from model_tf.downstream_tasks.eurosat import read_eurosat
+from model_tf.downstream_tasks.inputs import BANDS, Preparation, Survey, survey
+from model_tf.downstream_tasks.patch_set import PatchSet, Pixels
+from model_tf.downstream_tasks.splits import Column, split
+from model_tf.evaluation.trained_net import load_net
+from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
+from model_tf.network.layers import GroupNorm
+from model_tf.training.run_folder import read_run
+
+COLUMNS = ("1", "5", "10")
+SEEDS = 20
+
+LAYERS = ("stem10_1_conv", "stem10_1_norm", "stem10_2_relu", "stage1_0_relu", "transition1_to0_relu")
+"""Of the 10 m branch, from the input on; the first comes before any normalisation."""
+
+AT_ONCE = 50
+
+CLEAR_SCL = (2, 4, 5, 6, 7, 11)
+LEAST_CLEAR = 0.95
+
+
+class Probes:
+    """Probes of one set of tiles."""
+
+    def __init__(self, patches: PatchSet) -> None:
+        self.patches = patches
+        self.pixels = patches.read(range(len(patches.patches)))
+        self.survey: Survey = survey(patches)
+        self.splits = {
+            name: [split(patches, Column.of(name), "random", seed) for seed in range(SEEDS)]
+            for name in COLUMNS
+        }
+
+    def show(self, name: str, vectors: np.ndarray) -> None:
+        """Prints a row."""
+        vectors, labels = vectors.astype(np.float32), self.patches.labels
+        scores = []
+        for parts in self.splits.values():
+            right = [
+                linear_probe(vectors[part.training], labels[part.training], vectors[part.testing]).argmax(
+                    axis=1
+                )
+                == labels[part.testing]
+                for part in parts
+            ]
+            scores.append(f"{100 * np.mean([it.mean() for it in right]):7.1f}")
+        image = [recovered(vectors, of_bands) for of_bands in (self.survey.mean, self.survey.deviation)]
+        found = " ".join(f"{share:5.2f}" for share in image)
+        print(f"{name:66}{''.join(scores)}   R2 {found}   {vectors.shape[1]} numbers", flush=True)
+
+
+def recovered(vectors: np.ndarray, wanted: np.ndarray) -> float:
+    """The mean share of the variance of some numbers that a ridge regression finds."""
+    standard = StandardScaler().fit_transform(vectors)
+    folds = KFold(5, shuffle=True, random_state=0)
+    found = cross_val_predict(RidgeCV(np.logspace(-3, 4, 15)), standard, wanted, cv=folds)
+    left = ((wanted - found) ** 2).sum(axis=0)
+    return float((1 - left / ((wanted - wanted.mean(axis=0)) ** 2).sum(axis=0)).mean())
+
+
+def means(grid: np.ndarray) -> np.ndarray:
+    return grid.mean(axis=(1, 2))
+
+
+def means_and_deviations(grid: np.ndarray) -> np.ndarray:
+    return np.concatenate([grid.mean(axis=(1, 2)), grid.std(axis=(1, 2))], axis=1)
+
+
+def outputs(model: keras.Model, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """What a model gives, batch by batch; a list even of one output."""
+    count = len(images["gsd_10"])
+    parts = [
+        keras.tree.flatten(
+            model({name: it[start : start + AT_ONCE] for name, it in images.items()}, training=False)
+        )
+        for start in range(0, count, AT_ONCE)
+    ]
+    return [np.concatenate([np.asarray(part[index]) for part in parts]) for index in range(len(parts[0]))]
+
+
+class SetNorm:
+    """While it lasts, normalisation takes mean and variance over all images of a batch, not of each image."""
+
+    def __enter__(self) -> None:
+        self._of_image = GroupNorm._group_mean
+
+        def of_batch(layer: GroupNorm, per_channel):
+            grouped = self._of_image(layer, per_channel)
+            return keras.ops.broadcast_to(keras.ops.mean(grouped, axis=0, keepdims=True), grouped.shape)
+
+        GroupNorm._group_mean = of_batch
+
+    def __exit__(self, *_: object) -> None:
+        GroupNorm._group_mean = self._of_image
+
+
+def probe_net(probes: Probes, backbone: HRNetBackbone, statistics: BandStatistics, name: str) -> None:
+    images = Preparation(statistics, 0).images(probes.pixels)
+    layers = [backbone.get_layer(layer).output for layer in LAYERS]
+    *inner, embedding = outputs(keras.Model(backbone.inputs, [*layers, backbone.output]), images)
+    for layer, grid in zip(LAYERS, inner, strict=True):
+        probes.show(f"{name}, {layer}: means and deviations", means_and_deviations(grid))
+    edges = np.cumsum([0, *backbone.architecture.branch_widths])
+    for branch, metres in enumerate((10, 20, 40)):
+        probes.show(
+            f"{name}, branch of {metres} m: means", means(embedding[..., edges[branch] : edges[branch + 1]])
+        )
+    probes.show(f"{name}, embedding: means", means(embedding))
+    probes.show(f"{name}, embedding: means and deviations", means_and_deviations(embedding))
+    with SetNorm():
+        of_set = np.asarray(backbone(images, training=False))
+    probes.show(f"{name}, norm over all tiles: means", means(of_set))
+    probes.show(f"{name}, norm over all tiles: means and deviations", means_and_deviations(of_set))
+    image = np.concatenate([probes.survey.mean, probes.survey.deviation], axis=1)
+    probes.show(f"{name}, means beside image statistics", np.concatenate([means(embedding), image], axis=1))
+    probes.show(
+        f"{name}, norm over all tiles, beside image statistics",
+        np.concatenate([means(of_set), image], axis=1),
+    )
+
+
+def series(folder: Path) -> Iterator[tuple[str, Pixels]]:
+    """Yields the clear dates of each place."""
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as stored:
+            clear = np.isin(stored["scl"], CLEAR_SCL).mean(axis=(1, 2)) >= LEAST_CLEAR
+            grids = [stored[name][clear].astype(np.float32) / 10_000 for name in ("gsd_10", "gsd_20")]
+        yield path.stem, Pixels(*grids)
+
+
+def stability(folder: Path, nets: Mapping[str, HRNetBackbone]) -> None:
+    """Prints mean cosines within a place and between places, of centred mean embeddings."""
+    places = list(series(folder))
+    pixels = Pixels(
+        *(np.concatenate([getattr(it, name) for _, it in places]) for name in ("gsd_10", "gsd_20"))
+    )
+    of_place = np.repeat(np.arange(len(places)), [len(it.gsd_10) for _, it in places])
+    grids = [pixels.gsd_10, pixels.gsd_20]
+    values = np.concatenate([grid.mean(axis=(1, 2)) for grid in grids], axis=1)
+    variances = np.concatenate([grid.reshape(-1, grid.shape[-1]).var(axis=0) for grid in grids])
+    statistics = BandStatistics(
+        dict(zip(BANDS, values.mean(axis=0).tolist(), strict=True)),
+        dict(zip(BANDS, variances.tolist(), strict=True)),
+    )
+    images = Preparation(statistics, 0).images(pixels)
+    vectors = {"band means": values}
+    vectors |= {name: means(outputs(net, images)[0]) for name, net in nets.items()}
+    print(f"\nclear dates: {', '.join(f'{name} {len(it.gsd_10)}' for name, it in places)} (L2A)")
+    for name, of_dates in vectors.items():
+        centred = StandardScaler().fit_transform(of_dates)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        cosines = centred @ centred.T
+        same = of_place[:, None] == of_place
+        within = cosines[same & ~np.eye(len(cosines), dtype=bool)].mean()
+        nearest = np.where(np.eye(len(cosines), dtype=bool), -2, cosines).argmax(axis=1)
+        print(
+            f"{name:30} cosine within {within:6.3f}   between {cosines[~same].mean():6.3f}   nearest date is of the "
+            f"same place {(of_place[nearest] == of_place).mean():.3f}"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tiles", required=True)
+    parser.add_argument("--run")
+    parser.add_argument("--timeseries", type=Path)
+    given = parser.parse_args(argv)
+    probes = Probes(read_eurosat(given.tiles))
+    own = probes.survey.statistics()
+    mean, deviation = probes.survey.mean, probes.survey.deviation
+    print(
+        f"{'top-1 in percent (L1C), training tiles a class:':66}{''.join(f'{name:>7}' for name in COLUMNS)}"
+    )
+    probes.show("image statistics: means and deviations of bands", np.concatenate([mean, deviation], axis=1))
+    probes.show("means of bands", mean)
+    probes.show("deviations of bands", deviation)
+    probes.show("means of bands over their sum: the spectrum's shape", mean / mean.sum(axis=1, keepdims=True))
+    nets = {"random tiny": embedding_model(build_hrnet("tiny", 15))}
+    probe_net(probes, nets["random tiny"], own, "random tiny")
+    if given.run:
+        run = read_run(given.run)
+        nets["trained"] = embedding_model(load_net(given.run, run).model)
+        probe_net(probes, nets["trained"], own, "trained")
+        images = Preparation(run.statistics, 0).images(probes.pixels)
+        probes.show(
+            "trained, the run's statistics, embedding: means",
+            means(outputs(nets["trained"], images)[0]),
+        )
+        print("\nband: mean and deviation of reflectance, tiles (L1C) / training images")
+        for band in BANDS:
+            of_both = [f"{it.mean[band]:.3f} {it.variance[band] ** 0.5:.3f}" for it in (own, run.statistics)]
+            print(f"{band}: {' / '.join(of_both)}")
+    if given.timeseries:
+        stability(given.timeseries, nets)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
