@@ -23,6 +23,7 @@ COMMANDS = {
         "keep what maps hold near the cells, for any number of builds",
     ),
     "relabel": ("beam_pipeline.relabel", "put new labels to the images of a dataset"),
+    "patches": ("beam_pipeline.resample_patches", "make a dataset of labelled places, an image of each"),
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),
     "verify": ("beam_pipeline.verify", "prove from its files that a dataset is whole"),
     "preview": ("beam_pipeline.preview", "draw some examples of a dataset"),

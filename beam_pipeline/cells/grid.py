@@ -33,6 +33,15 @@ GRID_DESCRIPTION: dict[str, Any] = {
     "cells": NUM_CELLS,
 }
 
+PLACES_GRID_NAME = "places"
+"""Of the cell ids of labelled places: they number these, and say nothing of our cells."""
+
+GRIDS: dict[str, dict[str, Any]] = {
+    GRID_NAME: GRID_DESCRIPTION,
+    PLACES_GRID_NAME: {"name": PLACES_GRID_NAME, "ellipsoid": "WGS84", "cell_size_m": CHIP_SIZE_M},
+}
+"""What `dataset.json` says of each grid, by its name."""
+
 # Source: NIMA TR8350.2, WGS84's semi-major axis in metres and flattening.
 _SEMI_MAJOR_M = 6_378_137.0
 _FLATTENING = 1 / 298.257223563

@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 from beam_pipeline.cells.cell import SPLITS, Split
-from beam_pipeline.cells.grid import GRID_DESCRIPTION
+from beam_pipeline.cells.grid import GRID_DESCRIPTION, GRIDS
 from beam_pipeline.dataset.fingerprint import Fingerprint
-from beam_pipeline.dataset.notices import ATTRIBUTION, copernicus_notice
+from beam_pipeline.dataset.notices import attribution, copernicus_notice
 from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.dataset.summary import BandSums, UnitSummary
 from beam_pipeline.dataset.totals import Totals
@@ -87,7 +87,7 @@ def dataset_json(
         "name": DATASET_NAME,
         "schema_version": fingerprint.schema_version,
         "fingerprint": fingerprint.content,
-        "grid": GRID_DESCRIPTION,
+        "grid": GRIDS.get(fingerprint.grid, GRID_DESCRIPTION),
         "ontology": ontology,
         "years": list(years),
         "complete": len(written) == len(units) and not letters,
@@ -120,7 +120,7 @@ def dataset_json(
             for it in written
         ],
         "software": software_versions(),
-        "licences": {**ATTRIBUTION, "imagery": copernicus_notice(years)},
+        "licences": {**attribution(fingerprint.places), "imagery": copernicus_notice(years)},
     }
     return described if fingerprint.version >= CONTENTS else _without_contents(described)
 

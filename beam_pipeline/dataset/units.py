@@ -14,12 +14,14 @@ from typing import Annotated, Self
 import pydantic
 from pydantic import Field
 
-from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Place, Split
 from beam_pipeline.records.shards import parse_shard_name, shard_name
 from beam_pipeline.runtime.parsing import parse_json
 
 _Degrees = Annotated[int | float, Field(gt=-(2**53), lt=2**53, allow_inf_nan=False)]
 _CellRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees]
+_PlaceFields = tuple[str, str, _Degrees, _Degrees, str]
+_PlaceRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees, _PlaceFields]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,11 @@ class Unit:
         """Returns one line of JSON, the inverse of `from_json`."""
         # Tile and split are the unit's; a cell repeats neither.
         rows = [
-            [c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom, c.min_lon, c.max_lon, c.min_lat, c.max_lat]
+            [
+                *(c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom),
+                *(c.min_lon, c.max_lon, c.min_lat, c.max_lat),
+                *([] if c.place is None else [dataclasses.astuple(c.place)]),
+            ]
             for c in self.cells
         ]
         return json.dumps({"name": self.name, "split": self.split, "tile": self.tile, "cells": rows})
@@ -56,21 +62,31 @@ class Unit:
         """
         parsed = parse_json(_LINE, line)
         cells = tuple(
-            Cell(cell_id, parsed.tile, parsed.split, ChipWindow(epsg, left, bottom), *bounds)
-            for cell_id, epsg, left, bottom, *bounds in parsed.cells
+            Cell(
+                row[0],
+                parsed.tile,
+                parsed.split,
+                ChipWindow(*row[1:4]),
+                *row[4:8],
+                place=Place(*row[8]) if len(row) > 8 else None,
+            )
+            for row in parsed.cells
         )
         return cls(parsed.name, parsed.split, parsed.tile, cells)
 
 
 class _UnitLine(pydantic.BaseModel):
-    """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat]."""
+    """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat].
+
+    That of a place ends with [name, class, longitude, latitude, date].
+    """
 
     model_config = pydantic.ConfigDict(strict=True)
 
     name: str
     split: Split
     tile: Annotated[str, Field(pattern=r"^[0-9]{2}[A-Z]{3}$")]
-    cells: tuple[_CellRow, ...]
+    cells: tuple[_CellRow | _PlaceRow, ...]
 
     @pydantic.model_validator(mode="after")
     def _name_says_split(self) -> Self:

@@ -47,8 +47,13 @@ class _DeadLetters(pydantic.BaseModel):
     reasons: dict[str, int]
 
 
+class _Places(pydantic.BaseModel):
+    left_out: dict[str, int]
+
+
 class _Fingerprint(pydantic.BaseModel):
     water_polygons: object = None
+    places: _Places | None = None
 
 
 class _Description(pydantic.BaseModel):
@@ -105,7 +110,11 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
         lines += _reasons(f"left out of {name}", dropped)
     if dataset.cells_beyond_extracts:
         lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset.cells_beyond_extracts}")
-    lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
+    places = dataset.fingerprint.places
+    if places is None:
+        lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
+    else:
+        lines += _patches(splits, places)
     lines += _some(
         "SCENES UNUSABLE FOR GOOD",
         [f"{note.item_id}: {note.reason}: {note.detail}" for note in dataset.unusable_scenes],
@@ -124,6 +133,15 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), dataset.complete and not empty
+
+
+def _patches(splits: Mapping[str, Mapping[str, int]], places: _Places) -> list[str]:
+    """Says how many places have a patch."""
+    planned, written = (
+        sum(splits[split][column] for split in SPLITS) for column in ("cells_planned", "cells")
+    )
+    lines = [f"places: {planned}, with a patch {written}, without {planned - written}"]
+    return lines + _reasons("places of the list that were left out", places.left_out)
 
 
 def _unmapped(splits: Mapping[str, Mapping[str, int]], *, sea_known: bool) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Place
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.png import decode_png, encode_png
@@ -17,6 +17,7 @@ from beam_pipeline.records.schema import (
     FEATURES,
     IMAGE_FEATURES,
     NUM_SLOTS,
+    PLACE_FEATURES,
     SCL_PIXELS,
     FeatureSpec,
     slot_prefix,
@@ -64,7 +65,8 @@ def encode(cell_year: CellYear) -> bytes:
         cell_year: What to store.
 
     Returns:
-        A serialised `tf.train.Example` with the features of `schema.FEATURES`.
+        A serialised `tf.train.Example` with the features of `schema.FEATURES`, and those of `schema.PLACE_FEATURES`
+        where the cell has a place.
 
     Raises:
         ValueError: A value is none that the schema holds; the message names the feature.
@@ -78,9 +80,13 @@ def encode(cell_year: CellYear) -> bytes:
     for slot in range(NUM_SLOTS):
         image = _image_values(cell_year.images[slot]) if slot < len(cell_year.images) else _NO_IMAGE
         values |= {slot_prefix(slot) + name: value for name, value in image.items()}
+    specs = FEATURES
+    if cell_year.cell.place is not None:
+        values |= _place_values(cell_year.cell.place)
+        specs = {**FEATURES, **PLACE_FEATURES}
     message = Example()
     features = message.features.feature
-    for name, spec in FEATURES.items():
+    for name, spec in specs.items():
         value = values[name]
         if spec.kind == "int64":
             features[name].int64_list.value.append(value)
@@ -120,6 +126,7 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
             raise ValueError(f"chip_right and chip_top do not belong to {chip}")
         split = SPLITS[SPLITS.index(values["split"])]
         bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
+        place = read_place(features)
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
         if values["bounds_exact"] not in (0, 1):
@@ -129,12 +136,46 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
     except (DecodeError, ValueError) as error:
         raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
     return CellYear(
-        cell=Cell(values["cell_id"], values["tile"], split, chip, *bounds),
+        cell=Cell(values["cell_id"], values["tile"], split, chip, *bounds, place=place),
         year=values["year"],
         images=tuple(_to_image(values, slot_prefix(slot)) for slot in range(values["num_images"])),
         label=values["label"],
         bounds_exact=bool(values["bounds_exact"]),
     )
+
+
+def read_place(features: Any) -> Place | None:
+    """Reads the place of an example; no pixel is looked at.
+
+    Args:
+        features: The example's map of features.
+
+    Returns:
+        The place; None where there is none.
+
+    Raises:
+        ValueError: It is none that `encode` writes.
+    """
+    there = PLACE_FEATURES.keys() & set(features)
+    if not there:
+        return None
+    missing = PLACE_FEATURES.keys() - there
+    if missing:
+        raise ValueError(f"features of a place are missing: {sorted(missing)}")
+    text = {name: _from_feature(spec, features[name]) for name, spec in PLACE_FEATURES.items()}
+    return Place(
+        text["place"], text["class"], float(text["place_lon"]), float(text["place_lat"]), text["place_date"]
+    )
+
+
+def _place_values(place: Place) -> dict[str, Value]:
+    return {
+        "place": place.name,
+        "class": place.class_name,
+        "place_lon": _float_text("place_lon", place.longitude),
+        "place_lat": _float_text("place_lat", place.latitude),
+        "place_date": place.date,
+    }
 
 
 def _cell_values(cell_year: CellYear) -> dict[str, Value]:
