@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +28,8 @@ Value = bytes | str | int | float | npt.NDArray[Any]
 
 _ALWAYS = frozenset(name for name, spec in FEATURES.items() if spec.default is None)
 """The features that an example of every version has."""
+
+_SPECS = {**FEATURES, **PLACE_FEATURES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,7 @@ def encode(cell_year: CellYear) -> bytes:
     specs = FEATURES
     if cell_year.cell.place is not None:
         values |= _place_values(cell_year.cell.place)
-        specs = {**FEATURES, **PLACE_FEATURES}
+        specs = _SPECS
     message = Example()
     features = message.features.feature
     for name, spec in specs.items():
@@ -126,7 +128,7 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
             raise ValueError(f"chip_right and chip_top do not belong to {chip}")
         split = SPLITS[SPLITS.index(values["split"])]
         bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
-        place = read_place(features)
+        place = _read_place(features)
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
         if values["bounds_exact"] not in (0, 1):
@@ -144,28 +146,50 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
     )
 
 
-def read_place(features: Any) -> Place | None:
-    """Reads the place of an example; no pixel is looked at.
+def decode_some(payload: bytes, names: Iterable[str]) -> dict[str, Any]:
+    """Reads some features of an example; what else it holds is passed over.
 
     Args:
-        features: The example's map of features.
+        payload: A serialised example.
+        names: Keys of `schema.FEATURES` or `schema.PLACE_FEATURES`.
 
     Returns:
-        The place; None where there is none.
+        Their values by key, images decoded.
 
     Raises:
-        ValueError: It is none that `encode` writes.
+        PermanentFault: "corrupt_example" or "corrupt_png": damaged, or one is missing.
     """
+    try:
+        features = Example.FromString(payload).features.feature
+        missing = {*names} - {*features}
+        if missing:
+            raise ValueError(f"features missing: {sorted(missing)}")
+        return {name: _from_feature(_SPECS[name], features[name]) for name in names}
+    except (DecodeError, ValueError) as error:
+        raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
+
+
+def _read_place(features: Any) -> Place | None:
+    """Reads the place of an example, None where there is none; raises ValueError at what `encode` does not write."""
     there = PLACE_FEATURES.keys() & set(features)
     if not there:
         return None
     missing = PLACE_FEATURES.keys() - there
     if missing:
         raise ValueError(f"features of a place are missing: {sorted(missing)}")
-    text = {name: _from_feature(spec, features[name]) for name, spec in PLACE_FEATURES.items()}
-    return Place(
-        text["place"], text["class"], float(text["place_lon"]), float(text["place_lat"]), text["place_date"]
-    )
+    return to_place({name: _from_feature(spec, features[name]) for name, spec in PLACE_FEATURES.items()})
+
+
+def to_place(values: Mapping[str, Any]) -> Place:
+    """Returns the place of which values are; their keys are those of `schema.PLACE_FEATURES`.
+
+    Raises:
+        ValueError: A number is none.
+    """
+    degrees = (float(values["place_lon"]), float(values["place_lat"]))
+    if not all(map(math.isfinite, degrees)):
+        raise ValueError(f"place_lon and place_lat must be finite. Received: {degrees}")
+    return Place(values["place"], values["class"], *degrees, values["place_date"])
 
 
 def _place_values(place: Place) -> dict[str, Value]:
