@@ -3,11 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from beam_pipeline import preview, verify
+from beam_pipeline import make_report, preview, verify
 from beam_pipeline.jobs.build import options as build
+from beam_pipeline.jobs.export import options as export
 from beam_pipeline.jobs.extract import options as extract
+from beam_pipeline.jobs.import_published import options as import_published
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.relabel import options as relabel
+from beam_pipeline.jobs.report.options import parse_report_flags
 from beam_pipeline.jobs.select import options as select
 from beam_pipeline.jobs.verify.options import parse_verify_flags
 from beam_pipeline.runtime.flags import FlagParser
@@ -39,6 +42,12 @@ def _parse_verify(argv: Sequence[str]) -> object:
     return parse_verify_flags(verify.build_parser(), argv) if job else verify.build_parser().parse_all(argv)
 
 
+def _parse_report(argv: Sequence[str]) -> object:
+    job = any(word.startswith("--runner") for word in argv)
+    parser = make_report.build_parser()
+    return parse_report_flags(parser, argv) if job else parser.parse_all(argv)
+
+
 ENTRIES = {
     "build": Entry("beam_pipeline.build_dataset", build.build_parser(), build.parse_build_flags),
     "select": Entry(
@@ -60,8 +69,21 @@ ENTRIES = {
         relabel.parse_relabel_flags,
         ("--dataset=a", "--output=b"),
     ),
+    "import": Entry(
+        "beam_pipeline.import_published",
+        import_published.import_parser(),
+        import_published.parse_import_flags,
+        ("--published=a", "--output=b"),
+    ),
+    "export": Entry(
+        "beam_pipeline.export_dataset",
+        export.export_parser(),
+        export.parse_export_flags,
+        ("--dataset=a", "--format=published", "--output=b"),
+    ),
     "verify": Entry("beam_pipeline.verify", verify.build_parser(), _parse_verify),
     "preview": Entry("beam_pipeline.preview", preview.build_parser(), preview.build_parser().parse_all),
+    "report": Entry("beam_pipeline.make_report", make_report.build_parser(), _parse_report),
     "sample_world": Entry(
         "beam_pipeline.sample_world", sample_world.build_parser(), sample_world.build_parser().parse_all
     ),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.exchange.registry import FORMATS
 from model_tf.backend import TRAIN_PACKAGES
 from model_tf.training.settings import PRESETS
 from tests.entries import ENTRIES, flags_of
@@ -29,6 +30,8 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/cells": BOTH_JOBS,
     "beam_pipeline/cli.py": (),
     "beam_pipeline/dataset": ("build",),
+    "beam_pipeline/exchange": ("export",),
+    "beam_pipeline/export_dataset.py": ("export",),
     "beam_pipeline/extract_features.py": ("extract",),
     "beam_pipeline/features": ("build", "extract"),
     "beam_pipeline/imagery": ("build",),
@@ -36,13 +39,18 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/jobs/build": ("build",),
     # The sample's cells are chosen as `select_cells` does.
     "beam_pipeline/jobs/build/sample.py": BOTH_JOBS,
+    "beam_pipeline/jobs/export": ("export",),
     "beam_pipeline/jobs/extract": ("build", "extract"),
+    "beam_pipeline/import_published.py": ("import",),
+    "beam_pipeline/jobs/import_published": ("import",),
     "beam_pipeline/jobs/plan": ("plan",),
-    "beam_pipeline/jobs/plan/dry_run.py": (*BOTH_JOBS, "extract", "relabel"),
+    "beam_pipeline/jobs/plan/dry_run.py": (*BOTH_JOBS, "extract", "relabel", "import"),
     "beam_pipeline/jobs/relabel": ("relabel",),
     "beam_pipeline/jobs/select": ("select",),
     "beam_pipeline/jobs/verify": ("verify",),
+    "beam_pipeline/jobs/report": ("report",),
     "beam_pipeline/labels": ("build",),
+    "beam_pipeline/make_report.py": ("report",),
     "beam_pipeline/maps": ("select",),
     "beam_pipeline/plan_cost.py": ("plan",),
     "beam_pipeline/preview.py": ("preview",),
@@ -50,7 +58,9 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/records": (),
     "beam_pipeline/relabel.py": ("relabel",),
     "beam_pipeline/records/info.py": ("build",),
-    "beam_pipeline/report": ("preview",),
+    "beam_pipeline/report": ("preview", "report"),
+    # Of the build, whose dead letters it counts.
+    "beam_pipeline/report/image_figures.py": ("build",),
     "beam_pipeline/runtime": BOTH_JOBS,
     "beam_pipeline/runtime/cores.py": ("build", "verify"),
     "beam_pipeline/sample_world": ("sample_world",),
@@ -74,6 +84,7 @@ OTHERS_FLAGS = {
     "--version",
     "--xla_gpu_deterministic_ops",  # of XLA, in the environment
     "--config",  # of GDAL's programs
+    "--sans",  # a variable of a page's style
     *("--id", "--provision_endpoint"),  # of engines, to a worker that they start
     *("--summary", "--num_categories"),  # of `python -m model_tf.network.hrnet`
 }
@@ -88,6 +99,8 @@ ADVICE = {
     "error: the job failed on its engine": "test_a_job_that_fails_is_one_sentence_and_the_same_command_goes_on",
     "given again, the same command goes on where": "test_only_what_is_missing_is_done_again",
     "Choose another --output, give the settings": "test_without_its_fingerprint_a_folder_takes_its_own_settings_only",
+    "{} holds another export; one goes on only": "test_it_goes_on_as_it_says_and_refuses_other_settings",
+    "the same command exports these shards again": "test_it_goes_on_as_it_says_and_refuses_other_settings",
     "{} holds another dataset; a run goes on only": "test_what_is_advised_about_its_truncated_extract_works",
     "write it anew: osmium cat": "test_a_file_packed_with_lz4_is_refused_before_launch",
     "Give another folder, or delete {} and give": "test_a_store_folder_keeps_its_cells",
@@ -210,7 +223,7 @@ def test_each_flag_that_a_message_names_is_one_of_the_program_that_says_it() -> 
     for file, text in messages():
         programs = programs_of(file)
         known = OTHERS_FLAGS.union(*map(flags_of, programs))
-        if set(programs) & {*BOTH_JOBS, "verify"}:
+        if set(programs) & {*BOTH_JOBS, "verify", "report"}:
             known |= beams
         for flag in re.findall(r"(?<![\w-])--[a-z_]+\b(?!\{)", text):
             assert flag in known, f"{file}: {text}"
@@ -230,13 +243,17 @@ def test_each_extra_brings_what_is_missing() -> None:
     for path in python_files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "require_package":
+                if path.match("jobs/export/*.py"):  # of each format
+                    for package, extra in (it for one in FORMATS.values() for it in one.packages):
+                        assert package in extras[extra]
+                    continue
                 package, _, extra = node.args
                 assert isinstance(extra, ast.Constant)
                 packages = {str(package.value)} if isinstance(package, ast.Constant) else {*TRAIN_PACKAGES}
                 packages = {DISTRIBUTIONS.get(name, name) for name in packages}
                 assert packages <= extras[str(extra.value)]
                 brought.append(str(extra.value))
-    assert sorted(brought) == ["downstream", "overpass", "plots", "plots", "sea", "train"]
+    assert sorted(brought) == ["downstream", "overpass", "pcodec", *["plots"] * 5, "sea", "train"]
 
 
 def commands_of(text: str) -> Iterator[tuple[str, list[str]]]:

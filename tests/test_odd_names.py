@@ -25,8 +25,11 @@ PATH_FLAGS = {
     "plan": {"cells", "area"},
     "select": {"night_lights", "land_cover", "expanded_dir", "area", "output"},
     "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
+    "import": {"published", "output"},
+    "export": {"dataset", "output"},
     "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
+    "report": {"dataset", "output"},
     "sample_world": {"output"},
     "train": {"data", "output"},
     "evaluate": {"run", "data", "output", "checkpoint"},
@@ -37,6 +40,7 @@ FOLDERS = {
     "osm_index_dir",
     "overpass_cache",
     "expanded_dir",
+    "published",
     "dataset",
     "features",
     "data",
@@ -48,7 +52,7 @@ SEVERAL = {"osm", "night_lights"}
 STORE = ("relabel", "osm")
 """One folder, where other programs take several files."""
 
-POSITIONAL = {("verify", "dataset"), ("preview", "dataset")}
+POSITIONAL = {("verify", "dataset"), ("preview", "dataset"), ("report", "dataset")}
 TEXTS = {
     "build": {
         *("years", "collection", "bad_scl", "overpass_url", "osm_date"),

@@ -12,7 +12,7 @@ from beam_pipeline.audit.examples import Expected, on_lattice
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.audit.sidecars import read_ontology
-from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME
+from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME, PUBLISHED_GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import DATASET_FILE, FINGERPRINT_FILE, UNITS_FILE, DatasetFolder
@@ -25,6 +25,10 @@ from beam_pipeline.records.version import require_readable
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
+
+TAKEN_AS_PUBLISHED = (
+    "images, labels, bad_percent and bounds are as published: nothing here tells whether they are right"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,8 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
         return None
     require_readable(fingerprint.schema_version, folder.at(FINGERPRINT_FILE))
     version = fingerprint.version
-    grid = GRID_NAME if fingerprint.places is None else PLACES_GRID_NAME
+    imported, of_places = fingerprint.imported is not None, fingerprint.places is not None
+    grid = PUBLISHED_GRID_NAME if imported else PLACES_GRID_NAME if of_places else GRID_NAME
     if fingerprint.grid != grid:
         findings.differ("plan", FINGERPRINT_FILE, f"grid is {fingerprint.grid!r}, not {grid!r}")
     units = _read_units(folder, fingerprint, findings)
@@ -75,13 +80,14 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
         pairs_only=not fingerprint.allow_single,
         fingerprint=fingerprint.sha256,
         version=version,
-        features=None
-        if version.is_newer
-        else frozenset(features_since(version.minor, of_places=fingerprint.places is not None)),
+        features=None if version.is_newer else frozenset(features_since(version.minor, of_places=of_places)),
         filters=fingerprint.filters.settings(),
+        imported=imported,
     )
+    if imported:
+        findings.note(TAKEN_AS_PUBLISHED)
     _check_names(folder, units, findings)
-    _check_plan(units, findings)
+    _check_plan(units, imported, findings)
     _check_places(units, fingerprint, findings)
     return AuditPlan(fingerprint, units, ontology, expected)
 
@@ -169,7 +175,7 @@ def _check_places(units: Sequence[Unit], fingerprint: Fingerprint, findings: Fin
                 seen.add(cell.place.name)
 
 
-def _check_plan(units: Sequence[Unit], findings: Findings) -> None:
+def _check_plan(units: Sequence[Unit], imported: bool, findings: Findings) -> None:
     seen: set[int] = set()
     if not numbered_in_turn(units):
         findings.differ("plan", "plan", "its shards are not numbered in turn")
@@ -177,7 +183,7 @@ def _check_plan(units: Sequence[Unit], findings: Findings) -> None:
         for cell in unit.cells:
             if cell.cell_id in seen:
                 findings.differ("plan", unit.name, f"cell {cell.cell_id} is planned twice")
-            if not on_lattice(cell.chip):
+            if not imported and not on_lattice(cell.chip):
                 findings.differ(
                     "plan", unit.name, f"cell {cell.cell_id} is planned off the lattice: {cell.chip}"
                 )

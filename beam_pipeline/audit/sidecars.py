@@ -103,7 +103,7 @@ def check_sidecars(
     texts |= sidecar_texts(units, totals.summaries, fingerprint)
     for name, text in texts.items():
         _compare(folder, name, text, newer, findings)
-    beyond = _cells_beyond_extracts(folder, units, newer, findings)
+    launch = _read_launch(folder, units, newer, findings)
     dropped = _dropped(folder, fingerprint, findings)
     _check_sea(folder, fingerprint, findings)
     dataset = _read_json(folder, DATASET_FILE, "dataset", description_json, findings)
@@ -114,7 +114,8 @@ def check_sidecars(
             ontology=describe_ontology(ontology),
             totals=totals,
             dropped_from_extracts=dropped,
-            cells_beyond_extracts=beyond,
+            cells_beyond_extracts=launch.cells_beyond_extracts,
+            imported=launch.imported,
         )
         if newer:
             dataset = _known(dataset, described, findings)
@@ -208,19 +209,22 @@ def _read_json(
     return plain
 
 
-def _cells_beyond_extracts(
+_NO_LAUNCH = LaunchRecord(cells_beyond_extracts=None)
+
+
+def _read_launch(
     folder: DatasetFolder, units: Sequence[Unit], newer: bool, findings: Findings
-) -> int | None:
-    """Returns how many cells lie beyond the extracts, as the launcher saw."""
+) -> LaunchRecord:
+    """Returns what the launcher found."""
     content = read_file(folder, LAUNCH_FILE, findings, "plan")
     if content is None:
-        return None
+        return _NO_LAUNCH
     findings.checked["sidecars"] += 1
     try:
         launch = LaunchRecord.from_json(content)
     except MalformedError as error:
         findings.differ("plan", LAUNCH_FILE, f"cannot be read: {error}")
-        return None
+        return _NO_LAUNCH
     if launch.to_json().encode() != content:
         findings.differ("plan", LAUNCH_FILE, "is not laid out as it was written")
     if launch.model_extra and newer:
@@ -230,7 +234,7 @@ def _cells_beyond_extracts(
     planned = sum(len(unit.cells) for unit in units)
     if launch.cells_beyond_extracts is not None and launch.cells_beyond_extracts > planned:
         findings.differ("plan", LAUNCH_FILE, "says that more cells lie beyond the extracts than are planned")
-    return launch.cells_beyond_extracts
+    return launch
 
 
 def _dropped(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> dict[str, Dropped]:

@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 
-from beam_pipeline.cells.cell import CHIP_SIZE_M, FALSE_NORTHING_M, LATTICE_M, ChipWindow
+from beam_pipeline.cells.cell import (
+    CHIP_SIZE_M,
+    FALSE_NORTHING_M,
+    LATTICE_M,
+    ChipWindow,
+    false_northing,
+)
 from beam_pipeline.cells.mgrs_tiles import (
     NO_TILE,
     NUM_ZONES,
@@ -156,6 +162,32 @@ def chips_in_tiles(lon: npt.ArrayLike, lat: npt.ArrayLike, tiles: Sequence[Tile]
         inside_bottom = min(max(bottom, south), north - CHIP_SIZE_M)
         near = max(abs(inside_left - left), abs(inside_bottom - bottom)) <= LATTICE_M
         chips.append(ChipWindow(tile.epsg, inside_left, inside_bottom) if near else None)
+    return chips
+
+
+def centred_chips(lon: npt.ArrayLike, lat: npt.ArrayLike, tiles: Sequence[Tile]) -> list[ChipWindow | None]:
+    """Returns chips that are centred on points, to the metre, on no lattice.
+
+    Args:
+        lon: (N,) longitudes in degrees.
+        lat: (N,) latitudes in degrees.
+        tiles: The tile of each.
+
+    Returns:
+        N chips; None where one reaches out of its tile by more than a step of the lattice.
+    """
+    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+    chips: list[ChipWindow | None] = []
+    for one_lon, one_lat, tile in zip(lon.tolist(), lat.tolist(), tiles, strict=True):
+        easting, northing = _projection(tile.epsg % 100).transform(one_lon, one_lat)
+        northing += false_northing(tile.epsg)
+        west, south, east, north = tile.bounds
+        beyond = max(west - easting, easting - east, south - northing, northing - north) + _HALF
+        # Written so that an infinite coordinate fails too.
+        if not beyond <= LATTICE_M:
+            chips.append(None)
+            continue
+        chips.append(ChipWindow(tile.epsg, round(easting) - _HALF, round(northing) - _HALF))
     return chips
 
 

@@ -36,9 +36,26 @@ GRID_DESCRIPTION: dict[str, Any] = {
 PLACES_GRID_NAME = "places"
 """Of the cell ids of labelled places: they number these, and say nothing of our cells."""
 
+PUBLISHED_GRID_NAME = "opensentinelmap-published-2022"
+"""Of the cell ids of the published dataset. They say nothing of our cells."""
+
+PUBLISHED_GRID_DESCRIPTION: dict[str, Any] = {
+    "name": PUBLISHED_GRID_NAME,
+    "ellipsoid": "WGS84",
+    "cell_size_m": CHIP_SIZE_M,
+    "bounds_within_m": 5,
+    "gsd_20_apart_m": 10,
+    "gsd_60_apart_m": 50,
+}
+"""The bounds of a cell are told to about 5 m, and its images at 20 and 60 m lie up to so far from that at 10 m.
+
+Source: tests/exchange/test_published_files.py measures it on published files.
+"""
+
 GRIDS: dict[str, dict[str, Any]] = {
     GRID_NAME: GRID_DESCRIPTION,
     PLACES_GRID_NAME: {"name": PLACES_GRID_NAME, "ellipsoid": "WGS84", "cell_size_m": CHIP_SIZE_M},
+    PUBLISHED_GRID_NAME: PUBLISHED_GRID_DESCRIPTION,
 }
 """What `dataset.json` says of each grid, by its name."""
 

@@ -5,11 +5,11 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from beam_pipeline.cells.cell import LATTICE_M, SPLITS, Cell, ChipWindow, Split
-from beam_pipeline.cells.chips import chips_in_tiles
+from beam_pipeline.cells.chips import centred_chips, chips_in_tiles
 from beam_pipeline.cells.mgrs_tiles import Tile, find_tile
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.whole_files import write_whole
@@ -83,7 +83,7 @@ def parse_cells_csv(text: str, name: str) -> list[Cell]:
         InvalidInputError: Something is missing, malformed, unknown or double, or a tile is in two splits; names
             line and field.
     """
-    rows = list(_rows(text, name))
+    rows = list(_rows(text, name, _raise))
     if not rows:
         raise InvalidInputError(f"{name} holds no cell: there is nothing below its first line")
     line_of: dict[int, int] = {}
@@ -102,7 +102,53 @@ def parse_cells_csv(text: str, name: str) -> list[Cell]:
     return [row.cell(chip) for row, chip in zip(rows, derived, strict=True)]
 
 
-def _rows(text: str, name: str) -> Iterator["_Row"]:
+class RowError(InvalidInputError):
+    """A line of a cells file that cannot be used.
+
+    Attributes:
+        field: The column at fault, "fields" where their number is, "doubled" where the cell is on an earlier line.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def parse_published_csv(text: str, name: str, refuse: Callable[[RowError], None]) -> Iterator[Cell]:
+    """Reads the published table line by line, and goes on behind lines that cannot be used.
+
+    The published chips lie on no lattice. Each is put where the middle of its bounds is, to the metre.
+
+    Args:
+        text: The file's content.
+        name: The file's name, for messages.
+        refuse: Takes what is wrong with a line.
+
+    Yields:
+        The cells in order of the file; tile, split and bounds are the file's. Of lines of one cell the first counts.
+
+    Raises:
+        InvalidInputError: The first line lacks a column, or has one twice.
+    """
+    line_of: dict[int, int] = {}
+    for row in _rows(text, name, refuse):
+        line = line_of.setdefault(row.cell_id, row.line)
+        if line != row.line:
+            refuse(RowError("doubled", str(row.error("cell_id", f"is on line {line} too", str(row.cell_id)))))
+            continue
+        (lon, lat), tile = row.centre, row.tile
+        (chip,) = centred_chips([lon], [lat], [tile])
+        if chip is None:
+            refuse(row.error("MGRS_tile", "the tile does not hold the middle of the bounds", tile.name))
+            continue
+        yield Cell(row.cell_id, tile.name, row.split, chip, *row.bounds)
+
+
+def _raise(error: RowError) -> None:
+    raise error
+
+
+def _rows(text: str, name: str, refuse: Callable[[RowError], None]) -> Iterator["_Row"]:
     """Yields the lines below the first, each value checked on its own."""
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
     try:
@@ -123,16 +169,21 @@ def _rows(text: str, name: str) -> Iterator["_Row"]:
         tiles: dict[str, Tile] = {}
         for fields in reader:
             if None in fields or None in fields.values():
-                raise InvalidInputError(
-                    f"{name}, line {reader.line_num}: it has more or fewer fields than line 1"
-                )
-            yield _Fields(name, reader.line_num, fields).row(tiles, all(with_chips))
+                message = f"{name}, line {reader.line_num}: it has more or fewer fields than line 1"
+                refuse(RowError("fields", message))
+                continue
+            try:
+                row = _Fields(name, reader.line_num, fields).row(tiles, all(with_chips))
+            except RowError as error:
+                refuse(error)
+            else:
+                yield row
     except csv.Error as error:
         raise InvalidInputError(f"{name}, line {reader.line_num}: it is no CSV: {error}") from error
 
 
-def _error(name: str, line: int, field: str, problem: str, received: str) -> InvalidInputError:
-    return InvalidInputError(f"{name}, line {line}, {field}: {problem}. Received: {received!r}")
+def _error(name: str, line: int, field: str, problem: str, received: str) -> RowError:
+    return RowError(field, f"{name}, line {line}, {field}: {problem}. Received: {received!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +218,7 @@ class _Row:
             lon += -180 if lon > 0 else 180
         return lon, (min_lat + max_lat) / 2
 
-    def error(self, field: str, problem: str, received: str) -> InvalidInputError:
+    def error(self, field: str, problem: str, received: str) -> RowError:
         """Returns the error of a field."""
         return _error(self.name, self.line, field, problem, received)
 
@@ -196,7 +247,7 @@ class _Fields:
         self._line = line
         self._fields = fields
 
-    def error(self, field: str, problem: str) -> InvalidInputError:
+    def error(self, field: str, problem: str) -> RowError:
         """Returns the error of a field."""
         return _error(self._name, self._line, field, problem, self._fields[field])
 

@@ -56,6 +56,7 @@ def close_dataset(
         totals=totals,
         dropped_from_extracts=_dropped(folder, fingerprint),
         cells_beyond_extracts=launch.cells_beyond_extracts,
+        imported=launch.imported,
     )
     for name, text in sidecar_texts(units, totals.summaries, fingerprint).items():
         folder.write_text(name, text)
@@ -90,6 +91,8 @@ def sidecar_texts(
 
 
 def _dropped(folder: DatasetFolder, fingerprint: Fingerprint) -> Mapping[str, Dropped]:
+    if fingerprint.imported is not None:
+        return {}
     found = dropped_by_extract(folder, fingerprint.extract_names)
     if found is None and fingerprint.places is None:
         _log.warning("what was left out of the extracts is not known: the store of features is not whole")

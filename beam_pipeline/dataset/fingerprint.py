@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME
+from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME, PUBLISHED_GRID_NAME
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.settings import BuildSettings, LabelSettings
 from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
@@ -112,6 +112,20 @@ class Places(_Stored):
     left_out: dict[str, Annotated[int, Field(ge=1)]]
 
 
+class Imported(_Stored):
+    """Published files that a dataset was made of, told apart by what they say and not by where they lie.
+
+    Attributes:
+        cells_csv_sha256: SHA-256 of the table of cells, in hexadecimal.
+        images: Number of images of the cells that are planned.
+        images_sha256: SHA-256 of their names.
+    """
+
+    cells_csv_sha256: str
+    images: int
+    images_sha256: str
+
+
 class Fingerprint(_Stored):
     """All that decides the content of a dataset. Two builds of one fingerprint give the same bytes.
 
@@ -135,6 +149,7 @@ class Fingerprint(_Stored):
         water_polygons: Where the sea is; None where it is not known.
         osm_date: As of when Overpass was asked, "2019-07-01T00:00:00Z"; "" for the time of asking.
         places: Of a dataset of patches: the labelled places. Its cells are these, and it has no map.
+        imported: The published files that images and labels are of; None of what was built here.
     """
 
     schema_version: Annotated[str, pydantic.AfterValidator(_checked_version)]
@@ -155,6 +170,37 @@ class Fingerprint(_Stored):
     water_polygons: WaterPolygons | None = None
     osm_date: str = ""
     places: Places | None = None
+    imported: Imported | None = None
+
+    @classmethod
+    def of_import(
+        cls, settings: LabelSettings, units_text: str, cells_per_shard: int, imported: Imported
+    ) -> "Fingerprint":
+        """Returns the fingerprint of what is about to be imported.
+
+        Args:
+            settings: The settings.
+            units_text: The plan's content.
+            cells_per_shard: The most cells of a unit.
+            imported: The published files.
+        """
+        return cls(
+            schema_version=SCHEMA_VERSION,
+            grid=PUBLISHED_GRID_NAME,
+            cells_sha256=cells_sha256(units_text),
+            cells_per_shard=cells_per_shard,
+            seed=0,
+            years=settings.years,
+            catalogue=_PUBLISHED,
+            collection=_PUBLISHED,
+            max_scene_cloud=None,
+            filters=Filters(**dataclasses.asdict(IMPORT_FILTERS)),
+            allow_single=True,
+            ontology_sha256=settings.ontology.sha256,
+            none_labels=settings.none_labels,
+            osm=_PUBLISHED,
+            imported=imported,
+        )
 
     @classmethod
     def of_build(
@@ -177,7 +223,9 @@ class Fingerprint(_Stored):
             water_polygons: Those that were given, or None.
             places: The labelled places of a dataset of patches, or None.
         """
-        given = {} if places is None else {"places": places}  # not there as long as nobody knew of it
+        given: dict[str, Any] = (
+            {} if places is None else {"places": places}
+        )  # not there as long as nobody knew of it
         return cls(
             schema_version=SCHEMA_VERSION,
             grid=GRID_NAME if places is None else PLACES_GRID_NAME,
@@ -257,6 +305,14 @@ class Fingerprint(_Stored):
 
 
 _ADAPTER = pydantic.TypeAdapter(Fingerprint)
+
+_PUBLISHED = "published files"
+"""Stands in the fields of an import that name the source of a build."""
+
+IMPORT_FILTERS = FilterSettings(
+    max_bad_fraction=1, bad_scl=(8, 9), max_min_reflectance=10, allow_nodata=True, checked_decisions=()
+)
+"""An import leaves out only what holds no data at all: the published images were chosen already."""
 
 _LABEL_FIELDS = ("ontology_sha256", "none_labels", "osm", "water_polygons", "osm_date")
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.cells.grid import GRID_DESCRIPTION, GRIDS
 from beam_pipeline.dataset.fingerprint import Fingerprint
+from beam_pipeline.dataset.launch_record import ImportRecord
 from beam_pipeline.dataset.notices import attribution, copernicus_notice
 from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.dataset.summary import BandSums, UnitSummary
@@ -64,6 +65,7 @@ def dataset_json(
     totals: Totals,
     dropped_from_extracts: Mapping[str, Dropped],
     cells_beyond_extracts: int | None,
+    imported: ImportRecord | None = None,
 ) -> dict[str, Any]:
     """Describes a dataset. Holds no time and no path, so the same input, seed and lock give the same text.
 
@@ -74,6 +76,7 @@ def dataset_json(
         totals: Of the units that are done or failed, in any order.
         dropped_from_extracts: By extract, what was left out of the whole file on reading it.
         cells_beyond_extracts: Planned cells beyond the bounds of all extracts; None where it is not known.
+        imported: What an import found in the published folders; None of a build.
 
     Returns:
         What `dataset.json` holds; `description_json` writes it.
@@ -102,6 +105,7 @@ def dataset_json(
         "dropped_from_extracts": {name: dict(it.counts) for name, it in dropped_from_extracts.items()},
         **_dropped_elements(dropped_from_extracts),
         "cells_beyond_extracts": cells_beyond_extracts,
+        **({"imported": imported.model_dump(mode="json")} if imported else {}),
         "unusable_scenes": _notes(done),
         "tile_years_without_items": [
             {"tile": tile, "year": year}

@@ -7,6 +7,9 @@ from beam_pipeline.dataset.fingerprint import Places
 from beam_pipeline.labels.attribution import ODBL_DUTIES, OSM_ATTRIBUTION
 from beam_pipeline.places.place_list import PlacesSource
 
+ATTRIBUTION = {"labels": OSM_ATTRIBUTION}
+"""Licence of the labels."""
+
 PLACES_NOTICES: Mapping[PlacesSource, str] = MappingProxyType(
     {
         "eurosat": "Places and classes: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian "
@@ -25,7 +28,7 @@ def attribution(places: Places | None = None) -> dict[str, str]:
     Args:
         places: Of a dataset of patches: its places.
     """
-    return {"labels": OSM_ATTRIBUTION} if places is None else {"places": PLACES_NOTICES[places.source]}
+    return ATTRIBUTION if places is None else {"places": PLACES_NOTICES[places.source]}
 
 
 PAPER = (

@@ -12,8 +12,8 @@ import pyarrow as pa
 from beam_pipeline.features.coordinates import OFF_BY
 from beam_pipeline.labels.chip_boxes import Boxes
 
-SCHEMA_VERSION = 1
-"""Of a store; another number is another store, whose files are not read."""
+SCHEMA_VERSION = 2
+"""Of a store; another number is another store, whose files are not read. 2: footers hold `data_sha256`."""
 
 STORE_FOLDER = "features"
 STORE_FILE = "store.json"

@@ -51,6 +51,19 @@ class _Places(pydantic.BaseModel):
     left_out: dict[str, int]
 
 
+class _Imported(pydantic.BaseModel):
+    rows: int
+    rows_refused: dict[str, int]
+    first_refused: list[str]
+    rows_without_label: int
+    tiles_in_two_splits: list[str]
+    labels_without_row: int
+    image_folders_without_row: int
+    image_folders_without_label: int
+    files_elsewhere: int
+    first_elsewhere: list[str]
+
+
 class _Fingerprint(pydantic.BaseModel):
     water_polygons: object = None
     places: _Places | None = None
@@ -73,6 +86,7 @@ class _Description(pydantic.BaseModel):
     dead_letters: _DeadLetters
     failed_units: list[str]
     missing_units: list[str]
+    imported: _Imported | None = None
 
 
 _DESCRIPTION = pydantic.TypeAdapter(_Description)
@@ -110,11 +124,12 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
         lines += _reasons(f"left out of {name}", dropped)
     if dataset.cells_beyond_extracts:
         lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset.cells_beyond_extracts}")
-    places = dataset.fingerprint.places
-    if places is None:
-        lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
+    if dataset.imported is not None:
+        lines += _left_out(dataset.imported)
+    elif dataset.fingerprint.places is not None:
+        lines += _patches(splits, dataset.fingerprint.places)
     else:
-        lines += _patches(splits, places)
+        lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
     lines += _some(
         "SCENES UNUSABLE FOR GOOD",
         [f"{note.item_id}: {note.reason}: {note.detail}" for note in dataset.unusable_scenes],
@@ -142,6 +157,26 @@ def _patches(splits: Mapping[str, Mapping[str, int]], places: _Places) -> list[s
     )
     lines = [f"places: {planned}, with a patch {written}, without {planned - written}"]
     return lines + _reasons("places of the list that were left out", places.left_out)
+
+
+def _left_out(imported: _Imported) -> list[str]:
+    """Says what an import found in the published folders and did not take."""
+    lines = [f"lines of the table: {imported.rows}, without a label image: {imported.rows_without_label}"]
+    lines += _reasons("LINES THAT CANNOT BE USED", imported.rows_refused)
+    lines += [f"  {shown(line)}" for line in imported.first_refused]
+    elsewhere = {
+        name: count
+        for name, count in (
+            ("label images of no line", imported.labels_without_row),
+            ("folders of images of no line", imported.image_folders_without_row),
+            ("folders of images without a label image", imported.image_folders_without_label),
+            ("other files", imported.files_elsewhere),
+        )
+        if count
+    }
+    lines += _reasons("not taken", elsewhere)
+    lines += [f"  {shown(name)}" for name in imported.first_elsewhere]
+    return lines + _some("TILES IN TWO SPLITS, KEPT SO", imported.tiles_in_two_splits)
 
 
 def _unmapped(splits: Mapping[str, Mapping[str, int]], *, sea_known: bool) -> list[str]:

@@ -7,6 +7,9 @@ from beam_pipeline.labels.ontology import PUBLISHED, SHIPPED, Ontology, shipped_
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.names import path_name
 
+MAX_CELLS_PER_SHARD = 256
+"""A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
+
 
 def add_drawing_flags(group: argparse._ActionsContainer) -> None:
     """Adds the flags of what a map is drawn as.

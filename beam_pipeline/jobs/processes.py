@@ -62,7 +62,7 @@ def check_processes(given: Any, options: PipelineOptions) -> None:
         )
     if runner_name(options) != "FnApiRunner":
         raise InvalidInputError(
-            "--processes is for a build without --runner, on this machine: other runners have flags of their own. "
+            "--processes is for a run without --runner, on this machine: other runners have flags of their own. "
             f"Received: --processes={given.processes} --runner={runner_name(options)}"
         )
 
@@ -121,8 +121,19 @@ def use_processes(
     if runner_name(options) != "FnApiRunner" or names_processes(options):
         return
     pending = _pending(settings, planned, folder)
-    chosen = processes_of_build(given.processes, settings, pending, machine, worth)
-    if chosen.count == 1:
+    take_processes(options, processes_of_build(given.processes, settings, pending, machine, worth))
+
+
+def take_processes(options: PipelineOptions, chosen: Processes) -> None:
+    """Says how many processes a local job takes, and writes it into Beam's options.
+
+    Where Beam's own flags say it, or the runner is another, nothing is done.
+
+    Args:
+        options: Beam's options.
+        chosen: The number; of 1 there is nothing to say.
+    """
+    if runner_name(options) != "FnApiRunner" or names_processes(options) or chosen.count == 1:
         return
     print(f"{chosen.count} processes ({chosen.bound}); --processes N sets another number", file=sys.stderr)
     direct: Any = options.view_as(DirectOptions)

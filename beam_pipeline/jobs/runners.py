@@ -350,15 +350,15 @@ def _join_areas(argv: Sequence[str]) -> list[str]:
     return flags
 
 
-def output_folder(given: str) -> str:
-    """Returns the folder that --output names.
+def output_folder(given: str, flag: str = "--output") -> str:
+    """Returns the folder that --output, or another flag, names.
 
     Raises:
         InvalidInputError: The name would be taken for a pattern where files are listed or deleted.
     """
     if "://" in given and set(given) & set(_GLOB_CHARACTERS):
         raise InvalidInputError(
-            f"A URL of --output must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
+            f"A URL of {flag} must hold none of {' '.join(_GLOB_CHARACTERS)}: it would match other folders too. "
             f"Received: {given}"
         )
     return given.rstrip("/")

@@ -96,7 +96,7 @@ class BeamFiles:
         """Returns the content of a UTF-8 file."""
         return self.read_bytes(path).decode()
 
-    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+    def write_bytes(self, path: str, chunks: Iterable[bytes], *, lasting: bool = True) -> None:
         """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
 
         On a local disk it is written whole or not at all, and never through a link: `whole_files`.
@@ -107,7 +107,7 @@ class BeamFiles:
         # Found here, so that what the first chunk takes to make is not taken for a fault of the storage.
         first = next((chunk for chunk in chunks if chunk), b"")
         if is_local(path):
-            _DISK.write_bytes(path, itertools.chain([first], chunks))
+            _DISK.write_bytes(path, itertools.chain([first], chunks), lasting=lasting)
             return
         if not first and path.startswith("s3://"):
             with storage_faults("write", path):
@@ -122,6 +122,11 @@ class BeamFiles:
             except BaseException:
                 _give_up(file)
                 raise
+
+    def make_lasting(self, path: str) -> None:
+        """Waits until the disk holds a file; what lies in a bucket lasts."""
+        if is_local(path):
+            _DISK.make_lasting(path)
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""

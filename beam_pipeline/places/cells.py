@@ -65,22 +65,11 @@ def plan_places(given: PlaceList, seed: int, *, with_dates: bool) -> PlannedPlac
     cells = []
     for number, (row, chip) in enumerate(zip(with_tile, chips, strict=True)):
         place, tile = places[row], chosen.tile_name(row)
-        cells.append(
-            Cell(
-                number,
-                tile,
-                place.split or split_of_tile(seed, tile),
-                chip,
-                *bounds[number].tolist(),
-                place=Place(
-                    place.name,
-                    place.class_name,
-                    place.longitude,
-                    place.latitude,
-                    place.date if with_dates else "",
-                ),
-            )
-        )
+        min_lon, max_lon, min_lat, max_lat = bounds[number].tolist()
+        split = place.split or split_of_tile(seed, tile)
+        date = place.date if with_dates else ""
+        labelled = Place(place.name, place.class_name, place.longitude, place.latitude, date)
+        cells.append(Cell(number, tile, split, chip, min_lon, max_lon, min_lat, max_lat, labelled))
     found = {reason: tuple(of_reason) for reason, of_reason in sorted(left_out.items()) if of_reason}
     counts = {**given.left_out, **{reason: len(of_reason) for reason, of_reason in found.items()}}
     if not cells:

@@ -16,6 +16,7 @@ from typing import Annotated
 import pydantic
 import shapely
 from pydantic import Field
+from shapely import Polygon
 from shapely.errors import ShapelyError
 
 from beam_pipeline.cells.cell import Split
@@ -157,7 +158,7 @@ def _corners(text: str, path: str) -> _Corners:
         polygon = shapely.from_wkt(text)
     except ShapelyError:
         polygon = None
-    if polygon is None or polygon.geom_type != "Polygon" or not polygon.is_valid:
+    if not isinstance(polygon, Polygon) or not polygon.is_valid:
         raise refused(path, field, "be a valid POLYGON", text)
     points = [(float(x), float(y)) for x, y in dict.fromkeys(map(tuple, polygon.exterior.coords))]
     if len(points) != _CORNERS:

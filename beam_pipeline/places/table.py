@@ -133,7 +133,7 @@ def _features(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any], Ba
 
 def _from_geojson(geometry: dict[str, Any] | None, where: str) -> BaseGeometry:
     try:
-        return shape(geometry)
+        return shape(geometry or {})
     # Of a geometry that is none, shapely and numpy raise whatever they meet first.
     except (ShapelyError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise refused(where, "geometry", "be that of a point or polygon", geometry) from None

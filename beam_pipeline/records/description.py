@@ -25,7 +25,8 @@ DATASET_FILE = "dataset.json"
 MOST_NAME_CHARS = 100
 """Of a category's or channel's name."""
 
-_COPY_AGAIN = "Copy it again from where the dataset was built."
+COPY_AGAIN = "Copy it again from where the dataset was built."
+"""What to do about a description that is damaged."""
 
 
 class _Read(pydantic.BaseModel):
@@ -250,4 +251,4 @@ def _parse(adapter: pydantic.TypeAdapter[Any], text: str | bytes, path: str) -> 
     try:
         return parse_json(adapter, text)
     except MalformedError as error:
-        raise InvalidInputError(f"{path}: {error}. {_COPY_AGAIN}") from error
+        raise InvalidInputError(f"{path}: {error}. {COPY_AGAIN}") from error

@@ -127,7 +127,9 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
         if (chip.right, chip.top) != (values["chip_right"], values["chip_top"]):
             raise ValueError(f"chip_right and chip_top do not belong to {chip}")
         split = SPLITS[SPLITS.index(values["split"])]
-        bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
+        min_lon, max_lon, min_lat, max_lat = (
+            float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")
+        )
         place = _read_place(features)
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
@@ -138,7 +140,7 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
     except (DecodeError, ValueError) as error:
         raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
     return CellYear(
-        cell=Cell(values["cell_id"], values["tile"], split, chip, *bounds, place=place),
+        cell=Cell(values["cell_id"], values["tile"], split, chip, min_lon, max_lon, min_lat, max_lat, place),
         year=values["year"],
         images=tuple(_to_image(values, slot_prefix(slot)) for slot in range(values["num_images"])),
         label=values["label"],

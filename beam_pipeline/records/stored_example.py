@@ -24,6 +24,16 @@ def label_png(label: npt.NDArray[np.uint8]) -> bytes:
     return encode_value(FEATURES[_LABEL], label)
 
 
+def stored_label(payload: bytes) -> bytes:
+    """Returns the label image of an example that `decode` has read, as it is stored: a PNG.
+
+    Args:
+        payload: A serialised example.
+    """
+    features = Example.FromString(payload).features.feature
+    return cast(bytes, features[_LABEL].bytes_list.value[0])
+
+
 class StoredExample:
     """An example of any 1.x, of which no pixel is decoded.
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from beam_pipeline.runtime.local_files import delete_path, matching_files
 from beam_pipeline.runtime.regular_files import irregular_files, open_regular, read_regular, size_of
 from beam_pipeline.runtime.storage_faults import storage_faults, with_retries
-from beam_pipeline.runtime.whole_files import write_whole
+from beam_pipeline.runtime.whole_files import make_lasting, write_whole
 
 
 def is_local(path: str) -> bool:
@@ -66,10 +66,15 @@ class Disk:
         """Returns the content of a UTF-8 file."""
         return self.read_bytes(path).decode()
 
-    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+    def write_bytes(self, path: str, chunks: Iterable[bytes], *, lasting: bool = True) -> None:
         """Writes a file of all chunks in turn, whole or not at all, and never through a link: `whole_files`."""
         with storage_faults("write", path):
-            write_whole(path, chunks)
+            write_whole(path, chunks, lasting=lasting)
+
+    def make_lasting(self, path: str) -> None:
+        """Waits until the disk holds a file."""
+        with storage_faults("write", path):
+            make_lasting(path)
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file, as `write_bytes`."""

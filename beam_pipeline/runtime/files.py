@@ -41,11 +41,15 @@ class Files(Protocol):
     def read_text(self, path: str) -> str:
         """Returns the content of a UTF-8 file."""
 
-    def write_bytes(self, path: str, chunks: Iterable[bytes]) -> None:
+    def write_bytes(self, path: str, chunks: Iterable[bytes], *, lasting: bool = True) -> None:
         """Writes a file of all chunks in turn, over an old one, and makes the folders it needs.
 
-        A local one is written whole or not at all.
+        A local one is written whole or not at all. It outlives a power cut at once, or, where it is not `lasting`, from
+        `make_lasting` on.
         """
+
+    def make_lasting(self, path: str) -> None:
+        """Waits until the disk holds a file that `write_bytes` wrote; what lies in a bucket lasts."""
 
     def write_text(self, path: str, text: str) -> None:
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ def _records(path: str) -> Iterator[_Record]:
         raise InvalidInputError(f"{path} cannot be read: {error}. Copy it again") from error
 
 
-def _values(record: _Record, names: Sequence[str]) -> dict[str, npt.NDArray[np.generic]]:
+def _values(record: _Record, names: Sequence[str]) -> dict[str, Any]:
     try:
         with open_regular(record.path) as file:
             file.seek(record.start)
@@ -170,7 +171,7 @@ def _read(records: Sequence[_Record], which: range) -> Pixels:
 
 
 def _reflectance(
-    values: dict[str, npt.NDArray[np.generic]],
+    values: dict[str, Any],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Returns (192, 192, 4) and (96, 96, 6), NaN where there is no data: all bands are 0, or the SCL is."""
     no_data = values["image_0/scl"] == 0
@@ -182,8 +183,10 @@ def _reflectance(
 
 
 def _scaled(
-    dn: npt.NDArray[np.generic], offset: npt.NDArray[np.generic], no_data: npt.NDArray[np.bool_]
+    dn: npt.NDArray[np.uint16], offset: int, no_data: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    reflectance: npt.NDArray[np.float32] = (dn.astype(np.float32) + np.float32(offset)) / REFLECTANCE_SCALE
+    reflectance: npt.NDArray[np.float32] = (dn.astype(np.float32) + np.float32(offset)) / np.float32(
+        REFLECTANCE_SCALE
+    )
     reflectance[no_data | (dn.max(axis=-1) == 0)] = np.nan
     return reflectance

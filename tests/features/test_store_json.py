@@ -79,7 +79,7 @@ def test_a_store_that_has_more_fits():
 
 def test_each_difference_of_a_store_is_named():
     assert store_differences(store(schema_version=7), REQUEST) == [
-        "its schema is 7, and this version reads 1"
+        "its schema is 7, and this version reads 2"
     ]
     asked = dataclasses.replace(
         REQUEST,

@@ -63,9 +63,9 @@ def rewritten(whole, change=lambda table: table, metadata=None):
 def test_what_is_no_file_of_this_store_is_refused_with_the_difference(whole):
     assert list(StoredTile(io.BytesIO(rewritten(whole)), "a").rows())
     assert "does not say what it holds" in fault(rewritten(whole, metadata=False)).detail
-    newer = fault(rewritten(whole, metadata={"schema_version": 2}))
+    newer = fault(rewritten(whole, metadata={"schema_version": 3}))
     assert newer.reason == OTHER_SCHEMA
-    assert "schema 2, and this version reads 1" in newer.detail
+    assert "schema 3, and this version reads 2" in newer.detail
     assert "tile" in fault(rewritten(whole, metadata={"tile": 5})).detail
     assert "200 rows, and its footer speaks of 3" in fault(rewritten(whole, metadata={"rows": 3})).detail
     without = fault(rewritten(whole, lambda table: table.drop_columns(["tags"])))

@@ -11,6 +11,9 @@ from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.jobs.build.graph import build_graph
 from beam_pipeline.jobs.build.launch import check_flags, prepare_build
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
+from beam_pipeline.jobs.export.graph import build_graph as build_export_graph
+from beam_pipeline.jobs.export.options import parse_export_flags
+from beam_pipeline.jobs.export.run import check_export
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.verify.options import VerifySettings, parse_verify_flags, settings_of
 from beam_pipeline.jobs.verify.transforms import build_graph as build_verify_graph
@@ -62,6 +65,26 @@ def test_verifying_translates_for_dataflow(built: Built) -> None:
     names = {transform.unique_name for transform in proto.components.transforms.values()}
     assert {"ReadUnits", "AuditUnits", "WriteReport"} <= names
     assert audit.items[0].name.encode() not in proto.SerializeToString()
+    assert len(proto.SerializeToString()) < 100_000
+
+
+@pytest.mark.slow
+def test_exporting_translates_for_dataflow(built: Built) -> None:
+    here = parse_export_flags([f"--dataset={built.folder}", "--format=published", "--output=out"])
+    settings = check_export(*here).settings
+    argv = [
+        "--dataset=gs://fake-bucket/set",
+        "--format=published",
+        "--output=gs://fake-bucket/out",
+        *DATAFLOW,
+    ]
+    _, options = parse_export_flags(argv)
+    pipeline = beam.Pipeline(options=options)
+    build_export_graph(pipeline, settings)
+    proto = pipeline.run().job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert {"ReadShardNames", "ExportShards", "CloseExport"} <= names
+    assert next(iter(built.shards)).encode() not in proto.SerializeToString()
     assert len(proto.SerializeToString()) < 100_000
 
 

@@ -16,15 +16,23 @@ import pytest
 from osmium.osm.mutable import Node
 
 from beam_pipeline.build_dataset import main as build_main
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.extract_features import main
+from beam_pipeline.features.identity import ExtractIdentity
+from beam_pipeline.features.plan import TILES_FILE, TileCells, parse_tiles, tiles_text
 from beam_pipeline.features.read_process import read_extract
 from beam_pipeline.jobs.build.inputs import check_reach
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.extract import pieces
+from beam_pipeline.jobs.extract.closing import close_store
+from beam_pipeline.jobs.extract.settings import GivenExtract
+from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.labels.ontology import DEFAULT_ONTOLOGY
+from beam_pipeline.runtime.disk import Disk
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
+from tests.features.made import CHIP
 from tests.labels.overpass_server import OverpassServer
 from tests.pipelines.conftest import Built, build
 from tests.pipelines.damage import MapAdditions
@@ -392,6 +400,39 @@ def test_overpass_fills_a_store_too(built: Built, world: SampleWorld, tmp_path: 
     ids = {cell_id for cell_id, _ in of_store.records()}
     assert of_store.records() == {key: one for key, one in built.records().items() if key[0] in ids}
     assert of_store.dataset["fingerprint"]["osm"] == server.url
+
+
+def test_the_cells_are_read_once_for_many_extracts(
+    store: Path, world: SampleWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    monkeypatch.setattr(pieces, "parse_tiles", lambda text: parsed.append(text) or parse_tiles(text))
+    folder = DatasetFolder(Disk(), str(store))
+    tile = sorted(json.loads((store / "store.json").read_text())["tiles"])[0]
+    bounds = bounds_of_a_cell(world)
+    for number in range(3):
+        near = GivenExtract("a", ExtractIdentity("a", number, "once"), bounds)
+        far = GivenExtract("b", ExtractIdentity("b", number, "once"), (100.0, 60.0, 101.0, 61.0))
+        assert pieces.is_needed(folder, near, [tile])
+        assert not pieces.is_needed(folder, far, [tile])
+        assert not pieces.is_needed(folder, near, [])
+    assert len(parsed) <= 1
+
+
+def test_it_is_said_why_tiles_have_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = DatasetFolder(Disk(), str(tmp_path))
+    tiles = [TileCells(name, ((number, CHIP),)) for number, name in enumerate(("32TNT", "32TNS", "32TMT"))]
+    store.write_text(TILES_FILE, tiles_text(tiles))
+    full = ("storage", "No space left on device")
+    states = [TileState(tile.tile, None, failure=full) for tile in tiles[:2]]
+    states.append(TileState("32TMT", None, failure=("damaged_store", "it was cut off")))
+    close_store(store, states, [], None)  # type: ignore[arg-type]  # who has no tiles needs no settings
+    assert caplog.messages == [
+        f"{tmp_path} is not whole: 3 of 3 tiles have no file",
+        "2 of them: storage: No space left on device",
+        "1 of them: damaged_store: it was cut off",
+    ]
+    assert not (tmp_path / "store.json").exists()
 
 
 def test_stores_on_this_machine_are_refused_on_dataflow(store: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.jobs.storage import BeamFiles, use_options
+from beam_pipeline.make_report import main as report
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
@@ -81,3 +82,26 @@ def test_a_build_on_gs_has_the_bytes_of_a_local_one(
         assert capsys.readouterr().out == said, more
     told = json.loads(files.read_text(f"{bucket}/found.json"))
     assert (told["finished"], told["differences"]) == (True, 0)
+
+
+@pytest.mark.slow
+def test_a_report_on_gs_has_the_bytes_of_a_local_one(bucket: str, built: Built, tmp_path: Path) -> None:
+    files = BeamFiles()
+    names = (
+        "dataset.json",
+        "run.json",
+        "plan/units.jsonl",
+        *(f"summaries/{it}.summary.json" for it in built.shards),
+    )
+    for name in (*names, *built.shards):
+        files.write_bytes(f"{bucket}/{name}", [(built.folder / name).read_bytes()])
+    local = tmp_path / "set"
+    for name in (*names, *built.shards):
+        (local / name).parent.mkdir(parents=True, exist_ok=True)
+        (local / name).write_bytes((built.folder / name).read_bytes())
+    assert report([str(local)]) == 0
+    for more in ([], ["--runner=FnApiRunner"]):
+        assert report([bucket, *more]) == 0
+        for path in (local / "report.html", *(local / "report_figures").iterdir()):
+            assert files.read_bytes(f"{bucket}/{path.relative_to(local)}") == path.read_bytes(), path
+        files.delete(f"{bucket}/report.html")

@@ -113,7 +113,7 @@ def cut(store: Path) -> None:
 def other_schema(store: Path) -> None:
     table = parquet.read_table(store / FILE)
     said = parquet.read_metadata(store / FILE).metadata
-    footer = {**json.loads(said[FOOTER_KEY.encode()]), "schema_version": 2}
+    footer = {**json.loads(said[FOOTER_KEY.encode()]), "schema_version": 3}
     with parquet.ParquetWriter(store / FILE, SCHEMA, **WRITER) as writer:
         writer.write_table(table.cast(SCHEMA))
         writer.add_key_value_metadata({"geo": said[b"geo"], FOOTER_KEY: json.dumps(footer)})
@@ -146,11 +146,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]], str]] = 
         {("damaged_store", FILE)},
         "it has 0 bytes",
     ),
-    "a tile of another schema": (other_schema, {("other_store_schema", FILE)}, "has schema 2"),
+    "a tile of another schema": (other_schema, {("other_store_schema", FILE)}, "has schema 3"),
     "a store of another schema": (
-        describe_as(schema_version=2),
+        describe_as(schema_version=3),
         {("other_store_schema", "store.json")},
-        "is of schema 2",
+        "is of schema 3",
     ),
     "a missing tile": (lambda it: (it / FILE).unlink(), {("missing_tile", FILE)}, "is not there"),
     "a tile too many": (

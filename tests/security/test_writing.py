@@ -35,6 +35,12 @@ ALLOWED = {
         "open(aside, 'xb')": "the one place: exclusive",
         "os.replace(aside, path)": "the one place",
     },
+    "beam_pipeline/exchange/webdataset.py": {"np.save(buffer, bands_first, allow_pickle=False)": MEMORY},
+    "beam_pipeline/exchange/qgis_project.py": {"zipfile.ZipFile(buffer, 'w')": MEMORY},
+    "beam_pipeline/exchange/published.py": {
+        "archive.open(f'{name}.npy', 'w', force_zip64=True)": MEMORY,
+        "zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)": MEMORY,
+    },
     "beam_pipeline/features/extract_cut.py": {"link.symlink_to(target)": TEMPORARY},
     "beam_pipeline/jobs/storage.py": {
         "FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)": REMOTE,
@@ -56,6 +62,10 @@ ALLOWED = {
     },
     "beam_pipeline/report/contact_sheet.py": {
         "sheet.savefig(file, format='png', dpi=_DPI)": "to the file of writing_whole"
+    },
+    "beam_pipeline/report/theme.py": {
+        "drawn.savefig(buffer, format='png', dpi=_DPI, facecolor='white')": MEMORY,
+        "drawn.savefig(buffer, format='svg', transparent=True, metadata=nothing, dpi=_DPI)": MEMORY,
     },
     "beam_pipeline/runtime/child_process.py": {
         "_SCORE.write_text(_MOST_SCORE)": "of the kernel, in /proc, of this process",

@@ -11,7 +11,12 @@ from beam_pipeline.dataset.settings import BuildSettings
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.jobs.build.access import EARTH_SEARCH_URL, add_access_flags, catalog_settings
 from beam_pipeline.jobs.command import flags_of
-from beam_pipeline.jobs.dataset_flags import add_drawing_flags, add_retry_flag, ontology_text
+from beam_pipeline.jobs.dataset_flags import (
+    MAX_CELLS_PER_SHARD,
+    add_drawing_flags,
+    add_retry_flag,
+    ontology_text,
+)
 from beam_pipeline.jobs.extract.options import add_reading_flags, read_limits
 from beam_pipeline.jobs.given_cells import add_cells_flags
 from beam_pipeline.jobs.given_overpass import OVERPASS, add_overpass_flags, parse_osm_date
@@ -32,9 +37,6 @@ PROG = "python -m beam_pipeline.build_dataset"
 
 NO_SCL_CLASS = "none"
 """A template takes an empty value for one that is not given."""
-
-MAX_CELLS_PER_SHARD = 256
-"""A unit's chips are held in memory: about 0.84 MB a cell and year, and what they are encoded to."""
 
 _FIRST_YEAR = 2015  # Sentinel-2A was launched in June 2015
 

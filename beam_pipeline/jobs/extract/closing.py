@@ -1,5 +1,6 @@
 """The last step of filling a store: says what it holds, in `store.json`."""
 
+import collections
 import logging
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from beam_pipeline.jobs.extract.pieces import PieceRead
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.extract.tiles import TileState
 from beam_pipeline.labels.feature import DroppedTally
+
+_MOST_NAMED = 3
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,9 @@ def close_store(
     missing = [tile.tile for tile in tiles if tile.tile not in files]
     if missing:
         _log.warning("%s is not whole: %d of %d tiles have no file", store.path, len(missing), len(tiles))
+        failed = collections.Counter(state.failure for state in states if state.failure is not None)
+        for (reason, detail), count in failed.most_common(_MOST_NAMED):
+            _log.warning("%d of them: %s: %s", count, reason, detail)
         return
     failures = gathered_failures(failure for state in states for failure in state.failures)
     planned = PlannedStore.from_json(store.read_bytes(REQUEST_FILE))

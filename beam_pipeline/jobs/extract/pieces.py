@@ -1,6 +1,7 @@
 """The objects that extracts give to tiles: looked for in the store's folder, and else read and put there."""
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,11 +61,7 @@ def find_piece(
 
 def is_needed(store: DatasetFolder, extract: GivenExtract, due: Sequence[str]) -> bool:
     """Tells whether any of the tiles whose file is to be made is near an extract."""
-    wanted = set(due)
-    tiles = (
-        [tile for tile in parse_tiles(store.read_bytes(TILES_FILE)) if tile.tile in wanted] if wanted else []
-    )
-    return bool(TileIndex(tiles).near(extract.bounds))
+    return bool(due) and bool(_index(store.read_bytes(TILES_FILE), tuple(due)).near(extract.bounds))
 
 
 def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSettings) -> PieceRecord:
@@ -91,8 +88,19 @@ def read_piece(store: DatasetFolder, extract: GivenExtract, settings: ExtractSet
 
 
 def _request(store: DatasetFolder, settings: ExtractSettings) -> StoreRequest:
-    tiles = parse_tiles(store.read_bytes(TILES_FILE))
-    return StoreRequest({tile.tile: tile.chips for tile in tiles}, settings.keys)
+    return _request_of(store.read_bytes(TILES_FILE), settings.keys)
+
+
+# A worker looks at many extracts of one store: of 137,045 cells each step would take a second for each extract.
+@functools.lru_cache(maxsize=1)
+def _request_of(plan: bytes, keys: tuple[str, ...]) -> StoreRequest:
+    return StoreRequest({tile.tile: tile.chips for tile in parse_tiles(plan)}, keys)
+
+
+@functools.lru_cache(maxsize=1)
+def _index(plan: bytes, due: tuple[str, ...]) -> TileIndex:
+    wanted = set(due)
+    return TileIndex([tile for tile in parse_tiles(plan) if tile.tile in wanted])
 
 
 def kept_record(store: DatasetFolder, name: str) -> PieceRecord | None:

@@ -154,9 +154,9 @@ def _piece(store: DatasetFolder, piece: PieceRead, tile: str) -> Iterator[Stored
 def _unread_cells(
     cells: TileCells, read: Sequence[ExtractIdentity], settings: ExtractSettings
 ) -> frozenset[int]:
-    """Returns the cells that lie within the stated bounds of no extract that was read."""
-    stated = [_bounds(extract, settings.extracts) for extract in read] if settings.overpass is None else []
-    held = {cell_id for it in stated if it is not None for cell_id in cells_meeting(cells.chips, it)}
+    """Returns the cells that no extract that was read may hold; one that states no bounds may hold any."""
+    bounds = [_bounds(extract, settings.extracts) for extract in read] if settings.overpass is None else []
+    held = {cell_id for it in bounds for cell_id in cells_meeting(cells.chips, it)}
     return frozenset(cells.chips) - held
 
 

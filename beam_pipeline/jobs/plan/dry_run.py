@@ -9,6 +9,7 @@ from beam_pipeline.features.names import piece_record
 from beam_pipeline.jobs.build import launch as build
 from beam_pipeline.jobs.extract import launch as extract
 from beam_pipeline.jobs.given_files import expand_globs
+from beam_pipeline.jobs.import_published import launch as import_published
 from beam_pipeline.jobs.plan.report import report, table
 from beam_pipeline.jobs.plan.run import plan_of_build
 from beam_pipeline.jobs.relabel import launch as relabel
@@ -90,6 +91,33 @@ def plan_relabelling(given: Any, options: PipelineOptions) -> str:
         ("that --output has", f"{len(there & {*names}):,}"),
     ]
     return "\n".join(table(("shards", ""), rows))
+
+
+def plan_import(given: Any, options: PipelineOptions) -> str:
+    """Checks an import as its launch does, and returns what there is to do.
+
+    Args:
+        given: Our flags, from `parse_import_flags`.
+        options: Beam's options.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    import_published.check_flags(given, options)
+    checked = import_published.check_import(given)
+    make_pipeline(options)
+    found, there = checked.found, set(checked.folder.shards())
+    rows = [
+        ("lines of the table", f"{found.rows:,}"),
+        ("  that cannot be used", f"{sum(found.rows_refused.values()):,}"),
+        ("  without a label image", f"{found.rows_without_label:,}"),
+        ("cells in the plan", f"{len(found.cells):,}"),
+        ("files among their images", f"{found.images:,}"),
+        ("years", " ".join(map(str, found.years))),
+        ("shards in the plan", f"{len(checked.units):,}"),
+        ("shards that --output has", f"{len(there & {unit.name for unit in checked.units}):,}"),
+    ]
+    return "\n".join(table(("", ""), rows))
 
 
 def plan_selection(given: Any, options: PipelineOptions) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from beam_pipeline.jobs.build.options import MAX_CELLS_PER_SHARD
+from beam_pipeline.jobs.dataset_flags import MAX_CELLS_PER_SHARD
 from beam_pipeline.jobs.given_cells import add_cells_flags, check_cells_flags
 from beam_pipeline.jobs.plan.prices import Prices, add_price_flags
 from beam_pipeline.jobs.request_shares import API_ON_DATAFLOW, FILES_ON_DATAFLOW, MAX_REQUESTS_PER_SECOND

@@ -22,11 +22,11 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.dataset_flags import ontology_text
-from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_files import naming, require_apart, require_google_login, require_reachable
 from beam_pipeline.jobs.given_store import GivenStore, check_given_store, given_store
 from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.relabel.settings import RelabelSettings
-from beam_pipeline.jobs.relabel.source import Source, find_source, require_apart
+from beam_pipeline.jobs.relabel.source import Source, find_source
 from beam_pipeline.jobs.runners import require_job_server
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles, use_options

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 
 from beam_pipeline.cells.cell import Cell
 from beam_pipeline.cells.grid import GRID_NAME
@@ -13,7 +12,6 @@ from beam_pipeline.jobs.given_files import naming
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.version import require_readable
-from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.regular_files import put_files_there
@@ -100,25 +98,3 @@ def _damaged(folder: DatasetFolder, name: str, what: str) -> InvalidInputError:
         f"--dataset has a damaged plan, {folder.at(name)}: {what}. verify tells what else of it is damaged. "
         f"Received: {folder.path}"
     )
-
-
-def require_apart(output: str, folders: dict[str, str]) -> None:
-    """Refuses to write into a folder that is read.
-
-    Args:
-        output: The folder that is to be written.
-        folders: The folders that are read, by what they are.
-
-    Raises:
-        InvalidInputError: It is one of them, perhaps under another name.
-    """
-    for what, folder in folders.items():
-        if _place(folder) == _place(output):
-            raise InvalidInputError(
-                f"--output is the folder of {what}, which stays as it is. Give another one. Received: {output}"
-            )
-
-
-def _place(path: str) -> str:
-    path = path.removeprefix("file://")
-    return os.path.realpath(path) if is_local(path) else path.rstrip("/")

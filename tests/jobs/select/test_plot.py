@@ -7,7 +7,8 @@ import pytest
 from matplotlib import colors, image
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.jobs.select.plot import COLORS, draw_map, map_extent
+from beam_pipeline.jobs.select.plot import COLORS, draw_map
+from beam_pipeline.report.world_map import map_extent
 
 
 def points(*lonlat: tuple[float, float]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Beam's side of exporting a dataset: options, run, graph and stages."""

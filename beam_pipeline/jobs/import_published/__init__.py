@@ -1,0 +1,1 @@
+"""Beam's side of importing published files: options, launch, graph and stages."""

@@ -1,0 +1,1 @@
+"""Makes the report of a dataset."""
