@@ -20,8 +20,7 @@ from beam_pipeline.runtime.parsing import parse_json
 
 _Degrees = Annotated[int | float, Field(gt=-(2**53), lt=2**53, allow_inf_nan=False)]
 _CellRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees]
-_PlaceFields = tuple[str, str, _Degrees, _Degrees, str]
-_PlaceRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees, _PlaceFields]
+_PlaceRow = tuple[str, str, _Degrees, _Degrees, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +43,14 @@ class Unit:
         """Returns one line of JSON, the inverse of `from_json`."""
         # Tile and split are the unit's; a cell repeats neither.
         rows = [
-            [
-                *(c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom),
-                *(c.min_lon, c.max_lon, c.min_lat, c.max_lat),
-                *([] if c.place is None else [dataclasses.astuple(c.place)]),
-            ]
+            [c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom, c.min_lon, c.max_lon, c.min_lat, c.max_lat]
             for c in self.cells
         ]
-        return json.dumps({"name": self.name, "split": self.split, "tile": self.tile, "cells": rows})
+        places = [dataclasses.astuple(c.place) for c in self.cells if c.place is not None]
+        of_places = {"places": places} if places else {}
+        return json.dumps(
+            {"name": self.name, "split": self.split, "tile": self.tile, "cells": rows, **of_places}
+        )
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Unit":
@@ -61,16 +60,10 @@ class Unit:
             MalformedError: It is none. Name and tile become those of files, so both are checked.
         """
         parsed = parse_json(_LINE, line)
+        places = [Place(*row) for row in parsed.places] or [None] * len(parsed.cells)
         cells = tuple(
-            Cell(
-                row[0],
-                parsed.tile,
-                parsed.split,
-                ChipWindow(*row[1:4]),
-                *row[4:8],
-                place=Place(*row[8]) if len(row) > 8 else None,
-            )
-            for row in parsed.cells
+            Cell(cell_id, parsed.tile, parsed.split, ChipWindow(epsg, left, bottom), *bounds, place)
+            for (cell_id, epsg, left, bottom, *bounds), place in zip(parsed.cells, places, strict=True)
         )
         return cls(parsed.name, parsed.split, parsed.tile, cells)
 
@@ -78,7 +71,7 @@ class Unit:
 class _UnitLine(pydantic.BaseModel):
     """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat].
 
-    That of a place ends with [name, class, longitude, latitude, date].
+    Its place, where there are places, is [name, class, longitude, latitude, date].
     """
 
     model_config = pydantic.ConfigDict(strict=True)
@@ -86,13 +79,16 @@ class _UnitLine(pydantic.BaseModel):
     name: str
     split: Split
     tile: Annotated[str, Field(pattern=r"^[0-9]{2}[A-Z]{3}$")]
-    cells: tuple[_CellRow | _PlaceRow, ...]
+    cells: tuple[_CellRow, ...]
+    places: tuple[_PlaceRow, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _name_says_split(self) -> Self:
         split, _, _ = parse_shard_name(self.name)
         if self.split != split:
             raise ValueError(f"{self.name} is no unit of the split {self.split!r}")
+        if self.places and len(self.places) != len(self.cells):
+            raise ValueError(f"there are {len(self.places)} places of {len(self.cells)} cells")
         return self
 
 

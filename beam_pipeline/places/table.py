@@ -80,7 +80,7 @@ def _place(where: str, fields: Mapping[str, Any], geometry: BaseGeometry, field:
 
 
 def _lines(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any], BaseGeometry, str]]:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text), strict=True)
     try:
         columns = list(reader.fieldnames or ())
         doubled = sorted({column for column in columns if columns.count(column) > 1})

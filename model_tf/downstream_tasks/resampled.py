@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from beam_pipeline.records.description import DATASET_FILE
+from beam_pipeline.records.description import COPY_AGAIN, DATASET_FILE
 from beam_pipeline.records.example import decode_some, to_place
 from beam_pipeline.records.schema import PLACE_FEATURES, REFLECTANCE_SCALE
 from beam_pipeline.records.shards import parse_shard, record_places
@@ -84,9 +84,7 @@ def read_resampled(folder: str, source: str | None, crop: int) -> PatchSet:
     try:
         described = parse_json(_DESCRIPTION, read_bytes(path))
     except MalformedError as error:
-        raise InvalidInputError(
-            f"{path}: {error}. Copy it again from where the dataset was built."
-        ) from error
+        raise InvalidInputError(f"{path}: {error}. {COPY_AGAIN}") from error
     places = described.fingerprint.places
     if places is None:
         raise InvalidInputError(

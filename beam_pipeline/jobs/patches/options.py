@@ -7,9 +7,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.dataset.settings import PatchSettings
 from beam_pipeline.jobs.build.access import add_access_flags
-from beam_pipeline.jobs.build.options import MAX_CELLS_PER_SHARD, add_imagery_flags, image_settings
+from beam_pipeline.jobs.build.options import add_imagery_flags, image_settings
 from beam_pipeline.jobs.command import flags_of
-from beam_pipeline.jobs.dataset_flags import add_retry_flag
+from beam_pipeline.jobs.dataset_flags import MAX_CELLS_PER_SHARD, add_retry_flag
 from beam_pipeline.jobs.processes import add_processes_flag
 from beam_pipeline.jobs.request_shares import add_limit_flags
 from beam_pipeline.jobs.runners import check_ranges, job_parser
