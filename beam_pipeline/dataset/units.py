@@ -60,10 +60,22 @@ class Unit:
             MalformedError: It is none. Name and tile become those of files, so both are checked.
         """
         parsed = parse_json(_LINE, line)
-        places = [Place(*row) for row in parsed.places] or [None] * len(parsed.cells)
+        places: list[Place | None] = [Place(*row) for row in parsed.places]
         cells = tuple(
-            Cell(cell_id, parsed.tile, parsed.split, ChipWindow(epsg, left, bottom), *bounds, place)
-            for (cell_id, epsg, left, bottom, *bounds), place in zip(parsed.cells, places, strict=True)
+            Cell(
+                cell_id,
+                parsed.tile,
+                parsed.split,
+                ChipWindow(epsg, left, bottom),
+                west,
+                east,
+                south,
+                north,
+                place,
+            )
+            for (cell_id, epsg, left, bottom, west, east, south, north), place in zip(
+                parsed.cells, places or [None] * len(parsed.cells), strict=True
+            )
         )
         return cls(parsed.name, parsed.split, parsed.tile, cells)
 
