@@ -149,4 +149,5 @@ def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
         "train": 1,
         "evaluate": 1,
         "downstream": 4,
+        "export": 1,
     }.get(entry, 0)

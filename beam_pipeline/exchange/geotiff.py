@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
-from rasterio.transform import from_origin
 
 from beam_pipeline.cells.cell import CHIP_SIZE_M, ChipWindow
 from beam_pipeline.exchange.label_classes import LabelChannel, LabelClass
@@ -117,7 +115,9 @@ def _tiff(
         "dtype": pixels.dtype,
         "nodata": nodata,
         "crs": _crs(chip.epsg),
-        "transform": from_origin(chip.left, chip.top, CHIP_SIZE_M / side, CHIP_SIZE_M / side),
+        "transform": rasterio.transform.from_origin(
+            chip.left, chip.top, CHIP_SIZE_M / side, CHIP_SIZE_M / side
+        ),
         "tiled": True,
         "blockxsize": side,
         "blockysize": side,
@@ -142,8 +142,8 @@ def _tiff(
 
 
 @functools.lru_cache(maxsize=128)
-def _crs(epsg: int) -> CRS:
-    return CRS.from_epsg(epsg)
+def _crs(epsg: int) -> Any:
+    return rasterio.crs.CRS.from_epsg(epsg)
 
 
 def _band_tags(band: str) -> Tags:

@@ -319,10 +319,11 @@ def _gathered(parts: Iterator[ObjectColumns]) -> Iterator[ObjectColumns]:
 
 
 def _node_index(path: str | os.PathLike[str], folder: str | None) -> NodeIndex:
-    counts = quick_counts(path)
-    if plan_node_index(counts, free_memory()).disk_bytes:
-        counts = count_nodes(path)
-    return NodeIndex(counts, folder)
+    free = free_memory()  # asked once: another answer could not be met by counts that are not exact
+    plan = plan_node_index(quick_counts(path), free)
+    if plan.disk_bytes:
+        plan = plan_node_index(count_nodes(path), free)
+    return NodeIndex(plan, folder)
 
 
 def _own_places(ways: ObjectBlock) -> Places:

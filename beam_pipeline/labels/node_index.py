@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.runtime.faults import TransientFault
-from beam_pipeline.runtime.free_room import free_disk, free_memory
+from beam_pipeline.runtime.free_room import free_disk
 
 Ids = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
@@ -94,15 +94,14 @@ class NodeIndex:
     """Takes the locations of a file's nodes, and then gives those of the nodes of its ways.
 
     Args:
-        counts: Of the file, at least about.
-        folder: Where it lies if memory is too small for it; None for the folder of temporary files.
+        plan: For the file, or for one with more nodes.
+        folder: Where it lies if it is on disk; None for the folder of temporary files.
 
     Raises:
         TransientFault: "no_disk": the folder's disk has too little room.
     """
 
-    def __init__(self, counts: Counts, folder: str | None = None) -> None:
-        plan = plan_node_index(counts, free_memory())
+    def __init__(self, plan: IndexPlan, folder: str | None = None) -> None:
         folder = folder or tempfile.gettempdir()
         if plan.disk_bytes:
             require_disk(plan.disk_bytes, folder, "The locations of an extract's nodes take")

@@ -64,9 +64,9 @@ def cpu_s():
 def measure(path, bounds, copies, every, folder):
     """Reads a file as a worker's process does, and prints what each step took, as JSON."""
     from beam_pipeline.features import extract_cut, read_process
-    from beam_pipeline.labels import node_index
+    from beam_pipeline.labels import extract
 
-    node_index.free_memory = lambda: 0
+    extract.free_memory = lambda: 0
     read_process.is_worth_a_cut = lambda *_: every > 1
     took = {}
     check, cut, part = read_process.check_blocks, read_process.cut_extract, read_process.part_extract

@@ -293,11 +293,11 @@ def failing(monkeypatch, name, error, times=2):
     if name in OF_A_DISK:  # Beam is not asked: names are no patterns, and links are not followed
         on_disk = getattr(disk, OF_A_DISK[name])
 
-        def call_on_disk(*args):
+        def call_on_disk(*args, **how):
             calls.append(args)
             if len(calls) <= times:
                 raise error
-            return on_disk(*args)
+            return on_disk(*args, **how)
 
         monkeypatch.setattr(disk, OF_A_DISK[name], call_on_disk)
     return calls

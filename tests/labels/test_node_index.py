@@ -52,11 +52,10 @@ def test_the_index_is_chosen_by_nodes_ids_and_memory(counts, memory, storage, di
 
 @pytest.mark.parametrize("name", ["plain", "with, comma", "ein Ordner ü"])
 @pytest.mark.parametrize("counts", [TINY, Counts(3, 1 << 40)])
-def test_an_index_on_disk_lies_in_the_folder_without_a_name(tmp_path, monkeypatch, name, counts):
-    monkeypatch.setattr(node_index, "free_memory", lambda: 0)
+def test_an_index_on_disk_lies_in_the_folder_without_a_name(tmp_path, name, counts):
     folder = tmp_path / name
     folder.mkdir()
-    index = NodeIndex(counts, str(folder))
+    index = NodeIndex(plan_node_index(counts, 0), str(folder))
     index.add(np.array([3, 4]), np.array([[1, 2], [1, 3]], np.int32))
     assert index.find(np.array([4, 3])).tolist() == [[1, 3], [1, 2]]
     maps = Path("/proc/self/maps").read_text().splitlines()
@@ -76,9 +75,8 @@ PLACES = st.tuples(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-(1 << 31
     st.lists(st.integers(-400, 400) | st.integers(-(1 << 62), 1 << 62), max_size=40),
     st.integers(0, 30),
 )
-def test_what_is_found_is_what_was_added(monkeypatch, memory, counts, nodes, more, parted):
-    monkeypatch.setattr(node_index, "free_memory", lambda: memory)
-    index = NodeIndex(counts)
+def test_what_is_found_is_what_was_added(memory, counts, nodes, more, parted):
+    index = NodeIndex(plan_node_index(counts, memory))
     ids = sorted(nodes, key=lambda osm_id: (osm_id > 0, abs(osm_id)))
     for part in (ids[:parted], ids[parted:]):
         if part:
@@ -97,12 +95,25 @@ def test_features_are_the_same_whatever_the_index(tmp_path, monkeypatch):
     path = file.write(tmp_path / "a.osm.pbf")
     in_memory = list(read_features(path, ONTOLOGY))
     assert len(in_memory[0].features) == 39
-    monkeypatch.setattr(node_index, "free_memory", lambda: 0)
     monkeypatch.setattr(extract, "free_memory", lambda: 0)
     for counts in (count_nodes(path), Counts(156, 1 << 40)):
         with monkeypatch.context() as patch:
             patch.setattr(extract, "count_nodes", lambda _, counts=counts: counts)
             assert list(read_features(path, ONTOLOGY, index_folder=str(tmp_path))) == in_memory
+
+
+def test_memory_that_is_taken_meanwhile_makes_no_table_for_ids_that_nobody_looked_at(tmp_path, monkeypatch):
+    file = OsmFile()
+    file.way(1, square(7, 47, 0.001), building="yes")
+    path = file.write(tmp_path / "a.osm.pbf")
+    answers = iter([GB])
+    for module in (extract, node_index):  # whichever looks
+        monkeypatch.setattr(module, "free_memory", lambda: next(answers, 0), raising=False)
+    tables = []
+    monkeypatch.setattr(node_index, "_Table", lambda folder: tables.append(folder))
+    read = [*read_features(path, ONTOLOGY, index_folder=str(tmp_path))]
+    assert sum(len(it.features) for it in read) == 1
+    assert tables == []
 
 
 @pytest.mark.parametrize("ways", [0, 1, 20_000])
@@ -123,19 +134,17 @@ def test_a_file_without_nodes_is_counted_too(tmp_path):
 
 
 def test_too_little_disk_is_said_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(node_index, "free_memory", lambda: 0)
     monkeypatch.setattr(node_index, "free_disk", lambda _: 3 * GB)
     with pytest.raises(
         TransientFault, match=r"no_disk.*about 104\.1 GB, and 3\.0 GB.*--osm_index_dir"
     ) as caught:
-        NodeIndex(PLANET, str(tmp_path))
+        NodeIndex(plan_node_index(PLANET, 0), str(tmp_path))
     assert caught.value.reason == "no_disk"
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("counts", [TINY, Counts(3, 1 << 40)])
 def test_a_disk_that_fills_up_is_no_corrupt_extract(tmp_path, monkeypatch, counts):
-    monkeypatch.setattr(node_index, "free_memory", lambda: 0)
     monkeypatch.setattr(extract, "free_memory", lambda: 0)
     monkeypatch.setattr(node_index, "require_disk", lambda *_: None)
     monkeypatch.setattr(extract, "count_nodes", lambda _: counts)
@@ -151,8 +160,8 @@ def test_a_disk_that_fills_up_is_no_corrupt_extract(tmp_path, monkeypatch, count
 
 def test_nothing_is_left_of_a_reader_that_is_killed(tmp_path):
     code = (
-        "import os, signal, numpy; from beam_pipeline.labels import node_index as it; it.free_memory = lambda: 0;"
-        f"from {__name__} import TINY; index = it.NodeIndex(TINY, {str(tmp_path)!r});"
+        "import os, signal, numpy; from beam_pipeline.labels import node_index as it;"
+        f"from {__name__} import TINY; index = it.NodeIndex(it.plan_node_index(TINY, 0), {str(tmp_path)!r});"
         "index.add(numpy.array([2]), numpy.array([[1, 2]], numpy.int32)); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment_of_modules(), check=False)

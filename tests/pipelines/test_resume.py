@@ -442,10 +442,10 @@ def test_a_full_disk_ends_a_build_with_a_message(
     (folder / "features/store.json").unlink()
     write = disk.write_whole
 
-    def full(path: str, chunks: Iterable[bytes]) -> None:
+    def full(path: str, chunks: Iterable[bytes], *, lasting: bool) -> None:
         if "/plan/" not in path:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, chunks)
+        write(path, chunks, lasting=lasting)
 
     monkeypatch.setattr(disk, "write_whole", full)
     assert build(world, folder).code == 1
@@ -482,10 +482,10 @@ def test_a_finished_set_that_is_read_only_is_an_error_of_input(
     assert vars(given) == before_flags, "flags are what was typed, the sample's too"
     write = disk.write_whole
 
-    def read_only(path: str, chunks: Iterable[bytes]) -> None:
+    def read_only(path: str, chunks: Iterable[bytes], *, lasting: bool) -> None:
         if path.startswith(str(folder)):
             raise OSError(errno.EROFS, "Read-only file system")
-        write(path, chunks)
+        write(path, chunks, lasting=lasting)
 
     monkeypatch.setattr(disk, "write_whole", read_only)
     before = contents(folder)
