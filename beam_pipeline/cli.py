@@ -23,6 +23,7 @@ COMMANDS = {
         "keep what maps hold near the cells, for any number of builds",
     ),
     "relabel": ("beam_pipeline.relabel", "put new labels to the images of a dataset"),
+    "patches": ("beam_pipeline.resample_patches", "make a dataset of labelled places, an image of each"),
     "export": ("beam_pipeline.export_dataset", "write a dataset in the layout of others"),
     "import": ("beam_pipeline.import_published", "make a dataset of the published files"),
     "plan": ("beam_pipeline.plan_cost", "tell what a build will take before it is launched"),

@@ -8,6 +8,7 @@ from beam_pipeline.jobs.build import options as build
 from beam_pipeline.jobs.export import options as export
 from beam_pipeline.jobs.extract import options as extract
 from beam_pipeline.jobs.import_published import options as import_published
+from beam_pipeline.jobs.patches import options as patches
 from beam_pipeline.jobs.plan import options as plan
 from beam_pipeline.jobs.relabel import options as relabel
 from beam_pipeline.jobs.report.options import parse_report_flags
@@ -61,6 +62,12 @@ ENTRIES = {
         extract.extract_parser(),
         extract.parse_extract_flags,
         ("--osm=a.osm.pbf", "--output=out"),
+    ),
+    "patches": Entry(
+        "beam_pipeline.resample_patches",
+        patches.patches_parser(),
+        patches.parse_patch_flags,
+        ("--places=a.csv", "--output=b"),
     ),
     "plan": Entry("beam_pipeline.plan_cost", plan.build_parser(), plan.parse_plan_flags, ()),
     "relabel": Entry(

@@ -27,6 +27,7 @@ PATH_FLAGS = {
     "relabel": {"dataset", "osm", "water_polygons", "ontology", "output"},
     "import": {"published", "output"},
     "export": {"dataset", "output"},
+    "patches": {"places", "eurosat", "fmow", "stac_url", "token_file", "output"},
     "verify": {"dataset", "features", "report"},
     "preview": {"dataset", "output"},
     "report": {"dataset", "output"},
@@ -47,6 +48,8 @@ FOLDERS = {
     "run",
     "patches",
     "cache",
+    "eurosat",
+    "fmow",
 }
 SEVERAL = {"osm", "night_lights"}
 STORE = ("relabel", "osm")
@@ -60,6 +63,10 @@ TEXTS = {
     },
     "extract": {"overpass_url", "osm_date"},
     "plan": {"years"},
+    "patches": {
+        *("years", "collection", "bad_scl", "near"),
+        *("public_buckets", "sas_token_url", "token_hosts"),
+    },
     "train": {"tpu", "width", "precision", "backend", "strategy"},
     "evaluate": {"split"},
 }
@@ -137,6 +144,7 @@ def test_a_flag_that_takes_several_values_says_how(entry: str) -> None:
         "build": 3,
         "extract": 1,
         "plan": 1,
+        "patches": 2,
         "select": 1,
         "train": 1,
         "evaluate": 1,

@@ -60,6 +60,7 @@ class ExampleAudit:
         self._planned = {cell.cell_id: cell for cell in unit.cells}
         self._expected = expected
         self._label_checksums: dict[int, int] = {}
+        self._with_patch: set[int] = set()
 
     def faults_of(self, example: CellYear) -> Iterator[FaultOfExample]:
         """Yields everything that is wrong with an example."""
@@ -78,6 +79,10 @@ class ExampleAudit:
             yield "chip", f"cell {cell.cell_id} is imported, and says that its bounds are exact"
         if not self._expected.imported and not on_lattice(cell.chip):
             yield "chip", f"cell {cell.cell_id} is off the {LATTICE_M} m lattice: {cell.chip}"
+        if cell.place is not None:
+            if cell.cell_id in self._with_patch or len(example.images) != 1:
+                yield "place", f"{cell.place.name!r} has more than one image"
+            self._with_patch.add(cell.cell_id)
 
     def _faults_of_pair(self, example: CellYear) -> Iterator[FaultOfExample]:
         where = f"cell {example.cell.cell_id} in {example.year} has"

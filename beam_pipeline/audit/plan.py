@@ -12,7 +12,7 @@ from beam_pipeline.audit.examples import Expected, on_lattice
 from beam_pipeline.audit.findings import Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.audit.sidecars import read_ontology
-from beam_pipeline.cells.grid import GRID_NAME, PUBLISHED_GRID_NAME
+from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME, PUBLISHED_GRID_NAME
 from beam_pipeline.cells.table import CELLS_FILE, parse_cells_csv
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.folder import DATASET_FILE, FINGERPRINT_FILE, UNITS_FILE, DatasetFolder
@@ -66,8 +66,8 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
         return None
     require_readable(fingerprint.schema_version, folder.at(FINGERPRINT_FILE))
     version = fingerprint.version
-    imported = fingerprint.imported is not None
-    grid = PUBLISHED_GRID_NAME if imported else GRID_NAME
+    imported, of_places = fingerprint.imported is not None, fingerprint.places is not None
+    grid = PUBLISHED_GRID_NAME if imported else PLACES_GRID_NAME if of_places else GRID_NAME
     if fingerprint.grid != grid:
         findings.differ("plan", FINGERPRINT_FILE, f"grid is {fingerprint.grid!r}, not {grid!r}")
     units = _read_units(folder, fingerprint, findings)
@@ -80,7 +80,7 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
         pairs_only=not fingerprint.allow_single,
         fingerprint=fingerprint.sha256,
         version=version,
-        features=None if version.is_newer else frozenset(features_since(version.minor)),
+        features=None if version.is_newer else frozenset(features_since(version.minor, of_places=of_places)),
         filters=fingerprint.filters.settings(),
         imported=imported,
     )
@@ -88,6 +88,7 @@ def read_plan(folder: DatasetFolder, findings: Findings) -> AuditPlan | None:
         findings.note(TAKEN_AS_PUBLISHED)
     _check_names(folder, units, findings)
     _check_plan(units, imported, findings)
+    _check_places(units, fingerprint, findings)
     return AuditPlan(fingerprint, units, ontology, expected)
 
 
@@ -155,6 +156,23 @@ def _check_names(folder: DatasetFolder, units: Sequence[Unit], findings: Finding
         of_unit = name.partition("/")[2].removesuffix(SUMMARY_SUFFIX) in planned
         if not of_unit and not name.endswith(PARTIAL_SUFFIX):
             findings.differ("stray_summary", name, "is of no unit of the plan")
+
+
+def _check_places(units: Sequence[Unit], fingerprint: Fingerprint, findings: Findings) -> None:
+    """Looks for cells without a place, places of no class, and names that two have."""
+    if fingerprint.places is None:
+        return
+    seen: set[str] = set()
+    for unit in units:
+        for cell in unit.cells:
+            if cell.place is None or cell.place.class_name not in fingerprint.places.classes:
+                findings.differ(
+                    "plan", unit.name, f"cell {cell.cell_id} is no place of a class: {cell.place}"
+                )
+            elif cell.place.name in seen:
+                findings.differ("plan", unit.name, f"two places are called {cell.place.name!r}")
+            else:
+                seen.add(cell.place.name)
 
 
 def _check_plan(units: Sequence[Unit], imported: bool, findings: Findings) -> None:

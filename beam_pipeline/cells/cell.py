@@ -49,8 +49,27 @@ class ChipWindow:
 
 
 @dataclasses.dataclass(frozen=True)
+class Place:
+    """A labelled place, of which a chip is the context.
+
+    Attributes:
+        name: Unlike all others of its dataset.
+        class_name: Its class.
+        longitude: Of its centre, in degrees east.
+        latitude: Of its centre, in degrees north.
+        date: "YYYY-MM-DD", near which its image was asked for; "" where any date would do.
+    """
+
+    name: str
+    class_name: str
+    longitude: float
+    latitude: float
+    date: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of the grid with the tile, split and chip it belongs to.
+    """A cell of the grid with the tile, split and chip it belongs to; or a chip around a labelled place.
 
     Attributes:
         cell_id: The cell's number, unique within its grid.
@@ -61,6 +80,7 @@ class Cell:
         max_lon: East edge in degrees.
         min_lat: South edge in degrees.
         max_lat: North edge in degrees.
+        place: The place in the middle of the chip; None of a cell of the grid.
     """
 
     cell_id: int
@@ -71,6 +91,7 @@ class Cell:
     max_lon: float
     min_lat: float
     max_lat: float
+    place: Place | None = None
 
 
 def false_northing(epsg: int) -> int:

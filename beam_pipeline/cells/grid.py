@@ -33,6 +33,9 @@ GRID_DESCRIPTION: dict[str, Any] = {
     "cells": NUM_CELLS,
 }
 
+PLACES_GRID_NAME = "places"
+"""Of the cell ids of labelled places: they number these, and say nothing of our cells."""
+
 PUBLISHED_GRID_NAME = "opensentinelmap-published-2022"
 """Of the cell ids of the published dataset. They say nothing of our cells."""
 
@@ -49,7 +52,11 @@ PUBLISHED_GRID_DESCRIPTION: dict[str, Any] = {
 Source: tests/exchange/test_published_files.py measures it on published files.
 """
 
-GRIDS = {GRID_NAME: GRID_DESCRIPTION, PUBLISHED_GRID_NAME: PUBLISHED_GRID_DESCRIPTION}
+GRIDS: dict[str, dict[str, Any]] = {
+    GRID_NAME: GRID_DESCRIPTION,
+    PLACES_GRID_NAME: {"name": PLACES_GRID_NAME, "ellipsoid": "WGS84", "cell_size_m": CHIP_SIZE_M},
+    PUBLISHED_GRID_NAME: PUBLISHED_GRID_DESCRIPTION,
+}
 """What `dataset.json` says of each grid, by its name."""
 
 # Source: NIMA TR8350.2, WGS84's semi-major axis in metres and flattening.

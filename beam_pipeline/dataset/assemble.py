@@ -61,7 +61,7 @@ def assemble_unit(
     by_cell = {label.cell_id: label for label in labels}
     if len(labels) != len(unit.cells) or by_cell.keys() != {cell.cell_id for cell in unit.cells}:
         raise ValueError(f"{len(labels)} labels arrived for the {len(unit.cells)} cells of {unit.name}")
-    assembly = _Assembly(unit, by_cell, allow_single)
+    assembly = Assembly(unit, by_cell, allow_single)
     for of_year in sorted(years, key=lambda of_year: of_year.year):
         labelled = assembly.bury_failures(of_year)
         if of_year.scenes is None:
@@ -74,8 +74,14 @@ def assemble_unit(
     return assembly.finished(len(years))
 
 
-class _Assembly:
-    """A unit as far as it is known."""
+class Assembly:
+    """A unit as far as it is known.
+
+    Args:
+        unit: The unit.
+        labels: The label of each of its cells.
+        allow_single: Whether a cell-year with one clear date is kept.
+    """
 
     def __init__(self, unit: Unit, labels: Mapping[int, CellLabel], allow_single: bool) -> None:
         self._unit = unit
@@ -95,9 +101,9 @@ class _Assembly:
         for cell in self._unit.cells:
             failure = self._labels[cell.cell_id].failure
             if failure is not None:
-                self._bury(cell, of_year.year, "labels", failure)
+                self.bury(cell, of_year.year, "labels", failure)
             elif of_year.scenes is None:
-                self._bury(
+                self.bury(
                     cell, of_year.year, "find_scenes", of_year.failure or ("unexpected", "no scene list")
                 )
             else:
@@ -116,12 +122,16 @@ class _Assembly:
         self._scene_rejections.update(chip.rejections)
         self._notes.update(chip.notes)
         if chip.failure is not None:
-            self._bury(cell, year, "read_chips", chip.failure)
+            self.bury(cell, year, "read_chips", chip.failure)
         elif reason := _rejection(len(chip.images), scenes, self._allow_single):
-            self._rejections.setdefault(reason, []).append((cell.cell_id, year))
+            self.reject(cell, year, reason)
         else:
             label = self._labels[cell.cell_id].unpack()
             self._cell_years.append(CellYear(cell, year, chip.images, label))
+
+    def reject(self, cell: Cell, year: int, reason: str) -> None:
+        """Notes why a cell has no example of a year."""
+        self._rejections.setdefault(reason, []).append((cell.cell_id, year))
 
     def finished(self, years: int) -> AssembledUnit:
         """Returns all of it, in an order that depends on nothing else."""
@@ -144,7 +154,8 @@ class _Assembly:
             coastal=frozenset(label.cell_id for label in self._labels.values() if label.coastal),
         )
 
-    def _bury(self, cell: Cell, year: int, stage: str, failure: Failure) -> None:
+    def bury(self, cell: Cell, year: int, stage: str, failure: Failure) -> None:
+        """Makes a dead letter of a cell-year."""
         self._dead_letters.append(DeadLetter(self._unit.name, cell.cell_id, year, stage, *failure))
 
 

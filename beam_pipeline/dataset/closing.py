@@ -81,12 +81,12 @@ def sidecar_texts(
     years, version = fingerprint.years, fingerprint.schema_version
     texts = {
         DEAD_LETTERS_FILE: manifest.dead_letters_jsonl(summaries),
-        CITATION_FILE: notices.citation_cff(years, version),
-        LICENSES_FILE: notices.licences_md(years),
-        FEATURES_FILE: tfds.features_json(fingerprint.version),
+        CITATION_FILE: notices.citation_cff(years, version, fingerprint.places),
+        LICENSES_FILE: notices.licences_md(years, fingerprint.places),
+        FEATURES_FILE: tfds.features_json(fingerprint.version, of_places=fingerprint.places is not None),
     }
     if numbered_in_turn(units):
-        texts[INFO_FILE] = tfds.dataset_info_json(summaries, years, version)
+        texts[INFO_FILE] = tfds.dataset_info_json(summaries, years, version, fingerprint.places)
     return texts
 
 
@@ -94,6 +94,6 @@ def _dropped(folder: DatasetFolder, fingerprint: Fingerprint) -> Mapping[str, Dr
     if fingerprint.imported is not None:
         return {}
     found = dropped_by_extract(folder, fingerprint.extract_names)
-    if found is None:
+    if found is None and fingerprint.places is None:
         _log.warning("what was left out of the extracts is not known: the store of features is not whole")
     return found or {}

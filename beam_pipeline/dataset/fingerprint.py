@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from beam_pipeline.cells.grid import GRID_NAME, PUBLISHED_GRID_NAME
+from beam_pipeline.cells.grid import GRID_NAME, PLACES_GRID_NAME, PUBLISHED_GRID_NAME
 from beam_pipeline.dataset.folder import plan_json
 from beam_pipeline.dataset.settings import BuildSettings, LabelSettings
 from beam_pipeline.imagery.catalog import CATALOGUE_PROFILE
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.labels.extract import ExtractInfo
+from beam_pipeline.places.place_list import PlacesSource
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.version import Version
 from beam_pipeline.runtime.foreign_text import without_secrets
@@ -95,6 +96,22 @@ class WaterPolygons(_Stored):
     sha256: str
 
 
+class Places(_Stored):
+    """The labelled places of a dataset of patches; they themselves are in the plan.
+
+    Attributes:
+        source: The kind of the list that they are of.
+        classes: All names of classes, sorted.
+        nearest: Whether each got the clear date nearest to its own; else a random one.
+        left_out: Places of the list that are not planned, by reason.
+    """
+
+    source: PlacesSource
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    nearest: bool
+    left_out: dict[str, Annotated[int, Field(ge=1)]]
+
+
 class Imported(_Stored):
     """Published files that a dataset was made of, told apart by what they say and not by where they lie.
 
@@ -131,6 +148,7 @@ class Fingerprint(_Stored):
             asked, `ApiProfile`, is no part of it: it decides the number of requests and not what is found.
         water_polygons: Where the sea is; None where it is not known.
         osm_date: As of when Overpass was asked, "2019-07-01T00:00:00Z"; "" for the time of asking.
+        places: Of a dataset of patches: the labelled places. Its cells are these, and it has no map.
         imported: The published files that images and labels are of; None of what was built here.
     """
 
@@ -151,6 +169,7 @@ class Fingerprint(_Stored):
     catalogue_profile: int = 1
     water_polygons: WaterPolygons | None = None
     osm_date: str = ""
+    places: Places | None = None
     imported: Imported | None = None
 
     @classmethod
@@ -191,6 +210,7 @@ class Fingerprint(_Stored):
         catalogue: str,
         extracts: Sequence[ExtractInfo],
         water_polygons: WaterPolygons | None = None,
+        places: Places | None = None,
     ) -> "Fingerprint":
         """Returns the fingerprint of what is about to be built.
 
@@ -201,10 +221,14 @@ class Fingerprint(_Stored):
             extracts: What the extracts' headers say, in any order: what is in several of them is told apart by
                 itself. None with Overpass.
             water_polygons: Those that were given, or None.
+            places: The labelled places of a dataset of patches, or None.
         """
+        given: dict[str, Any] = (
+            {} if places is None else {"places": places}
+        )  # not there as long as nobody knew of it
         return cls(
             schema_version=SCHEMA_VERSION,
-            grid=GRID_NAME,
+            grid=GRID_NAME if places is None else PLACES_GRID_NAME,
             cells_sha256=cells_sha256(units_text),
             cells_per_shard=settings.cells_per_shard,
             seed=settings.seed,
@@ -216,6 +240,7 @@ class Fingerprint(_Stored):
             allow_single=settings.allow_single,
             catalogue_profile=CATALOGUE_PROFILE,
             **_of_labels(settings, extracts, water_polygons),
+            **given,
         )
 
     def relabelled(

@@ -15,7 +15,7 @@ from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.cells.grid import GRID_DESCRIPTION, GRIDS
 from beam_pipeline.dataset.fingerprint import Fingerprint
 from beam_pipeline.dataset.launch_record import ImportRecord
-from beam_pipeline.dataset.notices import ATTRIBUTION, copernicus_notice
+from beam_pipeline.dataset.notices import attribution, copernicus_notice
 from beam_pipeline.dataset.outcomes import CellYearId, DeadLetter, sorted_letters
 from beam_pipeline.dataset.summary import BandSums, UnitSummary
 from beam_pipeline.dataset.totals import Totals
@@ -124,7 +124,7 @@ def dataset_json(
             for it in written
         ],
         "software": software_versions(),
-        "licences": {**ATTRIBUTION, "imagery": copernicus_notice(years)},
+        "licences": {**attribution(fingerprint.places), "imagery": copernicus_notice(years)},
     }
     return described if fingerprint.version >= CONTENTS else _without_contents(described)
 

@@ -90,3 +90,14 @@ class BuildSettings(LabelSettings):
     def own_network(self) -> bool:
         """Whether hosts of inner networks may be asked; one choice for all hosts."""
         return self.catalog.own_network
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PatchSettings(BuildSettings):
+    """The settings of a job that writes patches: those of a build without a map.
+
+    Attributes:
+        nearest: Whether a place gets the clear date nearest to its own; else a random one.
+    """
+
+    nearest: bool

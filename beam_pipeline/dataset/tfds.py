@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from beam_pipeline.cells.cell import SPLITS
-from beam_pipeline.dataset.notices import ATTRIBUTION, PAPER, copernicus_notice
+from beam_pipeline.dataset.fingerprint import Places
+from beam_pipeline.dataset.notices import PAPER, attribution, copernicus_notice
 from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.records.schema import FeatureSpec, features_since
 from beam_pipeline.records.shards import DATASET_NAME, parse_shard_name
@@ -19,8 +20,13 @@ from beam_pipeline.records.version import CURRENT, Version
 _FEATURES = "tensorflow_datasets.core.features."
 _FEATURES_DICT = _FEATURES + "features_dict.FeaturesDict"
 
+_CELLS = "Pairs of Sentinel-2 L2A images of a cell and year, with labels from OpenStreetMap."
+_PLACES = "A Sentinel-2 L2A image of each labelled place, with its class."
 
-def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int], version: str) -> str:
+
+def dataset_info_json(
+    summaries: Iterable[UnitSummary], years: Sequence[int], version: str, places: Places | None = None
+) -> str:
     """Returns the content of `dataset_info.json`.
 
     A split without examples is left out, because TFDS refuses to load one. A shard that is empty or missing
@@ -30,6 +36,7 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int], ve
         summaries: Of the units that are done or failed, in any order.
         years: The years of the images, ascending.
         version: Of the data format, e.g. "1.1.0".
+        places: Of a dataset of patches: its places.
     """
     written = [summary for summary in summaries if summary.status == "written"]
     splits = []
@@ -53,8 +60,8 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int], ve
     info = {
         "name": DATASET_NAME,
         "version": version,
-        "description": "Pairs of Sentinel-2 L2A images of a cell and year, with labels from OpenStreetMap. "
-        f"{copernicus_notice(years)}. {ATTRIBUTION['labels']}",
+        "description": f"{_CELLS if places is None else _PLACES} {copernicus_notice(years)}. "
+        + " ".join(attribution(places).values()),
         "citation": PAPER,
         "fileFormat": "tfrecord",
         "splits": splits,
@@ -62,16 +69,17 @@ def dataset_info_json(summaries: Iterable[UnitSummary], years: Sequence[int], ve
     return json.dumps(info, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def features_json(version: Version = CURRENT) -> str:
+def features_json(version: Version = CURRENT, *, of_places: bool = False) -> str:
     """Returns the content of `features.json`: the schema, `image_0/x` as x of the group image_0.
 
     TFDS gives images in the shape of their PNG.
 
     Args:
         version: Of the data format.
+        of_places: Whether the dataset is one of patches.
     """
     groups: dict[str, dict[str, Any]] = {}
-    for spec in features_since(version.minor).values():
+    for spec in features_since(version.minor, of_places=of_places).values():
         group, _, name = spec.name.rpartition("/")
         groups.setdefault(group, {})[name] = _feature(spec)
     top = groups.pop("")

@@ -14,12 +14,13 @@ from typing import Annotated, Self
 import pydantic
 from pydantic import Field
 
-from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Split
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Place, Split
 from beam_pipeline.records.shards import parse_shard_name, shard_name
 from beam_pipeline.runtime.parsing import parse_json
 
 _Degrees = Annotated[int | float, Field(gt=-(2**53), lt=2**53, allow_inf_nan=False)]
 _CellRow = tuple[int, int, int, int, _Degrees, _Degrees, _Degrees, _Degrees]
+_PlaceRow = tuple[str, str, _Degrees, _Degrees, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,11 @@ class Unit:
             [c.cell_id, c.chip.epsg, c.chip.left, c.chip.bottom, c.min_lon, c.max_lon, c.min_lat, c.max_lat]
             for c in self.cells
         ]
-        return json.dumps({"name": self.name, "split": self.split, "tile": self.tile, "cells": rows})
+        places = [dataclasses.astuple(c.place) for c in self.cells if c.place is not None]
+        of_places = {"places": places} if places else {}
+        return json.dumps(
+            {"name": self.name, "split": self.split, "tile": self.tile, "cells": rows, **of_places}
+        )
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Unit":
@@ -55,15 +60,31 @@ class Unit:
             MalformedError: It is none. Name and tile become those of files, so both are checked.
         """
         parsed = parse_json(_LINE, line)
+        places: list[Place | None] = [Place(*row) for row in parsed.places]
         cells = tuple(
-            Cell(cell_id, parsed.tile, parsed.split, ChipWindow(epsg, left, bottom), *bounds)
-            for cell_id, epsg, left, bottom, *bounds in parsed.cells
+            Cell(
+                cell_id,
+                parsed.tile,
+                parsed.split,
+                ChipWindow(epsg, left, bottom),
+                west,
+                east,
+                south,
+                north,
+                place,
+            )
+            for (cell_id, epsg, left, bottom, west, east, south, north), place in zip(
+                parsed.cells, places or [None] * len(parsed.cells), strict=True
+            )
         )
         return cls(parsed.name, parsed.split, parsed.tile, cells)
 
 
 class _UnitLine(pydantic.BaseModel):
-    """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat]."""
+    """A line of the plan; a cell is [id, EPSG, left, bottom, min_lon, max_lon, min_lat, max_lat].
+
+    Its place, where there are places, is [name, class, longitude, latitude, date].
+    """
 
     model_config = pydantic.ConfigDict(strict=True)
 
@@ -71,12 +92,15 @@ class _UnitLine(pydantic.BaseModel):
     split: Split
     tile: Annotated[str, Field(pattern=r"^[0-9]{2}[A-Z]{3}$")]
     cells: tuple[_CellRow, ...]
+    places: tuple[_PlaceRow, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _name_says_split(self) -> Self:
         split, _, _ = parse_shard_name(self.name)
         if self.split != split:
             raise ValueError(f"{self.name} is no unit of the split {self.split!r}")
+        if self.places and len(self.places) != len(self.cells):
+            raise ValueError(f"there are {len(self.places)} places of {len(self.cells)} cells")
         return self
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beam_pipeline.cells.cell import SPLITS, Split
+from beam_pipeline.cells.grid import PLACES_GRID_NAME
 from beam_pipeline.dataset.folder import ONTOLOGY_FILE, DatasetFolder, plan_json
 from beam_pipeline.records.description import DATASET_FILE, DatasetDescription, Shard, parse_description
 from beam_pipeline.records.example import CellYear, decode
@@ -99,6 +100,12 @@ def open_source(folder: DatasetFolder, splits: tuple[Split, ...]) -> SourceDatas
     if len({*names}) != len(names):
         raise InvalidInputError(
             f"{path}: shards must list each shard once. Copy it again from where it was built"
+        )
+    grid = content.get("grid")
+    if isinstance(grid, dict) and grid.get("name") == PLACES_GRID_NAME:
+        raise InvalidInputError(
+            f"--dataset is one of labelled places, which have no labels of a map: no format holds these. "
+            f"Received: {folder.path}"
         )
     if not description.years:
         raise InvalidInputError(f"{path}: years must list the years of the images. Received: nothing")

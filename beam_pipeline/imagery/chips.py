@@ -84,6 +84,7 @@ class _Search:
     """A chip's walk through the scenes, so far."""
 
     chip: ChipWindow
+    wanted: int = NUM_SLOTS
     images: list[Image] = dataclasses.field(default_factory=list)
     rejections: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     notes: list[SceneNote] = dataclasses.field(default_factory=list)
@@ -91,7 +92,7 @@ class _Search:
 
     @property
     def is_over(self) -> bool:
-        return self.failure is not None or len(self.images) == NUM_SLOTS
+        return self.failure is not None or len(self.images) == self.wanted
 
     def wants(self, scene: Scene) -> bool:
         return not self.is_over and all(image.date != scene.date for image in self.images)
@@ -119,8 +120,9 @@ def select_images(
     chips: Sequence[ChipWindow],
     filters: FilterSettings,
     offsets: OffsetCheck | None = None,
+    wanted: int = NUM_SLOTS,
 ) -> list[ChipImages]:
-    """Walks the scenes of a tile and year until every chip has two images.
+    """Walks the scenes of a tile and year until every chip has two images, or as many as are wanted.
 
     What a chip gets depends on nothing but the scenes, the chip and the filters, whatever other chips it
     shares a call with. In memory are the images found and 12 bands of the chips that passed the SCL filter.
@@ -131,6 +133,7 @@ def select_images(
         chips: Chips of the scenes' tile.
         filters: What makes an image unusable.
         offsets: Looks at scenes whose offset the pixels may contradict; by default one that keeps no verdicts.
+        wanted: Most images of a chip.
 
     Returns:
         One answer for each chip, in the order given.
@@ -138,7 +141,7 @@ def select_images(
     Raises:
         Fault: A verdict on a scene could not be kept.
     """
-    searches = [_Search(chip) for chip in chips]
+    searches = [_Search(chip, wanted) for chip in chips]
     walk = _Walk(reader, filters, offsets or OffsetCheck(reader))
     for scene in scenes:
         if all(search.is_over for search in searches):

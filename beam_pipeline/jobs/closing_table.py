@@ -47,6 +47,10 @@ class _DeadLetters(pydantic.BaseModel):
     reasons: dict[str, int]
 
 
+class _Places(pydantic.BaseModel):
+    left_out: dict[str, int]
+
+
 class _Imported(pydantic.BaseModel):
     rows: int
     rows_refused: dict[str, int]
@@ -62,6 +66,7 @@ class _Imported(pydantic.BaseModel):
 
 class _Fingerprint(pydantic.BaseModel):
     water_polygons: object = None
+    places: _Places | None = None
 
 
 class _Description(pydantic.BaseModel):
@@ -119,10 +124,12 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
         lines += _reasons(f"left out of {name}", dropped)
     if dataset.cells_beyond_extracts:
         lines.append(f"CELLS BEYOND THE BOUNDS OF ALL EXTRACTS: {dataset.cells_beyond_extracts}")
-    if dataset.imported is None:
-        lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
-    else:
+    if dataset.imported is not None:
         lines += _left_out(dataset.imported)
+    elif dataset.fingerprint.places is not None:
+        lines += _patches(splits, dataset.fingerprint.places)
+    else:
+        lines += _unmapped(splits, sea_known=dataset.fingerprint.water_polygons is not None)
     lines += _some(
         "SCENES UNUSABLE FOR GOOD",
         [f"{note.item_id}: {note.reason}: {note.detail}" for note in dataset.unusable_scenes],
@@ -141,6 +148,15 @@ def closing_table(folder: DatasetFolder) -> tuple[str, bool]:
     lines += ["NO EXAMPLE WAS WRITTEN"] if empty else []
     lines.append(f"{'complete' if dataset.complete else 'NOT COMPLETE'}: {folder.at(DATASET_FILE)}")
     return "\n".join(lines), dataset.complete and not empty
+
+
+def _patches(splits: Mapping[str, Mapping[str, int]], places: _Places) -> list[str]:
+    """Says how many places have a patch."""
+    planned, written = (
+        sum(splits[split][column] for split in SPLITS) for column in ("cells_planned", "cells")
+    )
+    lines = [f"places: {planned}, with a patch {written}, without {planned - written}"]
+    return lines + _reasons("places of the list that were left out", places.left_out)
 
 
 def _left_out(imported: _Imported) -> list[str]:

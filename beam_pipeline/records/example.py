@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow
+from beam_pipeline.cells.cell import SPLITS, Cell, ChipWindow, Place
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.example_proto import Example
 from beam_pipeline.records.png import decode_png, encode_png
@@ -17,6 +17,7 @@ from beam_pipeline.records.schema import (
     FEATURES,
     IMAGE_FEATURES,
     NUM_SLOTS,
+    PLACE_FEATURES,
     SCL_PIXELS,
     FeatureSpec,
     slot_prefix,
@@ -27,6 +28,8 @@ Value = bytes | str | int | float | npt.NDArray[Any]
 
 _ALWAYS = frozenset(name for name, spec in FEATURES.items() if spec.default is None)
 """The features that an example of every version has."""
+
+_SPECS = {**FEATURES, **PLACE_FEATURES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,8 @@ def encode(cell_year: CellYear) -> bytes:
         cell_year: What to store.
 
     Returns:
-        A serialised `tf.train.Example` with the features of `schema.FEATURES`.
+        A serialised `tf.train.Example` with the features of `schema.FEATURES`, and those of `schema.PLACE_FEATURES`
+        where the cell has a place.
 
     Raises:
         ValueError: A value is none that the schema holds; the message names the feature.
@@ -78,9 +82,13 @@ def encode(cell_year: CellYear) -> bytes:
     for slot in range(NUM_SLOTS):
         image = _image_values(cell_year.images[slot]) if slot < len(cell_year.images) else _NO_IMAGE
         values |= {slot_prefix(slot) + name: value for name, value in image.items()}
+    specs = FEATURES
+    if cell_year.cell.place is not None:
+        values |= _place_values(cell_year.cell.place)
+        specs = _SPECS
     message = Example()
     features = message.features.feature
-    for name, spec in FEATURES.items():
+    for name, spec in specs.items():
         value = values[name]
         if spec.kind == "int64":
             features[name].int64_list.value.append(value)
@@ -119,7 +127,10 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
         if (chip.right, chip.top) != (values["chip_right"], values["chip_top"]):
             raise ValueError(f"chip_right and chip_top do not belong to {chip}")
         split = SPLITS[SPLITS.index(values["split"])]
-        bounds = [float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")]
+        min_lon, max_lon, min_lat, max_lat = (
+            float(values[name]) for name in ("min_lon", "max_lon", "min_lat", "max_lat")
+        )
+        place = _read_place(features)
         if not 1 <= values["num_images"] <= NUM_SLOTS:
             raise ValueError(f"num_images is {values['num_images']}")
         if values["bounds_exact"] not in (0, 1):
@@ -129,12 +140,68 @@ def decode(payload: bytes, exactly: Set[str] | None = None) -> CellYear:
     except (DecodeError, ValueError) as error:
         raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
     return CellYear(
-        cell=Cell(values["cell_id"], values["tile"], split, chip, *bounds),
+        cell=Cell(values["cell_id"], values["tile"], split, chip, min_lon, max_lon, min_lat, max_lat, place),
         year=values["year"],
         images=tuple(_to_image(values, slot_prefix(slot)) for slot in range(values["num_images"])),
         label=values["label"],
         bounds_exact=bool(values["bounds_exact"]),
     )
+
+
+def decode_some(payload: bytes, names: Iterable[str]) -> dict[str, Any]:
+    """Reads some features of an example; what else it holds is passed over.
+
+    Args:
+        payload: A serialised example.
+        names: Keys of `schema.FEATURES` or `schema.PLACE_FEATURES`.
+
+    Returns:
+        Their values by key, images decoded.
+
+    Raises:
+        PermanentFault: "corrupt_example" or "corrupt_png": damaged, or one is missing.
+    """
+    try:
+        features = Example.FromString(payload).features.feature
+        missing = {*names} - {*features}
+        if missing:
+            raise ValueError(f"features missing: {sorted(missing)}")
+        return {name: _from_feature(_SPECS[name], features[name]) for name in names}
+    except (DecodeError, ValueError) as error:
+        raise PermanentFault("corrupt_example", f"{len(payload)} bytes are no example: {error}") from error
+
+
+def _read_place(features: Any) -> Place | None:
+    """Reads the place of an example, None where there is none; raises ValueError at what `encode` does not write."""
+    there = PLACE_FEATURES.keys() & set(features)
+    if not there:
+        return None
+    missing = PLACE_FEATURES.keys() - there
+    if missing:
+        raise ValueError(f"features of a place are missing: {sorted(missing)}")
+    return to_place({name: _from_feature(spec, features[name]) for name, spec in PLACE_FEATURES.items()})
+
+
+def to_place(values: Mapping[str, Any]) -> Place:
+    """Returns the place of which values are; their keys are those of `schema.PLACE_FEATURES`.
+
+    Raises:
+        ValueError: A number is none.
+    """
+    degrees = (float(values["place_lon"]), float(values["place_lat"]))
+    if not all(map(math.isfinite, degrees)):
+        raise ValueError(f"place_lon and place_lat must be finite. Received: {degrees}")
+    return Place(values["place"], values["class"], *degrees, values["place_date"])
+
+
+def _place_values(place: Place) -> dict[str, Value]:
+    return {
+        "place": place.name,
+        "class": place.class_name,
+        "place_lon": _float_text("place_lon", place.longitude),
+        "place_lat": _float_text("place_lat", place.latitude),
+        "place_date": place.date,
+    }
 
 
 def _cell_values(cell_year: CellYear) -> dict[str, Value]:

@@ -146,6 +146,19 @@ CELL_FEATURES: tuple[FeatureSpec, ...] = (
 """The features that an example has once."""
 
 
+PLACE_FEATURES: dict[str, FeatureSpec] = {
+    spec.name: spec
+    for spec in (
+        _text("place", "The name of the place, which no other of the dataset has"),
+        _text("class", "The class of the place"),
+        _text("place_lon", "Longitude of the place, WGS84, a float64 as decimal text", "degree"),
+        _text("place_lat", "Latitude of the place, likewise", "degree"),
+        _text("place_date", 'YYYY-MM-DD, near which the image was asked for; "" = any date'),
+    )
+}
+"""The features, by key, that examples of labelled places have beside those of all examples."""
+
+
 def slot_prefix(slot: int) -> str:
     """Returns the prefix of an image slot's features, e.g. "image_0/"."""
     return f"image_{slot}/"
@@ -165,10 +178,12 @@ FEATURES: dict[str, FeatureSpec] = {
 """Every feature of an example by its key."""
 
 
-def features_since(minor: int) -> dict[str, FeatureSpec]:
+def features_since(minor: int, *, of_places: bool = False) -> dict[str, FeatureSpec]:
     """Returns the features, by key, that examples of a version 1.x have.
 
     Args:
         minor: Its x; of what a later version than this one adds, nothing is known.
+        of_places: Whether they are those of labelled places.
     """
-    return {name: spec for name, spec in FEATURES.items() if spec.since <= minor}
+    features = {name: spec for name, spec in FEATURES.items() if spec.since <= minor}
+    return {**PLACE_FEATURES, **features} if of_places else features

@@ -9,14 +9,14 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
-from model_tf.downstream_tasks.splits import KINDS, Column, Kind
+from model_tf.downstream_tasks.splits import DRAWN_KINDS, KINDS, Column, Kind
 
 PROG = "downstream.py"
 
 CACHE_FOLDER = "cache"
 """In the output folder, where no other is given."""
 
-TASK_NAMES = ("eurosat", "classes")
+TASK_NAMES = ("eurosat", "fmow", "classes")
 NORMS = ("image", "patches")
 METHOD_FLAGS = ("cnn", "knn", "linear")
 COLUMNS = "1,5,10,100,10/90,20/80,30/70,40/60,50/50,60/40,70/30,80/20,90/10"
@@ -134,9 +134,10 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     add(
         "--splits",
         type=_several("splits", _one_of(KINDS)),
-        default=",".join(KINDS),
+        default=",".join(DRAWN_KINDS),
         metavar="KIND,...",
-        help="random and spatial, separated by commas (default: both)",
+        help="random, spatial, and published where patches bring their own, separated by commas (default: the first "
+        "two)",
     )
     add(
         "--methods",

@@ -16,12 +16,14 @@ class Patch:
         class_index: Of its class, in the order of `PatchSet.classes`.
         longitude: Of its centre, in degrees east.
         latitude: Of its centre, in degrees north.
+        split: "training", "validation" or "testing" where its source says so; else "".
     """
 
     name: str
     class_index: int
     longitude: float
     latitude: float
+    split: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

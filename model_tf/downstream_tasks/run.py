@@ -54,6 +54,11 @@ def downstream(command: DownstreamCommand) -> None:
     frozen, origin = _encoders(command, run)
     patches = task.read(command.patches)
     _say(f"{patches.title} ({patches.level}): {len(patches.patches):,} patches; {_listed(patches.counts())}")
+    if "published" in command.splits and not all(patch.split for patch in patches.patches):
+        raise InvalidInputError(
+            "--splits published takes patches that bring their splits, as fMoW's places do. Received: "
+            f"{command.patches}, whose patches bring none"
+        )
     if patches.crop % command.grid or patches.crop // command.grid < 1:
         raise InvalidInputError(
             f"--grid must divide {patches.crop}, the patches' side. Received: {command.grid}"

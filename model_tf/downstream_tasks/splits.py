@@ -1,7 +1,8 @@
 """Parts patches into those that a classifier is fitted to and those that it is tested on.
 
 At random within each class, or *spatially*: no block of 0.5 degree has patches in both parts, so that few test patches
-lie beside a training patch. All draws are keyed hashes of (seed, patch or block).
+lie beside a training patch. Or as *published* with the patches, of whose training part some are drawn. All draws are
+keyed hashes of (seed, patch or block).
 """
 
 import dataclasses
@@ -13,8 +14,11 @@ import numpy.typing as npt
 from beam_pipeline.runtime.keyed_draw import MOST_VALUES, keyed_draws
 from model_tf.downstream_tasks.patch_set import PatchSet
 
-Kind = Literal["random", "spatial"]
+Kind = Literal["random", "spatial", "published"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+DRAWN_KINDS = KINDS[:2]
+"""Those that any patches can be parted by."""
 
 BLOCK_DEGREES = 0.5
 
@@ -84,25 +88,20 @@ def split(patches: PatchSet, column: Column, kind: Kind, seed: int) -> Split:
     Args:
         patches: All patches.
         column: How many are for training.
-        kind: "random" or "spatial".
+        kind: "random", "spatial" or "published".
         seed: Of the draw.
 
     Raises:
         EmptyColumn: A class has too few patches.
     """
     labels = patches.labels
-    wanted = np.array([column.wanted(count) for count in patches.counts().values()])
     order = keyed_draws([patch.name for patch in patches.patches], MOST_VALUES, seed, "downstream patch")
-    in_training = (
-        _near_the_front(labels, wanted, order)
-        if kind == "random"
-        else _blocks_for(wanted, labels, blocks_of(patches), seed)
-    )
+    in_training, in_testing = _parts(patches, column, kind, order, seed)
     training, testing = [], []
     for index, name in enumerate(patches.classes):
         of_class = np.flatnonzero(labels == index)
         of_class = of_class[np.argsort(order[of_class], kind="stable")]
-        for_training, for_testing = of_class[in_training[of_class]], of_class[~in_training[of_class]]
+        for_training, for_testing = of_class[in_training[of_class]], of_class[in_testing[of_class]]
         if column.count is not None:
             for_training, for_testing = for_training[: column.count], for_testing[:MOST_TESTED]
         least = column.count or 1
@@ -114,6 +113,28 @@ def split(patches: PatchSet, column: Column, kind: Kind, seed: int) -> Split:
         training.append(for_training)
         testing.append(for_testing)
     return Split(np.sort(np.concatenate(training)), np.sort(np.concatenate(testing)))
+
+
+def _parts(
+    patches: PatchSet, column: Column, kind: Kind, order: Indices, seed: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Tells which patches may be trained on, and which may be tested on."""
+    labels = patches.labels
+    if kind == "published":
+        published = np.array([patch.split for patch in patches.patches])
+        pool = published == "training"
+        in_pool = np.bincount(labels[pool], minlength=len(patches.classes))
+        last = np.where(
+            pool, order, np.iinfo(order.dtype).max
+        )  # of other parts only where the pool is too small
+        wanted = np.array([column.wanted(int(count)) for count in in_pool])
+        return _near_the_front(labels, wanted, last) & pool, published == "testing"
+    wanted = np.array([column.wanted(count) for count in patches.counts().values()])
+    if kind == "random":
+        in_training = _near_the_front(labels, wanted, order)
+    else:
+        in_training = _blocks_for(wanted, labels, blocks_of(patches), seed)
+    return in_training, ~in_training
 
 
 def blocks_of(patches: PatchSet) -> Indices:

@@ -6,6 +6,10 @@ from types import MappingProxyType
 
 from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.patch_set import PatchSet
+from model_tf.downstream_tasks.resampled import is_resampled, read_resampled
+
+EUROSAT_CROP, FMOW_CROP = 64, 16
+"""Pixels of a patch, in the middle of its image. Source: Helber et al. 2019; Johnson et al. 2022, section 5.3."""
 
 COUNTS = ("1", "5", "10", "100")
 SHARES = ("10/90", "20/80", "30/70", "40/60", "50/50", "60/40", "70/30", "80/20", "90/10")
@@ -74,10 +78,25 @@ class Task:
 TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "eurosat": Task(
-            read_eurosat, "EuroSAT as published: a folder for each of its ten classes", PAPER_ROWS, FIELD_ROWS
+            lambda folder: (
+                read_resampled(folder, "eurosat", EUROSAT_CROP)
+                if is_resampled(folder)
+                else read_eurosat(folder)
+            ),
+            "EuroSAT as published: a folder for each of its ten classes; or the dataset of its places",
+            PAPER_ROWS,
+            FIELD_ROWS,
+        ),
+        "fmow": Task(
+            lambda folder: read_resampled(folder, "fmow", FMOW_CROP), "the dataset of fMoW's places"
         ),
         "classes": Task(
-            lambda folder: read_eurosat(folder, None), "tiles of EuroSAT's form in a folder for each class"
+            lambda folder: (
+                read_resampled(folder, None, EUROSAT_CROP)
+                if is_resampled(folder)
+                else read_eurosat(folder, None)
+            ),
+            "a dataset of places of any classes; or tiles of EuroSAT's form in a folder for each class",
         ),
     }
 )

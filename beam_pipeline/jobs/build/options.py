@@ -50,7 +50,9 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
     """
     parser = job_parser(prog, description)
     _add_cells(parser)
-    _add_imagery(parser)
+    add_imagery_flags(parser).add_argument(
+        "--allow_single", action="store_true", help="keep cell-years with one clear date"
+    )
     add_limit_flags(parser)
     add_access_flags(parser)
     _add_labels(parser)
@@ -77,7 +79,8 @@ def _add_cells(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_imagery(parser: argparse.ArgumentParser) -> None:
+def add_imagery_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the flags of the images and of what makes one unusable; returns their group."""
     group = parser.add_argument_group("imagery")
     group.add_argument(
         "--years", help="years and ranges, separated by commas, e.g. 2017,2019-2021 (2017-2020)"
@@ -118,10 +121,10 @@ def _add_imagery(parser: argparse.ArgumentParser) -> None:
         help="percentile of the pixels of which the brightness is taken (5; 0 is the darkest pixel)",
     )
     group.add_argument("--allow_nodata", action="store_true", help="keep chips with no-data pixels")
-    group.add_argument("--allow_single", action="store_true", help="keep cell-years with one clear date")
     group.add_argument(
         "--reads_in_flight", type=int, default=8, help="assets that a worker process reads at once (8)"
     )
+    return group
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
@@ -178,9 +181,38 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
             "--osm is missing: one or more .osm.pbf extracts (e.g. from download.geofabrik.de), a store of "
             "extract_features, or the word overpass"
         )
+    check_ranges(given, cells_per_shard=(1, MAX_CELLS_PER_SHARD))
+    overpass = given.osm == (OVERPASS,)
+    return BuildSettings(
+        **image_settings(given, options),
+        cells_per_shard=given.cells_per_shard,
+        allow_single=given.allow_single,
+        extracts=() if overpass else given.osm or (),
+        overpass_url=given.overpass_url.rstrip("/") if overpass else "",
+        overpass_cache=given.overpass_cache or "",
+        ontology_json=ontology_text(given.ontology),
+        none_labels=not given.no_none_labels,
+        read_limits=read_limits(given),
+        water_polygons=given.water_polygons or "",
+        osm_date="" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass),
+    )
+
+
+def image_settings(given: Any, options: PipelineOptions) -> dict[str, Any]:
+    """Checks the flags of images and output that a build and a job of patches share.
+
+    Args:
+        given: Our flags; the output folder is among them.
+        options: Beam's options.
+
+    Returns:
+        Fields of `BuildSettings`.
+
+    Raises:
+        InvalidInputError: A flag is malformed; the message names it.
+    """
     check_ranges(
         given,
-        cells_per_shard=(1, MAX_CELLS_PER_SHARD),
         reads_in_flight=(1, 64),
         max_bad_fraction=(0, 1),
         max_scene_cloud=(0, 100),
@@ -189,35 +221,24 @@ def build_settings(given: Any, options: PipelineOptions) -> BuildSettings:
         seed=SEEDS,
     )
     check_processes(given, options)
-    overpass = given.osm == (OVERPASS,)
     api, files = request_shares(given, options)
-    return BuildSettings(
-        output=output_folder(given.output),
-        years=parse_years(given.years or "2017-2020"),
-        seed=given.seed,
-        cells_per_shard=given.cells_per_shard,
-        catalog=catalog_settings(given),
-        max_scene_cloud=given.max_scene_cloud,
-        filters=FilterSettings(
+    return {
+        "output": output_folder(given.output),
+        "years": parse_years(given.years or "2017-2020"),
+        "seed": given.seed,
+        "catalog": catalog_settings(given),
+        "max_scene_cloud": given.max_scene_cloud,
+        "filters": FilterSettings(
             max_bad_fraction=given.max_bad_fraction,
             bad_scl=parse_scl_classes(given.bad_scl),
             max_min_reflectance=given.max_min_reflectance,
             min_reflectance_percentile=given.min_reflectance_percentile,
             allow_nodata=given.allow_nodata,
         ),
-        allow_single=given.allow_single,
-        api=api,
-        files=files,
-        extracts=() if overpass else given.osm or (),
-        overpass_url=given.overpass_url.rstrip("/") if overpass else "",
-        overpass_cache=given.overpass_cache or "",
-        ontology_json=ontology_text(given.ontology),
-        none_labels=not given.no_none_labels,
-        retry_dead_letters=given.retry_dead_letters,
-        read_limits=read_limits(given),
-        water_polygons=given.water_polygons or "",
-        osm_date="" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass),
-    )
+        "api": api,
+        "files": files,
+        "retry_dead_letters": given.retry_dead_letters,
+    }
 
 
 def parse_years(text: str) -> tuple[int, ...]:

@@ -248,7 +248,12 @@ class WriteUnits(beam.PTransform):
 
 def steps_of_build(settings: BuildSettings) -> Sequence[tuple[str, UnitStage]]:
     """Returns the stages by which a build makes examples."""
-    return ("ReadChips", _ReadChips(settings)), ("EncodeExamples", _Encode(settings))
+    return steps_of(settings, ReadChips(settings))
+
+
+def steps_of(settings: BuildSettings, reading: "ReadChips") -> Sequence[tuple[str, UnitStage]]:
+    """Returns the stages by which examples are made, of the one that reads their images."""
+    return ("ReadChips", reading), ("EncodeExamples", _Encode(settings))
 
 
 class _LookBeforeReading(Stage):
@@ -264,19 +269,21 @@ class _LookBeforeReading(Stage):
             yield element
 
 
-class _ReadChips(UnitStage):
+class ReadChips(UnitStage):
+    """(unit name, what was joined to it) -> the unit with its images."""
+
     stage = "read_chips"
     settings: BuildSettings
 
     def setup(self) -> None:
         super().setup()
         self.api = Traffic.of_job(self.settings.output, "api", self.settings.api.among(self.settings.files))
-        self._reader = SceneReader.of_catalog(
+        self.reader = SceneReader.of_catalog(
             self.settings.catalog, self.settings.files.in_flight, self.files, self.api
         )
 
     def teardown(self) -> None:
-        self._reader.close()
+        self.reader.close()
 
     def name_of(self, element: tuple[str, Any]) -> str:
         return element[0]
@@ -288,16 +295,7 @@ class _ReadChips(UnitStage):
         refs = list(parts["scenes"])
         if sorted(ref.year for ref in refs) != list(self.settings.years):
             raise ValueError(f"{len(refs)} scene lists arrived for the years of {name}")
-        (unit,) = parts["unit"]
-        done = assemble_unit(
-            unit,
-            [self._scenes(ref) for ref in refs],
-            list(parts["labels"]),
-            self._reader,
-            self.settings.filters,
-            self.settings.allow_single,
-            OffsetCheck(self._reader, FolderVerdicts(self.folder)),
-        )
+        done = self.assemble(parts, [self._scenes(ref) for ref in refs])
         Metrics.counter(self.stage, "examples").inc(len(done.cell_years))
         Metrics.counter(self.stage, "images").inc(sum(len(example.images) for example in done.cell_years))
         Metrics.counter(self.stage, "dead_letters").inc(len(done.dead_letters))
@@ -306,6 +304,28 @@ class _ReadChips(UnitStage):
         for reason, count in done.scene_rejections.items():
             Metrics.counter(self.stage, f"scene_{reason}").inc(count)
         return done
+
+    def assemble(self, parts: Mapping[str, Iterable[Any]], years: Sequence[YearScenes]) -> AssembledUnit:
+        """Reads the images of a unit.
+
+        Args:
+            parts: What was joined to the unit, and the unit.
+            years: The scenes of each year.
+        """
+        (unit,) = parts["unit"]
+        return assemble_unit(
+            unit,
+            years,
+            list(parts["labels"]),
+            self.reader,
+            self.settings.filters,
+            self.settings.allow_single,
+            self.offsets(),
+        )
+
+    def offsets(self) -> OffsetCheck:
+        """Returns what looks at scenes whose offset the pixels may contradict."""
+        return OffsetCheck(self.reader, FolderVerdicts(self.folder))
 
     def _scenes(self, ref: SceneListRef) -> YearScenes:
         if ref.failure is not None:

@@ -77,6 +77,11 @@ def table(results: Path) -> dict:
     return json.loads((results / "table1.json").read_text())
 
 
+def test_published_splits_are_refused_where_patches_bring_none(tiles, tmp_path, capsys):
+    said = failure(capsys, *command(tiles, tmp_path / "out", "--splits=published"))
+    assert "--splits published takes patches that bring their splits" in said
+
+
 def test_it_writes_tables_figures_and_licences(results):
     assert {path.name for path in results.iterdir()} == {*FILES, "cache", "fits.jsonl"}
     for name in FILES:

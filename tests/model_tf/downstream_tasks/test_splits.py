@@ -1,5 +1,7 @@
 """Parts of patches: how many, never twice, never beside each other where they are spatial."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def spread_set():
     return made_set(labels, places)
 
 
-@pytest.mark.parametrize("kind", splits.KINDS)
+@pytest.mark.parametrize("kind", splits.DRAWN_KINDS)
 @pytest.mark.parametrize("name", ["1", "5", "20", "10/90", "50/50", "90/10"])
 def test_each_class_has_its_number_and_no_patch_is_in_both_parts(kind, name):
     patches, column = spread_set(), Column.of(name)
@@ -37,6 +39,29 @@ def test_each_class_has_its_number_and_no_patch_is_in_both_parts(kind, name):
             assert (of_training + of_testing).tolist() == list(SIZES)
             # Whole blocks cannot be parted as asked for.
             assert np.allclose(of_training / SIZES, column.share, atol=0.1)
+
+
+def test_published_parts_are_kept_and_drawn_from():
+    whole = spread_set()
+    of = ["training", "training", "validation", "testing"]
+    patches = dataclasses.replace(
+        whole,
+        patches=tuple(
+            dataclasses.replace(one, split=of[index % 4]) for index, one in enumerate(whole.patches)
+        ),
+    )
+    draws = set()
+    for seed in range(5):
+        parts = split(patches, Column.of("5"), "published", seed)
+        assert np.bincount(patches.labels[parts.training]).tolist() == [5, 5, 5]
+        assert {patches.patches[index].split for index in parts.training} == {"training"}
+        assert [index for index in range(len(whole.patches)) if index % 4 == 3] == parts.testing.tolist()
+        draws.add(tuple(parts.training))
+    assert len(draws) == 5
+    half = split(patches, Column.of("50/50"), "published", 0)
+    assert np.bincount(patches.labels[half.training]).tolist() == [10, 15, 25]
+    with pytest.raises(EmptyColumn, match="class 0 has 40 patches, 20 of 21 for training"):
+        split(patches, Column.of("21"), "published", 0)
 
 
 def test_no_block_is_in_both_parts():

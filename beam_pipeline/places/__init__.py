@@ -1,0 +1,1 @@
+"""Labelled places: lists of them as others publish them, and the chip around each."""
