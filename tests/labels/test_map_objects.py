@@ -214,7 +214,6 @@ def test_a_full_disk_is_no_corrupt_extract(tmp_path: Path, monkeypatch: pytest.M
     file.way(1, square(LON, LAT, 0.001), landuse="forest")
     path = file.write(tmp_path / "a.osm.pbf")
     monkeypatch.setattr("beam_pipeline.labels.extract.free_memory", lambda: 0)
-    monkeypatch.setattr("beam_pipeline.labels.node_index.free_memory", lambda: 0)
     monkeypatch.setattr("beam_pipeline.labels.node_index.free_disk", lambda folder: 1 << 20)
     with pytest.raises(TransientFault, match="--osm_index_dir") as caught:
         read(path)
