@@ -175,6 +175,7 @@ NO_ADVICE = (
         "requests tried again",
         "do those finished shards again",
     ),
+    "Images, labels, cells and splits are those of",
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """The beginnings of messages that only look like it."""

@@ -1,6 +1,9 @@
 """CPU of relabelling a unit, beside that of building it, on the sample world.
 
-    python tests/benchmarks/relabel.py [--cells N] [--check]
+    python tests/benchmarks/relabel.py [--cells N] [--files] [--check]
+
+Images come from an HTTP server in a process of its own, which is not counted; with `--files` from files of the disk, as
+no dataset of the Earth is built.
 
 Both jobs draw their labels of the same store of features, which is made before and not counted. What is counted is the
 CPU of the whole process, and of those that it starts, from the launch of a job to its end, less what the same job takes
@@ -21,7 +24,7 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -38,6 +41,7 @@ from beam_pipeline.jobs.relabel.options import parse_relabel_flags
 from beam_pipeline.jobs.runners import make_pipeline
 from beam_pipeline.records.shards import DATASET_NAME
 from beam_pipeline.sample_world import SampleWorld, make_sample_world
+from tests.benchmarks.scaling import catalogue
 
 MOST_SHARE = 0.1
 """Of the CPU of building a unit."""
@@ -72,19 +76,9 @@ def add_years(world: SampleWorld) -> tuple[int, ...]:
     return (*(year - EARLIER for year in world.years), *world.years)
 
 
-def flags_of_build(world: SampleWorld, output: Path) -> list[str]:
-    """Returns the flags of a build from a world."""
-    return [
-        *("--cells", str(world.cells_csv)),
-        *("--stac_url", str(world.stac_catalog)),
-        *("--years", ",".join(map(str, world.years))),
-        *("--output", str(output)),
-    ]
-
-
-def cpu_of_build(world: SampleWorld, store: Path, output: Path) -> float:
+def cpu_of_build(flags: Sequence[str], output: Path) -> float:
     """Builds from a store; returns the seconds of CPU that the job takes."""
-    given, options = parse_build_flags([*flags_of_build(world, output), "--osm", str(store)])
+    given, options = parse_build_flags([*flags, f"--output={output}"])
     pipeline = make_pipeline(options)
     prepared = prepare_build(given, options)
     add_build(pipeline, prepared.settings, prepared.filling)
@@ -116,19 +110,23 @@ def cpu() -> float:
     return sum(it.ru_utime + it.ru_stime for it in spent)
 
 
-def measure(cells: int, scratch: Path) -> tuple[int, float, float]:
+def measure(cells: int, scratch: Path, delay_ms: float | None) -> tuple[int, float, float]:
     """Returns units, and the CPU seconds of building and of relabelling them."""
     world = make_sample_world(scratch / f"world_{cells}", cells)
     world = dataclasses.replace(world, years=add_years(world))
     whole, direct = scratch / f"whole_{cells}", scratch / f"direct_{cells}"
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = build_dataset([*flags_of_build(world, whole), "--osm", str(world.osm_extract)])
-    if code:
-        sys.exit("the sample could not be built")
-    store = whole / "features"
+    flags = [f"--cells={world.cells_csv}", f"--years={','.join(map(str, world.years))}"]
+    with contextlib.ExitStack() as stack:
+        flags += stack.enter_context(catalogue(world, scratch, delay_ms))
+        with contextlib.redirect_stdout(io.StringIO()):
+            code = build_dataset([*flags, f"--osm={world.osm_extract}", f"--output={whole}"])
+        if code:
+            sys.exit("the sample could not be built")
+        store = whole / "features"
+        flags.append(f"--osm={store}")
+        # Twice: the second run of each has its start and end only.
+        built = cpu_of_build(flags, direct) - cpu_of_build(flags, direct)
     relabelled_to = scratch / f"relabelled_{cells}"
-    # Twice: the second run of each has its start and end only.
-    built = cpu_of_build(world, store, direct) - cpu_of_build(world, store, direct)
     relabelled = cpu_of_relabelling(whole, store, relabelled_to)
     relabelled -= cpu_of_relabelling(whole, store, relabelled_to)
     for name in (path.name for path in whole.glob(f"{DATASET_NAME}-*")):
@@ -142,11 +140,13 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when a bound is missed")
+    parser.add_argument("--files", action="store_true", help="read images from files")
     parser.add_argument("--cells", type=int, default=CELLS, help=f"of the sample world ({CELLS})")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        measure(WARM_CELLS, Path(scratch))
-        units, built, relabelled = measure(given.cells, Path(scratch))
+        delay_ms = None if given.files else 0.0
+        measure(WARM_CELLS, Path(scratch, "warm"), delay_ms)
+        units, built, relabelled = measure(given.cells, Path(scratch, "measured"), delay_ms)
     share = relabelled / built
     print(f"{units} units of {given.cells} cells and 4 years, CPU s a unit")
     print(f"{'build from a store':24}{built / units:8.3f}")

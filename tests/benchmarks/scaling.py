@@ -131,7 +131,7 @@ def catalogue(world: SampleWorld, scratch: Path, delay_ms: float | None) -> Iter
         yield [f"--stac_url={world.stac_catalog}"]
         return
     items, root = scratch / "items", world.stac_catalog.parent.resolve()
-    items.mkdir()
+    items.mkdir(parents=True)
     with ServerProcess(root, delay_ms / 1000) as server:
         for path in root.glob("sentinel-2-l2a/*/*.json"):
             item = json.loads(path.read_text())

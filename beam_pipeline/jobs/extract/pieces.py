@@ -13,7 +13,7 @@ from beam_pipeline.features.nearness import TileIndex
 from beam_pipeline.features.piece import PieceRecord
 from beam_pipeline.features.plan import TILES_FILE, parse_tiles
 from beam_pipeline.features.read_process import read_extract
-from beam_pipeline.features.schema import STORE_FILE
+from beam_pipeline.features.schema import STORE_FILE, TILE_SUFFIX
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.extract.settings import ExtractSettings, GivenExtract
 from beam_pipeline.jobs.storage import local_copy
@@ -69,11 +69,12 @@ def is_needed(store: DatasetFolder, extract: GivenExtract, due: Sequence[str]) -
         due: The tiles whose file is to be made.
 
     Returns:
-        Whether one of them is near it; any tile where there is no `store.json` either: nothing else tells what was left
-        out of the extract.
+        Whether one of them is near it; of a store that has files and no `store.json`, whether any tile is: nothing else
+        tells what was left out of the extract.
     """
-    plan = store.read_bytes(TILES_FILE)
-    asking = tuple(due) if store.exists(STORE_FILE) else tuple(tile.tile for tile in parse_tiles(plan))
+    plan, asking = store.read_bytes(TILES_FILE), tuple(due)
+    if not store.exists(STORE_FILE) and (asking or store.names(f"*{TILE_SUFFIX}")):
+        asking = tuple(tile.tile for tile in parse_tiles(plan))
     return bool(asking) and bool(_index(plan, asking).near(extract.bounds))
 
 
