@@ -15,6 +15,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from beam_pipeline.jobs.files_here import asks_for_job, files_here
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
     def work() -> int:
         words = sys.argv[1:] if argv is None else argv
-        if any(word.partition("=")[0] == "--runner" for word in words):
+        if asks_for_job(words):
             return _report_as_job(argv, prog)
         return _report_here(build_parser(prog).parse_all(argv))
 
@@ -84,21 +85,9 @@ def _report_here(given: argparse.Namespace) -> int:
         from beam_pipeline.report.settings import ReportSettings
         from beam_pipeline.report.source import count_units, open_source
         from beam_pipeline.report.writing import write_report
-        from beam_pipeline.runtime.disk import Disk, is_local
-        from beam_pipeline.runtime.files import Files
 
         settings = ReportSettings.of_flags(given)
-        files: Files = Disk()
-        if not (is_local(settings.dataset) and is_local(settings.output)):
-            # Beam's file systems reach buckets, and take seconds to import.
-            from apache_beam.options.pipeline_options import PipelineOptions
-
-            from beam_pipeline.jobs.given_files import require_google_login
-            from beam_pipeline.jobs.storage import BeamFiles, use_options
-
-            require_google_login(PipelineOptions([]), [("--output", settings.output)])
-            use_options()
-            files = BeamFiles()
+        files, _ = files_here((settings.dataset, settings.output), [("--output", settings.output)])
     settings.require_output(files)
     source = open_source(DatasetFolder(files, settings.dataset))
     units = list(source.units())

@@ -19,6 +19,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from beam_pipeline.jobs.files_here import asks_for_job, files_here
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name, path_name
 from beam_pipeline.runtime.program import run_program
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
     def work() -> int:
         words = sys.argv[1:] if argv is None else argv
-        if any(word.partition("=")[0] == "--runner" for word in words):
+        if asks_for_job(words):
             return _verify_as_job(argv, prog)
         return _verify_here(build_parser(prog).parse_all(argv))
 
@@ -98,21 +99,9 @@ def _verify_here(given: argparse.Namespace) -> int:
         from beam_pipeline.audit.processes import ProcessLost
         from beam_pipeline.audit.report import Report, begin_report, write_report
         from beam_pipeline.dataset.folder import DatasetFolder
-        from beam_pipeline.runtime.disk import Disk, is_local
-        from beam_pipeline.runtime.files import Files
 
-        files: Files = Disk()
-        ready = None
-        if not all(is_local(path) for path in (given.dataset, given.report or "", given.features or "")):
-            # Beam's file systems reach buckets, and take seconds to import.
-            from apache_beam.options.pipeline_options import PipelineOptions
-
-            from beam_pipeline.jobs.given_files import require_google_login
-            from beam_pipeline.jobs.storage import BeamFiles, use_options
-
-            require_google_login(PipelineOptions([]), [("--report", given.report)])
-            use_options()
-            files, ready = BeamFiles(), use_options
+        paths = (given.dataset, given.report or "", given.features or "")
+        files, ready = files_here(paths, [("--report", given.report)])
     folder = DatasetFolder(files, given.dataset)
     if given.report:
         begin_report(files, given.report)

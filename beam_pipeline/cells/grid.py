@@ -57,7 +57,7 @@ GRIDS: dict[str, dict[str, Any]] = {
     PLACES_GRID_NAME: {"name": PLACES_GRID_NAME, "ellipsoid": "WGS84", "cell_size_m": CHIP_SIZE_M},
     PUBLISHED_GRID_NAME: PUBLISHED_GRID_DESCRIPTION,
 }
-"""What `dataset.json` says of each grid, by its name."""
+"""The description of each grid in `dataset.json`, by its name."""
 
 # Source: NIMA TR8350.2, WGS84's semi-major axis in metres and flattening.
 _SEMI_MAJOR_M = 6_378_137.0

@@ -10,7 +10,7 @@ from beam_pipeline.runtime.parsing import parse_json
 
 
 class ImportRecord(pydantic.BaseModel):
-    """What an import found in the published folders and left out.
+    """Counts of what an import found in the published folders and left out.
 
     Attributes:
         rows: Lines of the table of cells.

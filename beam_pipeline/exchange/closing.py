@@ -22,14 +22,14 @@ from beam_pipeline.runtime.parsing import parse_json
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 SUMMARY_FILE = f"{EXPORT_FOLDER}/export.json"
-"""What came of an export; written last of all."""
+"""The file that says how an export ended; written last of all."""
 
 DEAD_LETTERS_FILE = f"{EXPORT_FOLDER}/dead_letters.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportSummary:
-    """What came of an export.
+    """The outcome of an export.
 
     Attributes:
         format: The format's name.

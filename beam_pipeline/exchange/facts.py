@@ -69,7 +69,7 @@ class MapExtract(_Fact):
 
 
 class Published(_Fact):
-    """What an import found in the published files."""
+    """Counts of what an import found in the published files."""
 
     tiles_in_two_splits: tuple[str, ...] = ()
 
@@ -159,7 +159,7 @@ class Extent:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is told of a dataset.
+    """Facts that cards tell of a dataset.
 
     Attributes:
         schema_version: Of the data format.

@@ -12,7 +12,7 @@ CROISSANT_FILE = "croissant.json"
 NPY, PCODEC = "npy", "pcodec"
 
 CODECS = {NPY: "npy", PCODEC: "pco"}
-"""How a WebDataset stores measurements, with the ending of their files."""
+"""Ways in which a WebDataset stores measurements, with the ending of their files."""
 
 _TARS_FOLDER = "data"
 

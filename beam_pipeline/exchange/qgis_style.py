@@ -1,4 +1,4 @@
-"""How QGIS draws the layers of an export: the same elements stand in a project and in `.qml` files.
+"""Styles of an export's layers in QGIS: the same elements stand in a project and in `.qml` files.
 
 Source: what QGIS 3.22 writes itself; later ones read it.
 """

@@ -25,7 +25,7 @@ RECORDS = f"{_SHARDS}/*{_SUFFIX}"
 
 @dataclasses.dataclass(frozen=True)
 class ShardRecord:
-    """What was written of one shard.
+    """The account of one shard.
 
     Attributes:
         shard: Its name.

@@ -27,7 +27,7 @@ from beam_pipeline.exchange.source import SourceDataset, SourceExample
 from beam_pipeline.exchange.tar import tar_chunks
 from beam_pipeline.imagery.image import Image
 from beam_pipeline.records.description import Shard
-from beam_pipeline.records.example import CellYear
+from beam_pipeline.records.example import CellYear, chip_values
 from beam_pipeline.records.png import encode_png
 from beam_pipeline.records.schema import FEATURES, GRID_BANDS, NUM_SLOTS, SCL_PIXELS, slot_prefix
 
@@ -42,7 +42,7 @@ class WebDataset(Format):
     """Tar shards of .npy, PNG and JSON, a dataset card and a Croissant file."""
 
     codec: str = NPY
-    """How measurements are stored, one of `CODECS`."""
+    """Storage of measurements, one of `CODECS`."""
 
     name = "webdataset"
     help = "tar shards for PyTorch's webdataset and Hugging Face's datasets, with a dataset card and croissant.json"
@@ -64,7 +64,7 @@ class WebDataset(Format):
 
     @property
     def packages(self) -> tuple[tuple[str, str, str], ...]:
-        """What encodes the measurements."""
+        """The package that encodes measurements, where one does."""
         return (("pcodec", "--codec pcodec", "pcodec"),) if self.codec == PCODEC else ()
 
     def check(self, source: SourceDataset) -> None:
@@ -142,15 +142,7 @@ def metadata(cell_year: CellYear) -> dict[str, Any]:
     """Returns all of an example but its pixels, by the names that its features have; types are always the same."""
     cell = cell_year.cell
     return {
-        "cell_id": cell.cell_id,
-        "year": cell_year.year,
-        "tile": cell.tile,
-        "split": cell.split,
-        "epsg": cell.chip.epsg,
-        "chip_left": cell.chip.left,
-        "chip_bottom": cell.chip.bottom,
-        "chip_right": cell.chip.right,
-        "chip_top": cell.chip.top,
+        **chip_values(cell_year),
         "min_lon": float(cell.min_lon),
         "max_lon": float(cell.max_lon),
         "min_lat": float(cell.min_lat),

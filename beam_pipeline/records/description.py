@@ -26,7 +26,7 @@ MOST_NAME_CHARS = 100
 """Of a category's or channel's name."""
 
 COPY_AGAIN = "Copy it again from where the dataset was built."
-"""What to do about a description that is damaged."""
+"""The remedy for a description that is damaged."""
 
 
 class _Read(pydantic.BaseModel):

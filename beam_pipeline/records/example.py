@@ -204,7 +204,8 @@ def _place_values(place: Place) -> dict[str, Value]:
     }
 
 
-def _cell_values(cell_year: CellYear) -> dict[str, Value]:
+def chip_values(cell_year: CellYear) -> dict[str, int | str]:
+    """Returns an example's cell, year and chip, by the names of the features that hold them."""
     cell = cell_year.cell
     return {
         "cell_id": cell.cell_id,
@@ -216,6 +217,13 @@ def _cell_values(cell_year: CellYear) -> dict[str, Value]:
         "chip_bottom": cell.chip.bottom,
         "chip_right": cell.chip.right,
         "chip_top": cell.chip.top,
+    }
+
+
+def _cell_values(cell_year: CellYear) -> dict[str, Value]:
+    cell = cell_year.cell
+    return {
+        **chip_values(cell_year),
         "min_lon": _float_text("min_lon", cell.min_lon),
         "max_lon": _float_text("max_lon", cell.max_lon),
         "min_lat": _float_text("min_lat", cell.min_lat),

@@ -113,7 +113,7 @@ def bad_shares(statistics: Statistics, *, imported: bool = False) -> Figure | No
 
 
 def left_out(statistics: Statistics) -> Figure | NotDrawn:
-    """What was left out: cell-years, scenes of chips, and failures."""
+    """Draws the counts of what was left out: cell-years, scenes of chips, and failures."""
     title = "What was left out, and why"
     letters = collections.Counter[str]()
     for (stage, reason), count in statistics.dead_letters.items():

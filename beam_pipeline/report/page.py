@@ -47,7 +47,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """What a page shows.
+    """The content of a page.
 
     Attributes:
         source: The dataset.

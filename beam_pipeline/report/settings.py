@@ -16,7 +16,7 @@ _HTML = ".html"
 
 @dataclasses.dataclass(frozen=True)
 class ReportSettings:
-    """What a report is to hold and where it goes; small and picklable.
+    """The content and place of a report; small and picklable.
 
     Attributes:
         dataset: The folder of the dataset.

@@ -87,7 +87,7 @@ class ReportSource:
 
     @property
     def filters(self) -> FilterSettings | None:
-        """What made an image unusable; None where the dataset does not say."""
+        """Filters that made an image unusable; None where the dataset does not say."""
         try:
             return parse_json(_FILTERS, json.dumps(self.provenance.fingerprint.get("filters"))).settings()
         except MalformedError:

@@ -1,4 +1,4 @@
-"""What every map of cells shares: how much of the Earth it shows, the coast, and how large a cell is drawn."""
+"""Common parts of all maps of cells: how much of the Earth is shown, the coast, and how large a cell is drawn."""
 
 import dataclasses
 

@@ -24,7 +24,7 @@ _NOT_ASKED = "Not read: --read_refused reads one once more, from the files that 
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What a report came to.
+    """The outcome of a report.
 
     Attributes:
         page: The page.

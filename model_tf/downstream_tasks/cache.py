@@ -48,7 +48,7 @@ class EmbeddingCache:
 
     @property
     def num_bytes(self) -> int:
-        """What all parts take."""
+        """Bytes of all parts."""
         return self.count * self.width * (4 + 2 * self.grid**2) + 2 * _HEADER * len(self.parts)
 
     @property

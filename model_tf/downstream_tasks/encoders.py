@@ -1,4 +1,4 @@
-"""What turns images into embeddings: a trained net, the same net with random weights, or nothing at all."""
+"""Encoders of images: a trained net, the same net with random weights, or nothing at all."""
 
 import dataclasses
 from collections.abc import Callable

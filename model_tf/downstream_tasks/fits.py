@@ -1,4 +1,4 @@
-"""What came out of each fit, kept as it is made, so that a table of hours goes on after a kill.
+"""Results of fits, each kept as it is made, so that a table of hours goes on after a kill.
 
 `fits.jsonl` holds a line a fit. A fit is found again by a key of all that decides it: patches, features, classifier,
 split, seed and versions. Fits of other settings stay in the file and are found when these come back.
@@ -33,7 +33,7 @@ SAVE_EVERY_S = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What came out of one classifier on one split.
+    """The result of one classifier on one split.
 
     Attributes:
         top: (C,) share of the test patches whose class is among the first 1, 2, ... C.

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass(frozen=True)
 class DownstreamCommand:
-    """What a command line asks for.
+    """The settings of a command line.
 
     Attributes:
         run: The run's folder, local or gs://; None for random weights alone.

@@ -1,4 +1,4 @@
-"""What the encoder is given: reflectance looked over, standardised, and mirrored outwards where context is wanted."""
+"""The encoder's input: reflectance looked over, standardised, and mirrored outwards where context is wanted."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ RESULTS = (
     *("table1.json", "table1.md", "table1.csv", "topk.csv"),
     *("cmc.png", "confusion.png", "embeddings.png", "LICENSES.md"),
 )
-"""What is written to the output folder; the first is deleted first and written last."""
+"""Files of the output folder; the first is deleted first and written last."""
 
 NORM_SAMPLE = 64
 """Patches whose statistics stand for those of all where normalisation is not by image."""

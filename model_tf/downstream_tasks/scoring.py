@@ -32,7 +32,7 @@ METHOD_NAMES: Mapping[Method, str] = {"cnn": "CNN head", "knn": "kNN, k = 5", "l
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What patches are classified by.
+    """Features that patches are classified by.
 
     Attributes:
         name: E.g. "trained encoder".
@@ -66,7 +66,7 @@ class Cell:
 
 @dataclasses.dataclass
 class Score:
-    """What came out in one place of the table, over all seeds.
+    """The scores of one place of the table, over all seeds.
 
     Attributes:
         top: (seeds, C) share of the test patches whose class is among the first 1, 2, ... C.
@@ -99,7 +99,7 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What is scored.
+    """Columns, splits and classifiers of a table, and how often each is repeated.
 
     Attributes:
         columns: Of the table.
@@ -120,7 +120,7 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What came out.
+    """All scores.
 
     Attributes:
         cells: By place in the table.

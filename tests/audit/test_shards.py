@@ -702,7 +702,7 @@ class Locked(BeamFiles):
 def test_what_cannot_be_read_is_a_difference_and_the_rest_is_read(folder, monkeypatch, name, how, capsys):
     forge(folder, TESTING, each(wrong_label))
     if how == "locked":
-        monkeypatch.setattr("beam_pipeline.runtime.disk.Disk", lambda: Locked(name))
+        monkeypatch.setattr("beam_pipeline.jobs.files_here.Disk", lambda: Locked(name))
     else:
         (folder / name).unlink()
         (folder / name).mkdir()

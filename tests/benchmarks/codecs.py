@@ -1,4 +1,4 @@
-"""How small lossless codecs make chips and how fast they give them back, beside the published format.
+"""Sizes of chips by lossless codecs, and the pace of decoding them, beside the published format.
 
     pip install imagecodecs
     python tests/benchmarks/codecs.py

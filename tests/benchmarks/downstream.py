@@ -1,4 +1,4 @@
-"""How fast patches are embedded, embeddings read, and the whole protocol of EuroSAT classified.
+"""Pace of embedding patches, of reading embeddings, and of the whole protocol of EuroSAT.
 
     python -m tests.benchmarks.downstream [--width w18] [--tiles 160] [--only embedding] [--check]
 

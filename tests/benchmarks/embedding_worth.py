@@ -98,7 +98,7 @@ def means_and_deviations(grid: np.ndarray) -> np.ndarray:
 
 
 def outputs(model: keras.Model, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """What a model gives, batch by batch; a list even of one output."""
+    """Returns a model's outputs, batch by batch; a list even of one output."""
     count = len(images["gsd_10"])
     parts = [
         keras.tree.flatten(

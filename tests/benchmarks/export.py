@@ -1,4 +1,4 @@
-"""How fast a dataset is exported in a format, beside writing the same files by the bare library.
+"""Pace of exporting a dataset in a format, beside writing the same files by the bare library.
 
     python tests/benchmarks/export.py [--format published] [--check] [--data out/sample]
 

@@ -1,4 +1,4 @@
-"""What is written once at the end of an export as GeoTIFFs takes, for as many cells as were published.
+"""Cost of what is written once at the end of an export as GeoTIFFs, for as many cells as were published.
 
     python tests/benchmarks/export_geotiff.py [--check] [--cells 137045] [--tiles 13170]
 

@@ -1,4 +1,4 @@
-"""How fast published files are imported, beside a plain loop that reads them and writes the same examples.
+"""Pace of importing published files, beside a plain loop that reads them and writes the same examples.
 
     python tests/benchmarks/import_published.py [--check] [--data out/sample]
 

@@ -321,6 +321,6 @@ def test_no_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_equal_examples_are_encoded_alike(made: dict[str, list[list[CellYear]]]) -> None:
-    """What `_changed` relies on."""
+    """`_changed` relies on this."""
     payload = encode(made["training"][0][0])
     assert Example.FromString(payload).SerializeToString(deterministic=True) == payload

@@ -1,4 +1,4 @@
-"""What is said of the published files holds of real ones, which are no part of the project."""
+"""Claims about the published files hold of real ones, which are no part of the project."""
 
 import itertools
 from typing import Any
@@ -53,7 +53,7 @@ def test_values_are_those_of_the_default_ontology() -> None:
 
 
 def apart_m(fine: Any, coarse: Any, factor: int) -> tuple[int, int]:
-    """How far in metres a band at 10 m must be moved to look most like a band of another grid."""
+    """Returns how far in metres a band at 10 m must be moved to look most like a band of another grid."""
     most = factor  # pixels of 10 m
 
     def likeness(shift: tuple[int, int]) -> float:

@@ -1,4 +1,4 @@
-"""What published folders hold is found by its names, and what is left out of it is counted and named."""
+"""Contents of published folders are found by their names; those left out are counted and named."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""What else is done with datasets: each job takes one of published files, says what it is, or refuses it."""
+"""Other jobs on datasets: each takes one of published files, says what it is, or refuses it."""
 
 import io
 import json
@@ -112,7 +112,7 @@ def test_tar_shards_hold_its_pixels(published: PublishedFolder, imported: Built,
 
 
 CLAIMS = "at random|drawn with seed|keyed hash|STAC collection|unusable pixels|too few clear|never by cell|share a tile"
-"""What cards say of datasets that are built here."""
+"""Sentences of cards of datasets that are built here."""
 
 
 def test_cards_say_whose_it_is(built: Built, imported: Built, tmp_path: Path) -> None:

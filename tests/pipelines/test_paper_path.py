@@ -17,7 +17,7 @@ SMALLER = {
     "train": ["--width=tiny", "--epochs=1", "--warmup_epochs=0", "--pairs_per_batch=1"],
     "downstream": ["--columns=1", "--seeds=2", "--head_seeds=1", "--grid=8"],
 }
-"""What a small machine needs beside the page's flags."""
+"""Flags that a small machine needs beside the page's."""
 
 
 def typed() -> list[list[str]]:

@@ -14,7 +14,7 @@ TO_DEGREES = pyproj.Transformer.from_crs(32632, 4326, always_xy=True)
 
 
 def metadata(*boxes: dict[str, object], **more: object) -> dict[str, object]:
-    """What a file says of an image in UTM zone 32, with north above."""
+    """Returns the metadata of an image in UTM zone 32, with north above."""
     right, bottom = LEFT + WIDTH * GSD, TOP - HEIGHT * GSD
     corners = [(LEFT, TOP), (right, TOP), (right, bottom), (LEFT, bottom), (LEFT, TOP)]
     ring = ", ".join("{!r} {!r}".format(*TO_DEGREES.transform(*corner)) for corner in corners)

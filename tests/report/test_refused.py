@@ -1,4 +1,4 @@
-"""What is read again of refused images, and what is not."""
+"""Refused images that are read again, and those that are not."""
 
 import json
 from pathlib import Path

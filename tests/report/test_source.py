@@ -1,4 +1,4 @@
-"""What a report makes of damage and of other versions: it names what it cannot use, or refuses the dataset."""
+"""Damage and other versions: a report names what it cannot use, or refuses the dataset."""
 
 from collections.abc import Callable
 from pathlib import Path
