@@ -83,7 +83,7 @@ class Watched(BeamFiles):
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     files = Watched()
-    for name in ("beam_pipeline.jobs.storage.BeamFiles", "beam_pipeline.runtime.disk.Disk"):
+    for name in ("beam_pipeline.jobs.storage.BeamFiles", "beam_pipeline.jobs.files_here.Disk"):
         monkeypatch.setattr(name, lambda: files)
     return files
 
