@@ -8,6 +8,11 @@ from beam_pipeline.runtime.foreign_text import shown
 MOST_SHOWN = 5
 """Differences of one kind that are kept whole; the others are only counted."""
 
+LEFTOVER = "leftover"
+"""The kind of a file that grew aside and did not get its name."""
+
+NOT_RENAMED = "was left behind by an attempt that was killed, or a run is writing it now"
+
 _UNREADABLE = "unreadable"
 
 
@@ -72,6 +77,11 @@ class Findings:
     def note(self, text: str, count: int = 0) -> None:
         """Notes what is no difference and worth knowing."""
         self.notes[text] += count
+
+    def forget(self, kind: str) -> None:
+        """Drops the differences of a kind."""
+        self.kinds.pop(kind, None)
+        self.shown.pop(kind, None)
 
     def below(self, prefix: str) -> "Findings":
         """Returns the same findings, with what the names of all files begin with."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pydantic
 
-from beam_pipeline.audit.findings import MOST_SHOWN, Findings
+from beam_pipeline.audit.findings import LEFTOVER, MOST_SHOWN, NOT_RENAMED, Findings
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.cells.table import CELLS_FILE, format_cells_csv
 from beam_pipeline.dataset.closing import sidecar_texts
@@ -303,4 +303,4 @@ def _check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
     for name in dict.fromkeys(
         it for it in left if not it.startswith(f"{STORE_FOLDER}/")
     ):  # `audit.store` tells
-        findings.differ("leftover", name, "was left behind by an attempt that was killed")
+        findings.differ(LEFTOVER, name, NOT_RENAMED)

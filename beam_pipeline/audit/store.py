@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.findings import LEFTOVER, NOT_RENAMED, Findings
 from beam_pipeline.audit.parts import StoreSums
 from beam_pipeline.audit.reading import list_files, read_file
 from beam_pipeline.audit.report import REPORT_FILE
@@ -227,7 +227,7 @@ def _check_names(names: Sequence[str], tiles: Sequence[TileCells], findings: Fin
     for name in names:
         *rooms, file = name.split("/")
         if rooms[:1] == [TEMPORARY_FOLDER] or file.endswith(PARTIAL_SUFFIX):
-            findings.differ("leftover", name, "was left behind by an attempt that was killed")
+            findings.differ(LEFTOVER, name, NOT_RENAMED)
         elif rooms[:1] == [PIECES_FOLDER] and len(rooms) == 2 and file.endswith((".json", TILE_SUFFIX)):
             continue  # a piece without a record is of a reading that did not end
         elif name not in own:

@@ -13,6 +13,7 @@ from beam_pipeline.dataset.folder import FINGERPRINT_FILE, DatasetFolder, summar
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.regular_files import put_files_there
+from beam_pipeline.runtime.storage_faults import with_retries
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 _CLAIM = "plan/launch-"
@@ -136,7 +137,7 @@ def _claimed(folder: DatasetFolder, sha256: str) -> Iterator[None]:
     # uuid4 tells launches of the same settings apart, which do no harm; nothing that is kept depends on it.
     own = folder.at(f"{_CLAIM}{sha256}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
     try:
-        folder.files.write_bytes(own, [b"\n"])
+        with_retries(lambda: folder.files.write_bytes(own, [b"\n"]))
         claims = folder.names(f"{_CLAIM}*{PARTIAL_SUFFIX}")
         others = [folder.at(name) for name in claims if f"{_CLAIM}{sha256}." not in name]
         if others:

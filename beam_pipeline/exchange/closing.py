@@ -19,6 +19,7 @@ from beam_pipeline.records.shards import parse_shard_name
 from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.files import Files, join
 from beam_pipeline.runtime.parsing import parse_json
+from beam_pipeline.runtime.storage_faults import with_retries
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 SUMMARY_FILE = f"{EXPORT_FOLDER}/export.json"
@@ -75,6 +76,16 @@ def close_export(files: Files, settings: ExportSettings, source: SourceDataset) 
     records = Records(files, settings.output, [it.name for it in source.shards], settings.sha256)
     if is_local(settings.output):
         _delete_parts(files, settings.output, records)
+    whole = with_retries(lambda: _written_whole(files, settings, source, records))
+    summary = _summary(settings, source, records, whole)
+    text = description_json({**dataclasses.asdict(summary), "complete": summary.complete})
+    files.write_text(join(settings.output, SUMMARY_FILE), text)
+
+
+def _written_whole(
+    files: Files, settings: ExportSettings, source: SourceDataset, records: Records
+) -> WholeOutput:
+    """Writes the files of the whole."""
     whole = WholeOutput(files, settings.output)
     settings.format.finish(source, records, whole)
     whole.write(LICENSES_FILE, licences_md(source.years).encode())
@@ -82,9 +93,7 @@ def close_export(files: Files, settings: ExportSettings, source: SourceDataset) 
     whole.make_lasting()
     letters = (f"{letter.to_json()}\n".encode() for record in records for letter in record.dead_letters)
     files.write_bytes(join(settings.output, DEAD_LETTERS_FILE), letters)
-    summary = _summary(settings, source, records, whole)
-    text = description_json({**dataclasses.asdict(summary), "complete": summary.complete})
-    files.write_text(join(settings.output, SUMMARY_FILE), text)
+    return whole
 
 
 def read_summary(files: Files, output: str) -> ExportSummary:

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_pipeline.runtime.disk import Disk, is_local
 from beam_pipeline.runtime.faults import Fault, PermanentFault
-from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.files import join, source_of_rename
 from beam_pipeline.runtime.storage_faults import FULL, storage_faults, with_retries
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
@@ -148,7 +148,7 @@ class BeamFiles:
         with_retries(write)
 
     def rename(self, source: str, target: str) -> None:
-        """Moves a file, over an old one, and makes the folders it needs.
+        """Moves a file that was written aside, over an old one, and makes the folders it needs.
 
         It is not tried again: a move that was done though it seemed to fail has no source any more. What is
         begun anew is the writing of the source.
@@ -156,7 +156,7 @@ class BeamFiles:
         if is_local(target):
             _DISK.rename(source, target)
             return
-        with storage_faults("rename to", target):
+        with source_of_rename(source), storage_faults("rename to", target):
             FileSystems.rename([source], [target])
 
     def glob(self, folder: str, pattern: str) -> list[str]:

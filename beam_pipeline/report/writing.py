@@ -18,6 +18,7 @@ from beam_pipeline.report.source import ReportSource
 from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.report.theme import drawing, to_png
 from beam_pipeline.runtime.files import Files, join
+from beam_pipeline.runtime.storage_faults import with_retries
 
 _NOT_ASKED = "Not read: --read_refused reads one once more, from the files that the scene lists name."
 
@@ -83,10 +84,14 @@ def write_report(
         files.write_text(
             join(settings.figures, f"{figure.name}.csv"), (figure.csv or figure.table).csv_text()
         )
-        files.write_bytes(join(settings.figures, f"{figure.name}.png"), [to_png(picture)])
+        _write(files, join(settings.figures, f"{figure.name}.png"), to_png(picture))
     # Last: where there is a page, its figures are there.
-    files.write_bytes(settings.output, [html])
+    _write(files, settings.output, html)
     return Written(settings.output, settings.figures, len(drawn), statistics.total["cells"], len(problems))
+
+
+def _write(files: Files, path: str, content: bytes) -> None:
+    with_retries(lambda: files.write_bytes(path, [content]))
 
 
 def _sections(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from os.path import exists as path_exists
 from typing import BinaryIO
 
+from beam_pipeline.runtime.files import source_of_rename
 from beam_pipeline.runtime.local_files import delete_path, matching_files
 from beam_pipeline.runtime.regular_files import irregular_files, open_regular, read_regular, size_of
 from beam_pipeline.runtime.storage_faults import storage_faults, with_retries
@@ -81,8 +82,8 @@ class Disk:
         with_retries(lambda: self.write_bytes(path, [text.encode()]))
 
     def rename(self, source: str, target: str) -> None:
-        """Moves a file, over an old one, and makes the folders it needs."""
-        with storage_faults("rename to", target):
+        """Moves a file that was written aside, over an old one, and makes the folders it needs."""
+        with source_of_rename(source), storage_faults("rename to", target):
             os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             os.replace(source, target)
 
@@ -105,7 +106,6 @@ class Disk:
 
         def delete() -> None:
             with storage_faults("delete", path):
-                if os.path.lexists(path):
-                    delete_path(path)
+                delete_path(path)
 
         with_retries(delete)

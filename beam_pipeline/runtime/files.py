@@ -1,11 +1,13 @@
 """The operations that the records need of a file system, local or remote."""
 
+import contextlib
 import posixpath
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
+from beam_pipeline.runtime.faults import PermanentFault, TransientFault
 from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
 
 TEMPORARY_FOLDER = "tmp"
@@ -55,7 +57,12 @@ class Files(Protocol):
         """Writes a UTF-8 file whole or not at all, over an old one, and makes the folders it needs."""
 
     def rename(self, source: str, target: str) -> None:
-        """Moves a file, over an old one, and makes the folders it needs."""
+        """Moves a file that was written aside, over an old one, and makes the folders it needs.
+
+        Raises:
+            TransientFault: "storage", also where the source is gone: a run that ends deletes what lies aside, another's
+                too. It is to be written again.
+        """
 
     def glob(self, folder: str, pattern: str) -> list[str]:
         """Returns the paths of the files below a folder that match, sorted; `*` stops at a slash.
@@ -66,7 +73,10 @@ class Files(Protocol):
         """
 
     def delete(self, path: str) -> None:
-        """Deletes a file, or a folder and all in it; nothing happens where there is none."""
+        """Deletes a file, or a folder and all in it; nothing happens where there is none.
+
+        Others may delete at the same time. What they write into the folder meanwhile may stay.
+        """
 
 
 def join(folder: str, *names: str) -> str:
@@ -80,8 +90,23 @@ def aside_path(output: str) -> str:
     return join(output, TEMPORARY_FOLDER, uuid.uuid4().hex)
 
 
+@contextlib.contextmanager
+def source_of_rename(source: str) -> Iterator[None]:
+    """Turns the fault of a file that is gone into one that asks for another try, as `Files.rename` promises."""
+    try:
+        yield
+    except PermanentFault as fault:
+        if fault.reason != "not_found":
+            raise
+        raise TransientFault("storage", f"{source} is gone, as behind a run that ends: {fault.detail}") from fault
+
+
 def delete_leftovers(files: Files, output: str) -> None:
-    """Deletes what killed attempts left aside; to be called when nobody writes any more."""
+    """Deletes what killed attempts left aside; to be called at the end of a run.
+
+    Another run may be writing here. It finds its file gone as it renames it, and writes it again: nobody can tell the
+    files of a run that goes on from those of one that was killed, least of all in a bucket.
+    """
     files.delete(join(output, TEMPORARY_FOLDER))
     for pattern in (f"*{PARTIAL_SUFFIX}", f"*/*{PARTIAL_SUFFIX}"):
         for path in files.glob(output, pattern):

@@ -1,9 +1,13 @@
 """Files on a disk, whatever signs their names hold: only what is said to be a pattern is taken for one."""
 
+import errno
 import fnmatch
 import glob
 import os
 import shutil
+
+_TRIES = 5
+"""Of deleting a folder into which others write."""
 
 
 def matching_files(folder: str, pattern: str) -> list[str]:
@@ -40,12 +44,21 @@ def named_files(text: str) -> list[str]:
 
 
 def delete_path(path: str) -> None:
-    """Deletes a file, a link, or a folder and all in it.
+    """Deletes a file, a link, or a folder and all in it; nothing happens where there is none.
+
+    Others may delete at the same time. What they go on writing into the folder stays.
 
     Raises:
         OSError: It cannot be deleted.
     """
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.remove(path)
+    for _ in range(_TRIES):
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+        if not os.path.lexists(path):
+            return

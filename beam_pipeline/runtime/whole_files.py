@@ -31,14 +31,16 @@ def writing_whole(path: str, *, lasting: bool = True) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: The path is a folder, a device, a pipe or a link to one of these; or it cannot be written. What was
-            written aside is gone then.
+            written aside is gone then. It has no `errno` where another program deleted the file as it grew, or its
+            folder: then another try may help.
     """
     _require_file(path)
     folder = os.path.dirname(path)
     os.makedirs(folder or ".", exist_ok=True)
     # Without the file's own name, which may be as long as a name can be, and by which others look for files.
     aside = os.path.join(folder, f".{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
-    file = open(aside, "xb")  # noqa: SIM115 - fails where anything has the name, and follows no link
+    with _deleted_by_others(path):
+        file = open(aside, "xb")  # noqa: SIM115 - fails where anything has the name, and follows no link
     try:
         with file:
             yield file
@@ -46,7 +48,8 @@ def writing_whole(path: str, *, lasting: bool = True) -> Iterator[BinaryIO]:
                 file.flush()
                 # A rename may outlive a power cut that the data before it does not.
                 os.fsync(file.fileno())
-        os.replace(aside, path)
+        with _deleted_by_others(path):
+            os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):  # what happened first says more
             os.remove(aside)
@@ -83,6 +86,15 @@ def make_lasting(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _deleted_by_others(path: str) -> Iterator[None]:
+    """Tells what was there a moment ago from what was never there."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise OSError(f"{path} was deleted while it was written, as a run does that ends in its folder") from error
 
 
 def _require_file(path: str) -> None:

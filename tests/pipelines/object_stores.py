@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline.build_dataset import main
+from beam_pipeline.dataset.commits import commit_unit, committed_summary
+from beam_pipeline.dataset.folder import DatasetFolder
 from beam_pipeline.imagery.catalog import check_catalog, find_scenes
 from beam_pipeline.jobs.storage import HEADER_BYTES, BeamFiles, header_copy, local_copy
-from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.records.shards import summary_path
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault, TransientFault
+from beam_pipeline.runtime.files import delete_leftovers
+from beam_pipeline.runtime.storage_faults import with_retries
+from tests.dataset.test_commits import NAME, SUMMARY
 from tests.imagery.stac_parquet import catalogue, made, write_items, year_of
 
 
@@ -23,7 +29,7 @@ def check_files(folder: str) -> None:
     assert files.size(f"{folder}/a") is None
     with pytest.raises(PermanentFault, match="not_found"):
         files.read_bytes(f"{folder}/a")
-    with pytest.raises(PermanentFault, match="not_found"):
+    with pytest.raises(TransientFault, match=r"storage: .*/a is gone"):
         files.rename(f"{folder}/a", f"{folder}/b")
     files.write_bytes(f"{folder}/empty", [])
     files.write_bytes(f"{folder}/none", [b"", b""])
@@ -44,6 +50,34 @@ def check_files(folder: str) -> None:
     files.delete(f"{folder}/tmp")
     assert files.glob(folder, "*") == [f"{folder}/{name}" for name in ("a", "empty", "none")]
     assert files.glob(folder, "*/*") == []
+    _check_two_runs(f"{folder}/two")
+
+
+def _check_two_runs(folder: str) -> None:
+    """Writes a text and a unit, and has another run end, which deletes what lies aside, before each rename."""
+
+    class Disturbed(BeamFiles):
+        def __init__(self, before: int) -> None:
+            self.before, self.renames = before, 0
+
+        def rename(self, source: str, target: str) -> None:
+            if self.renames == self.before:
+                delete_leftovers(BeamFiles(), folder)
+                assert not self.exists(source)
+            self.renames += 1
+            super().rename(source, target)
+
+    for before in range(3):
+        files = Disturbed(before)
+        at = DatasetFolder(files, folder)
+        at.write_text("run.json", f"{before}")
+        with_retries(lambda: commit_unit(at, NAME, [b"one"], SUMMARY))  # noqa: B023
+        assert files.renames == 4
+        assert at.read_text("run.json") == f"{before}"
+        assert committed_summary(at, NAME, "ab") is not None
+        assert at.names("*/*") == [summary_path("", NAME).lstrip("/")]
+        for name in (NAME, "run.json", "summaries"):
+            files.delete(at.at(name))
 
 
 def check_catalogue(folder: str, local: Path) -> None:

@@ -18,6 +18,7 @@ from beam_pipeline.dataset.folder import description_json
 from beam_pipeline.jobs.select.options import SelectionSettings
 from beam_pipeline.maps.continents import continent_names, continents_of
 from beam_pipeline.runtime.files import Files, aside_path, delete_leftovers, join
+from beam_pipeline.runtime.storage_faults import with_retries
 
 SELECTION_FILE = "spatial_cell_info.json"
 PLOT_FILE = "spatial_cell_info.png"
@@ -87,7 +88,8 @@ def write_part(files: Files, output: str, ids: npt.NDArray[np.int64], seed: int)
     """
     cells = cells_from_ids(ids, seed).cells
     path = aside_path(output)
-    files.write_bytes(path, [format_cells_rows(cells).encode()])
+    rows = format_cells_rows(cells).encode()
+    with_retries(lambda: files.write_bytes(path, [rows]))
     numbers = np.bincount(continents_of(*id_to_center(ids)), minlength=len(continent_names())).tolist()
     tiles: dict[Split, set[str]] = collections.defaultdict(set)
     for cell in cells:

@@ -13,6 +13,7 @@ from beam_pipeline.jobs.select.cell_list import PLOT_FILE
 from beam_pipeline.jobs.storage import BeamFiles, open_bytes
 from beam_pipeline.report.world_map import MapFrame
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.storage_faults import with_retries
 
 COLORS = {"training": "#3b6fb6", "validation": "#e08a1e", "testing": "#c23b4b"}
 
@@ -32,7 +33,7 @@ def plot_selection(output: str) -> str:
     points = _read_points(join(output, CELLS_FILE))
     picture = draw_map(points)
     path = join(output, PLOT_FILE)
-    BeamFiles().write_bytes(path, [picture])
+    with_retries(lambda: BeamFiles().write_bytes(path, [picture]))
     return path
 
 
