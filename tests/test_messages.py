@@ -176,6 +176,7 @@ NO_ADVICE = (
         "do those finished shards again",
     ),
     "Images, labels, cells and splits are those of",
+    "{} was deleted by another program",
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """The beginnings of messages that only look like it."""

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 from beam_pipeline.cells.table import CELLS_FILE
 from beam_pipeline.records.description import DATASET_FILE as DATASET_FILE
 from beam_pipeline.records.shards import DATASET_NAME, SUMMARIES_FOLDER, SUMMARY_SUFFIX, summary_path
+from beam_pipeline.runtime.apart import name_in
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, Files, delete_leftovers, join
 
 UNITS_FILE = "plan/units.jsonl"
@@ -86,11 +88,7 @@ class DatasetFolder:
         Other things in the folder are nobody's business: it may be one in which people work.
         """
         found = self.files.irregular(self.path, _ROOMS)
-        return {
-            name: kind
-            for name, kind in found.items()
-            if name.partition("/")[0] in (*_ROOMS, *_FILES) or name.startswith(DATASET_NAME)
-        }
+        return {name: kind for name, kind in found.items() if _is_own(name)}
 
     def read_text(self, name: str) -> str:
         """Returns the content of a UTF-8 file."""
@@ -118,6 +116,28 @@ class DatasetFolder:
     def delete_leftovers(self) -> None:
         """Deletes what killed attempts left aside; to be called when nobody writes any more."""
         delete_leftovers(self.files, self.path)
+
+
+def require_beside(path: str, folder: str, flag: str = "--output") -> None:
+    """Refuses to write under a name that a dataset's own files have; others may lie in its folder.
+
+    Args:
+        path: What is to be written, local or a URL.
+        folder: The dataset's folder.
+        flag: What names `path`.
+
+    Raises:
+        InvalidInputError: It is one of them, or lies below one.
+    """
+    name = name_in(path, folder)
+    if name is not None and _is_own(name):
+        raise InvalidInputError(
+            f"{flag} lies among the files of the dataset, as {name}. Give another name. Received: {path}"
+        )
+
+
+def _is_own(name: str) -> bool:
+    return name.partition("/")[0] in (*_ROOMS, *_FILES) or name.startswith(DATASET_NAME)
 
 
 def summary_name(unit: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 import pyproj
+from shapely.geometry.base import BaseGeometry
 
 from beam_pipeline.cells.cell import SPLITS, Split
 from beam_pipeline.exchange.cell_package import PACKAGE_FILE, PACKAGE_LAYER, package_pieces
@@ -24,6 +25,7 @@ from beam_pipeline.exchange.geotiff_layout import (
 )
 from beam_pipeline.exchange.label_classes import LabelChannel
 from beam_pipeline.exchange.mosaic import REFLECTANCE, MosaicKind, Source, label_kind, mosaic_vrt, union
+from beam_pipeline.exchange.narrow_box import NarrowBox
 from beam_pipeline.exchange.output import WholeOutput
 from beam_pipeline.exchange.qgis_project import PROJECT_FILE, Layer, project_qgz
 from beam_pipeline.exchange.qgis_style import cells_style, class_style, style_file, true_colour_style
@@ -125,7 +127,7 @@ def write_whole_files(
     mosaics = _Mosaics(channels, output)
     tiles: dict[str, str] = {}
     splits: set[Split] = set()
-    box = _Box()
+    box, extent = _Box(), NarrowBox()
     for tile, of_tile in itertools.groupby(rows(), lambda row: row.cell.tile):
         there = list(of_tile)
         if tile in tiles:
@@ -140,7 +142,9 @@ def write_whole_files(
         tiles[tile] = f"./{tile_folder(tile)}/{CATALOG_FILE}"
         splits.update(row.cell.split for row in there)
         for row in there:
-            box.add(row)
+            shape = footprint(row.cell.chip)
+            box.add(shape)
+            extent.add(shape)
     if not tiles:
         return  # the closing table says that nothing was exported
     mosaics.write_zones()
@@ -151,19 +155,19 @@ def write_whole_files(
         "cells_package": (f"./{PACKAGE_FILE}", _PACKAGE_TYPE, "The cells, as a GeoPackage"),
     }
     of_splits = [split for split in SPLITS if split in splits]
-    output.write(COLLECTION_FILE, collection_json(tiles.values(), box.bounds, years, of_splits, assets))
+    output.write(COLLECTION_FILE, collection_json(tiles.values(), extent.bounds, years, of_splits, assets))
     layers = _layers(mosaics, styles, channels)
     output.write(PROJECT_FILE, project_qgz("OpenSentinelMap", layers, box.web_mercator()))
 
 
 class _Box:
-    """The box around all cells, in degrees."""
+    """The box around all cells as a flat map has it, which ends at the antimeridian."""
 
     def __init__(self) -> None:
         self.bounds = (180.0, 90.0, -180.0, -90.0)
 
-    def add(self, row: CellRow) -> None:
-        west, south, east, north = footprint(row.cell.chip).bounds
+    def add(self, shape: BaseGeometry) -> None:
+        west, south, east, north = shape.bounds
         mine = self.bounds
         self.bounds = min(mine[0], west), min(mine[1], south), max(mine[2], east), max(mine[3], north)
 

@@ -122,7 +122,7 @@ def collection_json(
 
     Args:
         tiles: Hrefs of the catalogues of tiles.
-        bbox: West, south, east and north of all cells in degrees.
+        bbox: West, south, east and north of all cells in degrees; west is above east across the antimeridian.
         years: The years of the images, ascending.
         splits: Those that have cells.
         assets: (href, media type, title) of files of the whole, by key.

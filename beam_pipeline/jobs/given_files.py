@@ -206,25 +206,3 @@ def naming(flag: str, done: str, path: str, advice: str) -> Iterator[None]:
         # More than faults and OSError: Beam and each cloud's client have classes of their own, e.g. for a scheme
         # without its extra, or for missing credentials.
         raise InvalidInputError(f"{flag} cannot be {done}: {error}. {advice}. Received: {path}") from error
-
-
-def require_apart(output: str, folders: dict[str, str]) -> None:
-    """Refuses to write into a folder that is read.
-
-    Args:
-        output: The folder that is to be written.
-        folders: The folders that are read, by what they are.
-
-    Raises:
-        InvalidInputError: It is one of them, perhaps under another name.
-    """
-    for what, folder in folders.items():
-        if _place(folder) == _place(output):
-            raise InvalidInputError(
-                f"--output is the folder of {what}, which stays as it is. Give another one. Received: {output}"
-            )
-
-
-def _place(path: str) -> str:
-    path = path.removeprefix("file://")
-    return os.path.realpath(path) if is_local(path) else path.rstrip("/")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.dataset.folder import DatasetFolder, require_beside
 from beam_pipeline.records.description import DATASET_FILE, Shard, read_description
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import read_shard
@@ -44,11 +44,12 @@ def draw_preview(
         )
     if output is None and "://" in folder.path:
         raise InvalidInputError("--output PNG is needed for a dataset that is not on this machine")
+    path = output or Path(folder.path) / "preview.png"
+    require_beside(str(path), folder.path)
     description = read_description(folder.files, folder.path)
     examples = some_examples(folder, description.shards, rows, split)
     if not examples:
         raise InvalidInputError(f"The dataset has no example to draw. Received: {folder.path}")
-    path = output or Path(folder.path) / "preview.png"
     sheet = contact_sheet(examples, description.ontology.channels)
     try:
         save_sheet(sheet, path)

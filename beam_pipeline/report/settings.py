@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Self
 
+from beam_pipeline.dataset.folder import require_beside
 from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
 from beam_pipeline.runtime.files import Files, join
 
@@ -44,6 +45,7 @@ class ReportSettings:
         output = given.output or join(given.dataset, PAGE_FILE)
         if not output.endswith(_HTML):
             raise InvalidInputError(f"--output must end with {_HTML}. Received: {output}")
+        require_beside(output, given.dataset)
         return cls(given.dataset, output, given.examples, given.read_refused, given.allow_own_network)
 
     def require_output(self, files: Files) -> None:

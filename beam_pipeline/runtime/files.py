@@ -98,7 +98,9 @@ def source_of_rename(source: str) -> Iterator[None]:
     except PermanentFault as fault:
         if fault.reason != "not_found":
             raise
-        raise TransientFault("storage", f"{source} is gone, as behind a run that ends: {fault.detail}") from fault
+        raise TransientFault(
+            "storage", f"{source} is gone, as behind a run that ends: {fault.detail}"
+        ) from fault
 
 
 def delete_leftovers(files: Files, output: str) -> None:

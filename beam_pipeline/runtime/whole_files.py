@@ -94,7 +94,7 @@ def _deleted_by_others(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise OSError(f"{path} was deleted while it was written, as a run does that ends in its folder") from error
+        raise OSError(f"{path} was deleted by another program while it was written") from error
 
 
 def _require_file(path: str) -> None:

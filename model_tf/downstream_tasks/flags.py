@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.flags import FlagParser
@@ -97,6 +98,7 @@ def parse_downstream_flags(argv: Sequence[str], description: str, prog: str = PR
     for name in ("output", "cache"):
         if "://" in getattr(given, name):
             raise InvalidInputError(f"--{name} must be on this machine. Received: {getattr(given, name)}")
+        require_apart(getattr(given, name), [("--patches", given.patches)], f"--{name}")
     if given.run is None and given.statistics == "run":
         raise InvalidInputError("--statistics run needs --run. Received: no --run")
     return DownstreamCommand(**vars(given))

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.flags import FlagParser
@@ -59,7 +60,9 @@ def parse_evaluate_flags(argv: Sequence[str], description: str, prog: str = PROG
     given = build_parser(prog, description).parse_all(argv)
     if given.pairs_per_batch is not None and given.pairs_per_batch < 1:
         raise InvalidInputError(f"--pairs_per_batch must be at least 1. Received: {given.pairs_per_batch}")
-    return EvaluateCommand(**{**vars(given), "output": given.output or join(given.run, RESULTS_FOLDER)})
+    given.output = given.output or join(given.run, RESULTS_FOLDER)
+    require_apart(given.output, [("--data", given.data)])
+    return EvaluateCommand(**vars(given))
 
 
 def build_parser(prog: str = PROG, description: str = "") -> FlagParser:

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.flags import FlagParser
 from beam_pipeline.runtime.names import folder_name
@@ -59,6 +60,7 @@ def parse_flags(argv: Sequence[str], description: str, prog: str = PROG) -> Trai
         raise InvalidInputError(f"--save_every must be at least 1. Received: {given['save_every']}")
     if given["tpu"] and changes.get("strategy", settings.strategy) != "tpu":
         raise InvalidInputError(f"--tpu goes with --strategy tpu. Received: --tpu {given['tpu']}")
+    require_apart(given["output"], [("--data", given["data"])])
     return TrainCommand(
         data=given["data"],
         output=given["output"],

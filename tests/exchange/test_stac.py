@@ -133,6 +133,20 @@ def test_a_chip_across_the_antimeridian_is_two_squares(items: dict[str, pystac.I
     assert -17.1 < south < north < -16.9
 
 
+def test_the_collections_extent_is_the_narrowest(
+    collection: pystac.Collection, items: dict[str, pystac.Item]
+) -> None:
+    """From the westernmost cell of Europe over the antimeridian; the other way round it would be the whole world."""
+    (box,) = collection.extent.spatial.bboxes
+    boxes = {item.id: item.bbox for item in items.values()}
+    west, south, east, north = box
+    assert west == min(it[0] for it in boxes.values())
+    assert east == boxes[f"{ACROSS}-2020"][2] < -179.9
+    assert south == min(it[1] for it in boxes.values())
+    assert north == max(it[3] for it in boxes.values())
+    assert 12 < west < 13
+
+
 def test_splits_have_a_name_each() -> None:
     assert ML_AOI_SPLITS == {"training": "train", "validation": "validate", "testing": "test"}
 

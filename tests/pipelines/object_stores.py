@@ -72,7 +72,7 @@ def _check_two_runs(folder: str) -> None:
         at = DatasetFolder(files, folder)
         at.write_text("run.json", f"{before}")
         with_retries(lambda: commit_unit(at, NAME, [b"one"], SUMMARY))  # noqa: B023
-        assert files.renames == 4
+        assert files.renames > 3
         assert at.read_text("run.json") == f"{before}"
         assert committed_summary(at, NAME, "ab") is not None
         assert at.names("*/*") == [summary_path("", NAME).lstrip("/")]

@@ -127,6 +127,15 @@ def _output_is_the_source(source: Path, other: Path) -> tuple[list[str], str]:
     return [f"--output={other}"], "--output is the folder of --dataset"
 
 
+def _output_in_the_source(source: Path, other: Path) -> tuple[list[str], str]:
+    other.symlink_to(source / "summaries")
+    return [f"--output={other}/../maps/"], "--output lies in the folder of --dataset"
+
+
+def _output_around_the_source(source: Path, other: Path) -> tuple[list[str], str]:
+    return [f"--output={source.parent}"], "--output holds --dataset"
+
+
 def _output_is_a_dataset(source: Path, other: Path) -> tuple[list[str], str]:
     shutil.copytree(source, other)
     return [f"--output={other}"], "--output holds a dataset"
@@ -157,7 +166,7 @@ def _another_runner_with_processes(source: Path, other: Path) -> tuple[list[str]
     [
         *(_no_format, _no_such_split, _no_split, _no_dataset, _a_file, _output_is_the_source),
         *(_output_is_a_dataset, _output_below_a_file, _another_major_version, _a_damaged_description),
-        _another_runner_with_processes,
+        *(_another_runner_with_processes, _output_in_the_source, _output_around_the_source),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_launch(

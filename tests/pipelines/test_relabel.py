@@ -213,6 +213,14 @@ def _output_is_the_store(source: Path, other: Path) -> tuple[list[str], str]:
     return [f"--output={source}/features"], "--output is the folder of the store of features"
 
 
+def _output_in_the_source(source: Path, other: Path) -> tuple[list[str], str]:
+    return [f"--output={source}/strict"], "--output lies in the folder of --dataset"
+
+
+def _output_around_the_source(source: Path, other: Path) -> tuple[list[str], str]:
+    return [f"--output={source.parent}/"], "--output holds the store of features"
+
+
 def _no_dataset(source: Path, other: Path) -> tuple[list[str], str]:
     return [f"--dataset={other}"], "--dataset is no dataset: there is no"
 
@@ -309,7 +317,8 @@ def _flags_of_images(source: Path, other: Path) -> tuple[list[str], str]:
 @pytest.mark.parametrize(
     "refusal",
     [
-        *(_output_is_the_source, _output_is_the_store, _no_dataset, _a_later_version, _another_major_version),
+        *(_output_in_the_source, _output_around_the_source, _output_is_the_source, _output_is_the_store),
+        *(_no_dataset, _a_later_version, _another_major_version),
         *(
             _another_grid,
             _a_damaged_fingerprint,

@@ -16,6 +16,7 @@ from beam_pipeline.make_report import main as make_report
 from beam_pipeline.relabel import main as relabel
 from beam_pipeline.runtime.disk import Disk
 from beam_pipeline.runtime.files import delete_leftovers
+from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
@@ -33,6 +34,7 @@ VARYING = ("run.json",)
 def disturb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], list[str]]]:
     """Has another run end before each file of a folder gets its name for the first time; returns the files."""
     replace, lock = os.replace, threading.Lock()
+    monkeypatch.setattr(RetryPolicy, "wait_s", lambda _self, _attempt: 0.0)
 
     def begin(folder: Path) -> list[str]:
         named: list[str] = []
@@ -109,7 +111,9 @@ def test_a_run_bears_another_that_ends(
     tmp_path: Path,
     disturb: Callable[[Path], list[str]],
 ) -> None:
-    calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
+    calm, disturbed = tmp_path / "calm/set", tmp_path / "disturbed/set"
+    calm.parent.mkdir()
+    disturbed.parent.mkdir()
     code = run(built, world, calm)
     named = disturb(disturbed)
     assert run(built, world, disturbed) == code == 0

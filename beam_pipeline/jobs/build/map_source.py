@@ -14,6 +14,7 @@ from beam_pipeline.jobs.extract.sources import find_extracts, info_of, planned_e
 from beam_pipeline.jobs.given_store import check_given_store, given_store
 from beam_pipeline.labels.extract import ExtractInfo
 from beam_pipeline.labels.store_keys import keys_for
+from beam_pipeline.runtime.apart import require_apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,11 @@ def find_map(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFold
     """
     given = given_store(settings.extracts)
     if given is not None:
+        require_apart(settings.output, [("--osm", given.path)])
         return _of_given(given, settings, cells)
+    read = [("--osm", path) for path in settings.extracts]
+    read += [("--overpass_cache", it) for it in [settings.overpass_cache] if it]
+    require_apart(settings.store, read, "The store in --output")
     store = DatasetFolder(folder.files, settings.store)
     extracts = find_extracts(settings.extracts, store)
     begun = {it.identity for it in planned_extracts(store)}

@@ -15,12 +15,13 @@ from beam_pipeline.exchange.source import SourceDataset, open_source
 from beam_pipeline.exchange.table import export_table
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.export.graph import build_graph
-from beam_pipeline.jobs.given_files import naming, require_apart, require_google_login, require_reachable
+from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
 from beam_pipeline.jobs.processes import take_processes
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, require_job_server
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.worker_image import require_extra_on_workers, require_package_on_workers
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.cores import Processes, choose_processes, this_machine
 from beam_pipeline.runtime.extras import require_package
 from beam_pipeline.runtime.progress import Progress
@@ -127,7 +128,7 @@ def check_export(given: Any, options: PipelineOptions) -> CheckedExport:
     for package, needed_by, extra in chosen.packages:
         require_package(package, needed_by, extra)
         require_extra_on_workers(options, package, needed_by)
-    require_apart(given.output, {"--dataset": given.dataset})
+    require_apart(given.output, [("--dataset", given.dataset)])
     with Progress(None, "reading the dataset's description"):
         with naming("--dataset", "read", given.dataset, _READABLE):
             source = open_source(DatasetFolder(BeamFiles(), given.dataset), given.splits)

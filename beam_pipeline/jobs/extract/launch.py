@@ -1,7 +1,7 @@
 """The steps before a store is filled: the map is found and checked, and the plan is written."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -43,8 +43,9 @@ from beam_pipeline.jobs.given_overpass import (
 from beam_pipeline.jobs.runners import require_job_server
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
-from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.labels.ontology import SHIPPED, Ontology
 from beam_pipeline.labels.store_keys import drawn_keys, keys_for
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.parsing import MalformedError
@@ -136,6 +137,7 @@ def check_extraction(given: Any) -> CheckedStore:
         InvalidInputError: Something given cannot be used.
     """
     overpass = given.osm == (OVERPASS,)
+    require_apart(given.output, _read(given))
     date = "" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass)
     ontology = Ontology.load(ontology_text(given.ontology))
     with Progress(None, "finding the cells"):
@@ -164,6 +166,16 @@ def check_extraction(given: Any) -> CheckedStore:
     )
     with naming("--output", "used", store.path, _WRITABLE):
         return check_store(settings, cells, ontology)
+
+
+def _read(given: Any) -> Iterator[tuple[str, str]]:
+    """Yields what is read, and would be strays in a store's folder."""
+    if given.osm == (OVERPASS,):
+        yield from (("--overpass_cache", it) for it in [given.overpass_cache] if it)
+    else:
+        yield from (("--osm", path) for path in given.osm)
+    yield from (("--cells", it) for it in [given.cells] if it)
+    yield from (("--ontology", it) for it in [given.ontology] if it not in SHIPPED)
 
 
 def check_extracts(

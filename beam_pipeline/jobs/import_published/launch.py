@@ -17,18 +17,13 @@ from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.exchange.published import CATEGORIES_FILE, IMAGERY_FOLDER, LABELS_FOLDER
 from beam_pipeline.exchange.published_folder import PublishedFolder, find_published
 from beam_pipeline.exchange.published_ontology import DEFAULT, REDUCED, Kind, published_ontology
-from beam_pipeline.jobs.given_files import (
-    naming,
-    read_given_text,
-    require_apart,
-    require_google_login,
-    require_reachable,
-)
+from beam_pipeline.jobs.given_files import naming, read_given_text, require_google_login, require_reachable
 from beam_pipeline.jobs.import_published.settings import ImportSettings
 from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.runners import require_job_server
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.worker_image import require_package_on_workers
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
@@ -123,7 +118,7 @@ def check_import(given: Any) -> CheckedImport:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
-    require_apart(given.output, {"--published": given.published})
+    require_apart(given.output, [("--published", given.published)])
     files = BeamFiles()
     advice = f"Give the folder that holds {CELLS_FILE}, {LABELS_FOLDER} and {IMAGERY_FOLDER}"
     with (

@@ -22,7 +22,7 @@ from beam_pipeline.dataset.launch_record import LaunchRecord
 from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.dataset_flags import ontology_text
-from beam_pipeline.jobs.given_files import naming, require_apart, require_google_login, require_reachable
+from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
 from beam_pipeline.jobs.given_store import GivenStore, check_given_store, given_store
 from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.relabel.settings import RelabelSettings
@@ -33,6 +33,7 @@ from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.water import find_sea
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.labels.ontology import Ontology
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
@@ -137,7 +138,7 @@ def check_relabelling(given: Any) -> CheckedRelabelling:
     ontology = ontology_text(given.ontology)
     source = find_source(given.dataset)
     store = _find_store(given, source)
-    require_apart(given.output, {"--dataset": given.dataset, "the store of features": store.path})
+    require_apart(given.output, [("the store of features", store.path), ("--dataset", given.dataset)])
     with Progress(None, "comparing the store with the cells"):
         map_given = check_given_store(store, Ontology.load(ontology), source.cells)
     settings = RelabelSettings(

@@ -292,8 +292,9 @@ def test_other_categories_are_refused(run, dataset_folder, tmp_path, capsys) -> 
     assert "holds a run with other categories: " in refusal(flags(data, run), capsys)
 
 
-def test_a_folder_of_something_else_is_refused(dataset_folder, capsys) -> None:
-    said = refusal(flags(dataset_folder, Path(dataset_folder)), capsys)
+def test_a_folder_of_something_else_is_refused(dataset_folder, tmp_path, capsys) -> None:
+    other = shutil.copytree(dataset_folder, tmp_path / "other")
+    said = refusal(flags(dataset_folder, other), capsys)
     assert "has no settings.json but dataset.json" in said
 
 
