@@ -21,8 +21,9 @@ def require_apart(output: str, read: Iterable[tuple[str, str]], flag: str = "--o
     Raises:
         InvalidInputError: They overlap, perhaps through a link or under another name.
     """
-    for what, path in read:
-        below = name_in(output, path)
+    found = [(what, path, name_in(output, path)) for what, path in read]
+    # The same folder says most: a store lies in its dataset.
+    for what, path, below in sorted(found, key=lambda it: it[2] != ""):
         if below == "":
             raise InvalidInputError(
                 f"{flag} is the folder of {what}, which stays as it is. Give another one. Received: {output}"
