@@ -6,9 +6,12 @@ from pathlib import Path
 
 from beam_pipeline.runtime.disk import is_local
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.files import TEMPORARY_FOLDER, join
 
 
-def require_apart(output: str, read: Iterable[tuple[str, str]], flag: str = "--output") -> None:
+def require_apart(
+    output: str, read: Iterable[tuple[str, str]], flag: str = "--output", *, may_hold: bool = False
+) -> None:
     """Refuses to write into a folder that is read, below it, or around anything that is read.
 
     A folder that is read would change, and what lies in the output is tidied away or taken for a part of it.
@@ -17,6 +20,7 @@ def require_apart(output: str, read: Iterable[tuple[str, str]], flag: str = "--o
         output: The folder that is to be written.
         read: Each folder or file that is read: what it is, as a message names it, and its path.
         flag: What names `output`.
+        may_hold: Whether what is read may lie in the output, as a store does in its dataset; but where a run tidies.
 
     Raises:
         InvalidInputError: They overlap, perhaps through a link or under another name.
@@ -33,9 +37,10 @@ def require_apart(output: str, read: Iterable[tuple[str, str]], flag: str = "--o
                 f"{flag} lies in the folder of {what}, which stays as it is. Give one outside of it. "
                 f"Received: {output}, in {path}"
             )
-        if name_in(path, output) is not None:
+        holder = join(output, TEMPORARY_FOLDER) if may_hold else output
+        if name_in(path, holder) is not None:
             raise InvalidInputError(
-                f"{flag} holds {what}, and is to hold nothing but what is written. Give another folder. "
+                f"{flag} holds {what} where nothing may lie but what is written. Give another folder. "
                 f"Received: {output}, around {path}"
             )
 

@@ -10,7 +10,7 @@ import pytest
 from beam_pipeline.exchange.registry import FORMATS
 from beam_pipeline.exchange.source import SourceDataset
 from beam_pipeline.jobs.export.options import parse_export_flags
-from beam_pipeline.jobs.export.run import check_export, export_dataset
+from beam_pipeline.jobs.export.run import check_export, check_flags, export_dataset
 from beam_pipeline.runtime.faults import InvalidInputError
 from tests.exchange.test_frame import Ids
 
@@ -57,9 +57,8 @@ def argv(dataset: Path, output: Path, *more: str) -> list[str]:
 
 
 def test_a_flag_of_a_format_is_a_setting(dataset: Path, tmp_path: Path) -> None:
-    checked = check_export(
-        *parse_export_flags(argv(dataset, tmp_path / "out", "--format=flagged", "--prefix=a"))
-    )
+    given, _ = parse_export_flags(argv(dataset, tmp_path / "out", "--format=flagged", "--prefix=a"))
+    checked = check_export(given)
     assert checked.settings.format == Flagged("a")
     assert checked.settings.content["format.prefix"] == "a"
     with pytest.raises(InvalidInputError, match="--prefix is a flag of the format flagged"):
@@ -67,10 +66,9 @@ def test_a_flag_of_a_format_is_a_setting(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_a_format_refuses_what_it_cannot_hold(dataset: Path, tmp_path: Path) -> None:
+    given, _ = parse_export_flags(argv(dataset, tmp_path / "out", "--format=flagged", "--prefix=unfit"))
     with pytest.raises(InvalidInputError, match="unfit"):
-        check_export(
-            *parse_export_flags(argv(dataset, tmp_path / "out", "--format=flagged", "--prefix=unfit"))
-        )
+        check_export(given)
 
 
 def test_a_package_that_is_missing_is_named(
@@ -78,7 +76,7 @@ def test_a_package_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr(Ids, "packages", (("no_such_package", "--format ids", "plots"),))
     with pytest.raises(InvalidInputError, match=r"--format ids needs the package no_such_package.*plots"):
-        check_export(*parse_export_flags(argv(dataset, tmp_path / "out", "--format=ids")))
+        check_flags(*parse_export_flags(argv(dataset, tmp_path / "out", "--format=ids")))
 
 
 @pytest.mark.parametrize("missing", ["dataset", "format", "output"])

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipeline import build_dataset, select_cells, verify
+from beam_pipeline import (
+    build_dataset,
+    export_dataset,
+    extract_features,
+    import_published,
+    relabel,
+    select_cells,
+    verify,
+)
 from beam_pipeline.jobs.given_files import require_google_login
 from beam_pipeline.jobs.runners import parse_flags
 from beam_pipeline.runtime import storage_faults
@@ -27,6 +35,10 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 COMMANDS = {
     "--output": (build_dataset.main, ["--area=6,49.6,6.1,49.7", "--osm=x.osm.pbf", "--output=gs://b/set"]),
     "--output ": (select_cells.main, ["--night_lights=x.tif", "--land_cover=l.tif", "--output=gs://b/set"]),
+    "--output  ": (export_dataset.main, ["--dataset=here", "--format=card", "--output=gs://b/set"]),
+    "--output   ": (import_published.main, ["--published=here", "--output=gs://b/set"]),
+    "--output    ": (relabel.main, ["--dataset=here", "--output=gs://b/set"]),
+    "--output     ": (extract_features.main, ["--cells=c.csv", "--osm=x.osm.pbf", "--output=gs://b/set"]),
     "--report": (verify.main, ["here", "--report=gs://b/set"]),
     "--report ": (verify.main, ["here", "--report=gs://b/set", "--runner=FnApiRunner"]),
 }

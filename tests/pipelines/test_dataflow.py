@@ -70,8 +70,8 @@ def test_verifying_translates_for_dataflow(built: Built) -> None:
 
 @pytest.mark.slow
 def test_exporting_translates_for_dataflow(built: Built) -> None:
-    here = parse_export_flags([f"--dataset={built.folder}", "--format=published", "--output=out"])
-    settings = check_export(*here).settings
+    given, _ = parse_export_flags([f"--dataset={built.folder}", "--format=published", "--output=out"])
+    settings = check_export(given).settings
     argv = [
         "--dataset=gs://fake-bucket/set",
         "--format=published",

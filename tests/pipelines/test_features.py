@@ -483,3 +483,35 @@ def test_a_folder_that_is_no_store_is_named(
     ]
     assert build_main([*argv, "--stac_url", str(world.stac_catalog)]) == 2
     assert "--osm takes files. Received a folder" in capsys.readouterr().err
+
+
+def test_a_store_is_not_written_around_what_is_read(
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would be a stray in a folder that holds the store's files alone."""
+    store, osm = tmp_path / "store", tmp_path / "store/osm/map.osm.pbf"
+    osm.parent.mkdir(parents=True)
+    shutil.copy(world.osm_extract, osm)
+    shutil.copy(world.cells_csv, store / "cells.csv")
+    before = sorted(tmp_path.rglob("*"))
+    assert extract(world.cells_csv, osm, store) == 2
+    assert "--output holds --osm" in capsys.readouterr().err
+    assert extract(store / "cells.csv", world.osm_extract, store) == 2
+    assert "--output holds --cells" in capsys.readouterr().err
+    assert build(world, tmp_path / "set", "--osm", str(tmp_path / "set/features/map.osm.pbf")).code == 2
+    assert "The store in --output holds --osm" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_dataset_is_not_built_in_a_store_and_may_hold_it(
+    built: Built, world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(built.folder / "features", tmp_path / "set/features")
+    for output, said in ((store, "is the folder of"), (store / "set", "lies in the folder of")):
+        assert build(world, output, "--osm", str(store)).code == 2
+        assert f"--output {said} --osm" in capsys.readouterr().err
+    again = build(world, tmp_path / "set", "--osm", str(store), "--processes=1")
+    assert again.code == 0
+    assert again.shards == built.shards
+    assert verify([str(tmp_path / "set")]) == 0

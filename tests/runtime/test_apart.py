@@ -103,6 +103,27 @@ def test_an_output_lies_neither_in_nor_around(
     assert f"Received: {output}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("out/features", None),
+        ("out/x.osm.pbf", None),
+        ("out/tmp/x.osm.pbf", "--output holds --osm"),
+        ("out", "--output is the folder of --osm"),
+        (".", "--output lies in the folder of --osm"),
+    ],
+)
+def test_a_dataset_may_hold_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if said is None:
+        require_apart("out", [("--osm", path)], may_hold=True)
+        return
+    with pytest.raises(InvalidInputError, match=said):
+        require_apart("out", [("--osm", path)], may_hold=True)
+
+
 def _train(data: str, output: str) -> Any:
     return parse_train_flags(["--data", data, "--output", output], "")
 

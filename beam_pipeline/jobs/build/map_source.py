@@ -60,10 +60,11 @@ def find_map(settings: BuildSettings, cells: Sequence[Cell], folder: DatasetFold
     """
     given = given_store(settings.extracts)
     if given is not None:
-        require_apart(settings.output, [("--osm", given.path)])
+        require_apart(settings.output, [("--osm", given.path)], may_hold=True)
         return _of_given(given, settings, cells)
     read = [("--osm", path) for path in settings.extracts]
     read += [("--overpass_cache", it) for it in [settings.overpass_cache] if it]
+    require_apart(settings.output, read, may_hold=True)
     require_apart(settings.store, read, "The store in --output")
     store = DatasetFolder(folder.files, settings.store)
     extracts = find_extracts(settings.extracts, store)

@@ -69,9 +69,10 @@ def export_dataset(given: Any, options: PipelineOptions) -> int:
     Raises:
         InvalidInputError: Something given cannot be used; nothing was launched.
     """
+    check_flags(given, options)
     pipeline = make_pipeline(options)
     options = pipeline.options  # a copy, which holds from here on
-    checked = check_export(given, options)
+    checked = check_export(given)
     settings = checked.settings
     if given.dry_run:
         print(
@@ -101,18 +102,15 @@ def export_dataset(given: Any, options: PipelineOptions) -> int:
     return 0 if summary.complete else 1
 
 
-def check_export(given: Any, options: PipelineOptions) -> CheckedExport:
-    """Checks everything that can be checked before a job is launched, and writes nothing.
+def check_flags(given: Any, options: PipelineOptions) -> None:
+    """Checks what the flags alone tell, before Beam looks at its own: it asks buckets.
 
     Args:
         given: Our flags, from `parse_export_flags`.
         options: Beam's options.
 
-    Returns:
-        What was found.
-
     Raises:
-        InvalidInputError: Something given cannot be used.
+        InvalidInputError: A flag is malformed, or workers would lack something.
     """
     require_job_server(options)
     require_package_on_workers(options)
@@ -124,10 +122,26 @@ def check_export(given: Any, options: PipelineOptions) -> CheckedExport:
         ],
     )
     require_google_login(options, [("--output", given.output)])
-    chosen = FORMATS[given.format].from_flags(given)
-    for package, needed_by, extra in chosen.packages:
+    for package, needed_by, extra in FORMATS[given.format].from_flags(given).packages:
         require_package(package, needed_by, extra)
         require_extra_on_workers(options, package, needed_by)
+
+
+def check_export(given: Any) -> CheckedExport:
+    """Checks everything that can be checked before a job is launched, and writes nothing.
+
+    What the flags alone tell was checked by `check_flags`.
+
+    Args:
+        given: Our flags, from `parse_export_flags`.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InvalidInputError: Something given cannot be used.
+    """
+    chosen = FORMATS[given.format].from_flags(given)
     require_apart(given.output, [("--dataset", given.dataset)])
     with Progress(None, "reading the dataset's description"):
         with naming("--dataset", "read", given.dataset, _READABLE):
