@@ -37,7 +37,7 @@ from model_tf.data.keyed_draw import draw_int64
 _BATCHES_AHEAD = 2
 
 
-def steps_per_epoch(  # noqa: PLR0913 - as of `make_dataset`
+def steps_per_epoch(
     info: DatasetInfo,
     split: str,
     pairs_per_batch: int,
