@@ -42,8 +42,8 @@ PAPER_SOURCE = (
     "Johnson et al. 2022, table 1: a CNN head on frozen embeddings, EuroSAT resampled to L2A, random splits"
 )
 HELBER_SOURCE = (
-    "Helber et al. 2019, table II, which Johnson et al. quote: whole networks, pre-trained on ImageNet and fine-tuned "
-    "to RGB images of EuroSAT as published, L1C, random splits"
+    "Johnson et al. 2022, table 1, who quote Helber et al. 2019: whole networks trained on EuroSAT as published, L1C, "
+    "random splits"
 )
 PAPER_ROWS = (
     _row(

@@ -108,7 +108,7 @@ def test_one_seed_has_no_deviation():
 
 
 def test_quoted_rows_say_their_own_level_and_protocol():
-    """The whole networks were fitted to RGB of the published tiles; the field's figures are of one other split."""
+    """The whole networks were trained on the published tiles; the field's figures are of one other split."""
     protocol = protocol_of("1,10/90")
     given = (PATCHES, EUROSAT, protocol, scores_of(protocol))
     text, content = table_md(*given), table_json(*given)["quoted"]
@@ -123,7 +123,7 @@ def test_quoted_rows_say_their_own_level_and_protocol():
         assert (entry["level"], entry["source"]) == (row["level"], row["note"])
         assert f"{row['features']} (*quoted*, {row['level']})" in text
         assert row["note"] in text
-    assert "RGB" in content["paper"]["ResNet-50"]["source"]
+    assert "Helber" in content["paper"]["ResNet-50"]["source"]
     tables = of_markdown(text)
     assert tables["Random splits"][-3:] == [
         ["ResNet-50 (*quoted*, L1C)", "", "–", "*75.06*"],
