@@ -98,6 +98,7 @@ def parse_downstream_flags(argv: Sequence[str], description: str, prog: str = PR
     for name in ("output", "cache"):
         if "://" in getattr(given, name):
             raise InvalidInputError(f"--{name} must be on this machine. Received: {getattr(given, name)}")
+        # Next time its folders would be classes.
         require_apart(getattr(given, name), [("--patches", given.patches)], f"--{name}")
     if given.run is None and given.statistics == "run":
         raise InvalidInputError("--statistics run needs --run. Received: no --run")
