@@ -120,7 +120,7 @@ def check_sidecars(
         if newer:
             dataset = _known(dataset, described, findings)
         _compare_dataset(dataset, described, findings)
-    _check_leftovers(folder, findings)
+    check_leftovers(folder, findings)
 
 
 def _check_sea(folder: DatasetFolder, fingerprint: Fingerprint, findings: Findings) -> None:
@@ -290,7 +290,13 @@ def _recorded(folder: DatasetFolder, fingerprint: Fingerprint, findings: Finding
     return dropped
 
 
-def _check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
+def check_leftovers(folder: DatasetFolder, findings: Findings) -> None:
+    """Looks for files that grew aside and did not get their names.
+
+    Args:
+        folder: The dataset's folder.
+        findings: Where they go.
+    """
     left = [
         name
         for pattern in (f"{TEMPORARY_FOLDER}/*", f"*{PARTIAL_SUFFIX}", f"*/*{PARTIAL_SUFFIX}")

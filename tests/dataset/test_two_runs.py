@@ -10,9 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_pipeline.audit.findings import Findings
+from beam_pipeline.audit.sidecars import check_leftovers
 from beam_pipeline.dataset.commits import commit_unit, committed_summary
 from beam_pipeline.dataset.folder import DatasetFolder
+from beam_pipeline.jobs import dataset_run
 from beam_pipeline.jobs.extract.putting import put_file
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.runtime.disk import Disk
@@ -140,3 +144,34 @@ def test_a_folder_into_which_others_write_is_deleted_as_far_as_that_goes(
     monkeypatch.setattr(shutil, "rmtree", emptied)
     Disk().delete(str(aside))
     assert not aside.exists()
+
+
+@pytest.mark.parametrize("differs", [(), ("corrupt_shard",)])
+def test_a_run_that_verifies_takes_no_file_of_another_for_its_own_leftover(
+    folder_of_two: DatasetFolder,
+    differs: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def found(*_: object) -> Findings:
+        findings = Findings()
+        check_leftovers(folder_of_two, findings)
+        assert findings.kinds == {"leftover": 2}
+        for kind in differs:
+            findings.differ(kind, NAME, "is damaged")
+        return findings
+
+    monkeypatch.setattr(dataset_run, "verify_dataset", found)
+    assert dataset_run._verify(folder_of_two, PipelineOptions([]), 1) == (not differs)
+    said = capsys.readouterr().out
+    assert "leftover" not in said
+    assert ("no difference" in said) == (not differs)
+
+
+@pytest.fixture
+def folder_of_two(tmp_path: Path) -> DatasetFolder:
+    """A folder in which another run is writing."""
+    folder = DatasetFolder(Disk(), str(tmp_path))
+    for name in ("tmp/5a", "summaries/.5a.part"):
+        folder.write_text(name, "x")
+    return folder
