@@ -306,6 +306,29 @@ def test_bad_input_is_refused_before_launch(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("flag", ["--eurosat", "--fmow"])
+def test_patches_do_not_lie_among_the_tiles(
+    whole_world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    """The next run would take them for a class."""
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    for output, said in (
+        (tiles, "is the folder of"),
+        (tiles / "set", "lies in the folder of"),
+        (tmp_path, "holds"),
+    ):
+        given = [
+            f"--stac_url={whole_world.stac_catalog}",
+            f"--output={output}",
+            "--years=2021",
+            f"{flag}={tiles}",
+        ]
+        assert resample_patches(given) == 2
+        assert f"--output {said} {flag}" in capsys.readouterr().err
+    assert [*tiles.iterdir()] == []
+
+
 def test_pixels_of_patches_are_reflectance(made: Built) -> None:
     found = read_resampled(str(made.folder), "table", 64)
     examples = {it.cell.place.name: it for it in made.examples()}

@@ -27,6 +27,7 @@ from beam_pipeline.places.eurosat import read_eurosat_places
 from beam_pipeline.places.fmow import read_fmow_places
 from beam_pipeline.places.place_list import PlaceList
 from beam_pipeline.places.table import read_table
+from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
@@ -84,6 +85,8 @@ def check_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
         InvalidInputError: Something given cannot be used.
     """
     settings = patch_settings(given, options)
+    folders = [("--eurosat", given.eurosat), ("--fmow", given.fmow)]
+    require_apart(settings.output, [(flag, folder) for flag, folder in folders if folder is not None])
     listed = _with_dates(_read_list(given), given)
     with Progress(None, "finding the places"):
         planned = plan_places(listed, settings.seed, with_dates=settings.nearest)
