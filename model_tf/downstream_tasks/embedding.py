@@ -19,7 +19,7 @@ def cache_of(
 ) -> EmbeddingCache:
     """Returns where the embeddings of patches by an encoder belong."""
     statistics = sorted(preparation.statistics.to_json().items())
-    key = f"1 {patches.fingerprint} {patches.crop} {encoder.key} {preparation.margin} {statistics} {grid}"
+    key = f"2 {patches.fingerprint} {patches.crop} {encoder.key} {preparation.margin} {statistics} {grid}"
     return EmbeddingCache(folder, key, len(patches.patches), encoder.width, grid)
 
 

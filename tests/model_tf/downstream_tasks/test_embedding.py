@@ -41,6 +41,11 @@ def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> Embeddi
     return cache
 
 
+def joined(encoder, images) -> np.ndarray:
+    """(N, S, S, E): an encoder's embedding of every pixel."""
+    return np.concatenate(encoder.maps(images), axis=-1)
+
+
 def test_standardised_pixels_have_mean_0_and_variance_1(patches, preparation):
     images = preparation.images(patches.read(range(6)))
     for grid in images.values():
@@ -162,7 +167,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_embedded(tmp_path, mo
 
 def test_an_embedding_that_is_no_number_is_named(patches, preparation, tmp_path):
     encoder = dataclasses.replace(
-        encoders.raw_reflectance(), embed=lambda images: images["gsd_10"] * float("nan"), width=4
+        encoders.raw_reflectance(), maps=lambda images: [images["gsd_10"] * float("nan")], width=4
     )
     with pytest.raises(InvalidInputError, match=r"embeddings must be finite.* for x/x_1\.tif"):
         filled(tmp_path, patches, encoder, preparation)
@@ -183,7 +188,7 @@ def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net)
     images = preparation.images(patches.read(range(6)))
     encoder = encoders.of_net(net, "n", "key")
     of_sample = encoders.normalised_by(encoder, images, "all")
-    ours = np.asarray(of_sample.embed(images))
+    ours = joined(of_sample, images)
     of_image = GroupNorm._group_mean
 
     def of_batch(layer: GroupNorm, per_channel):
@@ -193,8 +198,8 @@ def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net)
         patch.setattr(GroupNorm, "_group_mean", of_batch)
         theirs = np.asarray(embedding_model(net)(images, training=False))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-    assert np.abs(ours - np.asarray(encoder.embed(images))).max() > 0.1
+    assert np.abs(ours - joined(encoder, images)).max() > 0.1
     # What is beside a patch in its batch does not matter, and the net itself is as before.
-    alone = of_sample.embed({name: image[:1] for name, image in images.items()})
-    np.testing.assert_allclose(np.asarray(alone)[0], ours[0], rtol=1e-3, atol=1e-3)
+    alone = joined(of_sample, {name: image[:1] for name, image in images.items()})
+    np.testing.assert_allclose(alone[0], ours[0], rtol=1e-3, atol=1e-3)
     assert (of_sample.name, of_sample.key) == ("n, norm over patches", "key norm all")
