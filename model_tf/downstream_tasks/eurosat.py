@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
 from beam_pipeline.runtime.regular_files import read_regular
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
+from model_tf.downstream_tasks.plain_pixels import PlainPixels, plain_pixels
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # by `_PIXELS_ALONE`
 
@@ -59,16 +60,24 @@ _PIXEL_M = (9.0, 11.0)
 _LOOKED_AT = 64
 """Tiles whose pixels are looked at to see the order of the bands."""
 
-_PIXELS_ALONE = {
+_TILES_ALONE = {
     **NO_SIDECARS,
-    # Where a tile lies was read before. Without it, opening takes a seventh of the CPU.
-    "GDAL_GEOREF_SOURCES": "NONE",
     # Pixels of an uncompressed tile are taken from its bytes without a cache of blocks.
     "GTIFF_VIRTUAL_MEM_IO": "YES",
+}
+"""GDAL's options for tiles."""
+
+_PIXELS_ALONE = {
+    **_TILES_ALONE,
+    # Where a tile lies was read before. Without it, opening takes a seventh of the CPU.
+    "GDAL_GEOREF_SOURCES": "NONE",
 }
 """GDAL's options for reading nothing but pixels."""
 
 _CIRRUS = BANDS.index("B10")
+
+_Tile: TypeAlias = PlainPixels | str
+"""Where its pixels lie, or its path."""
 
 _PLACES = {grid: [BANDS.index(band) for band in bands] for grid, bands in INPUT_BANDS.items()}
 """Of the bands that the network sees, by grid."""
@@ -95,18 +104,19 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
             f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, none of whose "
             f"{len(found)} folders has a .tif"
         )
-    paths = [path for _, path in files]
     digest = hashlib.blake2b(digest_size=16)
     patches = []
-    with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**NO_SIDECARS):
+    tiles: list[_Tile] = []
+    with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**_TILES_ALONE):
         for index, path in files:
             content = _content(path)
-            longitude, latitude = _centre(path, content)
+            longitude, latitude, plain = _looked_at(path, content)
+            tiles.append(plain or path)
             name = f"{found[index]}/{os.path.basename(path)}"
             digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
             patches.append(Patch(name, index, longitude, latitude))
             progress.update()
-    _require_band_order(folder, paths)
+    _require_band_order(folder, tiles)
     return PatchSet(
         title="EuroSAT as published" if classes is not None else "13-band tiles",
         level=LEVEL,
@@ -116,7 +126,7 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
         crop=SIDE,
         fingerprint=digest.hexdigest(),
         notices=NOTICES,
-        read=functools.partial(_read, paths),
+        read=functools.partial(_read, tiles),
     )
 
 
@@ -168,8 +178,8 @@ def _opened(content: bytes) -> Iterator[Any]:
         yield tile
 
 
-def _centre(path: str, content: bytes) -> tuple[float, float]:
-    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
+def _looked_at(path: str, content: bytes) -> tuple[float, float, PlainPixels | None]:
+    """Checks what a tile says of itself, and returns longitude and latitude of its centre, and where its pixels lie."""
     try:
         with _opened(content) as tile:
             for field, is_right, wanted, received in _checks(tile):
@@ -179,11 +189,14 @@ def _centre(path: str, content: bytes) -> tuple[float, float]:
                     )
             x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
             longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
+            start = tile.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)
+            pixels = np.empty((SIDE, SIDE, len(BANDS)), np.uint16)
+            tile.read(out=pixels.transpose(2, 0, 1))
     except (RasterioError, pyproj.exceptions.ProjError) as error:
         raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
     if not (abs(longitude) <= 180 and abs(latitude) <= 90):
         raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
-    return longitude, latitude
+    return longitude, latitude, plain_pixels(path, content, int(start) if start else None, pixels)
 
 
 def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
@@ -205,27 +218,32 @@ def _to_degrees(wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
 
 
-def _numbers(paths: Sequence[str]) -> npt.NDArray[np.uint16]:
+def _numbers(tiles: Sequence[_Tile]) -> npt.NDArray[np.uint16]:
     """Returns the (N, 64, 64, 13) DN of tiles, as they lie in the published files."""
-    dn = np.empty((len(paths), SIDE, SIDE, len(BANDS)), np.uint16)
-    for path, numbers in zip(paths, dn, strict=True):
-        try:
-            with _opened(_content(path)) as tile:
-                shape = (tile.count, tile.height, tile.width)
-                if shape != (len(BANDS), SIDE, SIDE):
-                    raise InvalidInputError(
-                        f"{path} has changed since it was looked at. Received: shape {shape}"
-                    )
-                tile.read(out=numbers.transpose(2, 0, 1))
-        except RasterioError as error:
-            raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
+    dn = np.empty((len(tiles), SIDE, SIDE, len(BANDS)), np.uint16)
+    for tile, numbers in zip(tiles, dn, strict=True):
+        if isinstance(tile, PlainPixels):
+            tile.read_into(numbers)
+        else:
+            _decode(tile, numbers)
     return dn
 
 
-def _require_band_order(folder: str, paths: Sequence[str]) -> None:
+def _decode(path: str, numbers: npt.NDArray[np.uint16]) -> None:
+    try:
+        with _opened(_content(path)) as tile:
+            shape = (tile.count, tile.height, tile.width)
+            if shape != (len(BANDS), SIDE, SIDE):
+                raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {shape}")
+            tile.read(out=numbers.transpose(2, 0, 1))
+    except RasterioError as error:
+        raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
+
+
+def _require_band_order(folder: str, tiles: Sequence[_Tile]) -> None:
     """Checks by the cirrus band, which sees next to nothing of the ground, that the bands are in EuroSAT's order."""
     with gdal_options(**NO_SIDECARS):
-        dn = _numbers(paths[:: -(-len(paths) // _LOOKED_AT)])
+        dn = _numbers(tiles[:: -(-len(tiles) // _LOOKED_AT)])
     means = dn.mean(axis=(0, 1, 2))
     darkest = int(means.argmin())
     if darkest != _CIRRUS:
@@ -236,9 +254,9 @@ def _require_band_order(folder: str, paths: Sequence[str]) -> None:
         )
 
 
-def _read(paths: Sequence[str], which: range) -> Pixels:
+def _read(tiles: Sequence[_Tile], which: range) -> Pixels:
     with gdal_options(**_PIXELS_ALONE):
-        dn = _numbers(paths[which.start : which.stop])
+        dn = _numbers(tiles[which.start : which.stop])
     ten = dn[..., _PLACES["gsd_10"]]
     twenty = dn[..., _PLACES["gsd_20"]]
     # The published files repeat the 20 m bands at 10 m. Sums of four DN are exact.
