@@ -41,6 +41,7 @@ def embed(
     missing = cache.missing()
     if not missing:
         return
+    cache.tidy()
     batches = [
         (part, range(start, min(start + at_once, which.stop)))
         for part in missing

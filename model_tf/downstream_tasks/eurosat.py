@@ -76,6 +76,9 @@ _PIXELS_ALONE = {
 
 _CIRRUS = BANDS.index("B10")
 
+_SHAPE = (SIDE, SIDE, len(BANDS))
+"""Of a tile's pixels as the published files hold them, a pixel's bands together."""
+
 _Tile: TypeAlias = PlainPixels | str
 """Where its pixels lie, or its path."""
 
@@ -110,8 +113,8 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
     with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**_TILES_ALONE):
         for index, path in files:
             content = _content(path)
-            longitude, latitude, plain = _looked_at(path, content)
-            tiles.append(plain or path)
+            longitude, latitude = _centre(path, content)
+            tiles.append(_tile(path, content))
             name = f"{found[index]}/{os.path.basename(path)}"
             digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
             patches.append(Patch(name, index, longitude, latitude))
@@ -166,6 +169,8 @@ def _content(path: str) -> bytes:
         content = read_regular(path, _MOST_BYTES)
     except Fault as fault:
         raise InvalidInputError(f"{path} is no tile: {fault.detail}") from fault
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{path} is gone since the folder was looked at") from error
     if not content:  # which GDAL would take for a file to be written
         raise InvalidInputError(f"{path} is no GeoTIFF that can be read: it is empty")
     return content
@@ -178,8 +183,8 @@ def _opened(content: bytes) -> Iterator[Any]:
         yield tile
 
 
-def _looked_at(path: str, content: bytes) -> tuple[float, float, PlainPixels | None]:
-    """Checks what a tile says of itself, and returns longitude and latitude of its centre, and where its pixels lie."""
+def _centre(path: str, content: bytes) -> tuple[float, float]:
+    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
     try:
         with _opened(content) as tile:
             for field, is_right, wanted, received in _checks(tile):
@@ -189,14 +194,11 @@ def _looked_at(path: str, content: bytes) -> tuple[float, float, PlainPixels | N
                     )
             x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
             longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
-            start = tile.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)
-            pixels = np.empty((SIDE, SIDE, len(BANDS)), np.uint16)
-            tile.read(out=pixels.transpose(2, 0, 1))
     except (RasterioError, pyproj.exceptions.ProjError) as error:
         raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
     if not (abs(longitude) <= 180 and abs(latitude) <= 90):
         raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
-    return longitude, latitude, plain_pixels(path, content, int(start) if start else None, pixels)
+    return longitude, latitude
 
 
 def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
@@ -218,26 +220,35 @@ def _to_degrees(wkt: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
 
 
+def _tile(path: str, content: bytes) -> _Tile:
+    pixels = np.empty(_SHAPE, np.uint16)
+    start = _decode(path, content, pixels)
+    return plain_pixels(path, content, start, pixels) or path
+
+
 def _numbers(tiles: Sequence[_Tile]) -> npt.NDArray[np.uint16]:
-    """Returns the (N, 64, 64, 13) DN of tiles, as they lie in the published files."""
-    dn = np.empty((len(tiles), SIDE, SIDE, len(BANDS)), np.uint16)
-    for tile, numbers in zip(tiles, dn, strict=True):
+    """Returns the (N, 64, 64, 13) DN of tiles."""
+    dn = np.empty((len(tiles), *_SHAPE), np.uint16)
+    for tile, pixels in zip(tiles, dn, strict=True):
         if isinstance(tile, PlainPixels):
-            tile.read_into(numbers)
+            tile.read_into(pixels)
         else:
-            _decode(tile, numbers)
+            _decode(tile, _content(tile), pixels)
     return dn
 
 
-def _decode(path: str, numbers: npt.NDArray[np.uint16]) -> None:
+def _decode(path: str, content: bytes, pixels: npt.NDArray[np.uint16]) -> int | None:
+    """Fills (64, 64, 13) with a tile's DN; returns the byte at which its first block begins, if any is there."""
     try:
-        with _opened(_content(path)) as tile:
-            shape = (tile.count, tile.height, tile.width)
-            if shape != (len(BANDS), SIDE, SIDE):
+        with _opened(content) as tile:
+            shape = (tile.height, tile.width, tile.count)
+            if shape != _SHAPE:
                 raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {shape}")
-            tile.read(out=numbers.transpose(2, 0, 1))
+            start = tile.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)
+            tile.read(out=pixels.transpose(2, 0, 1))
     except RasterioError as error:
         raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
+    return int(start) if start else None
 
 
 def _require_band_order(folder: str, tiles: Sequence[_Tile]) -> None:
