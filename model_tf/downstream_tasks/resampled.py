@@ -132,8 +132,8 @@ def _require_bands(path: str, bands: Mapping[str, _Moments]) -> None:
     missing = [band for band in BANDS if band not in bands]
     if missing:
         raise InvalidInputError(
-            f"{path}: bands must hold {', '.join(BANDS)}. Received: {one_line(', '.join(bands), 100) or 'none'}, without "
-            f"{', '.join(missing)}. Resample the places with this version"
+            f"{path}: bands must hold {', '.join(BANDS)}. Received: {one_line(', '.join(bands), 100) or 'none'}, "
+            f"without {', '.join(missing)}. Resample the places with this version"
         )
     for band in BANDS:
         mean, mean_dn = bands[band].mean, bands[band].mean_dn
