@@ -36,7 +36,7 @@ class PlainPixels:
         try:
             with open_regular(self.path) as file:
                 file.seek(self.start)
-                num_bytes = file.readinto(memoryview(pixels).cast("B"))
+                num_bytes = file.readinto(pixels.data.cast("B"))
                 file_bytes = os.fstat(file.fileno()).st_size
         except (OSError, PermanentFault) as error:
             raise InvalidInputError(f"{self.path} has changed since it was looked at: {error}") from error
