@@ -111,7 +111,7 @@ class EmbeddingCache:
                 return False
             try:
                 mapped = _mapped(path)
-            except (ValueError, EOFError):  # cut short, or no array
+            except (ValueError, OverflowError):  # cut short, or no array that can be
                 return False
             if mapped.shape != shape or mapped.dtype != dtype:
                 return False
@@ -131,7 +131,7 @@ def require_room(caches: list[EmbeddingCache]) -> None:
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above):
-        raise InvalidInputError(f"--cache must be a folder. Received: {folder}, and {above} is a file")
+        raise InvalidInputError(f"--cache must be a folder. Received: {folder}, and {above} is none")
     free = free_disk(above)
     if needed > free:
         raise InvalidInputError(
@@ -146,5 +146,6 @@ def require_room(caches: list[EmbeddingCache]) -> None:
 
 
 def _mapped(path: str) -> npt.NDArray[np.generic]:
-    mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r")
+    # Not by np.load, which takes archives and pickles too.
+    mapped: npt.NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
     return mapped

@@ -194,7 +194,7 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
 
     (tmp_path / "file").write_bytes(b"")
     refused(tmp_path / "file", "--cache must be a folder")
-    refused(tmp_path / "file" / "in", "--cache must be a folder.*file is a file")
+    refused(tmp_path / "file" / "in", "--cache must be a folder.*file is none")
     (tmp_path / "elsewhere").mkdir()
     cache = EmbeddingCache(str(tmp_path / "linked"), "key", 10, 4, 1)
     (tmp_path / "linked").mkdir()
@@ -237,6 +237,13 @@ def test_a_part_of_another_form_is_made_again(kind, patches, preparation, tmp_pa
     for content in (b"", whole[:50], whole[:-1], b"no array" * 100, whole.replace(b"(6,", b"(9,")):
         path.write_bytes(content)
         assert cache.missing() == [0]
+    with path.open("wb") as file:  # more than a number of bytes can be
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**70, 16)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert cache.missing() == [0]
+    with path.open("wb") as file:
+        np.savez(file, array)
+    assert cache.missing() == [0]
     (Path(cache.path) / f".{'0' * 32}.part").write_bytes(b"of a kill")
     filled(tmp_path, patches, encoders.raw_reflectance(), preparation)
     assert path.read_bytes() == whole
