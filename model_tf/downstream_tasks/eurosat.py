@@ -21,7 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from beam_pipeline.records.schema import REFLECTANCE_SCALE
 from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
-from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.foreign_text import one_line, shown
 from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
@@ -45,10 +45,14 @@ SIDE = 64
 
 LEVEL = "L1C"
 
-NOTICES = (
-    "Patches: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian Borth, under the MIT licence.",
-    "EuroSAT contains modified Copernicus Sentinel data. Its patches are Level-1C (top of the atmosphere); the network "
-    "was made for Level-2A (surface).",
+EUROSAT_NOTICE = (
+    "Patches: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian Borth, under the MIT "
+    "licence."
+)
+OTHERS_NOTICE = "Patches: of the folder that was given, whose owner says what may be done with them."
+SENTINEL_NOTICE = (
+    "The patches contain modified Copernicus Sentinel data. They are Level-1C (top of the atmosphere); the network was "
+    "made for Level-2A (surface)."
 )
 
 _MOST_BYTES = 4 << 20
@@ -102,11 +106,14 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
     """
     found = _class_folders(folder, classes)
     files = [(index, path) for index, name in enumerate(found) for path in _tiles(os.path.join(folder, name))]
-    if not files:
+    with_tiles = {index for index, _ in files}
+    if len(with_tiles) < 2:
         raise InvalidInputError(
-            f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, none of whose "
-            f"{len(found)} folders has a .tif"
+            f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, of whose {len(found)} "
+            f"folders {'one alone' if with_tiles else 'none'} has a .tif"
         )
+    for _, path in files:
+        _require_utf8(path)
     digest = hashlib.blake2b(digest_size=16)
     patches = []
     tiles: list[_Tile] = []
@@ -128,7 +135,7 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
         side=SIDE,
         crop=SIDE,
         fingerprint=digest.hexdigest(),
-        notices=NOTICES,
+        notices=(EUROSAT_NOTICE if classes is not None else OTHERS_NOTICE, SENTINEL_NOTICE),
         read=functools.partial(_read, tiles),
     )
 
@@ -162,6 +169,15 @@ def _tiles(folder: str) -> list[str]:
     return [
         os.path.join(folder, name) for name in sorted(os.listdir(folder), key=number) if name.endswith(".tif")
     ]
+
+
+def _require_utf8(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"A name holds bytes that are no UTF-8. Rename the file or folder. Received: {one_line(path)}"
+        ) from error
 
 
 def _content(path: str) -> bytes:

@@ -333,6 +333,12 @@ def test_damaged_and_other_datasets_are_refused(made: Built, built: Built, tmp_p
         read_resampled(str(made.folder), "fmow", 16)
     folder = tmp_path / "set"
     shutil.copytree(made.folder, folder)
+    description = folder / "dataset.json"
+    whole = description.read_text()
+    description.write_text(whole.replace('"source": "table"', '"source": "<b>"'))
+    with pytest.raises(InvalidInputError, match=r"dataset.json: fingerprint\.places\.source"):
+        read_resampled(str(folder), None, 64)
+    description.write_text(whole)
     shard = folder / sorted(made.shards)[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
