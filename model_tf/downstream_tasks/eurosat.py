@@ -4,43 +4,37 @@ Source: P. Helber, B. Bischke, A. Dengel, D. Borth: EuroSAT: A Novel Dataset and
 and Land Cover Classification, 2019; EuroSAT_MS.zip.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
-import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from beam_pipeline.places.eurosat_tile import (
+    BANDS,
+    CLASSES,
+    SIDE,
+    centre_of_tile,
+    class_folders,
+    opened_tile,
+    read_tile,
+    tile_files,
+)
 from beam_pipeline.records.schema import REFLECTANCE_SCALE
 from beam_pipeline.records.statistics import INPUT_BANDS
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.progress import Progress
-from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
-from beam_pipeline.runtime.regular_files import read_regular
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # by `_PIXELS_ALONE`
-
-BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
-"""In the files' order, B8A last. Source: the README of EuroSAT_MS.zip."""
-
-CLASSES = (
-    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
-    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
-)
-"""Source: Helber et al. 2019, figure 3."""
-
-SIDE = 64
-"""Pixels. Source: Helber et al. 2019, section III."""
 
 LEVEL = "L1C"
 
@@ -49,12 +43,6 @@ NOTICES = (
     "EuroSAT contains modified Copernicus Sentinel data. Its patches are Level-1C (top of the atmosphere); the network "
     "was made for Level-2A (surface).",
 )
-
-_MOST_BYTES = 4 << 20
-"""Of a tile; one of 64 x 64 pixels has 107 kB."""
-
-_PIXEL_M = (9.0, 11.0)
-"""Least and most side of a pixel: the published tiles are cut in longitude and latitude, so it is not quite 10 m."""
 
 _LOOKED_AT = 64
 """Tiles whose pixels are looked at to see the order of the bands."""
@@ -86,7 +74,9 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
             published: its file and the field that is wrong are named.
     """
     found = _class_folders(folder, classes)
-    files = [(index, path) for index, name in enumerate(found) for path in _tiles(os.path.join(folder, name))]
+    files = [
+        (index, path) for index, name in enumerate(found) for path in tile_files(os.path.join(folder, name))
+    ]
     if not files:
         raise InvalidInputError(
             f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, none of whose "
@@ -97,8 +87,8 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
     patches = []
     with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**NO_SIDECARS):
         for index, path in files:
-            content = _content(path)
-            longitude, latitude = _centre(path, content)
+            content = read_tile(path)
+            longitude, latitude = centre_of_tile(path, content)
             name = f"{found[index]}/{os.path.basename(path)}"
             digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
             patches.append(Patch(name, index, longitude, latitude))
@@ -120,7 +110,7 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
 def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     if not os.path.isdir(folder):
         raise InvalidInputError(f"--patches must be a folder on this machine. Received: {folder}")
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    names = class_folders(folder)
     strange = sorted({*names} - {*(classes or names)})
     missing = sorted({*(classes or names)} - {*names})
     if strange or missing:
@@ -136,76 +126,10 @@ def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _tiles(folder: str) -> list[str]:
-    """Returns the tiles of a class in the order of their numbers."""
-
-    def number(name: str) -> tuple[int, str]:
-        digits = re.search(r"(\d+)\.tif$", name)
-        return int(digits[1]) if digits else -1, name
-
-    return [
-        os.path.join(folder, name) for name in sorted(os.listdir(folder), key=number) if name.endswith(".tif")
-    ]
-
-
-def _content(path: str) -> bytes:
-    try:
-        content = read_regular(path, _MOST_BYTES)
-    except Fault as fault:
-        raise InvalidInputError(f"{path} is no tile: {fault.detail}") from fault
-    if not content:  # which GDAL would take for a file to be written
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: it is empty")
-    return content
-
-
-@contextlib.contextmanager
-def _opened(content: bytes) -> Iterator[Any]:
-    # No other driver: a VRT in a .tif would have GDAL open whatever it names.
-    with rasterio.MemoryFile(content) as file, file.open(driver="GTiff") as tile:
-        yield tile
-
-
-def _centre(path: str, content: bytes) -> tuple[float, float]:
-    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
-    try:
-        with _opened(content) as tile:
-            for field, is_right, wanted, received in _checks(tile):
-                if not is_right:
-                    raise InvalidInputError(
-                        f"{path} is no EuroSAT tile as published: {field} must be {wanted}. Received: {received}"
-                    )
-            x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
-            longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
-    except (RasterioError, pyproj.exceptions.ProjError) as error:
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
-    if not (abs(longitude) <= 180 and abs(latitude) <= 90):
-        raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
-    return longitude, latitude
-
-
-def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
-    elsewhere = named_elsewhere(tile)
-    yield "what it names", not elsewhere, "no other file", elsewhere
-    yield "count", tile.count == len(BANDS), f"{len(BANDS)} bands", tile.count
-    yield "dtype", {*tile.dtypes} == {"uint16"}, "uint16", ", ".join(sorted({*tile.dtypes}))
-    size = (tile.width, tile.height)
-    yield "width and height", size == (SIDE, SIDE), f"{SIDE} x {SIDE} pixels", f"{size[0]} x {size[1]}"
-    yield "crs", tile.crs is not None, "given", "none"
-    yield "crs", tile.crs.is_projected, "in metres", tile.crs.to_string()
-    sides = (tile.transform.a, -tile.transform.e)
-    is_10_m = all(_PIXEL_M[0] <= side <= _PIXEL_M[1] for side in sides)
-    yield "pixel size", is_10_m, f"{_PIXEL_M[0]:g} to {_PIXEL_M[1]:g} m", f"{sides[0]:g} x {sides[1]:g}"
-
-
-@functools.lru_cache(64)
-def _to_degrees(wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
-
-
 def _numbers(path: str) -> npt.NDArray[np.uint16]:
     """Returns the (13, 64, 64) DN of a tile."""
     try:
-        with _opened(_content(path)) as tile:
+        with opened_tile(read_tile(path)) as tile:
             dn: npt.NDArray[np.uint16] = tile.read()
     except RasterioError as error:
         raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
