@@ -125,7 +125,7 @@ def test_places_without_a_clear_date_are_rejections(
     world: SampleWorld, place_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header, *lines = place_table.read_text().splitlines(keepends=True)
-    places = {line.partition(",")[0]: line for line in lines[:12:2]}
+    places = {line.partition(",")[0]: line for line in lines[:2]}  # of one tile
     few = tmp_path / "few.csv"
     few.write_text(header + "".join(places.values()))
     filters = Filters(bad_fraction=0.0, min_reflectance=0.035)
