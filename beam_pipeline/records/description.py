@@ -264,7 +264,7 @@ def require_map(grid: str | None, folder: str) -> None:
     if grid == PLACES_GRID_NAME:
         raise InvalidInputError(
             "A dataset with labels of a map is needed, and this is one of labelled places, which have a class each: "
-            f"`opensentinelmap downstream --patches` takes it. Received: {folder}"
+            f"`opensentinelmap downstream` takes it. Received: {folder}"
         )
 
 

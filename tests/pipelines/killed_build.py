@@ -3,10 +3,10 @@ r"""Runs a program that makes a dataset again and again, killing it with SIGKILL
     python -m tests.pipelines.killed_build --kill_seed 1 --most_steps 9 --cells ... --output OUT
     python -m tests.pipelines.killed_build --program beam_pipeline.resample_patches --kill_seed 1 ... --output OUT
 
-It ends when the program does. Each attempt is a process of its own, a fork of this one, so that the imports are paid for once. It dies before
-or after its Nth change of the storage, or in the middle of it: behind a chunk that was written, between the copy
-and the delete that are a rename on an object store. Prints one JSON line per attempt: where it died or its exit
-code, and the shards that were committed before it.
+It ends when the program does. Each attempt is a process of its own, a fork of this one, so that the imports are paid
+for once. It dies before or after its Nth change of the storage, or in the middle of it: behind a chunk that was
+written, between the copy and the delete that are a rename on an object store. Prints one JSON line per attempt: where
+it died or its exit code, and the shards that were committed before it.
 """
 
 import argparse

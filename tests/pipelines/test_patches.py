@@ -15,6 +15,7 @@ from beam_pipeline.export_dataset import main as export_dataset
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.make_report import main as make_report
 from beam_pipeline.preview import main as preview
+from beam_pipeline.readers.pair_reader import open_split
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.shards import frame, read_shard
 from beam_pipeline.relabel import main as relabel
@@ -61,6 +62,8 @@ def test_every_place_has_a_patch_with_its_class_in_its_middle(made_patches: Buil
         assert abs(cell.chip.left + 960 - x) <= 30
         assert abs(cell.chip.bottom + 960 - y) <= 30
         assert (example.label == 255).all()
+    tiles = {(it.cell.tile, it.cell.chip.epsg) for it in examples}
+    assert tiles == {("23SQC", 32623), ("23SQD", 32623), ("24STH", 32624), ("24STJ", 32624)}
 
 
 def test_pixels_are_those_of_the_scene(made_patches: Built) -> None:
@@ -209,6 +212,11 @@ def test_it_is_refused_where_labels_of_a_map_are_wanted(
     assert f"Received: {made_patches.folder}" in said
     assert not (tmp_path / "out").exists()
     assert sorted(made_patches.folder.rglob("*")) == before
+
+
+def test_readers_of_pairs_refuse_it(made_patches: Built) -> None:
+    with pytest.raises(InvalidInputError, match="this is one of labelled places"):
+        open_split(str(made_patches.folder), "training")
 
 
 def test_a_preview_shows_each_image(made_patches: Built, tmp_path: Path) -> None:
