@@ -85,6 +85,8 @@ class _Box(pydantic.BaseModel):
 
 
 def _without_image(entry: Any) -> Any:
+    if entry is None:
+        raise ValueError("must be an object")
     return None if isinstance(entry, dict) and entry.get("ID") == _WHOLE_IMAGE else entry
 
 
@@ -132,7 +134,7 @@ def read_fmow_places(folder: str) -> PlaceList:
         for split, path in files:
             places += _places_of(path, os.path.relpath(os.path.dirname(path), folder), split, left_out)
             progress.update()
-    return PlaceList("fmow", tuple(places), dict(sorted((+left_out).items())))
+    return PlaceList("fmow", tuple(places), dict(sorted(left_out.items())))
 
 
 def _first_files(folder: str) -> Iterator[tuple[Split, str]]:
@@ -161,7 +163,8 @@ def _places_of(
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     corners = _corners(metadata.raw_location, path)
     boxes = [(index, box) for index, box in enumerate(metadata.bounding_boxes) if box is not None]
-    left_out[NO_BOX] += not boxes
+    if not boxes:
+        left_out[NO_BOX] += 1
     taken = 0
     for index, one in boxes:
         field = f"bounding_boxes[{index}]"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pyproj
 import pytest
 
@@ -19,6 +20,7 @@ from beam_pipeline.readers.pair_reader import open_split
 from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.shards import frame, read_shard
 from beam_pipeline.relabel import main as relabel
+from beam_pipeline.report.contact_sheet import contact_sheet
 from beam_pipeline.resample_patches import main as resample_patches
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
@@ -219,9 +221,20 @@ def test_readers_of_pairs_refuse_it(made_patches: Built) -> None:
         open_split(str(made_patches.folder), "training")
 
 
-def test_a_preview_shows_each_image(made_patches: Built, tmp_path: Path) -> None:
+def test_a_preview_shows_each_image_with_its_class(made_patches: Built, tmp_path: Path) -> None:
+    examples = made_patches.examples()
+    said = {text.get_text() for text in contact_sheet(examples, ()).texts}
+    assert said == {
+        f"{it.images[0].date}  {it.cell.place.class_name}\n{it.cell.place.name}" for it in examples
+    }
     assert preview([str(made_patches.folder), f"--output={tmp_path}/sheet.png", "--rows=3"]) == 0
-    assert (tmp_path / "sheet.png").stat().st_size > 50_000
+    with PIL.Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (208, 3 * 230 + 16)
+        drawn = np.asarray(sheet.convert("RGB"))[8:200, 8:200].astype(np.float64)
+    shard = made_patches.folder / made_patches.dataset["shards"][0]["name"]
+    first = decode(next(iter(read_shard(BeamFiles(), str(shard)))))
+    red = read(scene_of(made_patches, first)["assets"]["B04"], first.cell.chip.bounds).astype(np.float64)
+    assert np.corrcoef(drawn[..., 0].ravel(), red.ravel())[0, 1] > 0.9
 
 
 def test_a_dry_run_tells_what_is_to_do(

@@ -143,6 +143,8 @@ def test_an_image_across_the_antimeridian(tmp_path):
             metadata({"category": "zoo", "box": [1, 2, 3]}),
             r"is no metadata of fMoW.*: bounding_boxes\[1\]\.box",
         ),
+        (metadata(None), r"is no metadata of fMoW.*: bounding_boxes\[1\]: .*must be an object"),
+        (metadata(bounding_boxes=None), r"is no metadata of fMoW.*: bounding_boxes: "),
         (metadata(bounding_boxes="zoo"), r"is no metadata of fMoW.*: bounding_boxes: "),
         (metadata(box("zoo"), img_width=0), "img_width"),
         (metadata(box("zoo"), raw_location="POINT (1 2)"), "raw_location must be a valid POLYGON"),
