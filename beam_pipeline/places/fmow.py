@@ -98,9 +98,12 @@ _Entry = Annotated[_Box | None, BeforeValidator(_without_image)]
 """A box; None is the entry of the whole image."""
 
 
+_Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class _Metadata(pydantic.BaseModel):
-    img_width: Annotated[int, Field(ge=1)]
-    img_height: Annotated[int, Field(ge=1)]
+    img_width: _Pixels
+    img_height: _Pixels
     raw_location: str
     timestamp: str
     bounding_boxes: Annotated[list[_Entry], BeforeValidator(_as_list)]

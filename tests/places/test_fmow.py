@@ -147,6 +147,7 @@ def test_an_image_across_the_antimeridian(tmp_path):
         (metadata(bounding_boxes=None), r"is no metadata of fMoW.*: bounding_boxes: "),
         (metadata(bounding_boxes="zoo"), r"is no metadata of fMoW.*: bounding_boxes: "),
         (metadata(box("zoo"), img_width=0), "img_width"),
+        (metadata(box("zoo"), img_height=10**400), "img_height"),
         (metadata(box("zoo"), raw_location="POINT (1 2)"), "raw_location must be a valid POLYGON"),
         (metadata(box("zoo"), raw_location="here"), "raw_location must be a valid POLYGON"),
         (
