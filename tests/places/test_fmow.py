@@ -1,4 +1,4 @@
-"""Places from FMoW's metadata, made in its published form."""
+"""Places from fMoW's metadata, made in its published form."""
 
 import json
 from pathlib import Path
