@@ -4,7 +4,6 @@ Source of the keys: https://github.com/huggingface/hub-docs/blob/main/datasetcar
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from beam_pipeline.records.schema import (
     UNLABELED,
     FeatureSpec,
 )
-from beam_pipeline.runtime.foreign_text import one_line
+from beam_pipeline.runtime.foreign_text import in_markdown
 
 TITLE = "Sentinel-2 image pairs with OpenStreetMap labels"
 
@@ -36,7 +35,6 @@ _SIZES = (
     (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"),
 )
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~&!:@])")
 _TAGS = ("remote-sensing", "earth-observation", "geospatial", "sentinel-2", "openstreetmap", "land-use")
 
 
@@ -61,11 +59,6 @@ def tfrecord_card(facts: Facts) -> str:
     """Returns the card of a dataset as it was built; the Hub's viewer knows no TFRecords."""
     reading = _TFRECORD_READING.replace("SPLIT", _first_split(facts))
     return _card(facts, {"tags": [*_TAGS, "tfrecord"], "viewer": False}, reading, _features())
-
-
-def escaped(text: str) -> str:
-    """Returns text of others as Markdown that shows it as it is, on one line."""
-    return _MARKDOWN.sub(r"\\\1", one_line(text))
 
 
 def _card(facts: Facts, front: Mapping[str, Any], reading: str, fields: str) -> str:
@@ -222,7 +215,7 @@ def _features() -> str:
         (
             f"`{prefix}{spec.name}`",
             _decoded(spec),
-            escaped(spec.meaning),
+            in_markdown(spec.meaning),
         )
         for prefix, specs in (("", CELL_FEATURES), ("image_0/", IMAGE_FEATURES))
         for spec in specs
@@ -255,19 +248,21 @@ def _labels(facts: Facts) -> str:
             share = f"{pixels.get(name, 0) / total:.2%}" if total else ""
             cells = [of_split.get(name, 0) for of_split in held.cells_by_split.values()] if held else []
             number = f"{sum(cells):,}" if cells else ""
-            rows.append((escaped(channel.name), str(value), escaped(name), share, number))
+            rows.append((in_markdown(channel.name), str(value), in_markdown(name), share, number))
     return _table(("channel", "value", "category", "pixels", "cells"), rows)
 
 
 def _making(facts: Facts) -> str:
-    version = f"- Version {escaped(facts.schema_version)} of the data format."
+    version = f"- Version {in_markdown(facts.schema_version)} of the data format."
     if facts.imported:
-        return "\n".join([*(f"- {escaped(sentence)}" for sentence in imported_from(facts.imported)), version])
+        return "\n".join(
+            [*(f"- {in_markdown(sentence)}" for sentence in imported_from(facts.imported)), version]
+        )
     origin, filters = facts.origin, facts.origin.filters
     told = ["- Cells are split by MGRS tile, so that no two splits share a tile."]
     if origin.collection:
         told.append(
-            f"- Images are of the STAC collection {escaped(origin.collection)}, two random dates of a year."
+            f"- Images are of the STAC collection {in_markdown(origin.collection)}, two random dates of a year."
         )
     if filters.max_bad_fraction is not None:
         told.append(

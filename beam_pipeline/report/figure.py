@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure as Drawing
 
-from beam_pipeline.runtime.foreign_text import one_line
+from beam_pipeline.runtime.foreign_text import in_csv, one_line
 
 Entry = str | int | float
 
 BEFORE_CONTENTS = "The summaries of this dataset, of a version before 1.1, do not say what each cell holds."
 NO_CELL = "There is no cell with an example."
 
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NAME_CHARS = 28
 
 
@@ -94,6 +93,6 @@ def ratio(part: float, whole: float) -> float | None:
 
 
 def _harmless(entry: Entry) -> Entry:
-    if isinstance(entry, str) and entry.startswith(_STARTS_A_FORMULA):
-        return f"'{entry}"
+    if isinstance(entry, str):
+        return in_csv(entry)
     return round(entry, 9) if isinstance(entry, float) else entry

@@ -16,6 +16,9 @@ It takes URLs without them too, so that nothing is looked at twice: "://://..." 
 _QUERY = re.compile(r"\?[^\s?=\"]+=[^\s\"]*")
 """A query whose URL is told in parts, as urllib3 does: "Max retries exceeded with url: /v1?key=..."."""
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#|~&!:@])")
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 _MOST_CHARS = 2000
 
 _MOST_HIDDEN = 256
@@ -93,6 +96,16 @@ def one_line(text: str, most_chars: int = _MOST_CHARS) -> str:
 def shown(text: str, most_chars: int = _MOST_CHARS) -> str:
     """Makes text safe to be shown to anybody: `without_secrets`, and on `one_line`."""
     return one_line(without_secrets(text), most_chars)
+
+
+def in_markdown(text: str) -> str:
+    """Returns text of others as Markdown that shows it as it is, on one line."""
+    return _MARKDOWN.sub(r"\\\1", one_line(text))
+
+
+def in_csv(text: str) -> str:
+    """Returns text of others as no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
 
 
 class _WithoutSecrets(logging.Filter):

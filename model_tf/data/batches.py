@@ -1,6 +1,7 @@
 """Batches of image pairs from the shards of a dataset, for training and for scoring.
 
-A pair batch of P cells is N = 2P images: image k of pair p is row 2p + k. Shapes never change: where there is no image
+A batch is N = 2P images. They are the pairs of P cells, image k of pair p in row 2p + k, or one image of each of 2P
+cells. Shapes never change: where there is no image
 (an example with one, or the end of the last batch) the pixels are 0 and the label is 255 throughout, so that nothing
 is learnt from it and nothing is scored.
 
@@ -31,12 +32,18 @@ from model_tf.data.decoding import (
 )
 from model_tf.data.epoch import examples_in_order, shuffled_cells
 from model_tf.data.info import DatasetInfo
+from model_tf.data.keyed_draw import draw_int64
 
 _BATCHES_AHEAD = 2
 
 
 def steps_per_epoch(
-    info: DatasetInfo, split: str, pairs_per_batch: int, epoch: int | None = None, hosts: int = 1
+    info: DatasetInfo,
+    split: str,
+    pairs_per_batch: int,
+    epoch: int | None = None,
+    hosts: int = 1,
+    single_images: bool = False,
 ) -> int:
     """Returns the number of batches of `make_dataset`, the same for every host.
 
@@ -46,13 +53,14 @@ def steps_per_epoch(
         pairs_per_batch: Pairs in a batch of all hosts together.
         epoch: None for every cell and year, else for every cell once.
         hosts: Number of hosts.
+        single_images: As of `make_dataset`.
 
     Raises:
         InvalidInputError: The split has no examples, or the batch cannot be divided among the hosts.
     """
-    pairs_per_host = _pairs_per_host(pairs_per_batch, hosts)
+    cells = _cells_of_host(pairs_per_batch, hosts, single_images)
     info.require_examples(split)
-    return -(-max(share.count for share in host_shares(info, split, epoch, hosts)) // pairs_per_host)
+    return -(-max(share.count for share in host_shares(info, split, epoch, hosts)) // cells)
 
 
 def make_dataset(  # noqa: PLR0913 - named one by one: what is read, in which order, for which host
@@ -64,6 +72,7 @@ def make_dataset(  # noqa: PLR0913 - named one by one: what is read, in which or
     seed: int = 0,
     epoch: int | None = None,
     augment: bool = False,
+    single_images: bool = False,
     start_step: int = 0,
     hosts: int = 1,
     host: int = 0,
@@ -80,6 +89,8 @@ def make_dataset(  # noqa: PLR0913 - named one by one: what is read, in which or
         epoch: None for every cell and year in the order of the shards; a number for every cell once, its year drawn by
             a keyed hash of (seed, epoch, cell), in an order that (seed, epoch) decides.
         augment: Whether to turn and mirror each pair, drawn by a keyed hash of (seed, epoch, cell).
+        single_images: Whether to take one image of a cell, drawn by a keyed hash of (seed, epoch, cell), and twice as
+            many cells in a batch.
         start_step: Batches to leave out at the beginning, as an epoch that was interrupted does; what is left out is
             read but not decoded.
         hosts: Number of hosts; each has shards of its own, and all have equally many batches.
@@ -94,37 +105,42 @@ def make_dataset(  # noqa: PLR0913 - named one by one: what is read, in which or
     Raises:
         InvalidInputError: The split has no examples, or an argument does not fit the others.
     """
-    steps = steps_per_epoch(info, split, pairs_per_batch, epoch, hosts)
+    steps = steps_per_epoch(info, split, pairs_per_batch, epoch, hosts, single_images)
     if not 0 <= host < hosts:
         raise InvalidInputError(f"host must be from 0 to hosts - 1. Received: host={host}, hosts={hosts}")
     if not 0 <= start_step <= steps:
         raise InvalidInputError(
             f"start_step must be from 0 to {steps}, the batches of the epoch. Received: {start_step}"
         )
-    if augment and epoch is None:
-        raise InvalidInputError("augment needs an epoch, by which it is drawn. Received: epoch=None")
-    pairs = pairs_per_batch // hosts
+    if (augment or single_images) and epoch is None:
+        raise InvalidInputError(
+            "augment and single_images need an epoch, by which they are drawn. Received: epoch=None"
+        )
+    cells = _cells_of_host(pairs_per_batch, hosts, single_images)
     share = host_shares(info, split, epoch, hosts)[host]
     examples = tf.data.Dataset.from_tensors((padding_payload(), "padding")).repeat(
-        steps * pairs - share.count
+        steps * cells - share.count
     )
     if share.paths:
         shown = examples_in_order(share.paths) if epoch is None else shuffled_cells(share.paths, seed, epoch)
         examples = shown.apply(tf.data.experimental.assert_cardinality(share.count)).concatenate(examples)
 
     def to_tensors(payload: tf.Tensor, shard: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        symmetry = (seed, epoch) if augment and epoch is not None else None
-        return _pair_tensors(payload, shard, info.categories, statistics, symmetry, with_ids)
+        drawn_by = None if epoch is None else (seed, epoch)
+        parts = _pair_tensors(
+            payload, shard, info.categories, statistics, drawn_by if augment else None, with_ids
+        )
+        return _one_image(payload, parts, *drawn_by) if single_images and drawn_by is not None else parts
 
     def to_images(*parts: tf.Tensor) -> Any:
         return tf.nest.map_structure(
-            lambda part: tf.reshape(part, (pairs * NUM_SLOTS, *part.shape[2:])), parts
+            lambda part: tf.reshape(part, (part.shape[0] * part.shape[1], *part.shape[2:])), parts
         )
 
     batches = (
-        examples.skip(start_step * pairs)
+        examples.skip(start_step * cells)
         .map(to_tensors, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(pairs, drop_remainder=True)
+        .batch(cells, drop_remainder=True)
         .map(to_images)
         .apply(tf.data.experimental.assert_cardinality(steps - start_step))
         .prefetch(_BATCHES_AHEAD)
@@ -156,13 +172,28 @@ def _pair_tensors(
     return (x, y, ids_of_images(pair)) if with_ids else (x, y)
 
 
-def _pairs_per_host(pairs_per_batch: int, hosts: int) -> int:
+def _one_image(payload: tf.Tensor, pair: Any, seed: int, epoch: int) -> Any:
+    """Takes one image of a pair, drawn among those that are there; the arrays keep their first axis."""
+    counts = tf.io.parse_single_example(
+        payload, {name: tf.io.FixedLenFeature([], tf.int64) for name in ("cell_id", "num_images")}
+    )
+    drawn = draw_int64(counts["cell_id"], seed, "image", epoch)
+    slot = drawn % tf.maximum(counts["num_images"], 1)
+
+    def taken(part: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(part[slot : slot + 1], (1, *part.shape[1:]))
+
+    return tf.nest.map_structure(taken, pair)
+
+
+def _cells_of_host(pairs_per_batch: int, hosts: int, single_images: bool) -> int:
+    """The cells in a batch of one host."""
     if pairs_per_batch < 1 or hosts < 1 or pairs_per_batch % hosts:
         raise InvalidInputError(
             "pairs_per_batch must be a multiple of hosts, and both at least 1. Received: "
             f"pairs_per_batch={pairs_per_batch}, hosts={hosts}"
         )
-    return pairs_per_batch // hosts
+    return pairs_per_batch // hosts * (NUM_SLOTS if single_images else 1)
 
 
 Images = Mapping[str, npt.NDArray[np.float32]]

@@ -1,10 +1,15 @@
 """Classifiers of one vector a patch: k nearest neighbours and a linear probe, both scikit-learn's."""
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+
+# One patch a class is meant, and no regression.
+warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", module=r"sklearn\.")
 
 NEIGHBOURS = 5
 """Source: the field's habit, e.g. torchgeo-bench."""

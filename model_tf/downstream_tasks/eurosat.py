@@ -28,7 +28,7 @@ from beam_pipeline.places.eurosat_tile import (
 from beam_pipeline.records.schema import REFLECTANCE_SCALE
 from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import InvalidInputError
-from beam_pipeline.runtime.foreign_text import shown
+from beam_pipeline.runtime.foreign_text import one_line, shown
 from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.raster_walls import NO_SIDECARS
@@ -38,10 +38,14 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # by `_PIXE
 
 LEVEL = "L1C"
 
-NOTICES = (
-    "Patches: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian Borth, under the MIT licence.",
-    "EuroSAT contains modified Copernicus Sentinel data. Its patches are Level-1C (top of the atmosphere); the network "
-    "was made for Level-2A (surface).",
+EUROSAT_NOTICE = (
+    "Patches: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian Borth, under the MIT "
+    "licence."
+)
+OTHERS_NOTICE = "Patches: of the folder that was given, whose owner says what may be done with them."
+SENTINEL_NOTICE = (
+    "The patches contain modified Copernicus Sentinel data. They are Level-1C (top of the atmosphere); the network was "
+    "made for Level-2A (surface)."
 )
 
 _LOOKED_AT = 64
@@ -77,11 +81,14 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
     files = [
         (index, path) for index, name in enumerate(found) for path in tile_files(os.path.join(folder, name))
     ]
-    if not files:
+    with_tiles = {index for index, _ in files}
+    if len(with_tiles) < 2:
         raise InvalidInputError(
-            f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, none of whose "
-            f"{len(found)} folders has a .tif"
+            f"--patches must hold GeoTIFFs in a folder for each class. Received: {folder}, of whose {len(found)} "
+            f"folders {'one alone' if with_tiles else 'none'} has a .tif"
         )
+    for _, path in files:
+        _require_utf8(path)
     paths = [path for _, path in files]
     digest = hashlib.blake2b(digest_size=16)
     patches = []
@@ -102,7 +109,7 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
         side=SIDE,
         crop=SIDE,
         fingerprint=digest.hexdigest(),
-        notices=NOTICES,
+        notices=(EUROSAT_NOTICE if classes is not None else OTHERS_NOTICE, SENTINEL_NOTICE),
         read=functools.partial(_read, paths),
     )
 
@@ -124,6 +131,15 @@ def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
             f"--patches must hold a folder for each of at least two classes. Received: {folder} with {len(names)}"
         )
     return names
+
+
+def _require_utf8(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"A name holds bytes that are no UTF-8. Rename the file or folder. Received: {one_line(path)}"
+        ) from error
 
 
 def _numbers(path: str) -> npt.NDArray[np.uint16]:

@@ -13,11 +13,17 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from beam_pipeline.runtime.foreign_text import one_line
 from model_tf.downstream_tasks.patch_set import PatchSet
 from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Features, Scores
 
 _MOST_CLASSES_WRITTEN = 20
-"""In a matrix with its numbers written in, and in a legend."""
+"""In a matrix with its numbers written in."""
+
+_MOST_IN_LEGEND = 64
+_LEGEND_LINE = 0.18  # inches
+_NAME_CHARS = 32
+"""Of a class: the longest of fMoW's has 29."""
 
 _PANELS_A_ROW = 3
 
@@ -75,11 +81,11 @@ def confusion_figure(patches: PatchSet, scores: Scores, cell: Cell) -> Figure:
     confusion = scores.cells[cell].confusion
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     count = len(patches.classes)
-    side = min(16.0, 3.2 + 0.5 * count)
+    names = [_drawn(name) for name in patches.classes]
+    side = min(16.0, 2.0 + 0.06 * max(map(len, names)) + 0.5 * count)  # inches
     figure = Figure(figsize=(side + 0.6, side), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    names = [_drawn(name) for name in patches.classes]
     axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(count), names, fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
@@ -118,13 +124,17 @@ def embeddings_figure(patches: PatchSet, features: Sequence[Features]) -> Figure
     """Draws the two principal components of standardised vectors, a panel for each kind of features."""
     columns = min(_PANELS_A_ROW, len(features))
     rows = -(-len(features) // columns)
-    figure = Figure(figsize=(4.4 * columns, 4.4 * rows + 0.8), dpi=120, layout="constrained")
+    in_a_line = 2 * columns
+    lines = -(-len(patches.classes) // in_a_line) if len(patches.classes) <= _MOST_IN_LEGEND else 0
+    figure = Figure(
+        figsize=(4.4 * columns, 4.4 * rows + 0.4 + _LEGEND_LINE * lines), dpi=120, layout="constrained"
+    )
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for spare in axes[len(features) :]:
         spare.axis("off")
     labels = patches.labels
     colours = colormaps["tab10" if len(patches.classes) <= 10 else "gist_ncar"](
-        np.linspace(0, 1, len(patches.classes))
+        np.linspace(0, 1 if len(patches.classes) <= 10 else 0.92, len(patches.classes))  # its end is white
     )
     size = float(np.clip(6000 / max(1, len(labels)), 2, 28))  # of a point: fewer are larger
     for place, one in zip(axes, features, strict=False):
@@ -146,8 +156,8 @@ def embeddings_figure(patches: PatchSet, features: Sequence[Features]) -> Figure
         place.set_ylabel(f"second component ({explained[1]:.0%})", fontsize=8)
         place.set(xticks=[], yticks=[])
         place.margins(0.06)
-    if len(patches.classes) <= _MOST_CLASSES_WRITTEN:
-        _legend_below(figure, axes[:1], min(5, 2 * columns), markerscale=1.5)
+    if lines:
+        _legend_below(figure, axes[:1], in_a_line, markerscale=1.5 * np.sqrt(28 / size) if size < 28 else 1.5)
     figure.suptitle(
         f"{patches.title} ({patches.level}): principal components of what patches are classified by",
         fontsize=11,
@@ -180,5 +190,9 @@ def _plane(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], n
 
 
 def _drawn(name: str) -> str:
-    """Returns a name for matplotlib, which would take what is between two $ for mathematics."""
-    return name.replace("$", r"\$")
+    """Returns a name for matplotlib: to it $ begins mathematics, and _ what no legend shows."""
+    shown = one_line(name)
+    if len(shown) > _NAME_CHARS:
+        shown = f"{shown[: _NAME_CHARS - 1]}…"
+    shown = shown.replace("$", r"\$")
+    return f"\u200b{shown}" if shown.startswith("_") else shown

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -97,6 +98,11 @@ def parse_downstream_flags(argv: Sequence[str], description: str, prog: str = PR
     for name in ("output", "cache"):
         if "://" in getattr(given, name):
             raise InvalidInputError(f"--{name} must be on this machine. Received: {getattr(given, name)}")
+        if Path(getattr(given, name)).resolve().is_relative_to(Path(given.patches).resolve()):
+            # Next time its folders would be classes.
+            raise InvalidInputError(
+                f"--{name} must lie outside --patches. Received: {getattr(given, name)}, which is in {given.patches}"
+            )
     if given.run is None and given.statistics == "run":
         raise InvalidInputError("--statistics run needs --run. Received: no --run")
     return DownstreamCommand(**vars(given))

@@ -24,6 +24,9 @@ EPOCHS = 15
 
 RATE = 1e-3
 
+LEAST_GRID = 4
+"""Side of a head's input that two poolings leave something of."""
+
 _KERNEL = 9
 _AT_ONCE_FOR_MOMENTS = 256
 _LEAST_VARIANCE = 1e-12
@@ -74,7 +77,7 @@ class Head:
     @property
     def key(self) -> str:
         """Says all that decides how it is trained, but for its data and its seed."""
-        return f"head {self.model.input_shape} {self.num_weights} {AT_ONCE} {LEAST_STEPS} {EPOCHS} {RATE}"
+        return f"head 2 {self.model.input_shape} {self.num_weights} {AT_ONCE} {LEAST_STEPS} {EPOCHS} {RATE}"
 
     @property
     def num_weights(self) -> int:
@@ -139,5 +142,7 @@ def _moments(grids: npt.NDArray[np.float16]) -> tuple[npt.NDArray[np.float32], n
         squares += np.square(part).sum(axis=(0, 1, 2))
     places = grids.shape[0] * grids.shape[1] * grids.shape[2]
     mean = total / places
-    deviation = np.sqrt(np.maximum(squares / places - mean**2, _LEAST_VARIANCE))
+    variance = squares / places - mean**2
+    # A channel that is the same all over the training patches is left as it is: others may differ there.
+    deviation = np.sqrt(np.where(variance > _LEAST_VARIANCE, variance, 1.0))
     return mean.astype(np.float32), deviation.astype(np.float32)

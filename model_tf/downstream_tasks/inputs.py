@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from beam_pipeline.records.statistics import INPUT_BANDS, BandStatistics
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.progress import Progress
 from model_tf.downstream_tasks.patch_set import PatchSet, Pixels
 
@@ -71,10 +72,13 @@ def survey(patches: PatchSet) -> Survey:
             grids = [cropped(grid, patches.crop) for grid in _grids(patches.read(which))]
             missing = np.isnan(grids[0]).any(axis=-1).sum(axis=(1, 2))
             without_data += int(missing.sum())
-            for index in np.flatnonzero(missing == patches.crop**2)[:1]:
+            no_data = np.any(
+                [np.isnan(grid).any(axis=-1).reshape(len(grid), -1).all(axis=1) for grid in grids], axis=0
+            )
+            for index in np.flatnonzero(no_data)[:1]:
                 raise InvalidInputError(
-                    f"{patches.patches[which[index]].name} must hold data. Received: 0 in every band throughout. "
-                    "Leave it out"
+                    f"{one_line(patches.patches[which[index]].name)} must hold data. Received: no pixel of 20 m with "
+                    "data. Leave it out"
                 )
             means.append(np.concatenate([np.nanmean(grid, axis=(1, 2)) for grid in grids], axis=1))
             deviations.append(np.concatenate([np.nanstd(grid, axis=(1, 2)) for grid in grids], axis=1))

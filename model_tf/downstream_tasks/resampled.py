@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +29,19 @@ LEVEL = "L2A"
 SIDE = 192
 """Pixels at 10 m of a chip."""
 
-_TITLES = {"eurosat": "EuroSAT resampled", "fmow": "fMoW resampled", "table": "Resampled places"}
+_Source = Literal["eurosat", "fmow", "table"]
+
+_TITLES: Mapping[_Source, str] = {
+    "eurosat": "EuroSAT resampled",
+    "fmow": "fMoW resampled",
+    "table": "Resampled places",
+}
 _MOST_CHARS = 500
 _PIXELS = ("image_0/boa_add_offset", "image_0/gsd_10", "image_0/gsd_20", "image_0/scl")
 
 
 class _Places(pydantic.BaseModel):
-    source: str
+    source: _Source  # it becomes the title
     classes: tuple[str, ...]
 
 
@@ -106,7 +112,7 @@ def read_resampled(folder: str, source: str | None, crop: int) -> PatchSet:
     if len(found) < 2:
         raise InvalidInputError(f"{folder} must hold patches of at least two classes. Received: {len(found)}")
     return PatchSet(
-        title=_TITLES.get(places.source, places.source),
+        title=_TITLES[places.source],
         level=LEVEL,
         classes=places.classes,
         patches=tuple(patches),

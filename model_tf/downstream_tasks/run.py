@@ -12,6 +12,7 @@ import numpy as np
 
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.keyed_draw import MOST_VALUES, keyed_draws
 from model_tf.data.storage import require_own_folders, write_bytes
 from model_tf.downstream_tasks import encoders
@@ -20,10 +21,11 @@ from model_tf.downstream_tasks.embedding import cache_of, embed
 from model_tf.downstream_tasks.figures import cmc_figure, confusion_figure, embeddings_figure
 from model_tf.downstream_tasks.fits import FITS_FILE, PACKAGES, Fits
 from model_tf.downstream_tasks.flags import CACHE_FOLDER, DownstreamCommand
+from model_tf.downstream_tasks.head import LEAST_GRID
 from model_tf.downstream_tasks.inputs import Preparation, Survey, margin_of, survey
 from model_tf.downstream_tasks.notices import licences_md
 from model_tf.downstream_tasks.patch_set import PatchSet
-from model_tf.downstream_tasks.scoring import Cell, Features, Protocol, Scores, score
+from model_tf.downstream_tasks.scoring import Cell, Features, Protocol, Scores, draw_splits, score
 from model_tf.downstream_tasks.tables import table_csv, table_json, table_md, top_k_csv
 from model_tf.downstream_tasks.tasks import TASKS
 from model_tf.evaluation.trained_net import load_net
@@ -33,9 +35,14 @@ from model_tf.training.run_folder import RunInfo, read_run, tidy
 _CATEGORIES = 15
 """Of a net without a run; its embeddings do not depend on it."""
 
+LICENCES = "LICENSES.md"
+"""In the output folder, and beside the embeddings of each cache."""
+
+TRAINED = "trained encoder"
+
 RESULTS = (
     *("table1.json", "table1.md", "table1.csv", "topk.csv"),
-    *("cmc.png", "confusion.png", "embeddings.png", "LICENSES.md"),
+    *("cmc.png", "confusion.png", "embeddings.png", LICENCES),
 )
 """Files of the output folder; the first is deleted first and written last."""
 
@@ -54,15 +61,10 @@ def downstream(command: DownstreamCommand) -> None:
     frozen, origin = _encoders(command, run)
     patches = task.read(command.patches)
     _say(f"{patches.title} ({patches.level}): {len(patches.patches):,} patches; {_listed(patches.counts())}")
-    if "published" in command.splits and not all(patch.split for patch in patches.patches):
-        raise InvalidInputError(
-            "--splits published takes patches that bring their splits, as fMoW's places do. Received: "
-            f"{command.patches}, whose patches bring none"
-        )
-    if patches.crop % command.grid or patches.crop // command.grid < 1:
-        raise InvalidInputError(
-            f"--grid must divide {patches.crop}, the patches' side. Received: {command.grid}"
-        )
+    protocol = _protocol(command, patches)
+    drawn = draw_splits(patches, protocol)
+    for (kind, column), reason in drawn.empty.items():
+        _say(f"column {column} of {kind} splits stays empty: {reason}")
     if command.cache == join(command.output, CACHE_FOLDER):  # which nobody named
         require_own_folders(command.output, (CACHE_FOLDER,))
     tidy(command.output)
@@ -71,15 +73,7 @@ def downstream(command: DownstreamCommand) -> None:
     if surveyed.without_data:
         _say(f"{surveyed.without_data:,} pixels have no data: they are taken for the mean")
     features = _features(command, run, patches, surveyed, frozen)
-    protocol = Protocol(
-        command.columns,
-        command.splits,
-        command.methods,  # type: ignore[arg-type]
-        command.seeds,
-        command.head_seeds,
-        command.seed,
-    )
-    scores = score(patches, features, protocol, fits)
+    scores = score(patches, features, protocol, drawn, fits)
     for name, weights in scores.head_weights.items():
         _say(f"head on {name}: {weights:,} weights")
     written = table_md(patches, task, protocol, scores)
@@ -93,7 +87,7 @@ def downstream(command: DownstreamCommand) -> None:
         **table_json(patches, task, protocol, scores),
     }
     files = {
-        "LICENSES.md": licences_md(patches, trained=run is not None).encode(),
+        LICENCES: licences_md(patches, trained=run is not None).encode(),
         **_figures(patches, features, protocol, scores),
         "topk.csv": top_k_csv(patches, scores).encode(),
         "table1.csv": table_csv(patches, task, protocol, scores).encode(),
@@ -101,6 +95,32 @@ def downstream(command: DownstreamCommand) -> None:
         "table1.json": (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(),
     }
     _write_results(command.output, files)
+
+
+def _protocol(command: DownstreamCommand, patches: PatchSet) -> Protocol:
+    """Checks what is asked for against the patches, and returns what is scored."""
+    if "published" in command.splits and not all(patch.split for patch in patches.patches):
+        raise InvalidInputError(
+            "--splits published takes patches that bring their splits, as fMoW's places do. Received: "
+            f"{command.patches}, whose patches bring none"
+        )
+    if patches.crop % command.grid or patches.crop // command.grid < 1:
+        raise InvalidInputError(
+            f"--grid must divide {patches.crop}, the patches' side. Received: {command.grid}"
+        )
+    if "cnn" in command.methods and command.grid < LEAST_GRID:
+        raise InvalidInputError(
+            f"--grid must be at least {LEAST_GRID} for the CNN head. Received: {command.grid}. Give --methods "
+            "knn,linear for the others alone"
+        )
+    return Protocol(
+        command.columns,
+        command.splits,
+        command.methods,  # type: ignore[arg-type]
+        command.seeds,
+        command.head_seeds,
+        command.seed,
+    )
 
 
 def _write_results(folder: str, files: Mapping[str, bytes]) -> None:
@@ -122,8 +142,8 @@ def _encoders(
     width, num_categories = command.width, _CATEGORIES
     if run is not None and command.run is not None:
         net = load_net(command.run, run, command.checkpoint)
-        frozen.append(encoders.of_net(net.model, "trained encoder", f"net {net.sha256}"))
-        origin["trained encoder"] = {"path": net.path, "sha256": net.sha256}
+        frozen.append(encoders.of_net(net.model, TRAINED, f"net {net.sha256}"))
+        origin[TRAINED] = {"path": net.path, "sha256": net.sha256}
         width, num_categories = run.settings.width, len(run.categories)
     frozen.append(encoders.random_net(width, num_categories, command.seed))
     origin[frozen[-1].name] = {"seed": command.seed}
@@ -178,6 +198,8 @@ def _features(
     for (encoder, how), cache in zip(each, caches, strict=True):
         of_images = encoders.Pooled(encoder, patches.side + 2 * how.margin, patches.crop, cache.grid)
         embed(patches, of_images, how, cache, command.at_once)
+        notices = licences_md(patches, trained=encoder.name.startswith(TRAINED))
+        write_bytes(join(cache.path, LICENCES), notices.encode())
         features.append(Features(encoder.name, cache.means(), cache, cache.key))
     both = np.concatenate([surveyed.mean, surveyed.deviation], axis=1)
     return [*features, Features("image statistics", both, None, f"statistics {patches.crop}")]
@@ -209,7 +231,7 @@ def _main_cell(features: list[Features], scores: Scores) -> Cell:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return ", ".join(f"{one_line(name)} {count:,}" for name, count in counts.items())
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.progress import Progress
 from model_tf.downstream_tasks.cache import EmbeddingCache
 from model_tf.downstream_tasks.classifiers import NEIGHBOURS, linear_probe, nearest_neighbours
@@ -119,6 +121,19 @@ class Protocol:
 
 
 @dataclasses.dataclass(frozen=True)
+class DrawnSplits:
+    """The splits of a table.
+
+    Attributes:
+        splits: By kind and column, one for each seed.
+        empty: By kind and column, which class has too few patches with any of the seeds, so that it stays empty.
+    """
+
+    splits: Mapping[tuple[Kind, str], Sequence[Split]]
+    empty: Mapping[tuple[Kind, str], str]
+
+
+@dataclasses.dataclass(frozen=True)
 class Scores:
     """All scores.
 
@@ -134,7 +149,11 @@ class Scores:
 
 
 def score(
-    patches: PatchSet, features: Sequence[Features], protocol: Protocol, fits: Fits | None = None
+    patches: PatchSet,
+    features: Sequence[Features],
+    protocol: Protocol,
+    drawn: DrawnSplits,
+    fits: Fits | None = None,
 ) -> Scores:
     """Scores all features.
 
@@ -142,25 +161,28 @@ def score(
         patches: The patches.
         features: Each of all patches.
         protocol: What is scored.
+        drawn: By `draw_splits`, of the same patches and protocol.
         fits: Those that were made before; gets the others as they are made. They end with this call by default.
 
-    Returns:
-        The scores. A column for which a class has too few patches, with any seed, stays empty.
+    Raises:
+        InvalidInputError: A vector, or what a classifier answers, is NaN or infinite.
     """
     fits = fits or Fits(None, len(patches.classes))
+    for one in features:
+        for index in np.flatnonzero(~np.isfinite(one.vectors).all(axis=1))[:1]:
+            raise _not_finite(one, f"those of {one_line(patches.patches[index].name)}")
     heads = {
         one.name: Head(one.cache.width, one.cache.grid, len(patches.classes))
         for one in features
         if one.cache is not None and "cnn" in protocol.methods
     }
-    splits, empty = _splits(patches, protocol)
     cells: dict[Cell, Score] = {}
     units = [
         (one, Cell(one.name, method, kind, column), part, protocol.seed + repetition)
         for one in features
         for method in protocol.methods
         if method != "cnn" or one.name in heads
-        for (kind, column), parts in splits.items()
+        for (kind, column), parts in drawn.splits.items()
         for repetition, part in enumerate(parts[: protocol.head_seeds] if method == "cnn" else parts)
     ]
     with Progress(len(units), "classifying", "fits", leave=True) as progress:
@@ -179,7 +201,7 @@ def score(
                 progress.update()
         finally:  # Ctrl-C too
             fits.keep()
-    return Scores(cells, empty, {name: head.num_weights for name, head in heads.items()})
+    return Scores(cells, drawn.empty, {name: head.num_weights for name, head in heads.items()})
 
 
 def _key(patches: PatchSet, one: Features, cell: Cell, seed: int, head: Head | None) -> str:
@@ -211,7 +233,16 @@ def _fit(patches: PatchSet, one: Features, method: Method, part: Split, seed: in
         shares = _VECTORS[method](
             one.vectors[part.training], labels[part.training], one.vectors[part.testing]
         )
+    if not np.isfinite(shares).all():
+        raise _not_finite(one, f"what {METHOD_NAMES[method]} makes of them")
     return outcome(shares, labels[part.testing], len(part.training))
+
+
+def _not_finite(one: Features, what: str) -> InvalidInputError:
+    where = f" Their cache is {one.cache.path}" if one.cache is not None else ""
+    return InvalidInputError(
+        f"{one.name}: features must be finite. Received: NaN or infinity among {what}.{where}"
+    )
 
 
 _VECTORS: Mapping[str, Callable[..., npt.NDArray[np.float64]]] = {
@@ -248,9 +279,12 @@ def outcome(shares: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], trai
     return Fit(top, confusion, training)
 
 
-def _splits(
-    patches: PatchSet, protocol: Protocol
-) -> tuple[dict[tuple[Kind, str], list[Split]], dict[tuple[Kind, str], str]]:
+def draw_splits(patches: PatchSet, protocol: Protocol) -> DrawnSplits:
+    """Draws the splits of all columns.
+
+    Raises:
+        InvalidInputError: Every column stays empty.
+    """
     splits, empty = {}, {}
     for kind in protocol.kinds:
         for column in protocol.columns:
@@ -261,7 +295,13 @@ def _splits(
                 ]
             except EmptyColumn as reason:
                 empty[kind, column.name] = str(reason)
-    return splits, empty
+    if not splits:
+        names = ", ".join(dict.fromkeys(name for _, name in empty))
+        raise InvalidInputError(
+            f"--columns must name one for which there are patches enough. Received: {names}; "
+            f"{next(iter(empty.values()))}"
+        )
+    return DrawnSplits(splits, empty)
 
 
 def _add(cells: dict[Cell, Score], cell: Cell, fit: Fit) -> None:

@@ -6,11 +6,13 @@ keyed hashes of (seed, patch or block).
 """
 
 import dataclasses
+import re
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.keyed_draw import MOST_VALUES, keyed_draws
 from model_tf.downstream_tasks.patch_set import PatchSet
 
@@ -24,6 +26,9 @@ BLOCK_DEGREES = 0.5
 
 MOST_TESTED = 1000
 """Test patches a class where training patches are counted. Source: Johnson et al. 2022, section 5.2."""
+
+_NAME = re.compile(r"([1-9][0-9]{0,8})(?:/([1-9][0-9]?))?", re.ASCII)
+_MOST_CHARS = 60  # of a class's name
 
 Indices = npt.NDArray[np.int64]
 
@@ -49,16 +54,10 @@ class Column:
         Raises:
             ValueError: It is none.
         """
-        first, slash, second = name.partition("/")
-        if not slash:
-            column = cls(name, count=int(first))
-            is_right = (column.count or 0) >= 1
-        else:
-            column = cls(name, share=int(first) / 100)
-            is_right = 0 < int(first) < 100 and int(first) + int(second) == 100
-        if not is_right:
+        found = _NAME.fullmatch(name)  # one way of writing each: "05" would be a second column of 5
+        if found is None or (found[2] and int(found[1]) + int(found[2]) != 100):
             raise ValueError(name)
-        return column
+        return cls(name, share=int(found[1]) / 100) if found[2] else cls(name, count=int(found[1]))
 
     def wanted(self, of_class: int) -> int:
         """Returns the number of training patches of a class that has so many patches."""
@@ -97,7 +96,7 @@ def split(patches: PatchSet, column: Column, kind: Kind, seed: int) -> Split:
     labels = patches.labels
     order = keyed_draws([patch.name for patch in patches.patches], MOST_VALUES, seed, "downstream patch")
     in_training, in_testing = _parts(patches, column, kind, order, seed)
-    training, testing = [], []
+    training, testing, short = [], [], []
     for index, name in enumerate(patches.classes):
         of_class = np.flatnonzero(labels == index)
         of_class = of_class[np.argsort(order[of_class], kind="stable")]
@@ -106,12 +105,15 @@ def split(patches: PatchSet, column: Column, kind: Kind, seed: int) -> Split:
             for_training, for_testing = for_training[: column.count], for_testing[:MOST_TESTED]
         least = column.count or 1
         if len(for_training) < least or not len(for_testing):
-            raise EmptyColumn(
-                f"{name} has {len(of_class)} patches, {len(for_training)} of {least} for training and "
-                f"{len(for_testing)} for testing in a {kind} split"
+            short.append(
+                f"{one_line(name, _MOST_CHARS)} has {len(of_class)} patches, {len(for_training)} of {least} for "
+                f"training and {len(for_testing)} for testing in a {kind} split"
             )
         training.append(for_training)
         testing.append(for_testing)
+    if short:
+        others = f"; {len(short)} of {len(patches.classes)} classes have too few" if len(short) > 1 else ""
+        raise EmptyColumn(short[0] + others)
     return Split(np.sort(np.concatenate(training)), np.sort(np.concatenate(testing)))
 
 
@@ -156,18 +158,20 @@ def _near_the_front(labels: Indices, wanted: Indices, order: Indices) -> npt.NDA
 def _blocks_for(wanted: Indices, labels: Indices, blocks: Indices, seed: int) -> npt.NDArray[np.bool_]:
     """Takes whole blocks, in keyed order, until every class has what is wanted.
 
-    First those most of whose patches are wanted; then, for classes that are still short, any that hold one.
+    First those most of whose patches are wanted; then, for classes that are still short, any that hold one. None that
+    would leave a class without test patches.
     """
     num_blocks = int(blocks.max()) + 1
     held = np.zeros((num_blocks, len(wanted)), np.int64)
     np.add.at(held, (blocks, labels), 1)
     order = np.argsort(keyed_draws(range(num_blocks), MOST_VALUES, seed, "downstream block"), kind="stable")
     taken = np.zeros(num_blocks, bool)
-    have = np.zeros(len(wanted), np.int64)
+    have, all_of_class = np.zeros(len(wanted), np.int64), held.sum(axis=0)
     for least_share in (0.5, 0.0):
         for block in order[~taken[order]]:
             useful = np.minimum(held[block], np.maximum(wanted - have, 0)).sum()
-            if useful > least_share * held[block].sum():
+            leaves_none = (held[block] > 0) & (have + held[block] == all_of_class)
+            if useful > least_share * held[block].sum() and not leaves_none.any():
                 taken[block] = True
                 have += held[block]
     return taken[blocks]

@@ -5,14 +5,24 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_pipeline.runtime.foreign_text import in_csv, in_markdown
 from model_tf.downstream_tasks.patch_set import PatchSet
-from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Protocol, Scores
-from model_tf.downstream_tasks.splits import BLOCK_DEGREES, MOST_TESTED
-from model_tf.downstream_tasks.tasks import FIELD_SOURCE, PAPER_SOURCE, Task
+from model_tf.downstream_tasks.scoring import METHOD_NAMES, Cell, Method, Protocol, Scores
+from model_tf.downstream_tasks.splits import BLOCK_DEGREES, MOST_TESTED, Kind
+from model_tf.downstream_tasks.tasks import FIELD_LEVEL, FIELD_SOURCE, QuotedRow, Task
 
 EMPTY = "–"
 
 _TOP_KS = (1, 2, 3, 5, 10, 20)
+
+_FIELD_METHODS: tuple[Method, ...] = ("knn", "linear")
+"""Of `Task.field_rows`."""
+
+_ABOUT_SPLITS: Mapping[Kind, str] = {
+    "random": "",
+    "spatial": f": no block of {BLOCK_DEGREES:g}° is in two parts",
+    "published": ": the parts that the patches bring",
+}
 
 
 def table_json(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores) -> dict[str, Any]:
@@ -50,10 +60,11 @@ def table_json(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores
         "head_weights": dict(scores.head_weights),
         "quoted": {
             "paper": {
-                "source": PAPER_SOURCE,
-                "rows": {row.name: dict(row.scores) for row in task.paper_rows},
+                row.name: {"level": row.level, "source": row.source, "top1_percent": dict(row.scores)}
+                for row in task.paper_rows
             },
             "field": {
+                "level": FIELD_LEVEL,
                 "source": FIELD_SOURCE,
                 "rows": {
                     name: {"kNN, k = 5": knn, "linear probe": linear} for name, knn, linear in task.field_rows
@@ -73,14 +84,20 @@ def table_csv(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores)
         for cell, score in scores.cells.items()
     ]  # fmt: skip
     rows += [
-        ["ours", patches.level, "", "", kind, column, "", "", "", reason]
+        ["ours", patches.level, "", "", kind, column, "", "", "", in_csv(reason)]
         for (kind, column), reason in scores.empty.items()
     ]
     rows += [
-        ["quoted", "L2A", row.name, "", "random", column, f"{score:.2f}", "", "", PAPER_SOURCE]
+        ["quoted", row.level, row.name, "", "random", column, f"{score:.2f}", "", "", row.source]
         for row in task.paper_rows
         for column, score in row.scores.items()
     ]
+    rows += [  # a range is no number
+        ["quoted", FIELD_LEVEL, name, METHOD_NAMES[method], "by longitude", "all",
+         *(["", "", "", f"{score}; {FIELD_SOURCE}"] if "-" in score else [score, "", "", FIELD_SOURCE])]
+        for name, *of_methods in task.field_rows
+        for method, score in zip(_FIELD_METHODS, of_methods, strict=True)
+    ]  # fmt: skip
     header = (
         *("origin", "level", "features", "method", "split", "column", "top1_percent", "deviation"),
         *("seeds", "note"),
@@ -94,15 +111,12 @@ def table_md(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores) 
     lines = [
         f"# {patches.title} ({patches.level}): top-1 accuracy in percent",
         "",
-        f"{len(patches.patches):,} patches, {patches.level}, in {len(patches.classes)} classes. Mean ± deviation over "
-        f"{protocol.seeds} seeds"
-        + (f" ({protocol.head_seeds} of the CNN head). " if "cnn" in protocol.methods else ". ")
-        + f"Columns: training patches a class (then at most {MOST_TESTED} test patches a class), or percent for "
-        "training and testing.",
+        f"{len(patches.patches):,} patches, {patches.level}, in {len(patches.classes)} classes. "
+        f"{_repetitions(protocol)} Columns: training patches a class (then at most {MOST_TESTED} test patches a "
+        "class), or percent for training and testing.",
     ]
     for kind in protocol.kinds:
-        blocks = f": no block of {BLOCK_DEGREES:g}° is in two parts" if kind == "spatial" else ""
-        lines += ["", f"## {kind.capitalize()} splits{blocks}", ""]
+        lines += ["", f"## {kind.capitalize()} splits{_ABOUT_SPLITS[kind]}", ""]
         rows = list(dict.fromkeys((cell.features, cell.method) for cell in scores.cells if cell.kind == kind))
         lines += _markdown(
             ["features", "classifier", *columns],
@@ -110,18 +124,26 @@ def table_md(patches: PatchSet, task: Task, protocol: Protocol, scores: Scores) 
                 [name, METHOD_NAMES[method], *(_text(scores, Cell(name, method, kind, it)) for it in columns)]
                 for name, method in rows
             ]
-            + (
-                [_quoted(row.name, row.scores, columns) for row in task.paper_rows]
-                if kind == "random"
-                else []
-            ),
+            + ([_quoted(row, columns) for row in task.paper_rows] if kind == "random" else []),
         )
         lines += _notes(protocol, scores, kind)
-    if task.paper_rows:
-        lines += ["", f"*quoted*: {PAPER_SOURCE}; not measured here."]
+        if kind == "random":
+            lines += _sources(task)
     if task.field_rows:
-        lines += ["", f"## Quoted: {FIELD_SOURCE}", ""]
-        lines += _markdown(["features", "kNN, k = 5", "linear probe"], [list(row) for row in task.field_rows])
+        lines += [
+            "",
+            "## Quoted, of another protocol than ours",
+            "",
+            f"{FIELD_SOURCE}; not measured here.",
+            "",
+        ]
+        lines += _markdown(
+            ["features", *(METHOD_NAMES[method] for method in _FIELD_METHODS)],
+            [
+                [f"{name} (*quoted*, {FIELD_LEVEL})", *(f"*{score}*" for score in of_methods)]
+                for name, *of_methods in task.field_rows
+            ],
+        )
     lines += [f"\nHead on {name}: {weights:,} weights." for name, weights in scores.head_weights.items()]
     return "\n".join(lines) + "\n"
 
@@ -148,11 +170,28 @@ def _text(scores: Scores, cell: Cell) -> str:
     return f"{score.mean:.1f}" + ("" if score.deviation is None else f" ± {score.deviation:.1f}")
 
 
-def _quoted(name: str, scores: Mapping[str, float], columns: Sequence[str]) -> list[str]:
+def _repetitions(protocol: Protocol) -> str:
+    if protocol.seeds == 1:
+        return "One seed, so no deviation."
+    of_head = ""
+    if "cnn" in protocol.methods and protocol.head_seeds < protocol.seeds:
+        of_head = f" ({protocol.head_seeds} of the CNN head)"
+    return f"Mean ± standard deviation (n − 1) over {protocol.seeds} seeds{of_head}."
+
+
+def _quoted(row: QuotedRow, columns: Sequence[str]) -> list[str]:
+    scores = (f"*{row.scores[it]:.2f}*" if it in row.scores else EMPTY for it in columns)
+    return [f"{row.name} (*quoted*, {row.level})", "", *scores]
+
+
+def _sources(task: Task) -> list[str]:
+    """Says where the quoted rows are from, a line for each source."""
+    names: dict[str, list[str]] = {}
+    for row in task.paper_rows:
+        names.setdefault(row.source, []).append(row.name)
     return [
-        f"{name} (*quoted*, L2A)",
-        "",
-        *(f"*{scores[it]:.2f}*" if it in scores else EMPTY for it in columns),
+        *(["", "*quoted*, not measured here:", ""] if names else []),
+        *(f"- {', '.join(of_source)}: {source}" for source, of_source in names.items()),
     ]
 
 
@@ -169,7 +208,9 @@ def _notes(protocol: Protocol, scores: Scores, kind: str) -> list[str]:
                 f"- {column.name}: {_span(longest.training)} training patches, {_span(longest.testing)} test patches"
             )
     lines += [
-        f"- {column}: empty, because {reason}" for (of, column), reason in scores.empty.items() if of == kind
+        f"- {column}: empty, because {in_markdown(reason)}"
+        for (of, column), reason in scores.empty.items()
+        if of == kind
     ]
     return ["", *lines]
 

@@ -75,7 +75,9 @@ def _load(file: io.BufferedReader, path: str, run: RunInfo) -> HRNetSegmenter:
     _require_architecture(path, saved, run)
     dtype = "mixed_bfloat16" if run.settings.precision == "bfloat16" else "float32"
     # What goes wrong here is no fault of the file.
-    model = build_hrnet(run.settings.width, len(run.categories), dtype=dtype)
+    model = build_hrnet(
+        run.settings.width, len(run.categories), dtype=dtype, upsample_20m=run.settings.upsample_20m
+    )
     with explain_load_faults(path, _ADVICE):
         fill_in_weights(archive, model)
     return model
@@ -97,7 +99,7 @@ def _require_architecture(path: str, saved: SavedNet, run: RunInfo) -> None:
         raise InvalidInputError(
             f"{path} must hold a net of train.py. Received: a {saved.class_name}. Give another --checkpoint."
         )
-    sizes = dataclasses.asdict(WIDTHS[run.settings.width])
+    sizes = dataclasses.asdict(WIDTHS[run.settings.width]) | {"upsample_20m": run.settings.upsample_20m}
     # JSON has lists where the sizes have tuples.
     wanted = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
     received = {name: saved.sizes.get(name) for name in wanted}

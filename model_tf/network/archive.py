@@ -95,7 +95,8 @@ class SavedNet:
         content = {"class": self.class_name, **self.config}
         backbone = content.pop("backbone", None)
         arguments = backbone.get("config") if isinstance(backbone, dict) else None
-        content |= arguments if isinstance(arguments, dict) else {}
+        # Nets were saved without it before there was a choice.
+        content |= {"upsample_20m": False, **arguments} if isinstance(arguments, dict) else {}
         return {key: value for key, value in content.items() if key not in _NO_SIZES}
 
 

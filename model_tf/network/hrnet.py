@@ -43,6 +43,8 @@ class Architecture:
         bottlenecks: Units of stage 1.
         modules: Modules of stage 2 (two branches) and of stage 3 (three branches).
         blocks: Basic blocks a branch in each module.
+        upsample_20m: Whether the 20 m bands are brought to 10 m at the input and join the 10 m bands in theirs; the
+            paper's net gives them an input block of their own.
     """
 
     branch_widths: tuple[int, int, int]
@@ -50,6 +52,7 @@ class Architecture:
     bottlenecks: int = 4
     modules: tuple[int, int] = (1, 2)
     blocks: int = 4
+    upsample_20m: bool = False
 
 
 WIDTHS: Mapping[str, Architecture] = MappingProxyType(
@@ -76,6 +79,7 @@ class HRNetBackbone(keras.Model):
         bottlenecks: As in `Architecture`.
         modules: As in `Architecture`.
         blocks: As in `Architecture`.
+        upsample_20m: As in `Architecture`.
         seed: Of the initial weights.
         dtype: Dtype policy of every layer, e.g. "mixed_bfloat16"; None is Keras' global one.
         **kwargs: Of keras.Model.
@@ -88,6 +92,7 @@ class HRNetBackbone(keras.Model):
         bottlenecks: int,
         modules: Sequence[int],
         blocks: int,
+        upsample_20m: bool = False,
         seed: int = 0,
         dtype: Any = None,
         **kwargs: Any,
@@ -99,6 +104,7 @@ class HRNetBackbone(keras.Model):
             bottlenecks,
             (modules[0], modules[1]),
             blocks,
+            upsample_20m,
         )
         inputs = _inputs(policy)
         embedding = _embed(inputs, architecture, Units(seed, policy))
@@ -185,7 +191,9 @@ class HRNetSegmenter(keras.Model):
         return cls(**{**config, "backbone": backbone})
 
 
-def build_hrnet(width: str, num_categories: int, seed: int = 0, dtype: Any = None) -> HRNetSegmenter:
+def build_hrnet(
+    width: str, num_categories: int, seed: int = 0, dtype: Any = None, upsample_20m: bool = False
+) -> HRNetSegmenter:
     """Builds a net with fresh weights.
 
     Args:
@@ -193,6 +201,7 @@ def build_hrnet(width: str, num_categories: int, seed: int = 0, dtype: Any = Non
         num_categories: Logits a pixel.
         seed: Of the weights; the same backend draws the same weights of it.
         dtype: Dtype policy, e.g. "mixed_bfloat16"; None is Keras' global one.
+        upsample_20m: As in `Architecture`.
 
     Raises:
         InvalidInputError: `width` has no such key, or there is no category.
@@ -201,7 +210,7 @@ def build_hrnet(width: str, num_categories: int, seed: int = 0, dtype: Any = Non
         raise InvalidInputError(f"width must be one of {', '.join(WIDTHS)}. Received: {width!r}")
     if num_categories < 1:
         raise InvalidInputError(f"num_categories must be at least 1. Received: {num_categories}")
-    sizes = dataclasses.asdict(WIDTHS[width])
+    sizes = dataclasses.asdict(WIDTHS[width]) | {"upsample_20m": upsample_20m}
     backbone = HRNetBackbone(**sizes, seed=seed, dtype=dtype, name=f"hrnet_{width}")
     return HRNetSegmenter(backbone, num_categories, name=f"hrnet_{width}_segmenter")
 
@@ -258,12 +267,17 @@ def _inputs(policy: keras.DTypePolicy) -> dict[str, Tensor]:
 def _embed(inputs: Mapping[str, Tensor], sizes: Architecture, units: Units) -> Tensor:
     """The backbone's graph, from the inputs to the embedding."""
     stem = sizes.stem_width
-    fine = units.conv_norm(inputs[GSD_10], stem, 3, "stem10_1", relu=True)
+    bands = inputs[GSD_10]
+    if sizes.upsample_20m:
+        bands = units.concatenate_at_full_resolution([bands, inputs[GSD_20]], "bands")
+    fine = units.conv_norm(bands, stem, 3, "stem10_1", relu=True)
     fine = units.conv_norm(fine, stem, 3, "stem10_2", relu=True)
     for unit in range(sizes.bottlenecks):
         fine = units.bottleneck(fine, stem, f"stage1_{unit}")
-    coarse = units.conv_norm(inputs[GSD_20], stem, 3, "stem20_1", relu=True)
-    coarse = units.conv_norm(coarse, stem, 3, "stem20_2", relu=True)
+    coarse = None
+    if not sizes.upsample_20m:
+        coarse = units.conv_norm(inputs[GSD_20], stem, 3, "stem20_1", relu=True)
+        coarse = units.conv_norm(coarse, stem, 3, "stem20_2", relu=True)
 
     branches = _begin_two_branches(fine, coarse, sizes, units)
     for module in range(sizes.modules[0]):
@@ -276,11 +290,15 @@ def _embed(inputs: Mapping[str, Tensor], sizes: Architecture, units: Units) -> T
     return units.concatenate_at_full_resolution(branches, "embedding")
 
 
-def _begin_two_branches(fine: Tensor, coarse: Tensor, sizes: Architecture, units: Units) -> list[Tensor]:
-    """Begins stage 2: the 20 m bands meet the 10 m features as branches meet in an exchange unit."""
+def _begin_two_branches(
+    fine: Tensor, coarse: Tensor | None, sizes: Architecture, units: Units
+) -> list[Tensor]:
+    """Begins stage 2: 20 m bands that have an input meet the 10 m features as branches meet in an exchange unit."""
     widths = sizes.branch_widths
     full = units.conv_norm(fine, widths[0], 3, "transition1_to0", relu=True)
-    half = units.conv_norm(fine, widths[1], 3, "transition1_to1", strides=2)
+    half = units.conv_norm(fine, widths[1], 3, "transition1_to1", strides=2, relu=coarse is None)
+    if coarse is None:
+        return [full, half]
     from_20 = units.conv_norm(coarse, widths[1], 3, "transition1_20to1")
     return [full, units.add_relu([half, from_20], "transition1_to1")]
 

@@ -123,7 +123,12 @@ class Run:
         self.devices = devices
         self.request = request
         self.steps = steps_per_epoch(
-            info, "training", self.settings.pairs_per_batch, epoch=0, hosts=devices.hosts
+            info,
+            "training",
+            self.settings.pairs_per_batch,
+            epoch=0,
+            hosts=devices.hosts,
+            single_images=self.settings.single_images,
         )
         self.schedule = make_schedule(self.settings, self.steps)
         self.loss = MaskedBinaryCrossentropy(info.categories, dict(self.settings.class_weights))
@@ -280,6 +285,7 @@ class Run:
             seed=self.settings.seed,
             epoch=epoch,
             augment=self.settings.augment,
+            single_images=self.settings.single_images,
             start_step=first,
             hosts=hosts,
             host=host,
@@ -315,7 +321,13 @@ def make_model(
 ) -> keras.Model:
     """Builds and compiles the net, its optimizer's variables included."""
     dtype = "mixed_bfloat16" if settings.precision == "bfloat16" else "float32"
-    model = build_hrnet(settings.width, num_categories, seed=settings.seed, dtype=dtype)
+    model = build_hrnet(
+        settings.width,
+        num_categories,
+        seed=settings.seed,
+        dtype=dtype,
+        upsample_20m=settings.upsample_20m,
+    )
     optimizer = keras.optimizers.SGD(
         schedule, momentum=settings.momentum, weight_decay=settings.weight_decay or None
     )

@@ -45,6 +45,12 @@ class TrainSettings:
     """
 
     width: Annotated[Width, "the network's width"] = "w18"
+    upsample_20m: Annotated[
+        bool, "bring the 20 m bands to 10 m at the input; the paper's net gives them an input of their own"
+    ] = False
+    single_images: Annotated[
+        bool, "take one image, drawn, of twice as many cells in a step, in place of both of a cell"
+    ] = False
     epochs: Annotated[int, "an epoch is every training cell once, in one of its years"] = 225
     warmup_epochs: Annotated[float, "epochs of linear warm-up from rate 0"] = 10.0
     peak_rate: Annotated[float, "learning rate at the end of the warm-up"] = 0.01

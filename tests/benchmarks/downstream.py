@@ -33,7 +33,7 @@ from model_tf.downstream_tasks.flags import COLUMNS
 from model_tf.downstream_tasks.head import Head
 from model_tf.downstream_tasks.inputs import Preparation, survey
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet
-from model_tf.downstream_tasks.scoring import Features, Protocol, score
+from model_tf.downstream_tasks.scoring import Features, Protocol, draw_splits, score
 from model_tf.downstream_tasks.splits import Column, split
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
 
@@ -134,7 +134,9 @@ def protocol() -> float:
     for method in ("knn", "linear"):
         asked = Protocol(columns, ("random",), (method,), SEEDS, SEEDS, 0)  # type: ignore[arg-type]
         wall, cpu = timed(
-            lambda asked=asked: score(patches, [Features("made", vectors, None, "made")], asked)
+            lambda asked=asked: score(
+                patches, [Features("made", vectors, None, "made")], asked, draw_splits(patches, asked)
+            )
         )
         print(
             f"{method:7}{wall:8.1f} s, {cpu:8.1f} CPU s: {len(columns)} columns, {SEEDS} seeds, {PATCHES:,} patches"

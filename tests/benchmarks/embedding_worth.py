@@ -32,7 +32,7 @@ from model_tf.downstream_tasks.classifiers import linear_probe
 from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import BANDS, Preparation, Survey, survey
 from model_tf.downstream_tasks.patch_set import PatchSet, Pixels
-from model_tf.downstream_tasks.splits import Column, split
+from model_tf.downstream_tasks.splits import Column, Split, split
 from model_tf.evaluation.trained_net import load_net
 from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
 from model_tf.network.layers import GroupNorm
@@ -62,19 +62,19 @@ class Probes:
             for name in COLUMNS
         }
 
+    def top1(self, vectors: np.ndarray) -> dict[str, float]:
+        """Returns the linear probe's top-1 in percent for each column, mean over the splits."""
+        vectors, labels = vectors.astype(np.float32), self.patches.labels
+
+        def right(part: Split) -> float:
+            found = linear_probe(vectors[part.training], labels[part.training], vectors[part.testing])
+            return float((found.argmax(axis=1) == labels[part.testing]).mean())
+
+        return {name: 100 * float(np.mean([*map(right, parts)])) for name, parts in self.splits.items()}
+
     def show(self, name: str, vectors: np.ndarray) -> None:
         """Prints a row."""
-        vectors, labels = vectors.astype(np.float32), self.patches.labels
-        scores = []
-        for parts in self.splits.values():
-            right = [
-                linear_probe(vectors[part.training], labels[part.training], vectors[part.testing]).argmax(
-                    axis=1
-                )
-                == labels[part.testing]
-                for part in parts
-            ]
-            scores.append(f"{100 * np.mean([it.mean() for it in right]):7.1f}")
+        scores = [f"{score:7.1f}" for score in self.top1(vectors).values()]
         image = [recovered(vectors, of_bands) for of_bands in (self.survey.mean, self.survey.deviation)]
         found = " ".join(f"{share:5.2f}" for share in image)
         print(f"{name:66}{''.join(scores)}   R2 {found}   {vectors.shape[1]} numbers", flush=True)
@@ -197,34 +197,55 @@ def series(folder: Path) -> Iterator[tuple[str, Pixels]]:
         yield path.stem, Pixels(*grids)
 
 
+class Dates:
+    """The clear dates of a few places, standardised by their own statistics.
+
+    Attributes:
+        names: What there is, for people.
+        band_means: (dates, bands).
+        images: What a net takes, of all dates.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        places = list(series(folder))
+        grids = [np.concatenate([getattr(it, name) for _, it in places]) for name in ("gsd_10", "gsd_20")]
+        self.names = ", ".join(f"{name} {len(it.gsd_10)}" for name, it in places)
+        self.band_means = np.concatenate([grid.mean(axis=(1, 2)) for grid in grids], axis=1)
+        self._place = np.repeat(np.arange(len(places)), [len(it.gsd_10) for _, it in places])
+        variances = np.concatenate([grid.reshape(-1, grid.shape[-1]).var(axis=0) for grid in grids])
+        statistics = BandStatistics(
+            dict(zip(BANDS, self.band_means.mean(axis=0).tolist(), strict=True)),
+            dict(zip(BANDS, variances.tolist(), strict=True)),
+        )
+        self.images = Preparation(statistics, 0).images(Pixels(*grids))
+
+    def alikeness(self, vectors: np.ndarray) -> tuple[float, float, float]:
+        """Returns how alike the dates of a place are in vectors (dates, E), each number of them standardised.
+
+        Returns:
+            The mean cosine within a place, that between places, and the share of dates whose nearest other date is of
+            the same place.
+        """
+        standard = StandardScaler().fit_transform(vectors)
+        standard /= np.linalg.norm(standard, axis=1, keepdims=True)
+        cosines = standard @ standard.T
+        same, itself = self._place[:, None] == self._place, np.eye(len(cosines), dtype=bool)
+        nearest = np.where(itself, -2, cosines).argmax(axis=1)
+        right = (self._place[nearest] == self._place).mean()
+        return float(cosines[same & ~itself].mean()), float(cosines[~same].mean()), float(right)
+
+
 def stability(folder: Path, nets: Mapping[str, HRNetBackbone]) -> None:
-    """Prints mean cosines within a place and between places, of centred mean embeddings."""
-    places = list(series(folder))
-    pixels = Pixels(
-        *(np.concatenate([getattr(it, name) for _, it in places]) for name in ("gsd_10", "gsd_20"))
-    )
-    of_place = np.repeat(np.arange(len(places)), [len(it.gsd_10) for _, it in places])
-    grids = [pixels.gsd_10, pixels.gsd_20]
-    values = np.concatenate([grid.mean(axis=(1, 2)) for grid in grids], axis=1)
-    variances = np.concatenate([grid.reshape(-1, grid.shape[-1]).var(axis=0) for grid in grids])
-    statistics = BandStatistics(
-        dict(zip(BANDS, values.mean(axis=0).tolist(), strict=True)),
-        dict(zip(BANDS, variances.tolist(), strict=True)),
-    )
-    images = Preparation(statistics, 0).images(pixels)
-    vectors = {"band means": values}
-    vectors |= {name: means(outputs(net, images)[0]) for name, net in nets.items()}
-    print(f"\nclear dates: {', '.join(f'{name} {len(it.gsd_10)}' for name, it in places)} (L2A)")
+    """Prints how alike mean embeddings of a place are over its dates."""
+    dates = Dates(folder)
+    print(f"\nclear dates: {dates.names} (L2A)")
+    vectors = {"band means": dates.band_means}
+    vectors |= {name: means(outputs(net, dates.images)[0]) for name, net in nets.items()}
     for name, of_dates in vectors.items():
-        centred = StandardScaler().fit_transform(of_dates)
-        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-        cosines = centred @ centred.T
-        same = of_place[:, None] == of_place
-        within = cosines[same & ~np.eye(len(cosines), dtype=bool)].mean()
-        nearest = np.where(np.eye(len(cosines), dtype=bool), -2, cosines).argmax(axis=1)
+        within, between, nearest = dates.alikeness(of_dates)
         print(
-            f"{name:30} cosine within {within:6.3f}   between {cosines[~same].mean():6.3f}   nearest date is of the "
-            f"same place {(of_place[nearest] == of_place).mean():.3f}"
+            f"{name:30} cosine within {within:6.3f}   between {between:6.3f}   nearest date is of the "
+            f"same place {nearest:.3f}"
         )
 
 

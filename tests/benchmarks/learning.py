@@ -24,7 +24,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tests.benchmarks.shuffled_labels import write_shuffled
+from tests.benchmarks.dataset_copy import write_shuffled
 
 ROOT = Path(__file__).resolve().parents[2]
 

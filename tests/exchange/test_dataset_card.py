@@ -10,11 +10,12 @@ import pytest
 
 from beam_pipeline.dataset.folder import DATASET_FILE, DatasetFolder
 from beam_pipeline.exchange.card import Card
-from beam_pipeline.exchange.dataset_card import escaped, tfrecord_card, webdataset_card
+from beam_pipeline.exchange.dataset_card import tfrecord_card, webdataset_card
 from beam_pipeline.exchange.facts import Extent, Place, SplitFacts, read_facts
 from beam_pipeline.exchange.source import open_source
 from beam_pipeline.exchange.webdataset import WebDataset
 from beam_pipeline.runtime.disk import Disk
+from beam_pipeline.runtime.foreign_text import in_markdown
 from tests.exchange.conftest import export
 from tests.model_tf.made_dataset import write_dataset
 
@@ -152,4 +153,4 @@ def test_a_dataset_that_says_little_has_a_card(dataset, tmp_path, made):
     ],
 )
 def test_text_of_others_is_shown_as_it_is(text, shown):
-    assert escaped(text) == shown
+    assert in_markdown(text) == shown

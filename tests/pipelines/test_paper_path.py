@@ -8,6 +8,7 @@ import pytest
 
 from beam_pipeline import cli
 from beam_pipeline.places.eurosat_tile import CLASSES
+from tests.entries import ENTRIES
 from tests.exchange.published_files import SPLITS, PublishedFolder, square
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
 
@@ -33,6 +34,7 @@ def test_the_page_types_each_step_with_flags_that_there_are():
     assert {words[0] for words in commands} == {"opensentinelmap"}
     for words in commands:
         assert words[1] in cli.COMMANDS
+        ENTRIES[words[1]].parse(words[2:])
 
 
 @pytest.mark.slow

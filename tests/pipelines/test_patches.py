@@ -314,6 +314,12 @@ def test_damaged_and_other_datasets_are_refused(made_patches: Built, tmp_path: P
         read_resampled(str(made_patches.folder), "fmow", 16)
     folder = tmp_path / "set"
     shutil.copytree(made_patches.folder, folder)
+    description = folder / "dataset.json"
+    whole = description.read_text()
+    description.write_text(whole.replace('"source": "table"', '"source": "<b>"'))
+    with pytest.raises(InvalidInputError, match=r"dataset.json: fingerprint\.places\.source"):
+        read_resampled(str(folder), None, 64)
+    description.write_text(whole)
     shard = folder / sorted(made_patches.shards)[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1

@@ -259,6 +259,31 @@ def test_one_cell_is_enough(tmp_path):
         assert (y[2:] == 255).all()
 
 
+def test_single_images_are_one_of_every_pair(info):
+    """As the pairs show them, in the same order of cells; half as many steps, and both slots are drawn."""
+    slots = collections.Counter()
+    for epoch in range(4):
+        pairs = images_of(batches(info, pairs_per_batch=2, epoch=epoch, augment=True))
+        singles = images_of(batches(info, pairs_per_batch=2, epoch=epoch, augment=True, single_images=True))
+        assert [key[:2] for key in singles] == list(dict.fromkeys(key[:2] for key in pairs))
+        for key, parts in singles.items():
+            tf.nest.map_structure(np.testing.assert_array_equal, parts, pairs[key])
+            slots[key[2]] += 1
+    assert min(slots[0], slots[1]) > 0.25 * slots.total()
+    assert steps_per_epoch(info, "training", 2, 0, single_images=True) == -(-info.cells["training"] // 4)
+
+
+def test_single_images_go_on_and_are_dealt(info):
+    def of(**given):
+        return batches(info, pairs_per_batch=2, epoch=1, single_images=True, **given)
+
+    whole = of()
+    assert whole[0][1].shape == (4, 192, 192, 3)
+    assert_same(whole[1:], of(start_step=1))
+    by_host = [images_of(of(hosts=2, host=host)) for host in range(2)]
+    assert sorted([*by_host[0], *by_host[1]]) == sorted(images_of(whole))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -270,7 +295,8 @@ def test_one_cell_is_enough(tmp_path):
         ),
         ({"hosts": 2, "host": 2}, "host must be from 0 to hosts - 1. Received: host=2"),
         ({"start_step": 4}, "start_step must be from 0 to 3.*Received: 4"),
-        ({"augment": True}, "augment needs an epoch"),
+        ({"augment": True}, "augment and single_images need an epoch"),
+        ({"single_images": True}, "augment and single_images need an epoch"),
     ],
 )
 def test_bad_arguments(info, given, said):

@@ -1,5 +1,7 @@
 """kNN, the linear probe, the head and their scores against independent answers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -101,3 +103,46 @@ def test_a_head_learns_what_lies_where_and_goes_by_its_seed(monkeypatch):
     np.testing.assert_allclose(answers[0].sum(axis=1), 1)
     np.testing.assert_allclose(answers[0], answers[2], atol=1e-5)
     assert np.abs(answers[0] - answers[1]).max() > 1e-6
+
+
+def test_a_channel_that_training_patches_do_not_have_is_left_as_it_is():
+    """Divided by next to nothing, an activation that few training patches do not have would outweigh all others."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    grids = draw.normal(size=(40, 4, 4, 3)) * 0.1
+    grids[labels == 1, ..., 0] += 1
+    grids[..., 2] = 0
+    others = grids.copy()
+    others[..., 2] = 0.5
+    head = Head(3, 4, 2)
+    head.fit(grids.astype(np.float16), labels, 1)
+    assert head._deviation[2] == 1
+    there = head.probabilities(others.astype(np.float16))
+    assert (there.argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_one_patch_a_class_is_nothing_to_warn_of():
+    (training, labels), (testing, _) = made(5), made(20, seed=1)
+    with warnings.catch_warnings(record=True) as caught:
+        linear_probe(training, labels, testing)
+        nearest_neighbours(training, labels, testing)
+    assert [str(it.message) for it in caught] == []
+
+
+def test_ranks_by_hand_with_draws():
+    """Of classes with equal shares the lower comes first, in the ranks as in the matrix."""
+    draw = np.random.default_rng(5)
+    shares = draw.integers(0, 4, (200, 6)) / 4  # many are equal
+    labels = draw.integers(0, 6, 200)
+    fit = outcome(shares, labels, 12)
+    within = np.zeros(6)
+    confusion = np.zeros((6, 6), int)
+    for row, label in zip(shares, labels, strict=True):
+        ranked = sorted(range(6), key=lambda index: (-row[index], index))
+        confusion[label, ranked[0]] += 1
+        for k in range(6):
+            within[k] += label in ranked[: k + 1]
+    np.testing.assert_allclose(fit.top, within / 200)
+    np.testing.assert_array_equal(fit.confusion, confusion)
+    assert fit.confusion.sum() == 200
+    np.testing.assert_array_equal(fit.confusion.sum(axis=1), np.bincount(labels, minlength=6))

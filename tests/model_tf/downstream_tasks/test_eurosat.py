@@ -158,8 +158,38 @@ def test_folders_that_are_not_of_eurosats_classes_are_refused(tiles, tmp_path):
     with pytest.raises(InvalidInputError, match="at least two classes"):
         read_eurosat(str(tmp_path / "empty"), None)
     (tmp_path / "empty" / "b").mkdir()
-    with pytest.raises(InvalidInputError, match=r"none of whose 2 folders has a \.tif"):
+    with pytest.raises(InvalidInputError, match=r"of whose 2 folders none has a \.tif"):
         read_eurosat(str(tmp_path / "empty"), None)
+    write_tile(tmp_path / "empty" / "a" / "a_1.tif", made_dn(0, 1))
+    with pytest.raises(InvalidInputError, match=r"of whose 2 folders one alone has a \.tif"):
+        read_eurosat(str(tmp_path / "empty"), None)
+
+
+def test_only_eurosats_own_classes_are_under_its_licence(tiles):
+    assert "MIT" in " ".join(read_eurosat(str(tiles)).notices)
+    of_others = " ".join(read_eurosat(str(tiles), None).notices)
+    assert "MIT" not in of_others
+    assert "whose owner says what may be done" in of_others
+    assert "modified Copernicus Sentinel data" in of_others
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path):
+    folder = write_tiles(tmp_path / "tiles", 1, ("field", "town"))
+    os.rename(os.fsencode(folder / "town"), os.fsencode(folder) + b"/\xff")
+    with pytest.raises(InvalidInputError, match=r"no UTF-8. Rename .*\\udcff"):
+        read_eurosat(str(folder), None)
+
+
+def test_a_tile_without_one_whole_pixel_of_20_m_is_refused(tmp_path):
+    """A pixel of 10 m in every 20 m has data: the bands of 20 m have none, and no mean."""
+    folder = write_tiles(tmp_path / "tiles", 2, ("field", "town"))
+    dn = made_dn(1, 1)
+    dn[:, ::2] = 0
+    write_tile(folder / "town" / "town_1.tif", dn)
+    with pytest.raises(
+        InvalidInputError, match=r"town/town_1\.tif must hold data. Received: no pixel of 20 m"
+    ):
+        survey(read_eurosat(str(folder), None))
 
 
 def test_the_published_tiles_are_read():

@@ -10,7 +10,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.downstream_tasks import fits as fits_module
 from model_tf.downstream_tasks import scoring
 from model_tf.downstream_tasks.fits import Fits, key_of
-from model_tf.downstream_tasks.scoring import Features, Protocol, Scores, outcome, score
+from model_tf.downstream_tasks.scoring import Features, Protocol, Scores, draw_splits, outcome, score
 from model_tf.downstream_tasks.splits import Column
 from tests.model_tf.downstream_tasks.made_tiles import made_set
 
@@ -61,14 +61,20 @@ def content(scores: Scores) -> dict:
 
 
 def scored(path, *, of: Features | None = None, protocol: Protocol = PROTOCOL, patches=PATCHES) -> dict:
-    return content(score(patches, [of or features()], protocol, Fits(str(path), 3)))
+    drawn = draw_splits(patches, protocol)
+    return content(score(patches, [of or features()], protocol, drawn, Fits(str(path), 3)))
+
+
+def plain(of: Features | None = None, protocol: Protocol = PROTOCOL, patches=PATCHES) -> dict:
+    """The scores with no file."""
+    return content(score(patches, [of or features()], protocol, draw_splits(patches, protocol)))
 
 
 def test_what_is_fitted_is_not_fitted_again_and_the_scores_are_equal(made, tmp_path):
     path = tmp_path / "fits.jsonl"
     first = scored(path)
     assert len(made) == UNITS
-    assert scored(path) == first == content(score(PATCHES, [features()], PROTOCOL))
+    assert scored(path) == first == plain()
     assert len(made) == 2 * UNITS  # those of the last, which has no file
 
 
@@ -93,7 +99,7 @@ def test_a_table_goes_on_after_a_kill(made, tmp_path, monkeypatch):
     assert len(path.read_text().splitlines()) == 7
     after = scored(path)
     assert len(made) == UNITS
-    assert after == content(score(PATCHES, [features()], PROTOCOL))
+    assert after == plain()
 
 
 def test_ctrl_c_costs_the_fit_under_way_alone(made, tmp_path, monkeypatch):
@@ -130,7 +136,7 @@ def test_other_settings_are_other_fits_and_the_first_are_kept(made, tmp_path, ot
     given = {"of": features(), "patches": PATCHES, "protocol": PROTOCOL, **other}
     there = scored(path, **other)
     assert len(made) == fits
-    assert there == content(score(given["patches"], [given["of"]], given["protocol"]))
+    assert there == plain(**given)
     made.clear()
     assert scored(path) == first
     assert made == []
@@ -197,3 +203,38 @@ def test_a_link_is_refused(tmp_path):
     (tmp_path / "fits.jsonl").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InvalidInputError, match="is a link"):
         Fits(str(tmp_path / "fits.jsonl"), 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_refused(value):
+    damaged = features()
+    damaged.vectors[7, 3] = value
+    with pytest.raises(
+        InvalidInputError, match=r"made: features must be finite. Received: NaN .* those of p7"
+    ):
+        plain(damaged)
+
+
+def test_an_answer_that_is_not_finite_is_refused(monkeypatch):
+    """A classifier that diverged would be scored as one that always says the first class."""
+
+    def diverged(training, labels, testing):
+        return np.full((len(testing), 3), np.nan)
+
+    monkeypatch.setattr(scoring, "_VECTORS", {"knn": diverged, "linear": diverged})
+    with pytest.raises(InvalidInputError, match="NaN or infinity among what kNN, k = 5 makes of them"):
+        plain()
+
+
+def test_where_no_column_can_be_filled_the_first_reason_is_said():
+    few = dataclasses.replace(PROTOCOL, columns=(Column.of("20"), Column.of("30")))
+    with pytest.raises(
+        InvalidInputError, match="Received: 20, 30; class 0 has 20 patches, 20 of 20 for training"
+    ):
+        draw_splits(PATCHES, few)
+    drawn = draw_splits(PATCHES, dataclasses.replace(PROTOCOL, columns=(Column.of("5"), Column.of("30"))))
+    assert {*drawn.empty} == {("random", "30"), ("spatial", "30")}
+    assert {key: len(parts) for key, parts in drawn.splits.items()} == {
+        ("random", "5"): 3,
+        ("spatial", "5"): 3,
+    }

@@ -109,8 +109,9 @@ def test_every_place_in_the_table_is_there_or_has_its_reason(results):
         ("random", "6"),
         ("spatial", "6"),
     ]
-    said = "field has 6 patches, 6 of 6 for training and 0 for testing"
-    assert all(said in it["reason"] for it in content["empty_columns"])
+    reasons = [it["reason"] for it in content["empty_columns"]]
+    assert "field has 6 patches, 6 of 6 for training and 0 for testing" in reasons[0]
+    assert "field has 6 patches, 5 of 6 for training and 1 for testing" in reasons[1]  # a block is kept
     for score in content["scores"]:
         assert score["seeds"] == (1 if score["method"] == "CNN head" else 2)
         assert np.sum(score["confusion"]) == sum(score["test_patches"])
@@ -152,8 +153,17 @@ def test_it_says_where_its_numbers_are_from(results, run_folder):
     assert content["patches"]["classes"] == dict.fromkeys(CLASSES, 6)
     assert all(0.20e6 <= weights <= 0.26e6 for weights in content["head_weights"].values())
     licences = (results / "LICENSES.md").read_text()
-    for said in ("MIT", "EuroSAT", "modified Copernicus Sentinel data", "Level-1C", "OpenStreetMap", "ODbL"):
+    for said in (
+        "whose owner says",
+        "modified Copernicus Sentinel data",
+        "Level-1C",
+        "OpenStreetMap",
+        "ODbL",
+    ):
         assert said in licences
+    beside = [path.read_text() for path in (results / "cache").glob("*/LICENSES.md")]
+    assert sorted("OpenStreetMap" in text for text in beside) == [False, False, True]
+    assert all("whose owner says" in text for text in beside)
 
 
 @pytest.mark.slow
@@ -203,6 +213,8 @@ def test_bad_input_is_refused_before_anything_is_written(tiles, run_folder, tmp_
     (no_net / "settings.json").write_bytes((run_folder / "settings.json").read_bytes())
     cases = {
         "--grid must divide 64": ["--grid", "7"],
+        "--grid must be at least 4 for the CNN head": ["--grid", "2"],
+        "Received: 6, 7/93; field has 6 patches, 6 of 6": ["--columns", "6,7/93"],
         "There is no .*settings.json": ["--run", tmp_path / "empty"],
         "holds no checkpoint yet": ["--run", no_net],
         "must be a folder on this machine": ["--patches", tmp_path / "none"],
@@ -213,6 +225,8 @@ def test_bad_input_is_refused_before_anything_is_written(tiles, run_folder, tmp_
         "--head_seeds must be at most --seeds": ["--head_seeds", "3"],
         "--statistics run needs --run": ["--statistics", "run"],
         "--output must be on this machine": ["--output", "gs://bucket/out"],
+        "--output must lie outside --patches": ["--output", tiles / "out"],
+        "--cache must lie outside --patches": ["--cache", tiles / "town" / ".." / "cache"],
         "--seeds must be at least 1": ["--seeds", "0", "--head_seeds", "1"],
     }
     for said, more in cases.items():

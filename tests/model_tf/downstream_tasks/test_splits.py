@@ -114,7 +114,7 @@ def test_at_most_so_many_are_tested(monkeypatch):
             r"class 0 has 40 patches, 40 of 40 for training and 0 for testing in a random split",
         ),
         ("60", "random", r"class 0 has 40 patches, 40 of 60"),
-        ("59", "spatial", r"class 0 has 40 patches, 40 of 59"),
+        ("59", "spatial", r"class 0 has 40 patches, 39 of 59"),
         ("1/99", "random", r"class 0 has 40 patches, 0 of 1"),
     ],
 )
@@ -128,7 +128,45 @@ def test_one_block_cannot_be_parted():
         split(made_set([0, 0, 1, 1, 2, 2], [(0.1, 0.1)] * 6), Column.of("1"), "spatial", 0)
 
 
-@pytest.mark.parametrize("name", ["0", "-1", "x", "", "10/80", "0/100", "100/0", "1/", "/9", "1.5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("0", "-1", "x", "", "10/80", "0/100", "100/0", "1/", "/9", "1.5"),
+        # Numbers to Python, and second names of other columns.
+        *("05", "+5", " 5", "1_0", "１", "50/+50", "5/95 ", "05/95", "1" * 30),
+    ],
+)
 def test_what_is_no_column_is_refused(name):
-    with pytest.raises(ValueError):  # noqa: PT011 - of int, or ours
+    with pytest.raises(ValueError):  # noqa: PT011
         Column.of(name)
+
+
+def test_all_classes_that_are_short_are_counted():
+    with pytest.raises(EmptyColumn, match=r"class 0 has 40 patches, .*; 2 of 3 classes have too few$"):
+        split(spread_set(), Column.of("60"), "random", 0)
+
+
+def test_parts_of_clustered_patches_by_an_independent_count():
+    """Places in clumps, classes that keep to their own clumps, one of them in two blocks alone."""
+    draw = np.random.default_rng(7)
+    labels, places = [], []
+    for label, clumps in enumerate([30, 8, 2]):
+        corners = draw.integers(-20, 20, (clumps, 2)) / 2 + 100 * label
+        for index in range(120):
+            labels.append(label)
+            places.append(
+                tuple(corners[index % clumps] + draw.uniform(0.01, 0.49, 2) - [100 * label, 60 * label])
+            )
+    patches = made_set(labels, places)
+    block = [(int(x // 0.5), int(y // 0.5)) for x, y in places]
+    for name in ("1", "50", "20/80", "50/50", "80/20"):
+        for seed in range(4):
+            parts = split(patches, Column.of(name), "spatial", seed)
+            assert not {block[index] for index in parts.training} & {block[index] for index in parts.testing}
+            assert {labels[index] for index in parts.testing} == {0, 1, 2}
+            taken = np.bincount([labels[index] for index in parts.training], minlength=3)
+            if "/" not in name:
+                assert taken.tolist() == [int(name)] * 3
+            else:
+                assert (taken[:2] >= 120 * int(name[:2]) / 100).all()
+                assert taken[2] == 60  # of two blocks one is kept for testing

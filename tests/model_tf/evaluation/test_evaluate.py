@@ -284,12 +284,14 @@ def test_a_machine_that_fails_is_no_damage_of_the_checkpoint(fault, run_folder, 
     load_net(str(run_folder), run)
 
 
-@pytest.mark.parametrize(("blocks", "categories"), [(1, 15), (2, 14)])
+@pytest.mark.parametrize(
+    ("change", "categories"), [({"blocks": 1}, 15), ({"upsample_20m": True}, 15), ({}, 14)]
+)
 def test_a_checkpoint_of_another_architecture(
-    blocks, categories, run_folder, dataset_folder, tmp_path, capsys
+    change, categories, run_folder, dataset_folder, tmp_path, capsys
 ):
     path = tmp_path / "other.keras"
-    sizes = {**dataclasses.asdict(WIDTHS["tiny"]), "blocks": blocks}
+    sizes = {**dataclasses.asdict(WIDTHS["tiny"]), **change}
     HRNetSegmenter(HRNetBackbone(**sizes), categories).save(path)
     message = failure(capsys, "--run", run_folder, "--data", dataset_folder, "--checkpoint", path)
     assert "architecture, --width tiny" in message

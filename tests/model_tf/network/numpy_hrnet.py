@@ -89,25 +89,31 @@ class NumpyHRNet:
 
     def embed(self, gsd_10: np.ndarray, gsd_20: np.ndarray) -> np.ndarray:
         """Embeds (H, W, 4) and (H / 2, W / 2, 6) as (H, W, E)."""
-        fine = self.conv_relu(self.conv_relu(gsd_10, "stem10_1"), "stem10_2")
+        joins = "stem20_1_conv/kernel" not in self.weights  # upsample_20m
+        bands = np.concatenate([gsd_10, bilinear_both(gsd_20, 2)], axis=-1) if joins else gsd_10
+        fine = self.conv_relu(self.conv_relu(bands, "stem10_1"), "stem10_2")
         for unit in range(self.bottlenecks):
             fine = self.bottleneck(fine, f"stage1_{unit}")
-        coarse = self.conv_relu(self.conv_relu(gsd_20, "stem20_1"), "stem20_2")
-        half = self.convolve(fine, "transition1_to1", 2) + self.convolve(coarse, "transition1_20to1")
+        half = self.convolve(fine, "transition1_to1", 2)
+        if not joins:
+            coarse = self.conv_relu(self.conv_relu(gsd_20, "stem20_1"), "stem20_2")
+            half = half + self.convolve(coarse, "transition1_20to1")
         branches = [self.conv_relu(fine, "transition1_to0"), np.maximum(half, 0)]
         for module in range(self.modules[0]):
             branches = self.module(branches, f"stage2_{module}")
         branches.append(self.conv_relu(branches[1], "transition2_to2", 2))
         for module in range(self.modules[1]):
             branches = self.module(branches, f"stage3_{module}")
-        full = [
-            bilinear(bilinear(x, 2**b).swapaxes(0, 1), 2**b).swapaxes(0, 1) for b, x in enumerate(branches)
-        ]
-        return np.concatenate(full, axis=-1)
+        return np.concatenate([bilinear_both(x, 2**b) for b, x in enumerate(branches)], axis=-1)
 
     def logits(self, gsd_10: np.ndarray, gsd_20: np.ndarray) -> np.ndarray:
         """Returns (H, W, categories)."""
         return self.embed(gsd_10, gsd_20) @ self.weights["head/kernel"][0, 0] + self.weights["head/bias"]
+
+
+def bilinear_both(x: np.ndarray, factor: int) -> np.ndarray:
+    """Interpolates along both axes of (H, W, C)."""
+    return bilinear(bilinear(x, factor).swapaxes(0, 1), factor).swapaxes(0, 1)
 
 
 def bilinear(x: np.ndarray, factor: int) -> np.ndarray:

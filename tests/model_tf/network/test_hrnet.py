@@ -49,7 +49,9 @@ def tiny() -> HRNetSegmenter:
     return drawn(build_hrnet("tiny", 15))
 
 
-def test_net_computes_what_the_papers_say(tiny):
+@pytest.mark.parametrize("upsample_20m", [False, True])
+def test_net_computes_what_the_papers_say(upsample_20m):
+    tiny = drawn(build_hrnet("tiny", 15, upsample_20m=upsample_20m))
     x = images(2, 12, 20)
     weights = {
         f"{layer.name}/{weight.name}": weight.numpy()
@@ -184,9 +186,9 @@ def test_kernels_begin_with_hes_deviation():
     assert kernel.std() == pytest.approx(np.sqrt(2 / (3 * 3 * 64)), rel=0.02)
 
 
-@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
-def test_config_round_trips(dtype):
-    net = build_hrnet("tiny", 4, seed=3, dtype=dtype)
+@pytest.mark.parametrize(("dtype", "upsample_20m"), [(None, False), ("mixed_bfloat16", False), (None, True)])
+def test_config_round_trips(dtype, upsample_20m):
+    net = build_hrnet("tiny", 4, seed=3, dtype=dtype, upsample_20m=upsample_20m)
     again = HRNetSegmenter.from_config(net.get_config())
     assert again.get_config() == net.get_config()
     assert again.backbone.get_config() == net.backbone.get_config()

@@ -68,9 +68,10 @@ def test_measured_field_is_the_computed_one(width, side, monkeypatch):
         assert size < side // INPUT_STRIDES[name], "the image must be larger than the field"
 
 
+@pytest.mark.parametrize("upsample_20m", [False, True])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_field_is_within_a_chip(width):
-    reaches = trace(build_hrnet(width, 1).backbone, INPUT_STRIDES).reaches
+def test_field_is_within_a_chip(width, upsample_20m):
+    reaches = trace(build_hrnet(width, 1, upsample_20m=upsample_20m).backbone, INPUT_STRIDES).reaches
     for name, stride in INPUT_STRIDES.items():
         assert stride * reaches[name].size <= LIMIT
     # Nor does it go further than half a chip to either side.

@@ -110,6 +110,17 @@ def test_a_run_leaves_settings_checkpoints_and_logs(run, dataset_folder) -> None
     assert not (run / "tmp").exists()
 
 
+def test_single_images_and_bands_brought_to_10_m(dataset_folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(run_log, "panel_figure", draw_nothing)
+    output = tmp_path / "run"
+    assert main(flags(dataset_folder, output, "--single_images", "--upsample_20m")) == 0
+    assert [row["step"] for row in read_log(output)] == ["3", "6"], "half of the steps: twice as many cells"
+    net = keras.models.load_model(output / "best.keras")
+    assert net.backbone.get_layer("stem10_1_conv").kernel.shape == (3, 3, 10, 2)
+    with pytest.raises(ValueError, match="stem20_1_conv"):
+        net.backbone.get_layer("stem20_1_conv")
+
+
 def test_it_learns_what_the_made_images_show(run) -> None:
     losses = [float(row["loss"]) for row in read_log(run)]
     assert losses[1] < losses[0]

@@ -43,7 +43,13 @@ EPOCHS = 2
 
 
 def build_small(
-    width: str, num_categories: int, seed: int = 0, dtype: Any = None, blocks: int = 0, bottlenecks: int = 0
+    width: str,
+    num_categories: int,
+    seed: int = 0,
+    dtype: Any = None,
+    upsample_20m: bool = False,
+    blocks: int = 0,
+    bottlenecks: int = 0,
 ) -> keras.Model:
     """As `build_hrnet`, whatever the width: the same family, with as little in it as there can be."""
     del width
@@ -53,6 +59,7 @@ def build_small(
         bottlenecks=bottlenecks,
         modules=(1, 1),
         blocks=blocks,
+        upsample_20m=upsample_20m,
         seed=seed,
         dtype=dtype,
     )

@@ -1,6 +1,7 @@
-"""The copy with shuffled labels, on which nothing may be learnt."""
+"""Copies of datasets: with shuffled labels, on which nothing may be learnt, and with fewer training cells."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from beam_pipeline.records.example import decode
 from model_tf.data.batches import make_dataset
 from model_tf.data.info import load_info
-from tests.benchmarks.shuffled_labels import write_shuffled
+from tests.benchmarks.dataset_copy import write_fewer, write_shuffled
 from tests.model_tf.made_dataset import made_cell_years, write_dataset
 
 
@@ -47,6 +48,27 @@ def test_labels_go_to_other_cells_of_the_split_and_images_stay(tmp_path) -> None
     assert load_info(str(copy)).fingerprint != load_info(str(source)).fingerprint
     other = json.loads((tmp_path / "shuffled_1" / "dataset.json").read_text())
     assert other["shards"] != json.loads((copy / "dataset.json").read_text())["shards"]
+
+
+def test_fewer_cells_are_whole_and_a_part_of_more(tmp_path, dataset_folder) -> None:
+    source = Path(dataset_folder)
+    cells = {}
+    for share in (0.25, 0.5, 1.0):
+        copy = tmp_path / f"{share}"
+        count = write_fewer(source, copy, share)
+        of_cells = Counter(it.cell.cell_id for it in read(copy, "training"))
+        cells[share] = set(of_cells)
+        whole = Counter(it.cell.cell_id for it in read(source, "training"))
+        assert all(of_cells[cell] == whole[cell] for cell in of_cells)
+        info = load_info(str(copy))
+        assert len(of_cells) == count == info.cells["training"] == round(share * len(whole))
+        assert info.examples["training"] == of_cells.total()
+        assert info.shards["testing"] == tuple(
+            str(copy / Path(path).name) for path in load_info(dataset_folder).shards["testing"]
+        )
+        batches = make_dataset(info, "training", pairs_per_batch=1, statistics=info.statistics, epoch=0)
+        assert len(list(batches.as_numpy_iterator())) == count
+    assert cells[0.25] < cells[0.5] < cells[1.0]
 
 
 def test_the_copy_can_be_trained_on(tmp_path, dataset_folder) -> None:
