@@ -4,44 +4,38 @@ Source: P. Helber, B. Bischke, A. Dengel, D. Borth: EuroSAT: A Novel Dataset and
 and Land Cover Classification, 2019; EuroSAT_MS.zip.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
-import re
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from beam_pipeline.places.eurosat_tile import (
+    BANDS,
+    CLASSES,
+    SIDE,
+    centre_of_tile,
+    class_folders,
+    opened_tile,
+    read_tile,
+    tile_files,
+)
 from beam_pipeline.records.schema import REFLECTANCE_SCALE
 from beam_pipeline.records.statistics import INPUT_BANDS
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import one_line, shown
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.progress import Progress
-from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
-from beam_pipeline.runtime.regular_files import read_regular
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
 from model_tf.downstream_tasks.plain_pixels import PlainPixels, plain_pixels
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # by `_PIXELS_ALONE`
-
-BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
-"""In the files' order, B8A last. Source: the README of EuroSAT_MS.zip."""
-
-CLASSES = (
-    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
-    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
-)
-"""Source: Helber et al. 2019, figure 3."""
-
-SIDE = 64
-"""Pixels. Source: Helber et al. 2019, section III."""
 
 LEVEL = "L1C"
 
@@ -54,12 +48,6 @@ SENTINEL_NOTICE = (
     "The patches contain modified Copernicus Sentinel data. They are Level-1C (top of the atmosphere); the network was "
     "made for Level-2A (surface)."
 )
-
-_MOST_BYTES = 4 << 20
-"""Of a tile; one of 64 x 64 pixels has 107 kB."""
-
-_PIXEL_M = (9.0, 11.0)
-"""Least and most side of a pixel: the published tiles are cut in longitude and latitude, so it is not quite 10 m."""
 
 _LOOKED_AT = 64
 """Tiles whose pixels are looked at to see the order of the bands."""
@@ -105,7 +93,9 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
             published: its file and the field that is wrong are named.
     """
     found = _class_folders(folder, classes)
-    files = [(index, path) for index, name in enumerate(found) for path in _tiles(os.path.join(folder, name))]
+    files = [
+        (index, path) for index, name in enumerate(found) for path in tile_files(os.path.join(folder, name))
+    ]
     with_tiles = {index for index, _ in files}
     if len(with_tiles) < 2:
         raise InvalidInputError(
@@ -119,8 +109,8 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
     tiles: list[_Tile] = []
     with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**_TILES_ALONE):
         for index, path in files:
-            content = _content(path)
-            longitude, latitude = _centre(path, content)
+            content = read_tile(path)
+            longitude, latitude = centre_of_tile(path, content)
             tiles.append(_tile(path, content))
             name = f"{found[index]}/{os.path.basename(path)}"
             digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
@@ -143,7 +133,7 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
 def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     if not os.path.isdir(folder):
         raise InvalidInputError(f"--patches must be a folder on this machine. Received: {folder}")
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    names = class_folders(folder)
     strange = sorted({*names} - {*(classes or names)})
     missing = sorted({*(classes or names)} - {*names})
     if strange or missing:
@@ -159,18 +149,6 @@ def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _tiles(folder: str) -> list[str]:
-    """Returns the tiles of a class in the order of their numbers."""
-
-    def number(name: str) -> tuple[int, str]:
-        digits = re.search(r"(\d+)\.tif$", name)
-        return int(digits[1]) if digits else -1, name
-
-    return [
-        os.path.join(folder, name) for name in sorted(os.listdir(folder), key=number) if name.endswith(".tif")
-    ]
-
-
 def _require_utf8(path: str) -> None:
     try:
         path.encode()
@@ -178,62 +156,6 @@ def _require_utf8(path: str) -> None:
         raise InvalidInputError(
             f"A name holds bytes that are no UTF-8. Rename the file or folder. Received: {one_line(path)}"
         ) from error
-
-
-def _content(path: str) -> bytes:
-    try:
-        content = read_regular(path, _MOST_BYTES)
-    except Fault as fault:
-        raise InvalidInputError(f"{path} is no tile: {fault.detail}") from fault
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path} is gone since the folder was looked at") from error
-    if not content:  # which GDAL would take for a file to be written
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: it is empty")
-    return content
-
-
-@contextlib.contextmanager
-def _opened(content: bytes) -> Iterator[Any]:
-    # No other driver: a VRT in a .tif would have GDAL open whatever it names.
-    with rasterio.MemoryFile(content) as file, file.open(driver="GTiff") as tile:
-        yield tile
-
-
-def _centre(path: str, content: bytes) -> tuple[float, float]:
-    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
-    try:
-        with _opened(content) as tile:
-            for field, is_right, wanted, received in _checks(tile):
-                if not is_right:
-                    raise InvalidInputError(
-                        f"{path} is no EuroSAT tile as published: {field} must be {wanted}. Received: {received}"
-                    )
-            x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
-            longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
-    except (RasterioError, pyproj.exceptions.ProjError) as error:
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
-    if not (abs(longitude) <= 180 and abs(latitude) <= 90):
-        raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
-    return longitude, latitude
-
-
-def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
-    elsewhere = named_elsewhere(tile)
-    yield "what it names", not elsewhere, "no other file", elsewhere
-    yield "count", tile.count == len(BANDS), f"{len(BANDS)} bands", tile.count
-    yield "dtype", {*tile.dtypes} == {"uint16"}, "uint16", ", ".join(sorted({*tile.dtypes}))
-    size = (tile.width, tile.height)
-    yield "width and height", size == (SIDE, SIDE), f"{SIDE} x {SIDE} pixels", f"{size[0]} x {size[1]}"
-    yield "crs", tile.crs is not None, "given", "none"
-    yield "crs", tile.crs.is_projected, "in metres", tile.crs.to_string()
-    sides = (tile.transform.a, -tile.transform.e)
-    is_10_m = all(_PIXEL_M[0] <= side <= _PIXEL_M[1] for side in sides)
-    yield "pixel size", is_10_m, f"{_PIXEL_M[0]:g} to {_PIXEL_M[1]:g} m", f"{sides[0]:g} x {sides[1]:g}"
-
-
-@functools.lru_cache(64)
-def _to_degrees(wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
 
 
 def _tile(path: str, content: bytes) -> _Tile:
@@ -249,14 +171,14 @@ def _numbers(tiles: Sequence[_Tile]) -> npt.NDArray[np.uint16]:
         if isinstance(tile, PlainPixels):
             tile.read_into(pixels)
         else:
-            _decode(tile, _content(tile), pixels)
+            _decode(tile, read_tile(tile), pixels)
     return dn
 
 
 def _decode(path: str, content: bytes, pixels: npt.NDArray[np.uint16]) -> int | None:
     """Fills (64, 64, 13) with a tile's DN; returns the byte at which its first block begins, if any is there."""
     try:
-        with _opened(content) as tile:
+        with opened_tile(content) as tile:
             shape = (tile.height, tile.width, tile.count)
             if shape != _SHAPE:
                 raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {shape}")

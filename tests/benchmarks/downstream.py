@@ -24,10 +24,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import tensorflow as tf
 
+from beam_pipeline.places.eurosat_tile import CLASSES
 from model_tf.downstream_tasks import encoders, head
 from model_tf.downstream_tasks.cache import EmbeddingCache
 from model_tf.downstream_tasks.embedding import cache_of, embed
-from model_tf.downstream_tasks.eurosat import CLASSES, read_eurosat
+from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.flags import COLUMNS
 from model_tf.downstream_tasks.head import Head
 from model_tf.downstream_tasks.inputs import Preparation, survey

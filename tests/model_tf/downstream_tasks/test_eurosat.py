@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from beam_pipeline.places.eurosat_tile import BANDS, CLASSES
 from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import InvalidInputError
 from model_tf.downstream_tasks import eurosat
-from model_tf.downstream_tasks.eurosat import BANDS, CLASSES, read_eurosat
+from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import survey
 from tests.model_tf.downstream_tasks.made_tiles import made_dn, write_tile, write_tiles
 from tests.shared_data import shared
