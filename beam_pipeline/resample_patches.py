@@ -1,7 +1,8 @@
-r"""Makes a dataset of labelled places, a Sentinel-2 image of each: EuroSAT's, FMoW's, or those of a table.
+r"""Makes a dataset of labelled places, a Sentinel-2 image of each: EuroSAT's, fMoW's, or those of a table.
 
     python -m beam_pipeline.resample_patches --places places.csv --years 2019-2020 --output out/patches
     python -m beam_pipeline.resample_patches --eurosat EuroSAT_MS --output out/eurosat
+    python -m beam_pipeline.resample_patches --fmow groundtruth --output out/fmow
 
 The images come from the same catalogues, through the same reader and filters, as those of `build_dataset`; their
 windows are whole chips with the place in the middle. A run that was stopped goes on where it was when the same command

@@ -14,8 +14,9 @@ PLACES_NOTICES: Mapping[PlacesSource, str] = MappingProxyType(
     {
         "eurosat": "Places and classes: EuroSAT, © 2018 Patrick Helber, Benjamin Bischke, Andreas Dengel, Damian "
         "Borth, under the MIT licence",
-        "fmow": "Places and classes: Functional Map of the World (FMoW), Christie et al. 2018, under its own licence: "
-        "https://github.com/fMoW/dataset/blob/master/LICENSE",
+        "fmow": "Places and classes: Functional Map of the World (fMoW), Christie et al. 2018, under the Functional "
+        "Map of the World Challenge Public License, which permits non-commercial use only and asks that adapted "
+        "material is shared alike: https://github.com/fMoW/dataset/raw/master/LICENSE",
         "table": "Places and classes: of the table that was given, whose owner says what may be done with them",
     }
 )

@@ -9,9 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beam_pipeline.cells.cell import SPLITS, Split
-from beam_pipeline.cells.grid import PLACES_GRID_NAME
 from beam_pipeline.dataset.folder import ONTOLOGY_FILE, DatasetFolder, plan_json
-from beam_pipeline.records.description import DATASET_FILE, DatasetDescription, Shard, parse_description
+from beam_pipeline.records.description import (
+    DATASET_FILE,
+    DatasetDescription,
+    Shard,
+    parse_description,
+    require_map,
+)
 from beam_pipeline.records.example import CellYear, decode
 from beam_pipeline.records.shards import HashedFile, parse_shard
 from beam_pipeline.records.stored_example import stored_label
@@ -101,12 +106,7 @@ def open_source(folder: DatasetFolder, splits: tuple[Split, ...]) -> SourceDatas
         raise InvalidInputError(
             f"{path}: shards must list each shard once. Copy it again from where it was built"
         )
-    grid = content.get("grid")
-    if isinstance(grid, dict) and grid.get("name") == PLACES_GRID_NAME:
-        raise InvalidInputError(
-            f"--dataset is one of labelled places, which have no labels of a map: no format holds these. "
-            f"Received: {folder.path}"
-        )
+    require_map(description.grid_name, folder.path)
     if not description.years:
         raise InvalidInputError(f"{path}: years must list the years of the images. Received: nothing")
     ordered = tuple(split for split in SPLITS if split in splits)

@@ -3,19 +3,19 @@
 A location is one place, however many dates it has: that of its file of the lowest number. Its box is in pixels of an
 image whose corners are known.
 
-Source: G. Christie, N. Fendley, J. Wilson, R. Mukherjee: Functional Map of the World, CVPR 2018; fMoW-rgb. The labels
-of the testing places come in an archive of their own, of folders test_gt and seq_gt.
+Source: G. Christie, N. Fendley, J. Wilson, R. Mukherjee: Functional Map of the World, CVPR 2018; the README of
+https://github.com/fMoW/dataset. Its archive groundtruth.tar.bz2 holds the labels and corners of all splits.
 """
 
 import collections
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 import shapely
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from shapely import Polygon
 from shapely.errors import ShapelyError
 
@@ -34,25 +34,49 @@ from beam_pipeline.runtime.parsing import MalformedError, parse_json
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.regular_files import read_regular
 
+ARCHIVE = "groundtruth.tar.bz2"
+"""The archive of all labels."""
+
 SPLITS: dict[str, Split] = {
     "train": "training",
     "val": "validation",
-    "test": "testing",
     "test_gt": "testing",
-    "seq": "testing",
     "seq_gt": "testing",
 }
-"""The published folders."""
+"""The folders of the archive. Folders test and seq are of images, whose files tell neither category nor corners."""
+
+CATEGORIES = frozenset((
+    *("airport", "airport_hangar", "airport_terminal", "amusement_park", "aquaculture"),
+    *("archaeological_site", "barn", "border_checkpoint", "burial_site", "car_dealership"),
+    *("construction_site", "crop_field", "dam", "debris_or_rubble", "educational_institution"),
+    *("electric_substation", "factory_or_powerplant", "fire_station", "flooded_road", "fountain"),
+    *("gas_station", "golf_course", "ground_transportation_station", "helipad", "hospital"),
+    *("impoverished_settlement", "interchange", "lake_or_pond", "lighthouse", "military_facility"),
+    *("multi-unit_residential", "nuclear_powerplant", "office_building", "oil_or_gas_facility", "park"),
+    *("parking_lot_or_garage", "place_of_worship", "police_station", "port", "prison", "race_track"),
+    *("railway_bridge", "recreational_facility", "road_bridge", "runway", "shipyard", "shopping_mall"),
+    *("single-unit_residential", "smokestack", "solar_farm", "space_facility", "stadium", "storage_tank"),
+    *("surface_mine", "swimming_pool", "toll_booth", "tower", "tunnel_opening", "waste_disposal"),
+    *("water_treatment_facility", "wind_farm", "zoo"),
+))  # fmt: skip
+"""The 62 categories. Source: the README of fMoW."""
 
 NOT_TAKEN = ("construction_site", "flooded_road", "impoverished_settlement")
-"""Categories of 62 that are no classes here: 59 are left. Source: Johnson et al. 2022, section 5.3."""
+"""Categories that are no classes here: 59 are left. Source: Johnson et al. 2022, section 5.3."""
 
 FALSE_DETECTION = "false_detection"
 """The category of boxes that hold none. Source: the README of fMoW."""
 
+NO_BOX = "no_box"
+"""Why a location is left out whose file marks nothing in the image."""
+
 _FILE = re.compile(r"_(\d+)_rgb\.json\Z")
 _MOST_BYTES = 1 << 20
 _CORNERS = 4
+
+
+_WHOLE_IMAGE = -1
+"""The ID of the first entry of `bounding_boxes`, which is of the whole image; those behind it are of what is in it."""
 
 
 class _Box(pydantic.BaseModel):
@@ -60,12 +84,29 @@ class _Box(pydantic.BaseModel):
     box: tuple[float, float, float, float]
 
 
+def _without_image(entry: Any) -> Any:
+    if entry is None:
+        raise ValueError("must be an object")
+    return None if isinstance(entry, dict) and entry.get("ID") == _WHOLE_IMAGE else entry
+
+
+def _as_list(entries: Any) -> Any:
+    return [entries] if isinstance(entries, dict) else entries
+
+
+_Entry = Annotated[_Box | None, BeforeValidator(_without_image)]
+"""A box; None is the entry of the whole image."""
+
+
+_Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class _Metadata(pydantic.BaseModel):
-    img_width: Annotated[int, Field(ge=1)]
-    img_height: Annotated[int, Field(ge=1)]
+    img_width: _Pixels
+    img_height: _Pixels
     raw_location: str
     timestamp: str
-    bounding_boxes: list[_Box] | _Box
+    bounding_boxes: Annotated[list[_Entry], BeforeValidator(_as_list)]
 
 
 _METADATA = pydantic.TypeAdapter(_Metadata)
@@ -79,7 +120,7 @@ def read_fmow_places(folder: str) -> PlaceList:
 
     Returns:
         A place for each box of a class of each location, named SPLIT/CATEGORY/LOCATION, with its split and the date of
-        the file that it is of.
+        the file that it is of. The entry of the whole image is no box.
 
     Raises:
         InvalidInputError: There is no file, or one is of another form: file and field are named.
@@ -87,8 +128,8 @@ def read_fmow_places(folder: str) -> PlaceList:
     files = list(_first_files(folder))
     if not files:
         raise InvalidInputError(
-            "--fmow must hold metadata like train/airport/airport_0/airport_0_0_rgb.json in folders of "
-            f"{', '.join(SPLITS)}. Received: {folder} without any"
+            f"--fmow must hold folders {', '.join(SPLITS)} of fMoW's archive {ARCHIVE}, with metadata like "
+            f"train/airport/airport_0/airport_0_0_rgb.json. Received: {folder} without any"
         )
     places: list[GivenPlace] = []
     left_out: collections.Counter[str] = collections.Counter()
@@ -96,7 +137,7 @@ def read_fmow_places(folder: str) -> PlaceList:
         for split, path in files:
             places += _places_of(path, os.path.relpath(os.path.dirname(path), folder), split, left_out)
             progress.update()
-    return PlaceList("fmow", tuple(places), {reason: left_out[reason] for reason in sorted(left_out)})
+    return PlaceList("fmow", tuple(places), dict(sorted(left_out.items())))
 
 
 def _first_files(folder: str) -> Iterator[tuple[Split, str]]:
@@ -117,19 +158,25 @@ def _places_of(
     try:
         metadata = parse_json(_METADATA, read_regular(path, _MOST_BYTES))
     except MalformedError as error:
-        labels = " The labels of testing places are in an archive of their own" if split == "testing" else ""
-        raise InvalidInputError(f"{path} is no metadata of fMoW: {error}.{labels}") from error
+        raise InvalidInputError(
+            f"{path} is no metadata of fMoW's archive {ARCHIVE}: {error}. Files beside images may lack labels and "
+            "corners: give the folder of that archive"
+        ) from error
     except (Fault, OSError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     corners = _corners(metadata.raw_location, path)
-    boxes = metadata.bounding_boxes
+    boxes = [(index, box) for index, box in enumerate(metadata.bounding_boxes) if box is not None]
+    if not boxes:
+        left_out[NO_BOX] += 1
     taken = 0
-    for index, one in enumerate(boxes if isinstance(boxes, list) else [boxes]):
+    for index, one in boxes:
+        field = f"bounding_boxes[{index}]"
         if one.category == FALSE_DETECTION or one.category in NOT_TAKEN:
             left_out[one.category] += 1
             continue
-        field = f"bounding_boxes[{index}].box"
-        fraction = _middle(one.box, metadata, path, field)
+        if one.category not in CATEGORIES:
+            raise refused(path, f"{field}.category", "be one of fMoW's 62", one.category)
+        fraction = _middle(one.box, metadata, path, f"{field}.box")
         longitude, latitude = _at(corners, *fraction)
         checked_degrees(
             longitude, latitude, path, ("raw_location, in longitude,", "raw_location, in latitude,")
@@ -138,7 +185,7 @@ def _places_of(
         taken += 1
         yield GivenPlace(
             checked_name(name, path, "its folder"),
-            checked_name(one.category, path, f"bounding_boxes[{index}].category"),
+            one.category,
             longitude,
             latitude,
             path,

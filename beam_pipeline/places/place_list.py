@@ -11,7 +11,7 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import one_line
 
 PlacesSource = Literal["eurosat", "fmow", "table"]
-"""The kinds of lists: EuroSAT's tiles, FMoW's metadata, a CSV or GeoJSON."""
+"""The kinds of lists: EuroSAT's tiles, fMoW's metadata, a CSV or GeoJSON."""
 
 MOST_NAME_CHARS = 200
 """Of a name of a place or a class: both are shown, and stored in every example."""

@@ -16,6 +16,7 @@ from beam_pipeline.readers.pairs import (
     turn_pair,
 )
 from beam_pipeline.readers.shard_index import ShardIndex, explained
+from beam_pipeline.records.description import require_map
 from beam_pipeline.records.info import DatasetInfo, read_info
 from beam_pipeline.records.statistics import BandStatistics
 from beam_pipeline.runtime.disk import Disk, is_local
@@ -32,7 +33,8 @@ def open_split(folder: str, split: str) -> DatasetInfo:
         split: The split that is wanted.
 
     Raises:
-        InvalidInputError: It is not on a disk, or as of `read_info` and `DatasetInfo.require_examples`.
+        InvalidInputError: It is not on a disk, it is of labelled places, or as of `read_info` and
+            `DatasetInfo.require_examples`.
     """
     folder = str(folder)  # or a Path
     if not is_local(folder):
@@ -40,6 +42,7 @@ def open_split(folder: str, split: str) -> DatasetInfo:
             f"The dataset must be on a disk: copy it, or mount its bucket. Received: {folder}"
         )
     info = read_info(Disk(), folder)
+    require_map(info.grid_name, folder)
     info.require_examples(split)
     return info
 

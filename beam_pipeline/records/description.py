@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from beam_pipeline.cells.cell import Split
+from beam_pipeline.cells.grid import PLACES_GRID_NAME
 from beam_pipeline.records.schema import CHANNELS, NONE
 from beam_pipeline.records.shards import parse_shard_name, shard_name
 from beam_pipeline.records.version import require_readable
@@ -160,6 +161,16 @@ class Ontology(_Read):
         return self
 
 
+class Grid(_Read):
+    """The cells of the dataset.
+
+    Attributes:
+        name: Of the grid that cell ids are of.
+    """
+
+    name: str
+
+
 class DatasetDescription(_Read):
     """The part of `dataset.json` that readers need.
 
@@ -171,6 +182,7 @@ class DatasetDescription(_Read):
         bands: Moments by band name, e.g. "B02".
         labels: What the labels of each channel hold; a dataset that was not built here may not say.
         years: The years that were asked for.
+        grid: Its cells; a dataset that was not built here may not say.
     """
 
     schema_version: str
@@ -180,6 +192,12 @@ class DatasetDescription(_Read):
     bands: Mapping[str, BandMoments]
     labels: tuple[LabelCounts, ...] = ()
     years: tuple[int, ...] = ()
+    grid: Grid | None = None
+
+    @property
+    def grid_name(self) -> str | None:
+        """The name of the grid; None where the dataset does not say."""
+        return None if self.grid is None else self.grid.name
 
 
 class UnitCounts(_Read):
@@ -231,6 +249,23 @@ def parse_description(text: str | bytes, path: str) -> DatasetDescription:
     require_readable(_parse(_VERSIONED, text, path).schema_version, path)
     description: DatasetDescription = _parse(_DESCRIPTION, text, path)
     return description
+
+
+def require_map(grid: str | None, folder: str) -> None:
+    """Checks that a dataset's labels are of a map: those of labelled places are 255 throughout.
+
+    Args:
+        grid: The name of its grid; None where it does not say.
+        folder: Its folder.
+
+    Raises:
+        InvalidInputError: It is one of labelled places.
+    """
+    if grid == PLACES_GRID_NAME:
+        raise InvalidInputError(
+            "A dataset with labels of a map is needed, and this is one of labelled places, which have a class each: "
+            f"`opensentinelmap downstream` takes it. Received: {folder}"
+        )
 
 
 def parse_unit_counts(text: str | bytes, path: str) -> UnitCounts:

@@ -55,6 +55,7 @@ class DatasetInfo:
         fingerprint: SHA-256 over the shards' names and hashes: equal data have equal fingerprints.
         bands: Moments by band name; there may be none.
         labels: What the labels of each channel hold; a dataset may not say.
+        grid_name: That of the grid of its cells; a dataset may not say.
     """
 
     folder: str
@@ -66,6 +67,7 @@ class DatasetInfo:
     fingerprint: str
     bands: Mapping[str, BandMoments]
     labels: tuple[LabelCounts, ...] = ()
+    grid_name: str | None = None
 
     @property
     def examples(self) -> Mapping[str, int]:
@@ -190,6 +192,7 @@ def read_info(storage: Storage, folder: str) -> DatasetInfo:
         fingerprint=digest.hexdigest(),
         bands=description.bands,
         labels=description.labels,
+        grid_name=description.grid_name,
     )
 
 

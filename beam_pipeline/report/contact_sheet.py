@@ -1,4 +1,7 @@
-"""A contact sheet of examples: both images in true colour with their dates, and the label channels."""
+"""A contact sheet of examples: both images in true colour with their dates, and the label channels.
+
+Of labelled places, whose label images say nothing, it shows the image with class and name.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +55,7 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]
     """Draws a contact sheet.
 
     Args:
-        examples: One a row.
+        examples: One a row; one at least.
         channels: The channels of `dataset.json`'s ontology.
 
     Returns:
@@ -64,9 +67,12 @@ def contact_sheet(examples: Sequence[CellYear], channels: Sequence[LabelChannel]
     for value, colour in colours.values():
         table[value] = colour
 
-    columns = 2 + len(channels)
-    legend = [*((name, colour) for name, (_, colour) in colours.items())]
-    legend += [("none of the channel's", NONE_COLOUR), ("unlabeled", UNLABELED_COLOUR)]
+    if examples[0].cell.place is not None:
+        columns, legend = 1, []
+    else:
+        columns = 2 + len(channels)
+        legend = [(name, colour) for name, (_, colour) in colours.items()]
+        legend += [("none of the channel's", NONE_COLOUR), ("unlabeled", UNLABELED_COLOUR)]
     legend_rows = -(-len(legend) // _LEGEND_COLUMNS)
     width = _GAP + columns * (_SIDE + _GAP)
     row_height = _SIDE + _CAPTION + _GAP
@@ -107,6 +113,11 @@ def _pictures(
 ) -> list[tuple[npt.NDArray[np.uint8], str]]:
     """Returns what is drawn of an example: RGB pixels and what is written below them."""
     cell = example.cell
+    if cell.place is not None:
+        of_class, name = _brief(cell.place.class_name), _brief(cell.place.name)
+        return [
+            (_true_colour(image), f"{_brief(image.date)}  {of_class}\n{name}") for image in example.images[:1]
+        ]
     pictures = [
         (_true_colour(image), f"{_brief(image.date)}  bad {image.bad_percent:.0%}\n{_brief(image.item_id)}")
         for image in example.images

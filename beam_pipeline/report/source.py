@@ -20,7 +20,7 @@ from beam_pipeline.dataset.summary import UnitSummary
 from beam_pipeline.dataset.units import Unit
 from beam_pipeline.imagery.chips import FilterSettings
 from beam_pipeline.records.categories import CategoryTable
-from beam_pipeline.records.description import COPY_AGAIN, DatasetDescription, parse_description
+from beam_pipeline.records.description import COPY_AGAIN, DatasetDescription, parse_description, require_map
 from beam_pipeline.report.statistics import Statistics
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -215,7 +215,8 @@ def open_source(folder: DatasetFolder) -> ReportSource:
         folder: Its folder.
 
     Raises:
-        InvalidInputError: It is none, is not described yet, is of another major version, or its description is damaged.
+        InvalidInputError: It is none, is not described yet, is of another major version or of labelled places, or its
+            description is damaged.
         Fault: The storage failed.
     """
     try:
@@ -235,6 +236,7 @@ def open_source(folder: DatasetFolder) -> ReportSource:
     path = folder.at(DATASET_FILE)
     text = folder.read_bytes(DATASET_FILE)
     description = parse_description(text, path)
+    require_map(description.grid_name, folder.path)
     try:
         provenance = parse_json(_PROVENANCE, text)
     except MalformedError as error:

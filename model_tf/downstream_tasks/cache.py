@@ -5,8 +5,10 @@ A cache is the folder of its key. Part p holds patches 256 p to 256 p + 255: `me
 """
 
 import dataclasses
+import glob
 import hashlib
 import os
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,8 @@ import numpy.typing as npt
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from beam_pipeline.runtime.free_room import free_disk
-from model_tf.data.storage import size, writing
+from beam_pipeline.runtime.whole_files import PARTIAL_SUFFIX
+from model_tf.data.storage import require_own_folders, size, writing
 
 PART = 256
 """Patches of a part."""
@@ -49,7 +52,12 @@ class EmbeddingCache:
     @property
     def num_bytes(self) -> int:
         """Bytes of all parts."""
-        return self.count * self.width * (4 + 2 * self.grid**2) + 2 * _HEADER * len(self.parts)
+        return self.bytes_of(self.parts)
+
+    def bytes_of(self, parts: Iterable[int]) -> int:
+        """Returns the bytes of some parts."""
+        counts = [len(self.patches_of(part)) for part in parts]
+        return sum(counts) * self.width * (4 + 2 * self.grid**2) + 2 * _HEADER * len(counts)
 
     @property
     def parts(self) -> range:
@@ -63,6 +71,11 @@ class EmbeddingCache:
     def missing(self) -> list[int]:
         """Returns the parts that are not there, or are not whole."""
         return [part for part in self.parts if not self._has(part)]
+
+    def tidy(self) -> None:
+        """Deletes what killed attempts left aside; to be called when nobody writes."""
+        for path in glob.glob(join(glob.escape(self.path), f".{'[0-9a-f]' * 32}{PARTIAL_SUFFIX}")):
+            os.remove(path)
 
     def write(self, part: int, mean: npt.NDArray[np.float32], grid: npt.NDArray[np.float16]) -> None:
         """Writes a part; its means last, by which it is known to be there."""
@@ -98,7 +111,7 @@ class EmbeddingCache:
                 return False
             try:
                 mapped = _mapped(path)
-            except (ValueError, EOFError):  # cut short, or no array
+            except (ValueError, OverflowError):  # cut short, or no array that can be
                 return False
             if mapped.shape != shape or mapped.dtype != dtype:
                 return False
@@ -106,23 +119,33 @@ class EmbeddingCache:
 
 
 def require_room(caches: list[EmbeddingCache]) -> None:
-    """Checks that what is missing of caches fits on their disk.
+    """Checks that what is missing of caches fits on their disk and can be written there.
 
     Raises:
-        InvalidInputError: It does not.
+        InvalidInputError: It does not, or cannot.
     """
-    needed = sum(cache.num_bytes for cache in caches if cache.missing())
-    folder = os.path.abspath(caches[0].folder)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    free = free_disk(folder)
+    folder = caches[0].folder
+    require_own_folders(folder, tuple(os.path.basename(cache.path) for cache in caches))
+    needed = sum(cache.bytes_of(cache.missing()) for cache in caches)
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        raise InvalidInputError(f"--cache must be a folder. Received: {folder}, and {above} is none")
+    free = free_disk(above)
     if needed > free:
         raise InvalidInputError(
-            f"--cache must lie on a disk with room for {needed:,} bytes of embeddings. Received: {caches[0].folder}, "
+            f"--cache must lie on a disk with room for {needed:,} bytes of embeddings. Received: {folder}, "
             f"where {free:,} are free. Give another --cache, or a smaller --grid"
+        )
+    if needed and not os.access(above, os.W_OK | os.X_OK):
+        raise InvalidInputError(
+            f"--cache must be a folder that can be written. Received: {folder}. Give another --cache, or see that you "
+            "may write there"
         )
 
 
 def _mapped(path: str) -> npt.NDArray[np.generic]:
-    mapped: npt.NDArray[np.generic] = np.load(path, mmap_mode="r")
+    # Not by np.load, which takes archives and pickles too.
+    mapped: npt.NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
     return mapped

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.foreign_text import one_line
 from beam_pipeline.runtime.progress import Progress
 from model_tf.downstream_tasks.cache import EmbeddingCache
 from model_tf.downstream_tasks.encoders import Encoder, Pooled
@@ -19,7 +20,7 @@ def cache_of(
 ) -> EmbeddingCache:
     """Returns where the embeddings of patches by an encoder belong."""
     statistics = sorted(preparation.statistics.to_json().items())
-    key = f"1 {patches.fingerprint} {patches.crop} {encoder.key} {preparation.margin} {statistics} {grid}"
+    key = f"2 {patches.fingerprint} {patches.crop} {encoder.key} {preparation.margin} {statistics} {grid}"
     return EmbeddingCache(folder, key, len(patches.patches), encoder.width, grid)
 
 
@@ -41,6 +42,7 @@ def embed(
     missing = cache.missing()
     if not missing:
         return
+    cache.tidy()
     batches = [
         (part, range(start, min(start + at_once, which.stop)))
         for part in missing
@@ -94,5 +96,5 @@ def _require_finite(mean: npt.NDArray[np.float32], patches: PatchSet, which: ran
     for index in np.flatnonzero(~np.isfinite(mean).all(axis=1))[:1]:
         raise InvalidInputError(
             f"{encoder.name}: embeddings must be finite. Received: NaN or infinity for "
-            f"{patches.patches[which[index]].name}. Give another --checkpoint"
+            f"{one_line(patches.patches[which[index]].name)}. Give another --checkpoint"
         )

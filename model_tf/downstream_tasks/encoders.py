@@ -1,7 +1,7 @@
 """Encoders of images: a trained net, the same net with random weights, or nothing at all."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 from beam_pipeline.records.statistics import INPUT_BANDS
 from model_tf.downstream_tasks.inputs import Images
 from model_tf.downstream_tasks.set_norm import with_sample_norms
-from model_tf.network.hrnet import HRNetBackbone, build_hrnet, embedding_model
+from model_tf.network.hrnet import build_hrnet, embedding_model, embedding_parts
 
 _MOST = float(np.finfo(np.float16).max)
 
@@ -25,23 +25,21 @@ class Encoder:
         name: For people, e.g. "trained encoder".
         key: Says all that decides its embeddings.
         width: Channels E of an embedding.
-        embed: From {"gsd_10", "gsd_20"} to (N, S, S, E), in operations of TensorFlow.
-        backbone: The net; None where there is none.
+        maps: From {"gsd_10", "gsd_20"} to parts of the embedding, (N, S, S, c) each, in operations of TensorFlow. Their
+            channels, one part after the other, are those of the embedding.
+        net: Makes the parts; None where there is no net.
     """
 
     name: str
     key: str
     width: int
-    embed: Callable[[Any], Any]
-    backbone: HRNetBackbone | None = None
+    maps: Callable[[Any], Sequence[Any]]
+    net: keras.Model | None = None
 
 
 def of_net(net: keras.Model, name: str, key: str) -> Encoder:
     """Returns the frozen encoder of a net."""
-    backbone: HRNetBackbone = embedding_model(net)
-    return Encoder(
-        name, key, backbone.output_shape[-1], lambda images: backbone(images, training=False), backbone
-    )
+    return _of_parts(embedding_parts(net), name, key, embedding_model(net).output_shape[-1])
 
 
 def normalised_by(encoder: Encoder, sample: Images, sample_key: str) -> Encoder:
@@ -52,17 +50,17 @@ def normalised_by(encoder: Encoder, sample: Images, sample_key: str) -> Encoder:
         sample: Images of N patches, standardised.
         sample_key: Says which these are.
     """
-    net = with_sample_norms(encoder.backbone)
+    net = with_sample_norms(encoder.net)
     # In a graph, where what a layer made is forgotten when the next has used it.
     tf.function(lambda images: net(images, training=True))(
         {name: tf.constant(it) for name, it in sample.items()}
     )
-    return Encoder(
-        f"{encoder.name}, norm over patches",
-        f"{encoder.key} norm {sample_key}",
-        encoder.width,
-        lambda images: net(images, training=False),
-    )
+    name, key = f"{encoder.name}, norm over patches", f"{encoder.key} norm {sample_key}"
+    return _of_parts(net, name, key, encoder.width)
+
+
+def _of_parts(net: keras.Model, name: str, key: str, width: int) -> Encoder:
+    return Encoder(name, key, width, lambda images: net(images, training=False), net)
 
 
 def random_net(width: str, num_categories: int, seed: int) -> Encoder:
@@ -74,11 +72,10 @@ def random_net(width: str, num_categories: int, seed: int) -> Encoder:
 def raw_reflectance() -> Encoder:
     """Returns the encoder that embeds a pixel as its ten standardised bands, those of 20 m repeated."""
 
-    def embed(images: Any) -> Any:
-        twenty = tf.repeat(tf.repeat(images["gsd_20"], 2, axis=1), 2, axis=2)
-        return tf.concat([images["gsd_10"], twenty], axis=-1)
+    def maps(images: Any) -> list[Any]:
+        return [images["gsd_10"], tf.repeat(tf.repeat(images["gsd_20"], 2, axis=1), 2, axis=2)]
 
-    return Encoder("raw reflectance", "raw", sum(map(len, INPUT_BANDS.values())), embed)
+    return Encoder("raw reflectance", "raw", sum(map(len, INPUT_BANDS.values())), maps)
 
 
 class Pooled:
@@ -102,12 +99,15 @@ class Pooled:
         }
         first = (side - crop) // 2
 
+        def averaged(one: Any) -> Any:
+            wide = tf.cast(one, tf.float32)
+            # Without context nothing is cut off, and TensorFlow would copy all of it.
+            patch = wide[:, first : first + crop, first : first + crop] if first else wide
+            return tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
+
         @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator, unused-ignore]
         def of_images(images: Any) -> Any:
-            embedding = tf.cast(encoder.embed(images), tf.float32)
-            # Without context nothing is cut off, and TensorFlow would copy all of it.
-            patch = embedding[:, first : first + crop, first : first + crop] if first else embedding
-            blocks = tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
+            blocks = tf.concat([averaged(one) for one in encoder.maps(images)], axis=-1)
             mean = tf.reduce_mean(blocks, axis=(1, 2))
             return mean, tf.cast(tf.clip_by_value(blocks, -_MOST, _MOST), tf.float16)
 

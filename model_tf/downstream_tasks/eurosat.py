@@ -4,43 +4,38 @@ Source: P. Helber, B. Bischke, A. Dengel, D. Borth: EuroSAT: A Novel Dataset and
 and Land Cover Classification, 2019; EuroSAT_MS.zip.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
-import re
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyproj
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from beam_pipeline.places.eurosat_tile import (
+    BANDS,
+    CLASSES,
+    SIDE,
+    centre_of_tile,
+    class_folders,
+    opened_tile,
+    read_tile,
+    tile_files,
+)
 from beam_pipeline.records.schema import REFLECTANCE_SCALE
 from beam_pipeline.records.statistics import INPUT_BANDS
-from beam_pipeline.runtime.faults import Fault, InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import one_line, shown
-from beam_pipeline.runtime.gdal_drivers import gdal_options, rasterio
+from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.progress import Progress
-from beam_pipeline.runtime.raster_walls import NO_SIDECARS, named_elsewhere
-from beam_pipeline.runtime.regular_files import read_regular
+from beam_pipeline.runtime.raster_walls import NO_SIDECARS
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
+from model_tf.downstream_tasks.plain_pixels import PlainPixels, plain_pixels
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # by `_PIXELS_ALONE`
-
-BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
-"""In the files' order, B8A last. Source: the README of EuroSAT_MS.zip."""
-
-CLASSES = (
-    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
-    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
-)
-"""Source: Helber et al. 2019, figure 3."""
-
-SIDE = 64
-"""Pixels. Source: Helber et al. 2019, section III."""
 
 LEVEL = "L1C"
 
@@ -54,25 +49,33 @@ SENTINEL_NOTICE = (
     "made for Level-2A (surface)."
 )
 
-_MOST_BYTES = 4 << 20
-"""Of a tile; one of 64 x 64 pixels has 107 kB."""
-
-_PIXEL_M = (9.0, 11.0)
-"""Least and most side of a pixel: the published tiles are cut in longitude and latitude, so it is not quite 10 m."""
-
 _LOOKED_AT = 64
 """Tiles whose pixels are looked at to see the order of the bands."""
 
-_PIXELS_ALONE = {
+_TILES_ALONE = {
     **NO_SIDECARS,
-    # Where a tile lies was read before. Without it, opening takes a seventh of the CPU.
-    "GDAL_GEOREF_SOURCES": "NONE",
     # Pixels of an uncompressed tile are taken from its bytes without a cache of blocks.
     "GTIFF_VIRTUAL_MEM_IO": "YES",
+}
+"""GDAL's options for tiles."""
+
+_PIXELS_ALONE = {
+    **_TILES_ALONE,
+    # Where a tile lies was read before. Without it, opening takes a seventh of the CPU.
+    "GDAL_GEOREF_SOURCES": "NONE",
 }
 """GDAL's options for reading nothing but pixels."""
 
 _CIRRUS = BANDS.index("B10")
+
+_SHAPE = (SIDE, SIDE, len(BANDS))
+"""Of a tile's pixels as the published files hold them, a pixel's bands together."""
+
+_Tile: TypeAlias = PlainPixels | str
+"""Where its pixels lie, or its path."""
+
+_PLACES = {grid: [BANDS.index(band) for band in bands] for grid, bands in INPUT_BANDS.items()}
+"""Of the bands that the network sees, by grid."""
 
 
 def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchSet:
@@ -90,7 +93,9 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
             published: its file and the field that is wrong are named.
     """
     found = _class_folders(folder, classes)
-    files = [(index, path) for index, name in enumerate(found) for path in _tiles(os.path.join(folder, name))]
+    files = [
+        (index, path) for index, name in enumerate(found) for path in tile_files(os.path.join(folder, name))
+    ]
     with_tiles = {index for index, _ in files}
     if len(with_tiles) < 2:
         raise InvalidInputError(
@@ -99,18 +104,19 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
         )
     for _, path in files:
         _require_utf8(path)
-    paths = [path for _, path in files]
     digest = hashlib.blake2b(digest_size=16)
     patches = []
-    with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**NO_SIDECARS):
+    tiles: list[_Tile] = []
+    with Progress(len(files), "looking at tiles", "tiles") as progress, gdal_options(**_TILES_ALONE):
         for index, path in files:
-            content = _content(path)
-            longitude, latitude = _centre(path, content)
+            content = read_tile(path)
+            longitude, latitude = centre_of_tile(path, content)
+            tiles.append(_tile(path, content))
             name = f"{found[index]}/{os.path.basename(path)}"
             digest.update(f"{name}\n{hashlib.blake2b(content).hexdigest()}\n".encode())
             patches.append(Patch(name, index, longitude, latitude))
             progress.update()
-    _require_band_order(folder, paths)
+    _require_band_order(folder, tiles)
     return PatchSet(
         title="EuroSAT as published" if classes is not None else "13-band tiles",
         level=LEVEL,
@@ -120,14 +126,14 @@ def read_eurosat(folder: str, classes: Sequence[str] | None = CLASSES) -> PatchS
         crop=SIDE,
         fingerprint=digest.hexdigest(),
         notices=(EUROSAT_NOTICE if classes is not None else OTHERS_NOTICE, SENTINEL_NOTICE),
-        read=functools.partial(_read, paths),
+        read=functools.partial(_read, tiles),
     )
 
 
 def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     if not os.path.isdir(folder):
         raise InvalidInputError(f"--patches must be a folder on this machine. Received: {folder}")
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    names = class_folders(folder)
     strange = sorted({*names} - {*(classes or names)})
     missing = sorted({*(classes or names)} - {*names})
     if strange or missing:
@@ -143,18 +149,6 @@ def _class_folders(folder: str, classes: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _tiles(folder: str) -> list[str]:
-    """Returns the tiles of a class in the order of their numbers."""
-
-    def number(name: str) -> tuple[int, str]:
-        digits = re.search(r"(\d+)\.tif$", name)
-        return int(digits[1]) if digits else -1, name
-
-    return [
-        os.path.join(folder, name) for name in sorted(os.listdir(folder), key=number) if name.endswith(".tif")
-    ]
-
-
 def _require_utf8(path: str) -> None:
     try:
         path.encode()
@@ -164,77 +158,42 @@ def _require_utf8(path: str) -> None:
         ) from error
 
 
-def _content(path: str) -> bytes:
-    try:
-        content = read_regular(path, _MOST_BYTES)
-    except Fault as fault:
-        raise InvalidInputError(f"{path} is no tile: {fault.detail}") from fault
-    if not content:  # which GDAL would take for a file to be written
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: it is empty")
-    return content
+def _tile(path: str, content: bytes) -> _Tile:
+    pixels = np.empty(_SHAPE, np.uint16)
+    start = _decode(path, content, pixels)
+    return plain_pixels(path, content, start, pixels) or path
 
 
-@contextlib.contextmanager
-def _opened(content: bytes) -> Iterator[Any]:
-    # No other driver: a VRT in a .tif would have GDAL open whatever it names.
-    with rasterio.MemoryFile(content) as file, file.open(driver="GTiff") as tile:
-        yield tile
-
-
-def _centre(path: str, content: bytes) -> tuple[float, float]:
-    """Checks what a tile says of itself, and returns longitude and latitude of its centre."""
-    try:
-        with _opened(content) as tile:
-            for field, is_right, wanted, received in _checks(tile):
-                if not is_right:
-                    raise InvalidInputError(
-                        f"{path} is no EuroSAT tile as published: {field} must be {wanted}. Received: {received}"
-                    )
-            x, y = (tile.bounds.left + tile.bounds.right) / 2, (tile.bounds.bottom + tile.bounds.top) / 2
-            longitude, latitude = _to_degrees(tile.crs.to_wkt()).transform(x, y)
-    except (RasterioError, pyproj.exceptions.ProjError) as error:
-        raise InvalidInputError(f"{path} is no GeoTIFF that can be read: {shown(str(error))}") from error
-    if not (abs(longitude) <= 180 and abs(latitude) <= 90):
-        raise InvalidInputError(f"{path} must lie on the Earth. Received: a centre at {x:g}, {y:g}")
-    return longitude, latitude
-
-
-def _checks(tile: Any) -> Iterator[tuple[str, bool, str, object]]:
-    elsewhere = named_elsewhere(tile)
-    yield "what it names", not elsewhere, "no other file", elsewhere
-    yield "count", tile.count == len(BANDS), f"{len(BANDS)} bands", tile.count
-    yield "dtype", {*tile.dtypes} == {"uint16"}, "uint16", ", ".join(sorted({*tile.dtypes}))
-    size = (tile.width, tile.height)
-    yield "width and height", size == (SIDE, SIDE), f"{SIDE} x {SIDE} pixels", f"{size[0]} x {size[1]}"
-    yield "crs", tile.crs is not None, "given", "none"
-    yield "crs", tile.crs.is_projected, "in metres", tile.crs.to_string()
-    sides = (tile.transform.a, -tile.transform.e)
-    is_10_m = all(_PIXEL_M[0] <= side <= _PIXEL_M[1] for side in sides)
-    yield "pixel size", is_10_m, f"{_PIXEL_M[0]:g} to {_PIXEL_M[1]:g} m", f"{sides[0]:g} x {sides[1]:g}"
-
-
-@functools.lru_cache(64)
-def _to_degrees(wkt: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
-
-
-def _numbers(path: str) -> npt.NDArray[np.uint16]:
-    """Returns the (13, 64, 64) DN of a tile."""
-    try:
-        with _opened(_content(path)) as tile:
-            dn: npt.NDArray[np.uint16] = tile.read()
-    except RasterioError as error:
-        raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
-    if dn.shape != (len(BANDS), SIDE, SIDE):
-        raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {dn.shape}")
+def _numbers(tiles: Sequence[_Tile]) -> npt.NDArray[np.uint16]:
+    """Returns the (N, 64, 64, 13) DN of tiles."""
+    dn = np.empty((len(tiles), *_SHAPE), np.uint16)
+    for tile, pixels in zip(tiles, dn, strict=True):
+        if isinstance(tile, PlainPixels):
+            tile.read_into(pixels)
+        else:
+            _decode(tile, read_tile(tile), pixels)
     return dn
 
 
-def _require_band_order(folder: str, paths: Sequence[str]) -> None:
+def _decode(path: str, content: bytes, pixels: npt.NDArray[np.uint16]) -> int | None:
+    """Fills (64, 64, 13) with a tile's DN; returns the byte at which its first block begins, if any is there."""
+    try:
+        with opened_tile(content) as tile:
+            shape = (tile.height, tile.width, tile.count)
+            if shape != _SHAPE:
+                raise InvalidInputError(f"{path} has changed since it was looked at. Received: shape {shape}")
+            start = tile.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)
+            tile.read(out=pixels.transpose(2, 0, 1))
+    except RasterioError as error:
+        raise InvalidInputError(f"{path} is damaged: {shown(str(error))}. Copy it again") from error
+    return int(start) if start else None
+
+
+def _require_band_order(folder: str, tiles: Sequence[_Tile]) -> None:
     """Checks by the cirrus band, which sees next to nothing of the ground, that the bands are in EuroSAT's order."""
     with gdal_options(**NO_SIDECARS):
-        tiles = [_numbers(path) for path in paths[:: -(-len(paths) // _LOOKED_AT)]]
-    means = np.mean([dn.mean(axis=(1, 2)) for dn in tiles], axis=0)
+        dn = _numbers(tiles[:: -(-len(tiles) // _LOOKED_AT)])
+    means = dn.mean(axis=(0, 1, 2))
     darkest = int(means.argmin())
     if darkest != _CIRRUS:
         raise InvalidInputError(
@@ -244,25 +203,18 @@ def _require_band_order(folder: str, paths: Sequence[str]) -> None:
         )
 
 
-def _read(paths: Sequence[str], which: range) -> Pixels:
+def _read(tiles: Sequence[_Tile], which: range) -> Pixels:
     with gdal_options(**_PIXELS_ALONE):
-        dn = np.stack([_numbers(paths[index]) for index in which])  # (N, 13, 64, 64)
-    no_data = dn.max(axis=1) == 0  # (N, 64, 64)
-    ten = dn[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_10"]]]
-    twenty = dn[:, [BANDS.index(band) for band in INPUT_BANDS["gsd_20"]]].astype(np.float32)
-    twenty /= REFLECTANCE_SCALE
-    grids = [
-        np.divide(ten.transpose(0, 2, 3, 1), np.float32(REFLECTANCE_SCALE), dtype=np.float32, order="C"),
-        # The published files repeat the 20 m bands at 10 m.
-        np.divide(_fours(twenty).transpose(0, 2, 3, 1), np.float32(4), order="C"),
-    ]
-    if no_data.any():
+        dn = _numbers(tiles[which.start : which.stop])
+    # An index in brackets would put the bands first in memory.
+    ten, twenty = (np.take(dn, _PLACES[grid], axis=-1) for grid in INPUT_BANDS)
+    # The published files repeat the 20 m bands at 10 m. Sums of four DN are exact.
+    rows = np.add(twenty[:, ::2], twenty[:, 1::2], dtype=np.float32)
+    sums = rows[:, :, ::2] + rows[:, :, 1::2]
+    sums /= 4 * REFLECTANCE_SCALE
+    grids = [ten / np.float32(REFLECTANCE_SCALE), sums]
+    if not ten.all():
+        no_data = ~dn.any(axis=-1)  # (N, 64, 64)
         grids[0][no_data] = np.nan
-        grids[1][_fours(no_data) > 0] = np.nan
+        grids[1][no_data.reshape(len(dn), SIDE // 2, 2, SIDE // 2, 2).any(axis=(2, 4))] = np.nan
     return Pixels(*grids)
-
-
-def _fours(grid: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns the sum of each 2 x 2 places of the last two axes; of truth values, whether any is true."""
-    pairs = grid[..., ::2] + grid[..., 1::2]
-    return pairs[..., ::2, :] + pairs[..., 1::2, :]  # type: ignore[no-any-return]

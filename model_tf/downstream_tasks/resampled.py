@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.regular_files import open_regular
 from model_tf.data.info import load_info
 from model_tf.data.storage import read_bytes
+from model_tf.downstream_tasks.inputs import BANDS
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
 
 LEVEL = "L2A"
@@ -49,8 +51,14 @@ class _Fingerprint(pydantic.BaseModel):
     places: _Places | None = None
 
 
+class _Moments(pydantic.BaseModel):
+    mean: float | None = None
+    mean_dn: float | None = None
+
+
 class _Description(pydantic.BaseModel):
     fingerprint: _Fingerprint
+    bands: dict[str, _Moments]
     licences: dict[str, str]
 
 
@@ -101,6 +109,7 @@ def read_resampled(folder: str, source: str | None, crop: int) -> PatchSet:
         raise InvalidInputError(
             f"{path}: fingerprint.places.source must be {source} for --task {source}. Received: {places.source}"
         )
+    _require_bands(path, described.bands)
     patches, records = [], []
     shards = [shard for of_split in info.shards.values() for shard in of_split]
     with Progress(sum(info.examples.values()), "looking at patches", "patches") as progress:
@@ -122,6 +131,25 @@ def read_resampled(folder: str, source: str | None, crop: int) -> PatchSet:
         notices=tuple(one_line(notice, _MOST_CHARS) + "." for notice in described.licences.values()),
         read=functools.partial(_read, records),
     )
+
+
+def _require_bands(path: str, bands: Mapping[str, _Moments]) -> None:
+    """Checks that pixels are of the bands and on the scale by which they are standardised."""
+    missing = [band for band in BANDS if band not in bands]
+    if missing:
+        raise InvalidInputError(
+            f"{path}: bands must hold {', '.join(BANDS)}. Received: {one_line(', '.join(bands), 100) or 'none'}, "
+            f"without {', '.join(missing)}. Resample the places with this version"
+        )
+    for band in BANDS:
+        mean, mean_dn = bands[band].mean, bands[band].mean_dn
+        if mean is None or mean_dn is None:  # a dataset without a training split has none
+            continue
+        if not math.isclose(mean * REFLECTANCE_SCALE, mean_dn, rel_tol=1e-6, abs_tol=1e-6):
+            raise InvalidInputError(
+                f"{path}: bands.{band}.mean_dn must be {REFLECTANCE_SCALE:,} times bands.{band}.mean, which is "
+                f"reflectance. Received: {mean_dn:g} and {mean:g}. Resample the places with this version"
+            )
 
 
 def _patches(shards: Sequence[str], classes: Sequence[str]) -> Iterator[tuple[_Record, Patch]]:

@@ -48,11 +48,11 @@ class SampleNorm(keras.layers.Layer):
         return ops.cast(normalised, self.compute_dtype)
 
 
-def with_sample_norms(backbone: keras.Model) -> keras.Model:
+def with_sample_norms(net: keras.Model) -> keras.Model:
     """Returns a net of the same layers in which every normalisation is a `SampleNorm`.
 
     Args:
-        backbone: An encoder. It stays as it is.
+        net: Any of them. It stays as it is.
 
     Returns:
         The net. Call it once with `training=True` on a sample, then with `training=False` on anything.
@@ -63,5 +63,4 @@ def with_sample_norms(backbone: keras.Model) -> keras.Model:
             return SampleNorm(layer, name=f"{layer.name}_of_sample", dtype=layer.dtype_policy)
         return layer
 
-    plain = keras.Model(backbone.inputs, backbone.outputs)
-    return keras.models.clone_model(plain, clone_function=replaced)
+    return keras.models.clone_model(net, clone_function=replaced)

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from beam_pipeline.records.categories import CategoryTable
+from beam_pipeline.records.description import require_map
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.info import DatasetInfo, load_info
@@ -41,6 +42,7 @@ def evaluate(command: EvaluateCommand) -> None:
         require_own_folders(command.run, (RESULTS_FOLDER,))
     run = read_run(command.run)
     info = load_info(command.data)
+    require_map(info.grid_name, info.folder)
     require_same_categories(command, run, info)
     info.require_examples(command.split)
     if command.cells:

@@ -32,6 +32,9 @@ MULTIPLE = 2 ** (NUM_BRANCHES - 1)
 
 GSD_10, GSD_20 = "gsd_10", "gsd_20"
 
+_JOINED = "embedding"
+"""Name of the backbone's last layer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -228,6 +231,21 @@ def embedding_model(model: keras.Model) -> HRNetBackbone:
     return model.backbone
 
 
+def embedding_parts(model: keras.Model) -> keras.Model:
+    """Returns the part of a net that gives embeddings before they are joined; it shares the net's weights.
+
+    To join the parts is to copy all of them, which averages of embeddings do without.
+
+    Returns:
+        A net that gives a list of (N, H, W, c), one a branch, whose channels in turn are those of the embedding.
+
+    Raises:
+        InvalidInputError: As of `embedding_model`.
+    """
+    backbone = embedding_model(model)
+    return keras.Model(backbone.inputs, backbone.get_layer(_JOINED).input)
+
+
 def check_sizes(shapes: Mapping[str, tuple[int | None, ...]]) -> None:
     """Checks the sides of the two inputs that are known.
 
@@ -287,7 +305,7 @@ def _embed(inputs: Mapping[str, Tensor], sizes: Architecture, units: Units) -> T
     )
     for module in range(sizes.modules[1]):
         branches = _module(branches, sizes.blocks, f"stage3_{module}", units)
-    return units.concatenate_at_full_resolution(branches, "embedding")
+    return units.concatenate_at_full_resolution(branches, _JOINED)
 
 
 def _begin_two_branches(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_pipeline.records.description import DATASET_FILE
+from beam_pipeline.records.description import DATASET_FILE, require_map
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.files import join
 from model_tf.data.batches import Images, make_dataset, steps_per_epoch
@@ -62,9 +62,10 @@ def check_data(settings: TrainSettings, info: DatasetInfo) -> None:
     """Checks that the data serve these settings.
 
     Raises:
-        InvalidInputError: A split is empty, there are no statistics, a weighed category does not exist, or the
-            training split knows nothing that has a weight.
+        InvalidInputError: They are of labelled places, a split is empty, there are no statistics, a weighed category
+            does not exist, or the training split knows nothing that has a weight.
     """
+    require_map(info.grid_name, info.folder)
     for split in ("training", "validation"):
         info.require_examples(split)
     unknown = [name for name, _ in settings.class_weights if name not in info.categories.names]

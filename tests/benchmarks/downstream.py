@@ -24,16 +24,18 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import tensorflow as tf
 
+from beam_pipeline.places.eurosat_tile import CLASSES
 from model_tf.downstream_tasks import encoders, head
 from model_tf.downstream_tasks.cache import EmbeddingCache
 from model_tf.downstream_tasks.embedding import cache_of, embed
-from model_tf.downstream_tasks.eurosat import CLASSES, read_eurosat
+from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.flags import COLUMNS
 from model_tf.downstream_tasks.head import Head
 from model_tf.downstream_tasks.inputs import Preparation, survey
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet
 from model_tf.downstream_tasks.scoring import Features, Protocol, draw_splits, score
 from model_tf.downstream_tasks.splits import Column, split
+from model_tf.network.hrnet import build_hrnet, embedding_model
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
 
 PATCHES, WIDTH, GRID = 27_000, 126, 16
@@ -61,14 +63,15 @@ def embedding(width: str, tiles: int, folder: Path) -> float:
     """Prints images a second, embedded and bare; returns the ratio."""
     patches = read_eurosat(str(write_tiles(folder / "tiles", -(-tiles // len(CLASSES)))))
     preparation = Preparation(survey(patches).statistics(), 0)
-    encoder = encoders.random_net(width, 15, 0)
+    net = build_hrnet(width, 15, 0)
+    encoder, backbone = encoders.of_net(net, f"random weights ({width})", "made"), embedding_model(net)
     count = len(patches.patches)
     batches = [
         preparation.images(patches.read(range(start, min(start + AT_ONCE, count))))
         for start in range(0, count, AT_ONCE)
     ]
     of_images = encoders.Pooled(encoder, patches.side, patches.crop, GRID)
-    forward = tf.function(encoder.embed)
+    forward = tf.function(lambda images: backbone(images, training=False))
     held = [{name: tf.constant(it) for name, it in images.items()} for images in batches]
 
     def bare() -> None:

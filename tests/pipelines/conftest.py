@@ -129,6 +129,31 @@ def built(world: SampleWorld, run_folder: Path) -> Built:
     return Built(folder, int(ended.read_text()))
 
 
+@pytest.fixture(scope="session")
+def place_table(world: SampleWorld, run_folder: Path) -> Path:
+    """A table of 14 places, of which 12 can be used."""
+    from tests.pipelines.patches_of_sample import write_places
+
+    path = run_folder / "places" / "places.csv"
+    with alone(run_folder):
+        if not path.exists():
+            path.parent.mkdir()
+            write_places(world, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made_patches(world: SampleWorld, place_table: Path, run_folder: Path) -> Built:
+    """A dataset of those places, at random dates. Tests that change files take a copy."""
+    from tests.pipelines.patches_of_sample import make_patches
+
+    folder, ended = place_table.with_name("set"), place_table.with_name("code")
+    with alone(run_folder):
+        if not ended.exists():
+            ended.write_text(str(make_patches(world, folder, "--places", str(place_table)).code))
+    return Built(folder, int(ended.read_text()))
+
+
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the number of tries, not the minutes between them, nor those that throttling costs."""

@@ -1,14 +1,16 @@
-r"""Runs build_dataset again and again, killing it with SIGKILL at seeded steps of its writing, until it ends.
+r"""Runs a program that makes a dataset again and again, killing it with SIGKILL at seeded steps of its writing.
 
     python -m tests.pipelines.killed_build --kill_seed 1 --most_steps 9 --cells ... --output OUT
+    python -m tests.pipelines.killed_build --program beam_pipeline.resample_patches --kill_seed 1 ... --output OUT
 
-Each attempt is a process of its own, a fork of this one, so that the imports are paid for once. It dies before
-or after its Nth change of the storage, or in the middle of it: behind a chunk that was written, between the copy
-and the delete that are a rename on an object store. Prints one JSON line per attempt: where it died or its exit
-code, and the shards that were committed before it.
+It ends when the program does. Each attempt is a process of its own, a fork of this one, so that the imports are paid
+for once. It dies before or after its Nth change of the storage, or in the middle of it: behind a chunk that was
+written, between the copy and the delete that are a rename on an object store. Prints one JSON line per attempt: where
+it died or its exit code, and the shards that were committed before it.
 """
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -17,7 +19,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from beam_pipeline.build_dataset import main
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.records.shards import DATASET_NAME
 
@@ -61,8 +62,8 @@ class Fuse:
         self.wrap(BeamFiles, "write_bytes", lambda args: args[1])
 
 
-def attempt(argv: list[str], steps: int) -> tuple[str, int | None]:
-    """Runs one build that dies at that step; returns (where it died, exit code)."""
+def attempt(main: Callable[[list[str]], int], argv: list[str], steps: int) -> tuple[str, int | None]:
+    """Runs a program that dies at that step; returns (where it died, exit code)."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -84,6 +85,9 @@ def attempt(argv: list[str], steps: int) -> tuple[str, int | None]:
 
 def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--program", default="beam_pipeline.build_dataset", help="the module whose main it is"
+    )
     parser.add_argument("--kill_seed", type=int, required=True)
     parser.add_argument(
         "--most_steps",
@@ -98,10 +102,11 @@ def run() -> int:
     argv = [*rest, "--output", given.output]
     kills = 0
     use_options()
+    main = importlib.import_module(given.program).main
     while True:
         done = [path.rpartition("/")[2] for path in BeamFiles().glob(given.output, f"{DATASET_NAME}-*")]
         steps = round(given.most_steps ** draw.random()) if kills < given.most_kills else 0
-        where, code = attempt(argv, steps)
+        where, code = attempt(main, argv, steps)
         print(json.dumps({"died": where, "code": code, "done_before": done}), flush=True)
         if code is not None:
             return code

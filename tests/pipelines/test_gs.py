@@ -10,11 +10,14 @@ import pytest
 
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.make_report import main as report
+from beam_pipeline.resample_patches import main as resample_patches
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
+from model_tf import downstream
 from tests.pipelines.conftest import Built, flags, main
 from tests.pipelines.gs_bucket import serving_bucket
 from tests.pipelines.object_stores import check_catalogue, check_files, check_refusal, refusing_store
+from tests.pipelines.patches_of_sample import patches_flags
 
 pytest.importorskip(
     "gcp_storage_emulator", reason="needs gcp-storage-emulator: pip install -r tests/requirements.txt"
@@ -105,3 +108,26 @@ def test_a_report_on_gs_has_the_bytes_of_a_local_one(bucket: str, built: Built, 
         for path in (local / "report.html", *(local / "report_figures").iterdir()):
             assert files.read_bytes(f"{bucket}/{path.relative_to(local)}") == path.read_bytes(), path
         files.delete(f"{bucket}/report.html")
+
+
+@pytest.mark.slow
+def test_patches_on_gs_have_the_bytes_of_local_ones(
+    bucket: str,
+    made_patches: Built,
+    world: SampleWorld,
+    place_table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = BeamFiles()
+    table = f"gs://{BUCKET}/places.csv"
+    files.write_bytes(table, [place_table.read_bytes()])
+    assert resample_patches(patches_flags(world, bucket, "--places", table)) == made_patches.code
+    for path in sorted(it for it in made_patches.folder.rglob("*") if it.is_file() and it.name != "run.json"):
+        name = str(path.relative_to(made_patches.folder))
+        assert files.read_bytes(f"{bucket}/{name}") == path.read_bytes(), name
+    assert files.glob(bucket, "tmp/*") == []
+    capsys.readouterr()
+    assert verify([bucket]) == 0
+    assert downstream.main(["--patches", bucket, "--task=classes", f"--output={tmp_path}/out"]) == 2
+    assert "--patches must be a folder on this machine" in capsys.readouterr().err

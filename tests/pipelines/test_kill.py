@@ -13,18 +13,24 @@ import pytest
 
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, flags
+from tests.pipelines.patches_of_sample import patches_flags
 
 MANY_SEEDS = 8
 MOST_ATTEMPTS = 300
 
 
 def killed_build(world: SampleWorld, output: Path | str, temporary: Path, *more: str) -> list[dict[str, Any]]:
-    """The attempts of `killed_build`, the last of which was left alone or outlived its steps.
+    """The attempts of a build, as `killed`."""
+    own = [argument for argument in flags(world, Path("x")) if argument not in ("--output", "x")]
+    return killed([*own, "--output", str(output), *more], temporary)
+
+
+def killed(argv: Sequence[str], temporary: Path) -> list[dict[str, Any]]:
+    """The attempts of `tests.pipelines.killed_build`, the last of which was left alone or outlived its steps.
 
     What a killed process leaves of its temporary files lies in `temporary`.
     """
-    own = [argument for argument in flags(world, Path("x")) if argument not in ("--output", "x")]
-    command = [sys.executable, "-m", "tests.pipelines.killed_build", *own, "--output", str(output), *more]
+    command = [sys.executable, "-m", "tests.pipelines.killed_build", *argv]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
@@ -67,3 +73,14 @@ def test_many_kill_points(
     assert len(attempts) < MOST_ATTEMPTS  # it ended by itself, and not stuck at one step
     with capsys.disabled():
         print(f"\nseed {seed}: killed {len(attempts) - 1} times, then byte-identical; lost 0")
+
+
+@pytest.mark.slow
+def test_killed_patches_go_on_where_they_were(
+    made_patches: Built, world: SampleWorld, place_table: Path, tmp_path: Path
+) -> None:
+    argv = patches_flags(world, tmp_path / "set", "--places", str(place_table))
+    argv += ["--program=beam_pipeline.resample_patches", "--kill_seed=3", "--most_steps=60", "--most_kills=8"]
+    attempts = killed(argv, tmp_path)
+    assert len(attempts) > 2
+    check(attempts, tmp_path / "set", made_patches)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipeline import cli
-from model_tf.downstream_tasks.eurosat import CLASSES
+from beam_pipeline.places.eurosat_tile import CLASSES
 from tests.entries import ENTRIES
 from tests.exchange.published_files import SPLITS, PublishedFolder, square
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles

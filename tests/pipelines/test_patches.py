@@ -1,137 +1,57 @@
-"""Patches of labelled places of the sample world, from a table to scores; against the scenes as rasterio reads them."""
+"""Patches of labelled places of the sample world, from a table to a dataset; against what rasterio reads."""
 
 import csv
 import dataclasses
-import functools
-import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import PIL.Image
 import pyproj
 import pytest
-import rasterio
 
-from beam_pipeline.cells.table import read_cells_csv
+from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.export_dataset import main as export_dataset
 from beam_pipeline.jobs.storage import BeamFiles
-from beam_pipeline.records.example import CellYear, decode, encode
+from beam_pipeline.make_report import main as make_report
+from beam_pipeline.preview import main as preview
+from beam_pipeline.readers.pair_reader import open_split
+from beam_pipeline.records.example import decode, encode
 from beam_pipeline.records.shards import frame, read_shard
 from beam_pipeline.relabel import main as relabel
+from beam_pipeline.report.contact_sheet import contact_sheet
 from beam_pipeline.resample_patches import main as resample_patches
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.keyed_hash import keyed_hash
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
-from model_tf import downstream
-from model_tf.downstream_tasks import head
+from model_tf import train
 from model_tf.downstream_tasks.resampled import read_resampled
+from tests.model_tf.made_dataset import made_cell_years, write_dataset
 from tests.pipelines.conftest import Built
-
-BANDS = {
-    "gsd_10": ("B02", "B03", "B04", "B08"),
-    "gsd_20": ("B05", "B06", "B07", "B8A", "B11", "B12"),
-    "gsd_60": ("B01", "B09"),
-}
-BAD = (1, 3, 8, 9, 10)
-SEED = 4
-
-
-def write_places(world: SampleWorld, path: Path) -> None:
-    """Writes a place in the middle of each cell, dark or bright by its red; one twice, and one beyond all tiles."""
-    cells = read_cells_csv(world.cells_csv)
-    middles = [((it.min_lon + it.max_lon) / 2, (it.min_lat + it.max_lat) / 2) for it in cells]
-    folder = world.stac_catalog.parent
-    scenes = {it.tile: sorted(folder.glob(f"*/*_{it.tile}_*/B04.tif"))[0] for it in cells}
-    red = [np.median(read(str(scenes[it.tile]), it.chip.bounds)) for it in cells]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", "class", "lon", "lat", "date"))
-        for index, (middle, value) in enumerate(zip(middles, red, strict=True)):
-            of_class = "bright" if value > np.median(red) else "dark"
-            writer.writerow((f"place {index:02}", of_class, *middle, f"2021-{index % 12 + 1:02}-15"))
-        writer.writerow(("again", "bright" if red[0] > np.median(red) else "dark", *middles[0], "2021-01-15"))
-        writer.writerow(("north", "dark", 0, 88, "2021-01-15"))
+from tests.pipelines.patches_of_sample import (
+    BANDS,
+    SEED,
+    Filters,
+    Look,
+    looks,
+    make_patches,
+    patches_flags,
+    read,
+    scene_of,
+)
 
 
-def read(href: str, bounds: tuple[int, int, int, int]) -> Any:
-    """Reads a window; 0 beyond the raster."""
-    pixels, transform = read_whole(href)
-    side = round(1920 / transform.a)
-    column, row = (round(it) for it in ~transform @ (bounds[0], bounds[3]))
-    padded = np.pad(pixels, side)
-    return padded[row + side : row + 2 * side, column + side : column + 2 * side]
+def of_table(world: SampleWorld, table: Path, output: Path, *more: str) -> Built:
+    return make_patches(world, output, "--places", str(table), *more)
 
 
-@functools.cache
-def read_whole(href: str) -> tuple[Any, Any]:
-    with rasterio.open(href) as raster:
-        return raster.read(1), raster.transform
-
-
-def patches(world: SampleWorld, table: Path, output: Path, *more: str) -> Built:
-    given = ["--places", str(table), "--stac_url", str(world.stac_catalog), "--output", str(output)]
-    given += ["--years", ",".join(map(str, world.years)), "--seed", str(SEED), "--places_per_shard", "8"]
-    return Built(output, resample_patches([*given, *more]))
-
-
-@pytest.fixture(scope="module")
-def table(whole_world: SampleWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("places") / "places.csv"
-    write_places(whole_world, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def made(whole_world: SampleWorld, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Random dates. Read only."""
-    return patches(whole_world, table, tmp_path_factory.mktemp("random") / "set")
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """A scene, and whether it is clear at a place."""
-
-    item_id: str
-    datetime: str
-    clear: bool
-
-
-def looks(built: Built, example: CellYear) -> dict[int, list[Look]]:
-    """Judges every scene of a place's tile by what rasterio reads, in the order of the scene lists."""
-    chip, tile = example.cell.chip.bounds, example.cell.tile
-    # The sample has a scene whose offset is told wrongly; tests of `imagery.offset_check` see to that.
-    told_wrongly = {it["item_id"] for it in built.dataset["unusable_scenes"]}
-    assert len(told_wrongly) <= 4
-    found: dict[int, list[Look]] = {}
-    for file in sorted((built.folder / "scenes").glob(f"{tile}_20??.json")):
-        listed = json.loads(file.read_text())
-        found[listed["year"]] = [
-            Look(it["item_id"], it["datetime"], it["item_id"] not in told_wrongly and is_clear(it, chip))
-            for it in listed["scenes"]
-        ]
-    return found
-
-
-def is_clear(scene: dict[str, Any], chip: tuple[int, int, int, int]) -> bool:
-    scl = read(scene["assets"]["SCL"], chip)
-    if (scl == 0).any() or np.isin(scl, BAD).mean() > 0.25:
-        return False
-    visible = np.stack([read(scene["assets"][band], chip) for band in BANDS["gsd_10"][:3]]).min(axis=0)
-    lowest = [read(scene["assets"][band], chip).repeat(factor, 0).repeat(factor, 1)
-              for grid, factor in (("gsd_10", 1), ("gsd_20", 2), ("gsd_60", 6)) for band in BANDS[grid]]  # fmt: skip
-    if (np.max(lowest, axis=0) <= 1).any():
-        return False
-    darkest = np.sort(visible.ravel())[int(np.ceil(0.05 * visible.size)) - 1]
-    return bool((int(darkest) + scene["boa_add_offset"]) / 10_000 <= 0.2)
-
-
-def test_every_place_has_a_patch_with_its_class_in_its_middle(made: Built, table: Path) -> None:
-    assert made.code == 0
-    with table.open() as file:
+def test_every_place_has_a_patch_with_its_class_in_its_middle(made_patches: Built, place_table: Path) -> None:
+    assert made_patches.code == 0
+    with place_table.open() as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
-    examples = made.examples()
+    examples = made_patches.examples()
     assert {it.cell.place.name for it in examples} == {*rows} - {"again", "north"}
     for example in examples:
         cell = example.cell
@@ -144,37 +64,37 @@ def test_every_place_has_a_patch_with_its_class_in_its_middle(made: Built, table
         assert abs(cell.chip.left + 960 - x) <= 30
         assert abs(cell.chip.bottom + 960 - y) <= 30
         assert (example.label == 255).all()
+    tiles = {(it.cell.tile, it.cell.chip.epsg) for it in examples}
+    assert tiles == {("23SQC", 32623), ("23SQD", 32623), ("24STH", 32624), ("24STJ", 32624)}
 
 
-def test_pixels_are_those_of_the_scene(made: Built) -> None:
-    for example in made.examples()[::5]:
+def test_pixels_are_those_of_the_scene(made_patches: Built) -> None:
+    for example in made_patches.examples()[::4]:
         (image,) = example.images
-        (file,) = (made.folder / "scenes").glob(f"{example.cell.tile}_{example.year}.json")
-        (scene,) = (it for it in json.loads(file.read_text())["scenes"] if it["item_id"] == image.item_id)
+        assets = scene_of(made_patches, example)["assets"]
         for grid, bands in BANDS.items():
             for index, band in enumerate(bands):
-                expected = read(scene["assets"][band], example.cell.chip.bounds)
+                expected = read(assets[band], example.cell.chip.bounds)
                 assert np.array_equal(getattr(image, grid)[..., index], expected)
-        assert np.array_equal(image.scl, read(scene["assets"]["SCL"], example.cell.chip.bounds))
+        assert np.array_equal(image.scl, read(assets["SCL"], example.cell.chip.bounds))
 
 
-def test_a_random_date_is_the_first_clear_one_in_keyed_order(made: Built) -> None:
-    years = set()
-    for example in made.examples():
-        scenes = looks(made, example)
+def test_a_random_date_is_the_first_clear_one_in_keyed_order(made_patches: Built) -> None:
+    examples = made_patches.examples()
+    for example in examples:
+        scenes = looks(made_patches, example.cell.tile, example.cell.chip)
         name = example.cell.place.name
         order = sorted(scenes, key=lambda year: keyed_hash(SEED, "year of a place", name, year))
         first = next(it for year in order for it in scenes[year] if it.clear)
         assert example.images[0].item_id == first.item_id
-        years.add(example.year)
-    assert len(years) == 2
+    assert {it.year for it in examples} == {2021, 2022}
 
 
 @pytest.mark.slow
 def test_the_nearest_date_is_nearer_than_any_other_clear_one(
-    whole_world: SampleWorld, table: Path, tmp_path: Path
+    world: SampleWorld, place_table: Path, tmp_path: Path
 ) -> None:
-    own = patches(whole_world, table, tmp_path / "own", "--near", "own")
+    own = of_table(world, place_table, tmp_path / "own", "--near", "own")
     assert own.code == 0
     for example in own.examples():
         wanted = np.datetime64(f"{example.cell.place.date}T12:00")
@@ -182,67 +102,84 @@ def test_the_nearest_date_is_nearer_than_any_other_clear_one(
         def distance(look: Look, wanted: np.datetime64 = wanted) -> np.timedelta64:
             return abs(np.datetime64(look.datetime.rstrip("Z")) - wanted)
 
-        clear = [it for of_year in looks(own, example).values() for it in of_year if it.clear]
+        of_years = looks(own, example.cell.tile, example.cell.chip).values()
+        clear = [it for of_year in of_years for it in of_year if it.clear]
         assert example.images[0].item_id == min(clear, key=distance).item_id
 
 
-def test_counts_are_told_and_verified(made: Built, capsys: pytest.CaptureFixture[str]) -> None:
-    places = made.dataset["fingerprint"]["places"]
+def test_counts_are_told_and_verified(made_patches: Built, capsys: pytest.CaptureFixture[str]) -> None:
+    places = made_patches.dataset["fingerprint"]["places"]
     assert places == {
         "source": "table",
         "classes": ["bright", "dark"],
         "nearest": False,
         "left_out": {"doubled": 1, "no_tile": 1},
     }
-    assert made.dataset["grid"]["name"] == "places"
-    assert made.dataset["rejections"] == {"patch_of_another_year": 24}
-    assert "labels" not in made.dataset["licences"]
-    licences = (made.folder / "LICENSES.md").read_text()
-    assert "OpenStreetMap contributors" not in licences + (made.folder / "CITATION.cff").read_text()
+    assert made_patches.dataset["grid"]["name"] == "places"
+    assert made_patches.dataset["rejections"] == {"patch_of_another_year": 12}
+    assert "labels" not in made_patches.dataset["licences"]
+    licences = (made_patches.folder / "LICENSES.md").read_text()
+    assert "OpenStreetMap contributors" not in licences + (made_patches.folder / "CITATION.cff").read_text()
     assert "Copernicus" in licences
-    assert verify([str(made.folder)]) == 0
+    assert verify([str(made_patches.folder)]) == 0
     said = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[:2] == "  ")
-    assert {name.strip(): said[name] for name in said}["rejected"] == "24"
+    assert {name.strip(): said[name] for name in said}["rejected"] == "12"
 
 
 def test_places_without_a_clear_date_are_rejections(
-    whole_world: SampleWorld, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: SampleWorld, place_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strict = patches(
-        whole_world, table, tmp_path / "set", "--max_bad_fraction=0", "--max_min_reflectance=0.035"
-    )
+    header, *lines = place_table.read_text().splitlines(keepends=True)
+    places = {line.partition(",")[0]: line for line in lines[:2]}  # of one tile
+    few = tmp_path / "few.csv"
+    few.write_text(header + "".join(places.values()))
+    filters = Filters(bad_fraction=0.0, min_reflectance=0.035)
+    strict = of_table(world, few, tmp_path / "set", "--max_bad_fraction=0", "--max_min_reflectance=0.035")
     said = capsys.readouterr().out
     assert strict.code == 0
-    written = len(strict.examples())
-    assert 0 < written < 24
-    assert f"places: 24, with a patch {written}, without {24 - written}" in said
-    assert strict.dataset["rejections"] == {
-        "no_clear_date": 2 * (24 - written),
-        "patch_of_another_year": written,
+    points = np.array([line.split(",")[2:4] for line in places.values()], np.float64)
+    chosen = choose_chips(*points.T.tolist())
+    with_date = {
+        name
+        for row, name in enumerate(places)
+        if any(
+            look.clear
+            for of_year in looks(strict, chosen.tile_name(row), chosen.chip(row), filters).values()
+            for look in of_year
+        )
     }
+    assert 0 < len(with_date) < len(places)
+    assert {it.cell.place.name for it in strict.examples()} == with_date
+    written, without = len(with_date), len(places) - len(with_date)
+    assert f"places: {len(places)}, with a patch {written}, without {without}" in said
+    # A place has two years: both are without a date, or one has the patch.
+    assert strict.dataset["rejections"] == {"no_clear_date": 2 * without, "patch_of_another_year": written}
+    assert strict.dataset["dead_letters"]["count"] == 0
 
 
 def test_a_run_goes_on_and_gives_the_same_bytes(
-    whole_world: SampleWorld, made: Built, table: Path, tmp_path: Path
+    world: SampleWorld, made_patches: Built, place_table: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "set"
-    shutil.copytree(made.folder, again)
-    lost = sorted(made.shards)[0]
+    shutil.copytree(made_patches.folder, again)
+    lost = sorted(made_patches.shards)[0]
     (again / lost).unlink()
     (again / "dataset.json").unlink()
-    kept = {name: (again / name).stat().st_mtime_ns for name in made.shards if name != lost}
-    gone_on = patches(whole_world, table, again)
+    kept = {name: (again / name).stat().st_mtime_ns for name in made_patches.shards if name != lost}
+    gone_on = of_table(world, place_table, again)
     assert gone_on.code == 0
-    assert gone_on.shards == made.shards
-    assert gone_on.dataset == made.dataset
+    assert gone_on.shards == made_patches.shards
+    assert gone_on.dataset == made_patches.dataset
     assert kept == {name: (again / name).stat().st_mtime_ns for name in kept}
-    assert patches(whole_world, table, again, "--near=2021-06-01").code == 2
+    assert of_table(world, place_table, again, "--near=2021-06-01").code == 2
 
 
-def test_verify_finds_another_class(made: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_another_class(
+    made_patches: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "set"
-    shutil.copytree(made.folder, folder)
-    name = sorted(made.shards)[0]
+    shutil.copytree(made_patches.folder, folder)
+    name = sorted(made_patches.shards)[0]
     first, *others = map(decode, read_shard(BeamFiles(), str(folder / name)))
     place = dataclasses.replace(first.cell.place, class_name="grey")
     forged = dataclasses.replace(first, cell=dataclasses.replace(first.cell, place=place))
@@ -251,26 +188,67 @@ def test_verify_finds_another_class(made: Built, tmp_path: Path, capsys: pytest.
     assert "class_name='grey'" in capsys.readouterr().out
 
 
-def test_it_is_refused_where_a_map_is_wanted(
-    made: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("main", "flags"),
+    [
+        (relabel, ["--dataset={set}", "--output={out}"]),
+        (export_dataset, ["--dataset={set}", "--format=published", "--output={out}"]),
+        (export_dataset, ["--dataset={set}", "--format=card", "--output={out}"]),
+        (make_report, ["{set}", "--output={out}/report.html"]),
+        (make_report, ["{set}", "--output={out}/report.html", "--runner=FnApiRunner"]),
+        (train.main, ["--data={set}", "--output={out}", "--preset=tiny", "--epochs=1"]),
+    ],
+)
+def test_it_is_refused_where_labels_of_a_map_are_wanted(
+    made_patches: Built,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    main: Callable[[list[str]], int],
+    flags: list[str],
 ) -> None:
-    assert relabel([f"--dataset={made.folder}", f"--output={tmp_path}/a"]) == 2
-    assert "has cells of the grid 'places'" in capsys.readouterr().err
-    assert export_dataset([f"--dataset={made.folder}", "--format=published", f"--output={tmp_path}/b"]) == 2
-    assert "is one of labelled places" in capsys.readouterr().err
+    before = sorted(made_patches.folder.rglob("*"))
+    words = {"set": made_patches.folder, "out": tmp_path / "out"}
+    assert main([flag.format(**words) for flag in flags]) == 2
+    said = capsys.readouterr().err
+    assert "this is one of labelled places, which have a class each: `opensent" in said
+    assert f"Received: {made_patches.folder}" in said
+    assert not (tmp_path / "out").exists()
+    assert sorted(made_patches.folder.rglob("*")) == before
+
+
+def test_readers_of_pairs_refuse_it(made_patches: Built) -> None:
+    with pytest.raises(InvalidInputError, match="this is one of labelled places"):
+        open_split(str(made_patches.folder), "training")
+
+
+def test_a_preview_shows_each_image_with_its_class(made_patches: Built, tmp_path: Path) -> None:
+    examples = made_patches.examples()
+    said = {text.get_text() for text in contact_sheet(examples, ()).texts}
+    assert said == {
+        f"{it.images[0].date}  {it.cell.place.class_name}\n{it.cell.place.name}" for it in examples
+    }
+    assert preview([str(made_patches.folder), f"--output={tmp_path}/sheet.png", "--rows=3"]) == 0
+    with PIL.Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (208, 3 * 230 + 16)
+        drawn = np.asarray(sheet.convert("RGB"))[8:200, 8:200].astype(np.float64)
+    shard = made_patches.folder / made_patches.dataset["shards"][0]["name"]
+    first = decode(next(iter(read_shard(BeamFiles(), str(shard)))))
+    red = read(scene_of(made_patches, first)["assets"]["B04"], first.cell.chip.bounds).astype(np.float64)
+    assert np.corrcoef(drawn[..., 0].ravel(), red.ravel())[0, 1] > 0.9
 
 
 def test_a_dry_run_tells_what_is_to_do(
-    whole_world: SampleWorld, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: SampleWorld, place_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert patches(whole_world, table, tmp_path / "set", "--dry_run").code == 0
+    assert of_table(world, place_table, tmp_path / "set", "--dry_run").code == 0
     said = capsys.readouterr()
-    assert [line.split() for line in said.out.splitlines()[1:6]] == [
-        ["shards", "6"],
-        ["shards", "to", "do", "6"],
+    assert [line.split() for line in said.out.splitlines()[1:7]] == [
+        ["shards", "4"],
+        ["shards", "to", "do", "4"],
         ["tiles", "4"],
-        ["places", "24"],
-        ["bright", "12"],
+        ["places", "12"],
+        ["bright", "6"],
+        ["dark", "6"],
     ]
     assert "left out, no_tile: north" in said.err
     assert not (tmp_path / "set").exists()
@@ -289,8 +267,8 @@ def test_a_dry_run_tells_what_is_to_do(
     ],
 )
 def test_bad_input_is_refused_before_launch(
-    whole_world: SampleWorld,
-    table: Path,
+    world: SampleWorld,
+    place_table: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     more: list[str],
@@ -298,17 +276,20 @@ def test_bad_input_is_refused_before_launch(
 ) -> None:
     (tmp_path / "undated.csv").write_text("class,lon,lat\na,6,49\n")
     (tmp_path / "unclassed.csv").write_text("lon,lat\n6,49\n")
-    paths = {"table": table, "undated": tmp_path / "undated.csv", "unclassed": tmp_path / "unclassed.csv"}
+    paths = {
+        "table": place_table,
+        "undated": tmp_path / "undated.csv",
+        "unclassed": tmp_path / "unclassed.csv",
+    }
     given = [word.format(**paths) for word in more]
-    output = tmp_path / "set"
-    assert resample_patches([f"--stac_url={whole_world.stac_catalog}", f"--output={output}", *given]) == 2
+    assert resample_patches(patches_flags(world, tmp_path / "set", *given)) == 2
     assert message in capsys.readouterr().err
-    assert not output.exists()
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize("flag", ["--eurosat", "--fmow"])
 def test_patches_do_not_lie_among_the_tiles(
-    whole_world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+    world: SampleWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
     """The next run would take them for a class."""
     tiles = tmp_path / "tiles"
@@ -318,30 +299,23 @@ def test_patches_do_not_lie_among_the_tiles(
         (tiles / "set", "lies in the folder of"),
         (tmp_path, "holds"),
     ):
-        given = [
-            f"--stac_url={whole_world.stac_catalog}",
-            f"--output={output}",
-            "--years=2021",
-            f"{flag}={tiles}",
-        ]
-        assert resample_patches(given) == 2
+        assert resample_patches(patches_flags(world, output, f"{flag}={tiles}")) == 2
         assert f"--output {said} {flag}" in capsys.readouterr().err
     assert [*tiles.iterdir()] == []
 
 
-def test_pixels_of_patches_are_reflectance(made: Built) -> None:
-    found = read_resampled(str(made.folder), "table", 64)
-    examples = {it.cell.place.name: it for it in made.examples()}
+def test_pixels_of_patches_are_reflectance(made_patches: Built) -> None:
+    found = read_resampled(str(made_patches.folder), "table", 64)
+    examples = {it.cell.place.name: it for it in made_patches.examples()}
     assert {it.name for it in found.patches} == {*examples}
     assert (found.side, found.crop, found.classes) == (192, 64, ("bright", "dark"))
     pixels = found.read(range(3, 6))
     for index, patch in enumerate(found.patches[3:6]):
-        cell, image = examples[patch.name].cell, examples[patch.name].images[0]
+        cell = examples[patch.name].cell
         assert found.classes[patch.class_index] == cell.place.class_name
         assert (patch.longitude, patch.latitude) == (cell.place.longitude, cell.place.latitude)
         assert patch.split == cell.split
-        (file,) = (made.folder / "scenes").glob(f"{cell.tile}_{image.date[:4]}.json")
-        (scene,) = (it for it in json.loads(file.read_text())["scenes"] if it["item_id"] == image.item_id)
+        scene = scene_of(made_patches, examples[patch.name])
         for ours, grid in ((pixels.gsd_10, "gsd_10"), (pixels.gsd_20, "gsd_20")):
             for channel, band in enumerate(BANDS[grid]):
                 dn = read(scene["assets"][band], cell.chip.bounds).astype(np.float64)
@@ -349,88 +323,23 @@ def test_pixels_of_patches_are_reflectance(made: Built) -> None:
                 np.testing.assert_allclose(ours[index, ..., channel], expected, atol=1e-6)
 
 
-def test_damaged_and_other_datasets_are_refused(made: Built, built: Built, tmp_path: Path) -> None:
+def test_damaged_and_other_datasets_are_refused(made_patches: Built, tmp_path: Path) -> None:
+    of_a_map = write_dataset(tmp_path / "map", {"training": [made_cell_years([1], [2021])]})
     with pytest.raises(InvalidInputError, match=r"dataset.json: fingerprint\.places must be there"):
-        read_resampled(str(built.folder), None, 64)
+        read_resampled(of_a_map, None, 64)
     with pytest.raises(InvalidInputError, match=r"fingerprint\.places\.source must be fmow.*Received: table"):
-        read_resampled(str(made.folder), "fmow", 16)
+        read_resampled(str(made_patches.folder), "fmow", 16)
     folder = tmp_path / "set"
-    shutil.copytree(made.folder, folder)
+    shutil.copytree(made_patches.folder, folder)
     description = folder / "dataset.json"
     whole = description.read_text()
     description.write_text(whole.replace('"source": "table"', '"source": "<b>"'))
     with pytest.raises(InvalidInputError, match=r"dataset.json: fingerprint\.places\.source"):
         read_resampled(str(folder), None, 64)
     description.write_text(whole)
-    shard = folder / sorted(made.shards)[0]
+    shard = folder / sorted(made_patches.shards)[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     with pytest.raises(InvalidInputError, match=rf"{shard}, record \d+, is damaged: .*CRC"):
         read_resampled(str(folder), None, 64)
-
-
-@pytest.mark.slow
-def test_patches_are_classified(made: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head, "LEAST_STEPS", 2)
-    given = [
-        "--patches",
-        str(made.folder),
-        "--task=classes",
-        "--output",
-        str(tmp_path / "out"),
-        "--width=tiny",
-    ]
-    given += ["--columns=5", "--splits=random", "--methods=knn,linear", "--seeds=5", "--at_once=8"]
-    assert downstream.main(given) == 0
-    results = json.loads((tmp_path / "out" / "table1.json").read_text())
-    assert results["patches"]["level"] == "L2A"
-    assert results["patches"]["classes"] == {"bright": 12, "dark": 12}
-    assert {it["test_patches"][0] for it in results["scores"]} == {14}
-    assert "Copernicus" in (tmp_path / "out" / "LICENSES.md").read_text()
-
-
-@pytest.mark.slow
-def test_places_of_fmow_are_classified_by_their_own_splits(
-    whole_world: SampleWorld, made: Built, tmp_path: Path
-) -> None:
-    """Metadata of an image of 100 m around each place, with the place's box in its middle."""
-    cells = sorted((it.cell for it in made.examples()), key=lambda cell: cell.place.name)
-    for index, cell in enumerate(cells):
-        category, split = ("zoo", "park")[index % 2], ("train", "test_gt")[index // 2 % 2]
-        lon, lat = cell.place.longitude, cell.place.latitude
-        west, east, south, north = lon - 5e-4, lon + 5e-4, lat - 5e-4, lat + 5e-4
-        ring = f"{west} {north}, {east} {north}, {east} {south}, {west} {south}, {west} {north}"
-        content = {
-            "img_width": 200,
-            "img_height": 200,
-            "raw_location": f"POLYGON (({ring}))",
-            "timestamp": "2012-07-01T10:00:00Z",
-            "bounding_boxes": [{"category": category, "box": [90, 90, 20, 20]}],
-        }
-        name = f"{category}_{index}"
-        path = tmp_path / "fmow" / split / category / name / f"{name}_0_rgb.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(content))
-    given = ["--fmow", str(tmp_path / "fmow"), "--stac_url", str(whole_world.stac_catalog)]
-    given += ["--years", ",".join(map(str, whole_world.years)), "--near", "own"]
-    dataset = Built(tmp_path / "set", resample_patches([*given, "--output", str(tmp_path / "set")]))
-    assert dataset.code == 0
-    examples = dataset.examples()
-    assert [it.cell.split for it in examples].count("testing") == 12
-    assert {it.cell.place.date for it in examples} == {"2012-07-01"}
-    given = [
-        "--patches",
-        str(dataset.folder),
-        "--task=fmow",
-        "--output",
-        str(tmp_path / "out"),
-        "--width=tiny",
-    ]
-    given += ["--columns=2", "--splits=published", "--methods=linear", "--seeds=2", "--at_once=8"]
-    assert downstream.main(given) == 0
-    results = json.loads((tmp_path / "out" / "table1.json").read_text())
-    assert {(it["split"], *it["training_patches"], *it["test_patches"]) for it in results["scores"]} == {
-        ("published", 4, 4, 12, 12)
-    }
-    assert "Functional Map of the World" in (tmp_path / "out" / "LICENSES.md").read_text()

@@ -13,6 +13,7 @@ import pytest
 from beam_pipeline.jobs.local_workers import LocalWorker
 from beam_pipeline.sample_world import SampleWorld
 from tests.pipelines.conftest import Built, build, flags
+from tests.pipelines.patches_of_sample import make_patches
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED_AFTER = 2
@@ -64,6 +65,19 @@ def test_two_processes_give_the_same_bytes_and_counts_and_a_rerun_starts_none(
     assert again.code == 0
     assert len(started) == 2
     assert "processes (" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_patches(
+    made_patches: Built, world: SampleWorld, place_table: Path, tmp_path: Path, started: list[LocalWorker]
+) -> None:
+    other = make_patches(world, tmp_path / "set", "--places", str(place_table), "--processes=2")
+    assert other.code == 0
+    assert len(started) == 2
+    assert other.shards == made_patches.shards
+    for name in ("dataset.json", "plan/fingerprint.json", "plan/units.jsonl"):
+        assert (other.folder / name).read_bytes() == (made_patches.folder / name).read_bytes()
+    assert counts(other) == counts(made_patches)
 
 
 @pytest.mark.slow  # how many processes there are of few cells is also in tests/jobs/build/test_processes.py

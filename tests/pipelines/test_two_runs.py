@@ -20,9 +20,9 @@ from beam_pipeline.runtime.retries import RetryPolicy
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import main as verify
 from tests.pipelines.conftest import Built, flags, main
+from tests.pipelines.patches_of_sample import make_patches, write_places
 from tests.pipelines.test_import_published import publish
 from tests.pipelines.test_import_published import run as import_published
-from tests.pipelines.test_patches import patches, write_places
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -88,7 +88,7 @@ def _import(built: Built, world: SampleWorld, output: Path) -> int:
 def _patches(built: Built, world: SampleWorld, output: Path) -> int:
     table = output.with_name("places.csv")
     write_places(world, table)
-    return patches(world, table, output, "--processes=1").code
+    return make_patches(world, output, "--places", str(table), "--processes=1").code
 
 
 def _export(built: Built, world: SampleWorld, output: Path) -> int:

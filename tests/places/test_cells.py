@@ -1,7 +1,5 @@
 """The chip around a place: in which zone, on which lattice, how near its middle, and of which tile."""
 
-import collections
-
 import numpy as np
 import pyproj
 import pytest
@@ -51,17 +49,22 @@ def test_the_place_is_in_the_middle_of_a_chip_of_its_tile():
 
 
 def test_places_at_borders_of_tiles_and_zones_get_one_chip_each():
-    # 42 W is the border of zones 23 and 24; 5,500,000 m N one of rows of 100 km squares.
+    """42 W parts zones 23 and 24. Squares of zone 32: from west to east L and M, from south to north V and A."""
     lon, lat = pyproj.Transformer.from_crs(32632, 4326, always_xy=True).transform(400_000, 5_500_000)
     planned = plan(
-        *(place(f"zone {i}", -42 + i * 1e-2, 38.8103) for i in range(-5, 5)),
+        *(place(f"zone {i}", -42 + i * 1e-2, 38.85) for i in range(-5, 5)),
+        place("corner", -41.99, 38.8103),
         *(place(f"tile {i}{j}", lon + i * 1e-3, lat + j * 1e-3) for i in (-20, 20) for j in (-20, 20)),
     )
-    assert len(planned.cells) == 14
+    assert len(planned.cells) == 15
     by_name = {cell.place.name: cell for cell in planned.cells}
-    assert {by_name[f"zone {i}"].chip.epsg for i in range(-5, 5)} == {32623, 32624}
-    tiles = collections.Counter(by_name[f"tile {i}{j}"].tile for i in (-20, 20) for j in (-20, 20))
-    assert len(tiles) == 4
+    for i in range(-5, 5):
+        assert by_name[f"zone {i}"].chip.epsg == (32623 if i < 0 else 32624)
+        assert by_name[f"zone {i}"].tile == ("23SQD" if i < 0 else "24STJ")
+    # It lies in square 24STH, whose tile ends within the chip; of those that hold it whole, 23SQD is nearest.
+    assert by_name["corner"].tile == "23SQD"
+    tiles = {(i, j): by_name[f"tile {i}{j}"].tile for i in (-20, 20) for j in (-20, 20)}
+    assert tiles == {(-20, -20): "32ULV", (20, -20): "32UMV", (-20, 20): "32ULA", (20, 20): "32UMA"}
     for cell in planned.cells:
         assert find_tile(cell.tile).holds(cell.chip)
 

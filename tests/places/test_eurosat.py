@@ -1,29 +1,24 @@
 """Places from EuroSAT's tiles: made ones, and 200 real ones."""
 
-import numpy as np
 import pyproj
 import pytest
 import rasterio
-from affine import Affine
 
 from beam_pipeline.cells.chips import choose_chips
 from beam_pipeline.places.cells import plan_places
-from beam_pipeline.places.eurosat import CLASSES, read_eurosat_places
+from beam_pipeline.places.eurosat import read_eurosat_places
+from beam_pipeline.places.eurosat_tile import CLASSES
 from beam_pipeline.runtime.faults import InvalidInputError
+from tests.model_tf.downstream_tasks.made_tiles import made_dn, write_tile
 from tests.shared_data import shared
 
-
-def write_tile(path, left: float, top: float, crs: object = "EPSG:32632", size: int = 64) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {"driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": "uint16", "crs": crs}
-    transform = Affine(10, 0, left, 0, -10, top)
-    with rasterio.open(path, "w", **profile, transform=transform) as tile:
-        tile.write(np.ones((1, size, size), np.uint16))
+DN = made_dn(0, 0)
+"""Of a tile."""
 
 
 def test_a_place_is_the_middle_of_a_tile(tmp_path):
-    write_tile(tmp_path / "Forest" / "Forest_1.tif", 600_000, 5_500_000)
-    write_tile(tmp_path / "River" / "River_2.tif", 300_005, 5_600_000)
+    write_tile(tmp_path / "Forest" / "Forest_1.tif", DN, epsg=32632, left=600_000)
+    write_tile(tmp_path / "River" / "River_2.tif", DN, epsg=32632, left=300_005, top=5_600_000)
     (tmp_path / "River" / "notes.txt").write_text("not a tile")
     found = read_eurosat_places(str(tmp_path))
     assert found.source == "eurosat"
@@ -71,15 +66,22 @@ def test_what_is_wrong_is_named(tmp_path):
         tile.write_bytes(content)
         with pytest.raises(InvalidInputError, match=f"{tile} is no GeoTIFF that can be read"):
             read_eurosat_places(str(tmp_path))
-    write_tile(tile, 600_000, 5_500_000, crs=None)
-    with pytest.raises(InvalidInputError, match=f"{tile}: crs must be given"):
-        read_eurosat_places(str(tmp_path))
+    # More of what is no tile in tests/model_tf/downstream_tasks/test_eurosat.py.
+    for changes, said in (
+        ({"epsg": None}, "crs must be given"),
+        ({"dn": DN[:3]}, "count must be 13 bands. Received: 3"),
+        ({"dn": DN[:, :32]}, "width and height must be 64 x 64 pixels. Received: 64 x 32"),
+        ({"pixel": 0.5}, "pixel size must be 9 to 11 m. Received: 0.5 x 0.5"),
+    ):
+        write_tile(tile, **{"dn": DN, **changes})
+        with pytest.raises(InvalidInputError, match=f"{tile} is no EuroSAT tile as published: {said}"):
+            read_eurosat_places(str(tmp_path))
     tile.unlink()
     tile.symlink_to("/dev/zero")
     with pytest.raises(InvalidInputError, match=f"{tile} is no tile: .*link"):
         read_eurosat_places(str(tmp_path))
     tile.unlink()
-    write_tile(tile, 600_000, 5_500_000)
+    write_tile(tile, DN)
     (tmp_path / "Moon").mkdir()
     with pytest.raises(InvalidInputError, match=r"EuroSAT's classes.*Moon"):
         read_eurosat_places(str(tmp_path))

@@ -70,6 +70,8 @@ def test_says_what_there_is() -> None:
     assert (read.bands["B02"].mean, read.bands["B02"].variance) == (0.1, 0.01)
     assert read.bands["B03"].mean is None
     assert read.years == (2020, 2021)
+    assert read.grid_name is None
+    assert parse({**SOUND, "grid": {"name": "hexagons", "cells": 7}}).grid_name == "hexagons"
 
 
 @pytest.mark.parametrize("version", ["1.0.1", "1.7.3", "1"])

@@ -46,13 +46,13 @@ def patches_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--eurosat",
         type=folder_name,
         metavar="DIR",
-        help="EuroSAT's GeoTIFFs in a folder for each class, on this machine: their bounds",
+        help="EuroSAT's GeoTIFFs of 13 bands in a folder for each class, on this machine: a place a tile",
     )
     group.add_argument(
         "--fmow",
         type=folder_name,
         metavar="DIR",
-        help="the metadata of fMoW-rgb (*_rgb.json) in its folders of splits, on this machine: a place a location",
+        help="fMoW's archive groundtruth.tar.bz2, unpacked on this machine: a place a location",
     )
     add_imagery_flags(parser).add_argument(
         "--near",

@@ -10,6 +10,7 @@ from beam_pipeline.dataset.folder import FINGERPRINT_FILE, UNITS_FILE, DatasetFo
 from beam_pipeline.dataset.units import Unit, parse_units
 from beam_pipeline.jobs.given_files import naming
 from beam_pipeline.jobs.storage import BeamFiles
+from beam_pipeline.records.description import require_map
 from beam_pipeline.records.schema import SCHEMA_VERSION
 from beam_pipeline.records.version import require_readable
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -85,6 +86,7 @@ def _fingerprint(folder: DatasetFolder) -> Fingerprint:
             f"{SCHEMA_VERSION}, which may lack what that has: use a later version of this program. "
             f"Received: {folder.path}"
         )
+    require_map(fingerprint.grid, folder.path)
     if fingerprint.grid != GRID_NAME:
         raise InvalidInputError(
             f"--dataset has cells of the grid {fingerprint.grid!r}, and this program knows {GRID_NAME!r} only. "

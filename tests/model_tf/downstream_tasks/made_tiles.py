@@ -6,20 +6,26 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from model_tf.downstream_tasks.eurosat import BANDS, CLASSES
+from beam_pipeline.places.eurosat_tile import BANDS, CLASSES
 from model_tf.downstream_tasks.patch_set import Patch, PatchSet, Pixels
 
 EPSG = 32633
 
 
 def write_tile(
-    path: Path, dn: np.ndarray, *, epsg: int | None = EPSG, left: float = 400_000, pixel: float = 10.0
+    path: Path,
+    dn: np.ndarray,
+    *,
+    epsg: int | None = EPSG,
+    left: float = 400_000,
+    top: float = 5_500_000,
+    pixel: float = 10.0,
 ) -> None:
-    """Writes (bands, H, W) as a GeoTIFF."""
+    """Writes (bands, H, W) as a GeoTIFF whose upper left corner is at (left, top) in metres of the CRS."""
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {"driver": "GTiff", "count": dn.shape[0], "height": dn.shape[1], "width": dn.shape[2]}
     crs = None if epsg is None else f"EPSG:{epsg}"
-    transform = from_origin(left, 5_500_000, pixel, pixel)
+    transform = from_origin(left, top, pixel, pixel)
     with rasterio.open(path, "w", dtype=dn.dtype, crs=crs, transform=transform, **profile) as tile:
         tile.write(dn)
 

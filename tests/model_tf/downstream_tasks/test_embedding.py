@@ -1,12 +1,19 @@
 """Embeddings: those of the net, kept as they are, made once."""
 
 import dataclasses
+import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from beam_pipeline.runtime.faults import InvalidInputError
+from beam_pipeline.runtime.faults import InvalidInputError, PermanentFault
+from beam_pipeline.runtime.storage_failures import is_full
 from model_tf.downstream_tasks import cache as caches
 from model_tf.downstream_tasks import encoders
 from model_tf.downstream_tasks.cache import EmbeddingCache, require_room
@@ -15,8 +22,11 @@ from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import BANDS, Preparation, cropped, margin_of, survey
 from model_tf.network.hrnet import embedding_model
 from model_tf.network.layers import GroupNorm
+from tests.failing_disk import small_disk
 from tests.model_tf.downstream_tasks.made_tiles import write_tiles
 from tests.model_tf.training.training_runs import build_small
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +49,11 @@ def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> Embeddi
     of_images = encoders.Pooled(encoder, patches.side + 2 * preparation.margin, patches.crop, grid)
     embed(patches, of_images, preparation, cache, at_once)
     return cache
+
+
+def joined(encoder, images) -> np.ndarray:
+    """(N, S, S, E): an encoder's embedding of every pixel."""
+    return np.concatenate(encoder.maps(images), axis=-1)
 
 
 def test_standardised_pixels_have_mean_0_and_variance_1(patches, preparation):
@@ -160,9 +175,116 @@ def test_a_disk_without_room_is_refused_before_anything_is_embedded(tmp_path, mo
     require_room([cache])
 
 
+def test_room_is_asked_for_what_is_missing_alone(patches, preparation, tmp_path, monkeypatch):
+    monkeypatch.setattr(caches, "PART", 2)
+    cache = filled(tmp_path, patches, encoders.raw_reflectance(), preparation)
+    (tmp_path / cache.path / "mean-00001.npy").unlink()
+    part = sum(path.stat().st_size for path in (tmp_path / cache.path).glob("*-00000.npy"))
+    monkeypatch.setattr(caches, "free_disk", lambda folder: part)
+    require_room([cache])
+    monkeypatch.setattr(caches, "free_disk", lambda folder: part - 1)
+    with pytest.raises(InvalidInputError, match=f"room for {part:,} bytes"):
+        require_room([cache])
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path):
+    def refused(folder, said):
+        with pytest.raises(InvalidInputError, match=said):
+            require_room([EmbeddingCache(str(folder), "key", 10, 4, 1)])
+
+    (tmp_path / "file").write_bytes(b"")
+    refused(tmp_path / "file", "--cache must be a folder")
+    refused(tmp_path / "file" / "in", "--cache must be a folder.*file is none")
+    (tmp_path / "elsewhere").mkdir()
+    cache = EmbeddingCache(str(tmp_path / "linked"), "key", 10, 4, 1)
+    (tmp_path / "linked").mkdir()
+    Path(cache.path).symlink_to(tmp_path / "elsewhere")
+    refused(tmp_path / "linked", "is a link")
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        disk.remount("ro")
+        refused(disk.folder / "cache", "--cache must be a folder that can be written")
+
+
+def test_a_disk_that_fills_up_leaves_whole_parts_and_the_same_goes_on(
+    patches, preparation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(caches, "PART", 2)
+    encoder = encoders.raw_reflectance()
+    expected = filled(tmp_path / "roomy", patches, encoder, preparation)
+    with small_disk(tmp_path / "disk", "28k") as disk:
+        with pytest.raises(PermanentFault) as failed:
+            filled(disk.folder, patches, encoder, preparation)
+        assert is_full(failed.value)
+        cache = cache_of(str(disk.folder), patches, encoder, preparation, 16)
+        assert 0 < len(cache.missing()) < 3
+        names = {path.name for path in Path(cache.path).iterdir()}
+        assert all(name.endswith(".npy") for name in names)
+        disk.remount("size=1m")
+        filled(disk.folder, patches, encoder, preparation)
+        np.testing.assert_array_equal(cache.means(), expected.means())
+        np.testing.assert_array_equal(cache.grids(np.arange(6)), expected.grids(np.arange(6)))
+
+
+@pytest.mark.parametrize("kind", ["mean", "grid"])
+def test_a_part_of_another_form_is_made_again(kind, patches, preparation, tmp_path):
+    cache = filled(tmp_path, patches, encoders.raw_reflectance(), preparation)
+    path = Path(cache.path) / f"{kind}-00000.npy"
+    whole, array = path.read_bytes(), np.load(path)
+    wrong = (array.astype(np.float64), array[:-1], array[..., :-1], np.asfortranarray(array.astype(object)))
+    for other in wrong:
+        np.save(path, other, allow_pickle=True)
+        assert cache.missing() == [0]
+    for content in (b"", whole[:50], whole[:-1], b"no array" * 100, whole.replace(b"(6,", b"(9,")):
+        path.write_bytes(content)
+        assert cache.missing() == [0]
+    with path.open("wb") as file:  # more than a number of bytes can be
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**70, 16)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert cache.missing() == [0]
+    with path.open("wb") as file:
+        np.savez(file, array)
+    assert cache.missing() == [0]
+    (Path(cache.path) / f".{'0' * 32}.part").write_bytes(b"of a kill")
+    filled(tmp_path, patches, encoders.raw_reflectance(), preparation)
+    assert path.read_bytes() == whole
+    assert len([*Path(cache.path).iterdir()]) == 2
+
+
+@pytest.mark.slow
+def test_sigterm_while_embedding_and_the_same_again_are_one_run(tmp_path):
+    """Killed when some parts are there, in a process of its own; against one that was not killed."""
+    tiles = write_tiles(tmp_path / "tiles", 40, ("x", "y"))
+
+    def begin(output: str) -> subprocess.Popen:
+        given = ["--patches", str(tiles), "--output", str(tmp_path / output), "--task=classes"]
+        given += ["--width=tiny", "--methods=knn", "--columns=2", "--seeds=1", "--at_once=2"]
+        program = "import sys; from model_tf.downstream_tasks import cache; cache.PART = 2; "
+        program += "from model_tf import downstream; sys.exit(downstream.main(sys.argv[1:]))"
+        return subprocess.Popen([sys.executable, "-c", program, *given], cwd=ROOT)
+
+    def embeddings(output: str) -> dict[str, bytes]:
+        folder = tmp_path / output / "cache"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npy")}
+
+    killed = begin("killed")
+    while len(embeddings("killed")) < 10:
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.terminate()
+    assert killed.wait() == -signal.SIGTERM
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("mean-*.npy")}
+    assert 4 <= len(kept) < 40  # of the first encoder's
+    assert begin("killed").wait() == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert begin("whole").wait() == 0
+    assert embeddings("killed") == embeddings("whole")
+    tables = [json.loads((tmp_path / name / "table1.json").read_text()) for name in ("killed", "whole")]
+    assert tables[0]["scores"] == tables[1]["scores"]
+
+
 def test_an_embedding_that_is_no_number_is_named(patches, preparation, tmp_path):
     encoder = dataclasses.replace(
-        encoders.raw_reflectance(), embed=lambda images: images["gsd_10"] * float("nan"), width=4
+        encoders.raw_reflectance(), maps=lambda images: [images["gsd_10"] * float("nan")], width=4
     )
     with pytest.raises(InvalidInputError, match=r"embeddings must be finite.* for x/x_1\.tif"):
         filled(tmp_path, patches, encoder, preparation)
@@ -183,7 +305,7 @@ def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net)
     images = preparation.images(patches.read(range(6)))
     encoder = encoders.of_net(net, "n", "key")
     of_sample = encoders.normalised_by(encoder, images, "all")
-    ours = np.asarray(of_sample.embed(images))
+    ours = joined(of_sample, images)
     of_image = GroupNorm._group_mean
 
     def of_batch(layer: GroupNorm, per_channel):
@@ -193,8 +315,8 @@ def test_norm_over_patches_is_that_of_one_large_image(patches, preparation, net)
         patch.setattr(GroupNorm, "_group_mean", of_batch)
         theirs = np.asarray(embedding_model(net)(images, training=False))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-    assert np.abs(ours - np.asarray(encoder.embed(images))).max() > 0.1
+    assert np.abs(ours - joined(encoder, images)).max() > 0.1
     # What is beside a patch in its batch does not matter, and the net itself is as before.
-    alone = of_sample.embed({name: image[:1] for name, image in images.items()})
-    np.testing.assert_allclose(np.asarray(alone)[0], ours[0], rtol=1e-3, atol=1e-3)
+    alone = joined(of_sample, {name: image[:1] for name, image in images.items()})
+    np.testing.assert_allclose(alone[0], ours[0], rtol=1e-3, atol=1e-3)
     assert (of_sample.name, of_sample.key) == ("n, norm over patches", "key norm all")

@@ -2,15 +2,18 @@
 
 import math
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
 import rasterio
 
+from beam_pipeline.places.eurosat_tile import BANDS, CLASSES
 from beam_pipeline.records.statistics import INPUT_BANDS
 from beam_pipeline.runtime.faults import InvalidInputError
-from model_tf.downstream_tasks.eurosat import BANDS, CLASSES, read_eurosat
+from model_tf.downstream_tasks import eurosat
+from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import survey
 from tests.model_tf.downstream_tasks.made_tiles import made_dn, write_tile, write_tiles
 from tests.shared_data import shared
@@ -205,3 +208,66 @@ def test_the_published_tiles_are_read():
     assert (sea[3:] < 0.06).all()  # near infrared: B08 B05 B06 B07 B8A B11 B12
     assert forest[3] > 3 * forest[2]  # B08 over B04
     assert forest[7] > 0.9 * forest[3]  # B8A is like B08
+
+
+@pytest.mark.parametrize(
+    ("form", "is_plain"),
+    [
+        ({}, True),
+        ({"bigtiff": "yes"}, True),
+        ({"blockysize": 64}, True),
+        ({"compress": "deflate"}, False),
+        ({"interleave": "band"}, False),
+        ({"endianness": "big"}, False),
+        ({"tiled": True, "blockxsize": 32, "blockysize": 32}, False),
+        ({"nbits": 14}, False),
+    ],
+)
+def test_pixels_in_another_form_are_those_of_the_file(form, is_plain, tmp_path, monkeypatch):
+    folder = write_tiles(tmp_path, 2, ("x", "y"))
+    path = folder / "x" / "x_2.tif"
+    with rasterio.open(path) as tile:
+        profile, dn = tile.profile, tile.read()
+    path.unlink()
+    with rasterio.open(path, "w", **{**profile, **form}) as tile:
+        tile.write(dn)
+    patches = read_eurosat(str(folder), None)
+    pixels = patches.read(range(1, 2))
+    of_bands = dn[[BANDS.index(band) for band in INPUT_BANDS["gsd_10"]]]
+    np.testing.assert_allclose(pixels.gsd_10[0], of_bands.transpose(1, 2, 0) / 10_000, rtol=1e-6)
+    of_bands = dn[[BANDS.index(band) for band in INPUT_BANDS["gsd_20"]]].reshape(6, 32, 2, 32, 2)
+    np.testing.assert_allclose(
+        pixels.gsd_20[0], of_bands.mean(axis=(2, 4)).transpose(1, 2, 0) / 10_000, rtol=1e-6
+    )
+    decoded = []
+    decode = eurosat._decode
+    monkeypatch.setattr(eurosat, "_decode", lambda path, *rest: decoded.append(path) or decode(path, *rest))
+    patches.read(range(1, 2))
+    assert decoded == ([] if is_plain else [str(path)])  # pixels that lie there as they are need no GDAL
+
+
+@pytest.mark.parametrize("form", [{}, {"compress": "deflate"}])
+def test_a_tile_that_changes_while_it_is_read_is_named(form, tmp_path):
+    folder = write_tiles(tmp_path / "tiles", 2, ("x", "y"))
+    path = folder / "y" / "y_1.tif"
+    with rasterio.open(path) as tile:
+        profile, dn = tile.profile, tile.read()
+    path.unlink()
+    with rasterio.open(path, "w", **{**profile, **form}) as tile:
+        tile.write(dn)
+    patches, whole = read_eurosat(str(folder), None), path.read_bytes()
+
+    def refused() -> None:
+        with pytest.raises(InvalidInputError, match=re.escape(str(path))):
+            patches.read(range(1, 4))
+
+    for content in (b"", whole[:300], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        refused()
+    write_tile(path, made_dn(1, 1)[:10])
+    refused()
+    path.unlink()
+    path.symlink_to(folder / "y" / "y_2.tif")
+    refused()
+    path.unlink()
+    refused()

@@ -235,6 +235,34 @@ def test_bad_input_is_refused_before_anything_is_written(tiles, run_folder, tmp_
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("band", "moments", "said"),
+    [
+        ("B8A", None, "statistics.B8A.mean must be a number. Received: None"),
+        ("B11", {"mean": 0.2}, "statistics.B11.variance must be a number above 0. Received: None"),
+        ("B02", {"mean": "0.1", "variance": 0.1}, "statistics.B02.mean"),
+        (
+            "B02",
+            {"mean": 700.0, "variance": 1e-9},
+            "statistics.B02 must have a mean and a variance that images",
+        ),
+    ],
+)
+def test_a_run_with_statistics_of_other_bands_is_refused(
+    band, moments, said, tiles, run_folder, tmp_path, capsys
+):
+    settings = json.loads((run_folder / "settings.json").read_text())
+    del settings["statistics"][band]
+    settings["statistics"] |= {"B01": {"mean": 0.1, "variance": 0.1}} if moments is None else {band: moments}
+    path = tmp_path / "run" / "settings.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(settings))
+    message = failure(capsys, *command(tiles, tmp_path / "out", "--run", str(path.parent)))
+    assert str(path) in message
+    assert said in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_tile_is_named(tmp_path, capsys):
     folder = write_tiles(tmp_path / "tiles", 2, CLASSES)
     write_tile(folder / "town" / "town_2.tif", made_dn(1, 2)[:10])

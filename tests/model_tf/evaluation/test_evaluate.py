@@ -348,6 +348,16 @@ def test_data_of_another_ontology(run_folder, dataset_folder, tmp_path, capsys):
     assert "quarry (channel 0, value 7), vineyard (channel 0, value 7)" in message
 
 
+def test_a_dataset_of_labelled_places(run_folder, dataset_folder, tmp_path, capsys):
+    folder = shutil.copytree(dataset_folder, tmp_path / "places")
+    content = json.loads((folder / "dataset.json").read_text())
+    content["grid"] = {"name": "places"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    message = failure(capsys, "--run", run_folder, "--data", folder)
+    assert "this is one of labelled places, which have a class each" in message
+    assert message.endswith(f"Received: {folder}")
+
+
 def test_a_split_without_examples(run_folder, tmp_path, capsys):
     data = write_dataset(tmp_path / "data", {"training": [made_cell_years([1], [2020])]})
     assert "splits.testing.examples" in failure(capsys, "--run", run_folder, "--data", data)
