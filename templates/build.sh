@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds the image and the template of an entry, and puts the template where jobs are launched from:
 #   templates/build.sh build_dataset europe-west1-docker.pkg.dev/PROJECT/REPOSITORY gs://BUCKET/templates
-# Needs gcloud, with Cloud Build enabled. Where BUILDER is set, e.g. docker or podman, it builds and pushes the image
-# instead. BEAM_IMAGE and LAUNCHER_IMAGE name other base images.
+# Entries are named like the .json files beside this one. Needs gcloud, with Cloud Build enabled. Where BUILDER is set,
+# e.g. docker or podman, it builds and pushes the image instead. BEAM_IMAGE and LAUNCHER_IMAGE name other base images.
 set -euo pipefail
 
 usage() { sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-[[ $# -eq 3 && $1 =~ ^(build_dataset|select_cells|extract_features)$ && $3 == gs://* ]] || usage
-entry=$1 repository=${2%/} folder=${3%/}
 root=$(cd "$(dirname "$0")/.." && pwd)
+[[ $# -eq 3 && $1 =~ ^[a-z_]+$ && -f $root/templates/$1.json && $3 == gs://* ]] || usage
+entry=$1 repository=${2%/} folder=${3%/}
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/beam_pipeline/__init__.py")
 image="$repository/opensentinelmap-${entry//_/-}:${TAG:-$version-$(date -u +%Y%m%d-%H%M%S)}"
 template="$folder/$entry.json"

@@ -3,7 +3,7 @@
 import os
 
 from beam_pipeline.places.eurosat_tile import CLASSES, centre_of_tile, class_folders, read_tile, tile_files
-from beam_pipeline.places.place_list import GivenPlace, PlaceList, checked_name, refused
+from beam_pipeline.places.place_list import GivenPlace, PlaceList, checked_name, require_folder
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.gdal_drivers import gdal_options
 from beam_pipeline.runtime.progress import Progress
@@ -22,8 +22,7 @@ def read_eurosat_places(folder: str) -> PlaceList:
     Raises:
         InvalidInputError: The folder holds other folders or no tile, or a tile is not as published.
     """
-    if not os.path.isdir(folder):
-        raise refused("--eurosat", "it", "be a folder on this machine", folder)
+    require_folder("--eurosat", folder)
     names = class_folders(folder)
     strange = [name for name in names if name not in CLASSES]
     if strange:

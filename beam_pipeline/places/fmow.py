@@ -28,6 +28,7 @@ from beam_pipeline.places.place_list import (
     checked_degrees,
     checked_name,
     refused,
+    require_folder,
 )
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.parsing import MalformedError, parse_json
@@ -142,8 +143,7 @@ def read_fmow_places(folder: str) -> PlaceList:
 
 def _first_files(folder: str) -> Iterator[tuple[Split, str]]:
     """Yields the file of the lowest number of each location."""
-    if not os.path.isdir(folder):
-        raise refused("--fmow", "it", "be a folder on this machine", folder)
+    require_folder("--fmow", folder)
     for name, split in SPLITS.items():
         for parent, folders, names in os.walk(os.path.join(folder, name)):
             folders.sort()

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import math
+import os
 from collections.abc import Mapping
 from typing import Literal
 
@@ -72,6 +73,20 @@ def refused(where: str, field: str, must: str, received: object) -> InvalidInput
         received: What it is.
     """
     return InvalidInputError(f"{where}: {field} must {must}. Received: {one_line(repr(received), 100)}")
+
+
+def require_folder(flag: str, folder: str) -> None:
+    """Refuses what is no folder of this machine.
+
+    Args:
+        flag: The flag that it was given by.
+        folder: Its path.
+
+    Raises:
+        InvalidInputError: There is none, or it lies in a bucket.
+    """
+    if not os.path.isdir(folder):
+        raise refused(flag, "it", "be a folder on this machine", folder)
 
 
 def checked_name(text: object, where: str, field: str) -> str:

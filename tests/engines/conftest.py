@@ -8,9 +8,9 @@ import pytest
 from apache_beam.runners.portability.job_server import StopOnExitJobServer
 
 from beam_pipeline.verify import main as verify
-from tests.pipelines.conftest import Built, built, run_folder, whole_world, world
+from tests.pipelines.conftest import Built, built, made_patches, place_table, run_folder, whole_world, world
 
-__all__ = ["built", "counters", "run_folder", "whole_world", "world"]
+__all__ = ["built", "counters", "made_patches", "place_table", "run_folder", "whole_world", "world"]
 
 
 def counters(of: Built) -> dict[tuple[str, str], int]:

@@ -12,6 +12,7 @@ from beam_pipeline.sample_world import SampleWorld
 from tests.engines.conftest import check_verifying
 from tests.engines.flink import ROOT, answers, free_ports, wait_for
 from tests.pipelines.conftest import CELLS, Built, build
+from tests.pipelines.patches_of_sample import make_patches
 
 pytestmark = pytest.mark.engines
 
@@ -48,6 +49,22 @@ def test_verifying_by_a_worker_pool(
     engine = ["--runner=PortableRunner", f"--job_endpoint={job_server}"]
     pool = ["--environment_type=EXTERNAL", f"--environment_config={worker_pool}"]
     check_verifying(damaged, [*engine, *pool], capsys)
+
+
+def test_patches_by_a_worker_pool(
+    made_patches: Built,
+    world: SampleWorld,
+    place_table: Path,
+    tmp_path: Path,
+    job_server: str,
+    worker_pool: str,
+) -> None:
+    engine = ["--runner=PortableRunner", f"--job_endpoint={job_server}"]
+    pool = ["--environment_type=EXTERNAL", f"--environment_config={worker_pool}"]
+    other = make_patches(world, tmp_path / "set", "--places", str(place_table), *engine, *pool)
+    assert other.code == 0
+    assert other.shards == made_patches.shards
+    assert other.dataset == made_patches.dataset
 
 
 def test_job_api(built: Built, world: SampleWorld, tmp_path: Path, job_server: str) -> None:

@@ -1,5 +1,7 @@
 """The graph translates for Dataflow, and the job holds no cell."""
 
+import pickle
+import shutil
 from pathlib import Path
 
 import apache_beam as beam
@@ -14,12 +16,17 @@ from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.export.graph import build_graph as build_export_graph
 from beam_pipeline.jobs.export.options import parse_export_flags
 from beam_pipeline.jobs.export.run import check_export
+from beam_pipeline.jobs.patches.graph import build_graph as build_patches_graph
+from beam_pipeline.jobs.patches.launch import check_flags as check_patch_flags
+from beam_pipeline.jobs.patches.launch import prepare_patches
+from beam_pipeline.jobs.patches.options import parse_patch_flags, patch_settings
 from beam_pipeline.jobs.storage import BeamFiles
 from beam_pipeline.jobs.verify.options import VerifySettings, parse_verify_flags, settings_of
 from beam_pipeline.jobs.verify.transforms import build_graph as build_verify_graph
 from beam_pipeline.sample_world import SampleWorld
 from beam_pipeline.verify import build_parser as verify_parser
 from tests.pipelines.conftest import Built, flags
+from tests.pipelines.patches_of_sample import patches_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,6 +93,40 @@ def test_exporting_translates_for_dataflow(built: Built) -> None:
     assert {"ReadShardNames", "ExportShards", "CloseExport"} <= names
     assert next(iter(built.shards)).encode() not in proto.SerializeToString()
     assert len(proto.SerializeToString()) < 100_000
+
+
+def test_patches_translate_for_dataflow_and_their_workers_need_no_list(
+    world: SampleWorld, place_table: Path, made_patches: Built, tmp_path: Path
+) -> None:
+    table = tmp_path / "list of places.csv"
+    shutil.copy(place_table, table)
+    here = patches_flags(world, tmp_path / "set", "--places", str(table))
+    prepared = prepare_patches(*parse_patch_flags(here))
+
+    given, options = parse_patch_flags([*here, *DATAFLOW])
+    pipeline = beam.Pipeline(options=options)
+    settings = patch_settings(given, options)
+    # All that workers get of the launch; the graph itself packs it, so that nothing can be looked for there.
+    assert settings.output.encode() in pickle.dumps(settings)
+    assert table.name.encode() not in pickle.dumps(settings)
+    build_patches_graph(pipeline, settings)
+    proto = pipeline.run().job.proto_pipeline
+    names = {transform.unique_name for transform in proto.components.transforms.values()}
+    assert {"ReadPlan", "FindScenes", "WriteUnits", "CloseDataset"} <= names
+    assert len(proto.SerializeToString()) < 1_000_000
+    # A machine that has the plan and no list.
+    table.unlink()
+    with beam.Pipeline(options=parse_patch_flags(here)[1]) as local:
+        build_patches_graph(local, prepared.settings)
+    assert Built(tmp_path / "set", 0).shards == made_patches.shards
+
+
+@pytest.mark.parametrize("given", ["--places={list}", "--eurosat={folder}", "--fmow={folder}"])
+def test_a_launch_on_dataflow_takes_a_list_of_this_machine(given: str, tmp_path: Path) -> None:
+    (tmp_path / "places.csv").write_text("class,lon,lat\na,6,49\n")
+    flag = given.format(list=tmp_path / "places.csv", folder=tmp_path)
+    argv = [flag, "--output=gs://fake-bucket/set", "--stac_url=https://stac.example/v1", *DATAFLOW]
+    check_patch_flags(*parse_patch_flags(argv))
 
 
 def test_a_build_of_a_whole_store_waits_for_no_tile(built: Built, world: SampleWorld) -> None:

@@ -78,6 +78,7 @@ EXTRACT = [
 ]
 RELABEL = ["relabel", "--dataset=gs://b/set", "--output=gs://b/new"]
 SELECT = ["select_cells", "--night_lights=gs://b/x.tif", "--land_cover=gs://b/l.tif", "--output=gs://b/cells"]
+PATCHES = ["resample_patches", "--output=gs://b/set"]
 
 
 BUILD_HERE = ["build_dataset", "--osm=nosuch.osm.pbf", "--output=nosuch"]
@@ -126,6 +127,19 @@ RELABEL_HERE = ["relabel", "--dataset=nosuch", "--output=nosuch2"]
         ([*SELECT, *CLOUD, "--night_lights=gs://b/x.tif.gz"], "--expanded_dir is missing"),
         ([*SELECT, *CLOUD, "--land_cover=l.tif", "--dry_run"], "--land_cover lies on this machine"),
         ([*SELECT, "--runner=DataflowRunner"], "--sdk_container_image is missing"),
+        # Only the launcher reads lists of places, so they may lie here; but there they must be.
+        ([*PATCHES, *CLOUD], "--places is missing"),
+        ([*PATCHES, *CLOUD, "--places=nosuch.csv"], "--places cannot be read"),
+        (
+            [*PATCHES, *CLOUD, "--eurosat=nosuch", "--dry_run"],
+            "--eurosat: it must be a folder on this machine",
+        ),
+        ([*PATCHES, *CLOUD, "--fmow=gs://b/groundtruth"], "--fmow: it must be a folder on this machine"),
+        ([*PATCHES, *CLOUD, "--eurosat=.", "--output=here"], "--output lies on this machine"),
+        ([*PATCHES, *CLOUD, "--fmow=.", "--stac_url=here.json"], "--stac_url lies on this machine"),
+        ([*PATCHES, *CLOUD, "--fmow=.", "--processes=2"], "--processes is for a run without --runner"),
+        ([*PATCHES, "--runner=DataflowRunner", "--fmow=."], "--sdk_container_image is missing"),
+        ([*PATCHES, "--runner=PortableRunner", "--fmow=."], "needs --job_endpoint"),
         (["verify", "here", *CLOUD], "The dataset lies on this machine"),
         (["verify", "gs://b/set", "--runner=PortableRunner"], "needs --job_endpoint"),
     ],
@@ -136,7 +150,15 @@ def test_flags_and_files_are_checked_before_beam_asks_any_bucket(
     def make_pipeline(_: object) -> None:
         raise AssertionError("Beam was asked")
 
-    for room in ("build.run", "extract.run", "relabel.run", "select.run", "verify.run", "plan.dry_run"):
+    for room in (
+        "build.run",
+        "extract.run",
+        "patches.run",
+        "relabel.run",
+        "select.run",
+        "verify.run",
+        "plan.dry_run",
+    ):
         monkeypatch.setattr(f"beam_pipeline.jobs.{room}.make_pipeline", make_pipeline)
     entry = importlib.import_module(f"beam_pipeline.{argv[0]}")
     assert entry.main(argv[1:]) == 2

@@ -257,8 +257,11 @@ def test_a_dry_run_tells_what_is_to_do(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "Give the places by one of --places, --eurosat, --fmow"),
-        (["--places=a.csv", "--fmow=b"], "Give the places by one of"),
+        ([], "--places is missing: a CSV or GeoJSON of labelled places"),
+        (
+            ["--places=a.csv", "--fmow=b"],
+            "by one of --places, --eurosat, --fmow. Received: --places and --fmow",
+        ),
         (["--places=none.csv"], "--places cannot be read"),
         (["--places={table}", "--near=soon"], "--near: what is not the word own must be a date"),
         (["--places={table}", "--places_per_shard=0"], "--places_per_shard must lie in 1 to 256"),

@@ -15,7 +15,12 @@ from tests.templates.test_parameters import LAUNCHER, NEEDED, settle
 from tests.test_messages import beams_flags
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY = {"build": "build_dataset", "select": "select_cells", "extract": "extract_features"}
+ENTRY = {
+    "build": "build_dataset",
+    "select": "select_cells",
+    "extract": "extract_features",
+    "patches": "resample_patches",
+}
 NOT_ON_DATAFLOW = {
     "build": {
         "sample",
@@ -29,6 +34,7 @@ NOT_ON_DATAFLOW = {
     },
     "select": {"plot", "dry_run"},
     "extract": {"overpass_url", "overpass_cache", "osm_date", "allow_own_network", "dry_run"},
+    "patches": {"eurosat", "fmow", "processes", "dry_run"},
 }
 EXAMPLES = {
     "area": ["-9.5,38.6,-9.0,38.9", "gs://bucket/alps.geojson"],
@@ -37,6 +43,7 @@ EXAMPLES = {
     "collection": ["sentinel-2-c1-l2a"],
     "expanded_dir": ["gs://bucket/expanded"],
     "land_cover": ["gs://bucket/ESACCI-LC-2020.nc"],
+    "near": ["own", "2019-07-01"],
     "night_lights": ["gs://bucket/vnl_*.tif", "gs://bucket/a.tif.gz,gs://bucket/b.tif.gz"],
     "ontology": ["published", "gs://bucket/osm_categories.json"],
     "osm": [
@@ -46,6 +53,7 @@ EXAMPLES = {
     ],
     "osm_index_dir": ["/tmp", "/mnt/disks/large"],
     "output": ["gs://bucket/set", "gs://bucket/a/b c"],
+    "places": ["gs://bucket/places.csv", "gs://bucket/a b.geojson"],
     "public_buckets": ["name=https://host", "a=https://b.c/d,e=https://f"],
     "sas_token_url": ["https://planetarycomputer.microsoft.com/api/sas/v1/token"],
     "sdk_container_image": ["europe-docker.pkg.dev/project/repository/opensentinelmap:0.1.0-1"],
@@ -141,5 +149,7 @@ def test_the_files_are_those_that_the_flags_give(tmp_path: Path) -> None:
         [sys.executable, ROOT / ".ci/template_metadata", tmp_path], capture_output=True, text=True
     )
     assert made.returncode == 0, made.stderr
+    assert {path.stem for path in (ROOT / "templates").glob("*.json")} == set(ENTRY.values())
+    assert {path.stem for path in tmp_path.iterdir()} == set(ENTRY.values())
     for name in ENTRY.values():
         assert (tmp_path / f"{name}.json").read_text() == (ROOT / f"templates/{name}.json").read_text()

@@ -18,6 +18,7 @@ from beam_pipeline.cli import main as command
 from beam_pipeline.jobs.build import run
 from beam_pipeline.jobs.build.options import build_settings, parse_build_flags
 from beam_pipeline.jobs.extract.options import parse_extract_flags
+from beam_pipeline.jobs.patches.options import parse_patch_flags, patch_settings
 from beam_pipeline.jobs.runners import is_dataflow
 from beam_pipeline.jobs.select.options import parse_selection_flags
 from beam_pipeline.jobs.worker_image import require_package_on_workers
@@ -52,11 +53,13 @@ NEEDED = {
         "--output=gs://bucket/cells",
     ],
     "extract": ["--output=gs://bucket/features", "--osm=gs://bucket/a.osm.pbf"],
+    "patches": ["--places=gs://bucket/places.csv", "--output=gs://bucket/set"],
 }
 PARSE: dict[str, Callable[[Sequence[str]], tuple[argparse.Namespace, Any]]] = {
     "build": parse_build_flags,
     "select": parse_selection_flags,
     "extract": parse_extract_flags,
+    "patches": parse_patch_flags,
 }
 
 
@@ -84,6 +87,8 @@ def settle(job: str, words: Sequence[str]) -> None:
     flags, options = PARSE[job](words)
     if job == "build":
         build_settings(flags, options)
+    if job == "patches":
+        patch_settings(flags, options)
 
 
 @pytest.mark.parametrize(("job", "flag"), SWITCHES)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.templates.stand_in import beam_version
+from tests.templates.test_parameters import PARSE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -84,15 +85,23 @@ def test_a_launch_that_cannot_be_is_refused(words: list[str], environment: dict[
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("words", [(), ("build", "r", "gs://b"), ("build_dataset", "r", "folder")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("build", "r", "gs://b"),
+        ("build_dataset", "r", "folder"),
+        ("../templates/build_dataset", "r", "gs://b"),
+    ],
+)
 def test_a_build_that_cannot_be_is_refused(words: tuple[str, ...]) -> None:
     done = run("build.sh", *words)
     assert done.returncode == 2
     assert "templates/build.sh build_dataset" in done.stderr
 
 
-@pytest.mark.parametrize("builder", ["docker-like", ""])
-def test_a_build_hands_over_all_that_the_image_needs(tmp_path: Path, builder: str) -> None:
+@pytest.mark.parametrize(("builder", "entry"), [("docker-like", "select_cells"), ("", "resample_patches")])
+def test_a_build_hands_over_all_that_the_image_needs(tmp_path: Path, builder: str, entry: str) -> None:
     """With docker or a program like it, and with Cloud Build: programs that only write down what they get."""
     record = tmp_path / "record"
     for name in ("docker-like", "gcloud"):
@@ -106,14 +115,14 @@ def test_a_build_hands_over_all_that_the_image_needs(tmp_path: Path, builder: st
         (tmp_path / name).chmod(0o755)
     done = run(
         "build.sh",
-        *("select_cells", "host/project/repository/", "gs://bucket/templates/"),
+        *(entry, "host/project/repository/", "gs://bucket/templates/"),
         PATH=f"{tmp_path}:{os.environ['PATH']}",
         BUILDER=builder,
         TAG="1",
         BEAM_IMAGE="mirror/beam:1",
     )
     assert done.returncode == 0, done.stderr
-    image = "host/project/repository/opensentinelmap-select-cells:1"
+    image = f"host/project/repository/opensentinelmap-{entry.replace('_', '-')}:1"
     assert re.findall(r"(?m)^image: +(.*)$", done.stdout) == [image]
     said = record.read_text()
     copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", (TEMPLATES / "Dockerfile").read_text())
@@ -121,12 +130,19 @@ def test_a_build_hands_over_all_that_the_image_needs(tmp_path: Path, builder: st
         wanted = [path] if (ROOT / path).is_file() else [f"{path}/__init__.py"]
         assert all(f"./{one}\n" in said for one in wanted), path
     assert "__pycache__" not in said
-    for word in ("ENTRY=select_cells", "BEAM_IMAGE=mirror/beam:1", image, "flex-template", "PYTHON"):
+    for word in (f"ENTRY={entry}", "BEAM_IMAGE=mirror/beam:1", image, "flex-template", "PYTHON"):
         assert word in said
-    assert str(TEMPLATES / "select_cells.json") in said
-    assert "gs://bucket/templates/select_cells.json" in said
+    assert str(TEMPLATES / f"{entry}.json") in said
+    assert f"gs://bucket/templates/{entry}.json" in said
     assert ("push\n" in said) == bool(builder)
     assert ("cloudbuild.yaml" in said) != bool(builder)
+
+
+def test_the_image_is_checked_to_import_the_job_of_every_template() -> None:
+    (line,) = re.findall(
+        r"(?m)python -c \"import (beam_pipeline\.jobs\.[^\"]+)\"", (TEMPLATES / "Dockerfile").read_text()
+    )
+    assert line.split(", ") == [f"beam_pipeline.jobs.{job}.run" for job in PARSE]
 
 
 def test_the_base_image_is_of_the_locks_beam() -> None:

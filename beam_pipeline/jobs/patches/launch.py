@@ -15,7 +15,7 @@ from beam_pipeline.dataset.output_folder import check_begun, write_plan
 from beam_pipeline.dataset.settings import PatchSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import check_hosts, check_images, check_reach
-from beam_pipeline.jobs.given_files import naming, read_given_text, require_google_login
+from beam_pipeline.jobs.given_files import naming, read_given_text, require_google_login, require_openable
 from beam_pipeline.jobs.patches.options import OWN_DATE, given_date, patch_settings
 from beam_pipeline.jobs.processes import use_processes
 from beam_pipeline.jobs.request_shares import request_shares
@@ -25,7 +25,7 @@ from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.places.cells import PlannedPlaces, plan_places
 from beam_pipeline.places.eurosat import read_eurosat_places
 from beam_pipeline.places.fmow import read_fmow_places
-from beam_pipeline.places.place_list import PlaceList
+from beam_pipeline.places.place_list import PlaceList, require_folder
 from beam_pipeline.places.table import read_table
 from beam_pipeline.runtime.apart import require_apart
 from beam_pipeline.runtime.cores import this_machine
@@ -64,11 +64,12 @@ def check_flags(given: Any, options: PipelineOptions) -> None:
         options: Beam's options.
 
     Raises:
-        InvalidInputError: A flag is malformed, or workers would lack something.
+        InvalidInputError: A flag is malformed, there is no such list, or workers would lack something.
     """
     require_job_server(options)
     use_options(**options.get_all_options(drop_default=True))  # as the places may lie in a bucket
     settings = patch_settings(given, options)
+    _look_for_list(given)
     check_reach(settings, options)
     require_package_on_workers(options)
     require_google_login(options, [("--output", settings.output)])
@@ -140,6 +141,16 @@ def prepare_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
         checked.settings, fingerprint=checked.fingerprint.sha256, api=api, files=files
     )
     return dataclasses.replace(checked, settings=settings)
+
+
+def _look_for_list(given: Any) -> None:
+    """Looks for the list on this machine or in a bucket: workers get the places with the plan."""
+    if given.places is not None:
+        require_openable(given.places, "--places")
+    if given.eurosat is not None:
+        require_folder("--eurosat", given.eurosat)
+    if given.fmow is not None:
+        require_folder("--fmow", given.fmow)
 
 
 def _read_list(given: Any) -> PlaceList:

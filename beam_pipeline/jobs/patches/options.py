@@ -40,7 +40,8 @@ def patches_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "--places",
         type=path_name,
         metavar="CSV|GEOJSON",
-        help="points or polygons: columns class, and lon and lat or wkt; name, split and date if there are any",
+        help="a CSV, or a GeoJSON (.json, .geojson), of points or polygons: columns class, and lon and lat or wkt; "
+        "name, split and date if there are any",
     )
     group.add_argument(
         "--eurosat",
@@ -90,8 +91,7 @@ def patch_settings(given: Any, options: PipelineOptions) -> PatchSettings:
     """
     if not given.output:
         raise InvalidInputError("--output is missing: the folder of the dataset, e.g. --output out/patches")
-    if [getattr(given, name) is not None for name in _LISTS].count(True) != 1:
-        raise InvalidInputError(f"Give the places by one of {', '.join(f'--{name}' for name in _LISTS)}")
+    _require_one_list(given)
     check_ranges(given, places_per_shard=(1, MAX_CELLS_PER_SHARD))
     given_date(given)
     return PatchSettings(
@@ -106,6 +106,19 @@ def patch_settings(given: Any, options: PipelineOptions) -> PatchSettings:
         ontology_json=shipped_ontology(PUBLISHED),
         none_labels=False,
     )
+
+
+def _require_one_list(given: Any) -> None:
+    flags = [f"--{name}" for name in _LISTS if getattr(given, name) is not None]
+    if not flags:
+        raise InvalidInputError(
+            "--places is missing: a CSV or GeoJSON of labelled places, e.g. --places places.csv; or give a local "
+            "folder by --eurosat or --fmow"
+        )
+    if len(flags) > 1:
+        raise InvalidInputError(
+            f"Give the places by one of {', '.join(f'--{name}' for name in _LISTS)}. Received: {' and '.join(flags)}"
+        )
 
 
 def given_date(given: argparse.Namespace) -> str:
