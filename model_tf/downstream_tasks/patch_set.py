@@ -52,7 +52,7 @@ class PatchSet:
         classes: Names of the classes.
         patches: The places, in the order in which they are read.
         side: Side of what `read` gives, in 10 m pixels; a multiple of 4.
-        crop: Side of the patch itself, in the middle of that up to its offset; what is around it is context.
+        crop: Side of the patch itself, which lies its offset from the middle of that; what is around it is context.
         fingerprint: Hash of all of it.
         notices: Licences and attributions, a paragraph each.
         read: From a range of patches to their pixels. It raises `InvalidInputError` where a file is damaged.
@@ -84,9 +84,8 @@ class PatchSet:
         offsets = self.offsets
         if not offsets.any():
             return str(self.crop)
-        return (
-            f"{self.crop} off {hashlib.blake2b(offsets.astype('<i4').tobytes(), digest_size=16).hexdigest()}"
-        )
+        digest = hashlib.blake2b(offsets.astype("<i4").tobytes(), digest_size=16)
+        return f"{self.crop} off {digest.hexdigest()}"
 
     def counts(self) -> dict[str, int]:
         """Returns the number of patches of every class."""
