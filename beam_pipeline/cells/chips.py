@@ -191,6 +191,21 @@ def centred_chips(lon: npt.ArrayLike, lat: npt.ArrayLike, tiles: Sequence[Tile])
     return chips
 
 
+def from_middle(lon: float, lat: float, chip: ChipWindow) -> tuple[float, float]:
+    """Returns how far a point lies east and north of the middle of a chip.
+
+    Args:
+        lon: Its longitude in degrees.
+        lat: Its latitude in degrees.
+        chip: The chip, of any zone.
+
+    Returns:
+        Metres of the chip's zone; infinite where the zone has no such point.
+    """
+    easting, northing = _projection(chip.epsg % 100).transform(lon, lat)
+    return easting - chip.left - _HALF, northing + false_northing(chip.epsg) - chip.bottom - _HALF
+
+
 def mgrs_zone(lon: npt.ArrayLike, lat: npt.ArrayLike) -> Ints:
     """Returns the UTM zones of points, Norway's and Svalbard's exceptions among them.
 

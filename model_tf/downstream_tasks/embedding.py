@@ -20,7 +20,7 @@ def cache_of(
 ) -> EmbeddingCache:
     """Returns where the embeddings of patches by an encoder belong."""
     statistics = sorted(preparation.statistics.to_json().items())
-    key = f"2 {patches.fingerprint} {patches.crop} {encoder.key} {preparation.margin} {statistics} {grid}"
+    key = f"2 {patches.fingerprint} {patches.crop_key} {encoder.key} {preparation.margin} {statistics} {grid}"
     return EmbeddingCache(folder, key, len(patches.patches), encoder.width, grid)
 
 
@@ -53,6 +53,7 @@ def embed(
     def read(which: range) -> Images:
         return preparation.images(patches.read(which))
 
+    offsets = patches.offsets
     done = len(patches.patches) - sum(len(which) for _, which in batches)
     with (
         Progress(
@@ -69,7 +70,7 @@ def embed(
             images = ahead.result()
             if index + 1 < len(batches):
                 ahead = reading.submit(read, batches[index + 1][1])
-            mean, grid = encoder(images)
+            mean, grid = encoder(images, offsets[which.start : which.stop])
             _require_finite(mean, patches, which, encoder)
             means.append(mean)
             grids.append(grid)

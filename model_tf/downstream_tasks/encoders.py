@@ -86,39 +86,53 @@ class Pooled:
     Args:
         encoder: The encoder.
         side: Of the images, in 10 m pixels.
-        crop: Side of the patch, in the middle of the images, in pixels.
+        crop: Side of the patch in pixels.
         grid: Side of what is kept; it divides `crop`.
+        reach: Most rows or columns by which a patch lies off the middle of its image.
     """
 
-    def __init__(self, encoder: Encoder, side: int, crop: int, grid: int) -> None:
+    def __init__(self, encoder: Encoder, side: int, crop: int, grid: int, reach: int = 0) -> None:
         self.name = encoder.name
         sides = dict(zip(INPUT_BANDS, (side, side // 2), strict=True))
         signature = {
             name: tf.TensorSpec((None, sides[name], sides[name], len(bands)), tf.float32)
             for name, bands in INPUT_BANDS.items()
         }
-        first = (side - crop) // 2
+        first, stop = (side - crop) // 2 - reach, (side + crop) // 2 + reach
 
-        def averaged(one: Any) -> Any:
-            wide = tf.cast(one, tf.float32)
-            # Without context nothing is cut off, and TensorFlow would copy all of it.
-            patch = wide[:, first : first + crop, first : first + crop] if first else wide
+        def averaged(one: Any, offsets: Any) -> Any:
+            patch = tf.cast(one, tf.float32)
+            if first:  # without context nothing is cut off, and TensorFlow would copy all of it
+                patch = patch[:, first:stop, first:stop]
+            if reach:
+                for axis in (1, 2):
+                    here = offsets[:, axis - 1, tf.newaxis] + tf.range(reach, reach + crop)
+                    patch = tf.gather(patch, here, axis=axis, batch_dims=1)
             return tf.nn.avg_pool2d(patch, crop // grid, crop // grid, "VALID")
 
-        @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator, unused-ignore]
-        def of_images(images: Any) -> Any:
-            blocks = tf.concat([averaged(one) for one in encoder.maps(images)], axis=-1)
+        @tf.function(  # type: ignore[untyped-decorator, unused-ignore]
+            input_signature=[signature, tf.TensorSpec((None, 2), tf.int32)]
+        )
+        def of_images(images: Any, offsets: Any) -> Any:
+            blocks = tf.concat([averaged(one, offsets) for one in encoder.maps(images)], axis=-1)
             mean = tf.reduce_mean(blocks, axis=(1, 2))
             return mean, tf.cast(tf.clip_by_value(blocks, -_MOST, _MOST), tf.float16)
 
         self._of_images = of_images
 
-    def __call__(self, images: Images) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]:
+    def __call__(
+        self, images: Images, offsets: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float16]]:
         """Embeds N images.
+
+        Args:
+            images: The images.
+            offsets: (N, 2) of `PatchSet.offsets`, -`reach` to `reach`.
 
         Returns:
             The mean embedding of each patch, (N, E) float32, and the means of blocks of crop / grid pixels,
             (N, grid, grid, E) float16.
         """
-        mean, blocks = self._of_images({name: tf.constant(image) for name, image in images.items()})
+        of_images = {name: tf.constant(image) for name, image in images.items()}
+        mean, blocks = self._of_images(of_images, tf.constant(offsets))
         return mean.numpy(), blocks.numpy()

@@ -65,11 +65,13 @@ def survey(patches: PatchSet) -> Survey:
         InvalidInputError: A file is damaged, or a patch has no data.
     """
     means, deviations, without_data = [], [], 0
-    count = len(patches.patches)
+    count, offsets = len(patches.patches), patches.offsets
+    in_middle = not offsets.any()
     with Progress(count, "looking at pixels", "patches") as progress:
         for start in range(0, count, _READ_AT_ONCE):
             which = range(start, min(start + _READ_AT_ONCE, count))
-            grids = [cropped(grid, patches.crop) for grid in _grids(patches.read(which))]
+            here = None if in_middle else offsets[which.start : which.stop]
+            grids = [cropped(grid, patches.crop, here) for grid in _grids(patches.read(which))]
             missing = np.isnan(grids[0]).any(axis=-1).sum(axis=(1, 2))
             without_data += int(missing.sum())
             no_data = np.any(
@@ -129,11 +131,31 @@ def margin_of(patches: PatchSet, context: Context) -> int:
     return max(0, TRAINING_SIDE - patches.side) // 2 if context == "mirror" else 0
 
 
-def cropped(grid: npt.NDArray[np.float32], crop: int) -> npt.NDArray[np.float32]:
-    """Takes the patch out of the middle of (N, S, S, bands) at 10 or 20 m; the bands tell which."""
-    side = crop if grid.shape[-1] == len(INPUT_BANDS["gsd_10"]) else crop // 2
-    first = (grid.shape[1] - side) // 2
-    return grid[:, first : first + side, first : first + side]
+def cropped(
+    grid: npt.NDArray[np.float32], crop: int, offsets: npt.NDArray[np.int32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Takes the patches out of images.
+
+    Args:
+        grid: (N, S, S, bands) at 10 or 20 m; the bands tell which.
+        crop: Side of a patch in 10 m pixels.
+        offsets: (N, 2) of `PatchSet.offsets`; None where all patches lie in the middle.
+
+    Returns:
+        (N, crop, crop, bands); of 20 m without offsets (N, crop / 2, crop / 2, bands). With offsets a pixel of 20 m
+        stands four times, as a patch may have half of it.
+    """
+    size = 1 if grid.shape[-1] == len(INPUT_BANDS["gsd_10"]) else 2
+    if offsets is None:
+        side = crop // size
+        first = (grid.shape[1] - side) // 2
+        return grid[:, first : first + side, first : first + side]
+    firsts = (size * grid.shape[1] - crop) // 2 + offsets
+    patches = np.empty((len(grid), crop, crop, grid.shape[-1]), grid.dtype)
+    for patch, image, (top, left) in zip(patches, grid, firsts.tolist(), strict=True):
+        rows, columns = np.arange(top, top + crop) // size, np.arange(left, left + crop) // size
+        patch[:] = image[np.ix_(rows, columns)]
+    return patches
 
 
 def _grids(pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

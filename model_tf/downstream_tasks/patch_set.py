@@ -1,6 +1,7 @@
 """A set of labelled patches, wherever it comes from: what every other module here knows of it."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +18,7 @@ class Patch:
         longitude: Of its centre, in degrees east.
         latitude: Of its centre, in degrees north.
         split: "training", "validation" or "testing" where its source says so; else "".
+        offset: (rows south, columns east) in 10 m pixels from the middle of what is read to the middle of the patch.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Patch:
     longitude: float
     latitude: float
     split: str = ""
+    offset: tuple[int, int] = (0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class PatchSet:
         classes: Names of the classes.
         patches: The places, in the order in which they are read.
         side: Side of what `read` gives, in 10 m pixels; a multiple of 4.
-        crop: Side of the patch itself, in the middle of that; what is around it is context.
+        crop: Side of the patch itself, which lies its offset from the middle of that; what is around it is context.
         fingerprint: Hash of all of it.
         notices: Licences and attributions, a paragraph each.
         read: From a range of patches to their pixels. It raises `InvalidInputError` where a file is damaged.
@@ -69,6 +72,20 @@ class PatchSet:
     def labels(self) -> npt.NDArray[np.int64]:
         """(N,) class of every patch."""
         return np.array([patch.class_index for patch in self.patches], np.int64)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int32]:
+        """(N, 2) rows and columns by which every patch lies off the middle of what is read."""
+        return np.array([patch.offset for patch in self.patches], np.int32).reshape(-1, 2)
+
+    @property
+    def crop_key(self) -> str:
+        """Says which of the pixels that are read are those of the patches."""
+        offsets = self.offsets
+        if not offsets.any():
+            return str(self.crop)
+        digest = hashlib.blake2b(offsets.astype("<i4").tobytes(), digest_size=16)
+        return f"{self.crop} off {digest.hexdigest()}"
 
     def counts(self) -> dict[str, int]:
         """Returns the number of patches of every class."""

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from beam_pipeline.cells.cell import ChipWindow, Place
+from beam_pipeline.cells.chips import from_middle
 from beam_pipeline.records.description import COPY_AGAIN, DATASET_FILE
 from beam_pipeline.records.example import decode_some, to_place
 from beam_pipeline.records.schema import PLACE_FEATURES, REFLECTANCE_SCALE
@@ -31,6 +33,13 @@ LEVEL = "L2A"
 SIDE = 192
 """Pixels at 10 m of a chip."""
 
+_PIXEL_M = 10
+
+_MOST_OFF = 3
+"""Pixels from the middle of a chip to its place in each direction: half a step of the lattice, on which chips lie."""
+
+_UTM_ZONES = (*range(32601, 32661), *range(32701, 32761))
+
 _Source = Literal["eurosat", "fmow", "table"]
 
 _TITLES: Mapping[_Source, str] = {
@@ -39,6 +48,7 @@ _TITLES: Mapping[_Source, str] = {
     "table": "Resampled places",
 }
 _MOST_CHARS = 500
+_WHERE = ("epsg", "chip_left", "chip_bottom", "split")
 _PIXELS = ("image_0/boa_add_offset", "image_0/gsd_10", "image_0/gsd_20", "image_0/scl")
 
 
@@ -85,7 +95,7 @@ def read_resampled(folder: str, source: str | None, crop: int) -> PatchSet:
     Args:
         folder: Of the dataset, local.
         source: The kind of places that are meant, "eurosat" or "fmow"; None for any.
-        crop: Side of a patch in 10 m pixels, in the middle of the chip.
+        crop: Side of a patch in 10 m pixels, even. Its middle is the corner of pixels that is nearest to the place.
 
     Returns:
         A patch for each example, in the order of the shards.
@@ -158,9 +168,10 @@ def _patches(shards: Sequence[str], classes: Sequence[str]) -> Iterator[tuple[_R
     seen: set[str] = set()
     for path in shards:
         for record in _records(path):
-            values = _values(record, (*PLACE_FEATURES, "split"))
+            values = _values(record, (*PLACE_FEATURES, *_WHERE))
             try:
                 place = to_place(values)
+                offset = _offset(place, values)
             except ValueError as error:
                 raise _damaged(record, str(error)) from error
             if place.class_name not in index_of or place.name in seen:
@@ -169,7 +180,26 @@ def _patches(shards: Sequence[str], classes: Sequence[str]) -> Iterator[tuple[_R
                 )
             seen.add(place.name)
             of_class = index_of[place.class_name]
-            yield record, Patch(place.name, of_class, place.longitude, place.latitude, values["split"])
+            yield (
+                record,
+                Patch(place.name, of_class, place.longitude, place.latitude, values["split"], offset),
+            )
+
+
+def _offset(place: Place, values: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns rows south and columns east from the middle of a chip to the corner of pixels nearest to its place."""
+    if values["epsg"] not in _UTM_ZONES:
+        raise ValueError(f"epsg must be that of a UTM zone. Received: {values['epsg']}")
+    chip = ChipWindow(values["epsg"], values["chip_left"], values["chip_bottom"])
+    east, north = from_middle(place.longitude, place.latitude, chip)
+    pixels = -north / _PIXEL_M, east / _PIXEL_M
+    if not max(map(abs, pixels)) < _MOST_OFF + 0.5:
+        raise ValueError(
+            f"the place must lie within {_MOST_OFF * _PIXEL_M} m of the chip's middle in each direction. "
+            f"Received: {east:.0f} m east and {north:.0f} m north of it"
+        )
+    row, column = (math.floor(it + 0.5) for it in pixels)
+    return row, column
 
 
 def _records(path: str) -> Iterator[_Record]:

@@ -194,15 +194,16 @@ def _features(
             f"{cache.grid} x {cache.width} float16, and their means) in {cache.path}"
         )
     require_room(caches)
+    reach = int(np.abs(patches.offsets).max())
     features = []
     for (encoder, how), cache in zip(each, caches, strict=True):
-        of_images = encoders.Pooled(encoder, patches.side + 2 * how.margin, patches.crop, cache.grid)
+        of_images = encoders.Pooled(encoder, patches.side + 2 * how.margin, patches.crop, cache.grid, reach)
         embed(patches, of_images, how, cache, command.at_once)
         notices = licences_md(patches, trained=encoder.name.startswith(TRAINED))
         write_bytes(join(cache.path, LICENCES), notices.encode())
         features.append(Features(encoder.name, cache.means(), cache, cache.key))
     both = np.concatenate([surveyed.mean, surveyed.deviation], axis=1)
-    return [*features, Features("image statistics", both, None, f"statistics {patches.crop}")]
+    return [*features, Features("image statistics", both, None, f"statistics {patches.crop_key}")]
 
 
 def _statistics_of(command: DownstreamCommand, patches: PatchSet) -> str:

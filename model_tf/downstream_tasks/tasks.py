@@ -9,7 +9,7 @@ from model_tf.downstream_tasks.patch_set import PatchSet
 from model_tf.downstream_tasks.resampled import is_resampled, read_resampled
 
 EUROSAT_CROP, FMOW_CROP = 64, 16
-"""Pixels of a patch, in the middle of its image. Source: Helber et al. 2019; Johnson et al. 2022, section 5.3."""
+"""Pixels of a patch, around its place. Source: Helber et al. 2019; Johnson et al. 2022, section 5.3."""
 
 COUNTS = ("1", "5", "10", "100")
 SHARES = ("10/90", "20/80", "30/70", "40/60", "50/50", "60/40", "70/30", "80/20", "90/10")

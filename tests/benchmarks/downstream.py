@@ -82,7 +82,7 @@ def embedding(width: str, tiles: int, folder: Path) -> float:
         cache = cache_of(str(folder / f"cache{turn}"), patches, encoder, preparation, GRID)
         embed(patches, of_images, preparation, cache, AT_ONCE)
 
-    tracing, _ = timed(lambda: of_images(batches[0]))
+    tracing, _ = timed(lambda: of_images(batches[0], patches.offsets[:AT_ONCE]))
     bare()
     seconds: dict[str, list[tuple[float, float]]] = {"embedded": [], "bare": []}
     for turn in range(TURNS):

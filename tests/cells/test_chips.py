@@ -5,8 +5,8 @@ import pyproj
 import pytest
 
 from beam_pipeline.cells import grid
-from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M
-from beam_pipeline.cells.chips import chip_windows, chips_in_tiles, choose_chips, mgrs_zone
+from beam_pipeline.cells.cell import CHIP_SIZE_M, LATTICE_M, ChipWindow
+from beam_pipeline.cells.chips import chip_windows, chips_in_tiles, choose_chips, from_middle, mgrs_zone
 from beam_pipeline.cells.mgrs_tiles import NO_TILE, Tile, all_tiles, find_tile
 
 
@@ -200,3 +200,19 @@ def test_a_given_tile_moves_a_chip_by_one_step_at_most() -> None:
         assert (chip is not None) == kept
         if chip is not None:
             assert tile.holds(chip)
+
+
+@pytest.mark.parametrize("epsg", [32633, 32601, 32733, 32760])
+@pytest.mark.parametrize(
+    "left", [199_980, 812_340]
+)  # the last lies in the next zone, or across the antimeridian
+def test_points_lie_where_pyproj_says_from_the_middle_of_a_chip(epsg: int, left: int) -> None:
+    chip = ChipWindow(epsg, left, 5_000_040)
+    to_degrees = pyproj.Transformer.from_crs(epsg, 4326, always_xy=True)
+    for east, north in ((0.0, 0.0), (29.5, -3.25), (-1000.0, 12.0)):
+        lon, lat = to_degrees.transform(left + 960 + east, 5_000_040 + 960 + north)
+        assert from_middle(lon, lat, chip) == pytest.approx((east, north), abs=1e-3)
+
+
+def test_a_point_that_a_zone_does_not_have_is_infinitely_far() -> None:
+    assert np.isinf(from_middle(15.0, 95.0, ChipWindow(32633, 300_000, 5_000_040))).all()

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import rasterio
 
-from beam_pipeline.cells.cell import ChipWindow
+from beam_pipeline.cells.cell import Cell, ChipWindow
 from beam_pipeline.cells.table import read_cells_csv
 from beam_pipeline.records.example import CellYear
 from beam_pipeline.resample_patches import main
@@ -72,9 +73,11 @@ def read_whole(href: str) -> tuple[Any, Any]:
         return raster.read(1), raster.transform
 
 
-def middle_of(chip: ChipWindow, pixels: int) -> Bounds:
-    """The bounds of so many 10 m pixels in the middle of a chip."""
-    x, y, half = chip.left + 960, chip.bottom + 960, pixels * 5
+def crop_of(cell: Cell, pixels: int) -> Bounds:
+    """The bounds of so many 10 m pixels of a chip around its place, whose middle is the pixels' corner next to it."""
+    to_chip = pyproj.Transformer.from_crs(4326, cell.chip.epsg, always_xy=True)
+    point = to_chip.transform(cell.place.longitude, cell.place.latitude)
+    (x, y), half = (10 * round(it / 10) for it in point), pixels * 5
     return x - half, y - half, x + half, y + half
 
 

@@ -49,6 +49,22 @@ def write_tiles(folder: Path, a_class: int = 3, classes: tuple[str, ...] = CLASS
     return folder
 
 
+def made_chips(crop: int = 16, side: int = 24) -> PatchSet:
+    """49 chips of noise whose places lie -3 to 3 rows and columns off the middle; half of them have holes."""
+    draw = np.random.default_rng(7)
+    ten = draw.uniform(0, 1, (49, side, side, 4)).astype(np.float32)
+    twenty = draw.uniform(0, 1, (49, side // 2, side // 2, 6)).astype(np.float32)
+    twenty[::2, 5, 2:] = np.nan
+    ten[::2, 10:12, 4:] = np.nan
+    offsets = [(row, column) for row in range(-3, 4) for column in range(-3, 4)]
+    patches = tuple(Patch(f"p{index}", index % 2, 0.0, 0.0, offset=it) for index, it in enumerate(offsets))
+
+    def read(which: range) -> Pixels:
+        return Pixels(ten[which.start : which.stop], twenty[which.start : which.stop])
+
+    return PatchSet("made", "L2A", ("a", "b"), patches, side, crop, "made", (), read)
+
+
 def made_set(labels: list[int], places: list[tuple[float, float]], num_classes: int = 3) -> PatchSet:
     """A set without pixels, for splits."""
 

@@ -20,10 +20,11 @@ from model_tf.downstream_tasks.cache import EmbeddingCache, require_room
 from model_tf.downstream_tasks.embedding import cache_of, embed
 from model_tf.downstream_tasks.eurosat import read_eurosat
 from model_tf.downstream_tasks.inputs import BANDS, Preparation, cropped, margin_of, survey
+from model_tf.downstream_tasks.patch_set import Pixels
 from model_tf.network.hrnet import embedding_model
 from model_tf.network.layers import GroupNorm
 from tests.failing_disk import small_disk
-from tests.model_tf.downstream_tasks.made_tiles import write_tiles
+from tests.model_tf.downstream_tasks.made_tiles import made_chips, write_tiles
 from tests.model_tf.training.training_runs import build_small
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +47,8 @@ def net():
 
 def filled(folder, patches, encoder, preparation, grid=16, at_once=4) -> EmbeddingCache:
     cache = cache_of(str(folder), patches, encoder, preparation, grid)
-    of_images = encoders.Pooled(encoder, patches.side + 2 * preparation.margin, patches.crop, grid)
+    side, reach = patches.side + 2 * preparation.margin, int(np.abs(patches.offsets).max())
+    of_images = encoders.Pooled(encoder, side, patches.crop, grid, reach)
     embed(patches, of_images, preparation, cache, at_once)
     return cache
 
@@ -86,6 +88,87 @@ def test_what_is_kept_is_the_nets_embedding(patches, preparation, net, tmp_path)
     assert cache.grids(which).dtype == np.float16
     np.testing.assert_allclose(cache.grids(which), blocks[which], rtol=2e-3, atol=2e-3)
     assert cache.num_bytes == sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
+
+
+def own_patch(wide: np.ndarray, offset: tuple[int, int], crop: int) -> np.ndarray:
+    """(crop, crop, c) of (S, S, c) at 10 m, around the place, by plain slices."""
+    top, left = ((len(wide) - crop) // 2 + it for it in offset)
+    return wide[top : top + crop, left : left + crop]
+
+
+def at_10_m(pixels) -> np.ndarray:
+    """(N, S, S, 10) of pixels at 10 and 20 m."""
+    return np.concatenate([pixels.gsd_10, pixels.gsd_20.repeat(2, axis=1).repeat(2, axis=2)], axis=-1)
+
+
+@pytest.mark.parametrize("grid", [16, 4])
+def test_a_patch_around_its_place_is_cut_from_the_embedding_of_its_chip(grid, net, tmp_path):
+    """All 49 offsets, in batches; against the whole embedding, cut and averaged by numpy."""
+    chips = made_chips()
+    preparation = Preparation(survey(chips).statistics(), 0)
+    cache = filled(tmp_path, chips, encoders.of_net(net, "n", "key"), preparation, grid, 16)
+    whole = np.asarray(embedding_model(net)(preparation.images(chips.read(range(49))), training=False))
+    cut = np.stack([own_patch(it, patch.offset, 16) for it, patch in zip(whole, chips.patches, strict=True)])
+    np.testing.assert_allclose(cache.means(), cut.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    blocks = cut.reshape(49, grid, 16 // grid, grid, 16 // grid, -1).mean(axis=(2, 4))
+    np.testing.assert_allclose(cache.grids(np.arange(49)), blocks, rtol=2e-3, atol=2e-3)
+    in_middle = whole[:, 4:20, 4:20].mean(axis=(1, 2))
+    assert (np.abs(cache.means() - in_middle).max(axis=1) > 1e-4).sum() == 48
+
+
+def test_statistics_are_of_the_pixels_around_the_place():
+    """A pixel of 20 m of which a patch has a half counts by that half."""
+    chips = made_chips()
+    found = survey(chips)
+    wide = at_10_m(chips.read(range(49)))
+    cut = np.stack([own_patch(it, patch.offset, 16) for it, patch in zip(wide, chips.patches, strict=True)])
+    np.testing.assert_allclose(found.mean, np.nanmean(cut, axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.deviation, np.nanstd(cut, axis=(1, 2)), rtol=1e-4)
+    assert found.without_data == np.isnan(cut[..., 0]).sum() > 0
+
+
+def test_a_patch_without_data_is_named_though_its_chip_has_some():
+    chips = made_chips(crop=4)
+
+    def read(which: range) -> Pixels:
+        pixels = chips.read(which)
+        own_patch(pixels.gsd_10[40], chips.patches[40].offset, 4)[:] = np.nan
+        return pixels
+
+    with pytest.raises(InvalidInputError, match=r"^p40 must hold data"):
+        survey(dataclasses.replace(chips, read=read))
+
+
+@pytest.mark.parametrize("grid", [16, 4])
+def test_raw_reflectance_around_the_place_is_that_of_the_bands(grid, tmp_path):
+    chips = made_chips()
+    preparation = Preparation(survey(chips).statistics(), 0)
+    cache = filled(tmp_path, chips, encoders.raw_reflectance(), preparation, grid)
+    mean = np.array([preparation.statistics.mean[band] for band in BANDS])
+    deviation = np.sqrt([preparation.statistics.variance[band] for band in BANDS])
+    wide = np.nan_to_num((at_10_m(chips.read(range(49))) - mean) / deviation, nan=0.0)
+    cut = np.stack([own_patch(it, patch.offset, 16) for it, patch in zip(wide, chips.patches, strict=True)])
+    np.testing.assert_allclose(cache.means(), cut.mean(axis=(1, 2)), atol=1e-5)
+    blocks = cut.reshape(49, grid, 16 // grid, grid, 16 // grid, -1).mean(axis=(2, 4))
+    np.testing.assert_allclose(cache.grids(np.arange(49)), blocks, rtol=1e-3, atol=1e-3)
+
+
+def test_patches_in_the_middle_keep_their_caches_and_others_do_not_take_them(patches, preparation):
+    """The text of the key is that by which embeddings of tiles as published have been kept."""
+    encoder = encoders.raw_reflectance()
+    statistics = sorted(preparation.statistics.to_json().items())
+
+    def key(chosen) -> str:
+        return cache_of("c", chosen, encoder, preparation, 16).key
+
+    assert key(patches) == f"2 {patches.fingerprint} 64 raw 0 {statistics} 16"
+    chips = made_chips()
+    moved = tuple(dataclasses.replace(it, offset=it.offset[::-1]) for it in chips.patches)
+    middle = tuple(dataclasses.replace(it, offset=(0, 0)) for it in chips.patches)
+    sets = [dataclasses.replace(chips, patches=it) for it in (chips.patches, moved, middle)]
+    assert len({key(it) for it in sets}) == 3
+    assert len({it.crop_key for it in sets}) == 3
+    assert key(sets[2]) == f"2 made 16 raw 0 {statistics} 16"
 
 
 @pytest.mark.slow
