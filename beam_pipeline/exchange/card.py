@@ -27,6 +27,7 @@ class Card(Format):
 
     name = "card"
     help = "a dataset card and croissant.json for the TFRecords themselves, to be copied into the dataset's folder"
+    whole_files = (CARD_FILE, CROISSANT_FILE)
 
     def check(self, source: SourceDataset) -> None:
         """Refuses a dataset whose description cannot be told."""

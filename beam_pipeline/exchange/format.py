@@ -20,11 +20,13 @@ class Format(abc.ABC):
         name: The value of --format.
         version: Raised when the same dataset and settings give other files than before.
         help: One line for --help.
+        whole_files: Names of files that `finish` writes into the export's folder itself.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     help: ClassVar[str]
+    whole_files: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def add_flags(cls, group: argparse._ArgumentGroup) -> None:

@@ -12,7 +12,7 @@ from beam_pipeline.exchange.class_names import SUFFIX, names_xml
 from beam_pipeline.exchange.format import Format
 from beam_pipeline.exchange.geotiff import GRIDS, image_tiff, label_tiff, scl_tiff
 from beam_pipeline.exchange.geotiff_layout import cell_folder, image_key, image_name, item_name, label_name
-from beam_pipeline.exchange.geotiff_whole import write_whole_files
+from beam_pipeline.exchange.geotiff_whole import WHOLE_FILES, write_whole_files
 from beam_pipeline.exchange.label_classes import LabelChannel, label_channels
 from beam_pipeline.exchange.output import ShardOutput, WholeOutput
 from beam_pipeline.exchange.record import ShardRecord
@@ -34,6 +34,7 @@ class GeoTiff(Format):
 
     name = "geotiff"
     help = "cloud-optimised GeoTIFFs with a STAC catalogue, a table of the cells and a QGIS project"
+    whole_files = WHOLE_FILES
 
     def check(self, source: SourceDataset) -> None:
         """Refuses a dataset none of whose chips has exact bounds."""

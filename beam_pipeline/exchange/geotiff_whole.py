@@ -41,6 +41,9 @@ _SLOTS = ("earlier", "later")
 _MERCATOR_LATITUDE = 85.0
 """Web Mercator ends at 85.06 degrees."""
 
+WHOLE_FILES = (PARQUET_FILE, PACKAGE_FILE, COLLECTION_FILE, PROJECT_FILE)
+"""In the export's folder itself."""
+
 _PARQUET_TYPE, _PACKAGE_TYPE = "application/vnd.apache.parquet", "application/geopackage+sqlite3"
 
 

@@ -52,6 +52,7 @@ class Published(Format):
 
     name = "published"
     help = "the folders, npz, PNG and CSV of the published dataset"
+    whole_files = (CELLS_FILE, CATEGORIES_FILE)
 
     def write_shard(
         self, source: SourceDataset, shard: Shard, examples: Iterator[SourceExample], output: ShardOutput

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 
 from beam_pipeline.cells.cell import Split
-from beam_pipeline.dataset.folder import DATASET_FILE, UNITS_FILE, DatasetFolder, plan_json
+from beam_pipeline.dataset.folder import DatasetFolder, plan_json
 from beam_pipeline.exchange.format import Format
 from beam_pipeline.exchange.record import EXPORT_FOLDER
 from beam_pipeline.runtime.faults import InvalidInputError
@@ -73,7 +73,7 @@ def bind_output(folder: DatasetFolder, settings: ExportSettings) -> None:
 
 
 def check_output(folder: DatasetFolder, settings: ExportSettings) -> None:
-    """Refuses a folder that holds another export, or a dataset.
+    """Refuses a folder that holds another export.
 
     Args:
         folder: The export's folder; it may be missing.
@@ -83,11 +83,6 @@ def check_output(folder: DatasetFolder, settings: ExportSettings) -> None:
         InvalidInputError: It does; the message names every difference.
         Fault: The storage failed.
     """
-    for name in (DATASET_FILE, UNITS_FILE):
-        if folder.exists(name):
-            raise InvalidInputError(
-                f"--output holds a dataset: there is {folder.at(name)}. Give another folder. Received: {folder.path}"
-            )
     if not folder.exists(SETTINGS_FILE):
         return
     try:

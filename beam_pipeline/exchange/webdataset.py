@@ -46,6 +46,7 @@ class WebDataset(Format):
 
     name = "webdataset"
     help = "tar shards for PyTorch's webdataset and Hugging Face's datasets, with a dataset card and croissant.json"
+    whole_files = (CARD_FILE, CROISSANT_FILE)
 
     @classmethod
     def add_flags(cls, group: argparse._ArgumentGroup) -> None:

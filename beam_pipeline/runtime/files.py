@@ -2,6 +2,7 @@
 
 import contextlib
 import posixpath
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -79,6 +80,10 @@ class Files(Protocol):
         """
 
 
+_ASIDE = re.compile(rf"(.*\.)?[0-9a-f]{{32}}({re.escape(PARTIAL_SUFFIX)})?", re.DOTALL)
+"""Names of what grows aside."""
+
+
 def join(folder: str, *names: str) -> str:
     """Joins a folder, local or URL, and relative names."""
     return posixpath.join(folder, *names)
@@ -88,6 +93,11 @@ def aside_path(output: str) -> str:
     """Returns a path below the output that no other attempt has, be it a retry or a straggler."""
     # uuid4 names the file only while it grows: nothing that is kept depends on it.
     return join(output, TEMPORARY_FOLDER, uuid.uuid4().hex)
+
+
+def is_aside(path: str) -> bool:
+    """Tells by its name whether a file is one of ours that grew aside."""
+    return _ASIDE.fullmatch(path.rpartition("/")[2]) is not None
 
 
 @contextlib.contextmanager
@@ -112,4 +122,5 @@ def delete_leftovers(files: Files, output: str) -> None:
     files.delete(join(output, TEMPORARY_FOLDER))
     for pattern in (f"*{PARTIAL_SUFFIX}", f"*/*{PARTIAL_SUFFIX}"):
         for path in files.glob(output, pattern):
-            files.delete(path)
+            if is_aside(path):  # a browser's downloads may end like that too
+                files.delete(path)

@@ -30,7 +30,7 @@ from model_tf.downstream_tasks.tables import table_csv, table_json, table_md, to
 from model_tf.downstream_tasks.tasks import TASKS
 from model_tf.evaluation.trained_net import load_net
 from model_tf.scores.plots import to_png
-from model_tf.training.run_folder import RunInfo, read_run, tidy
+from model_tf.training.run_folder import RunInfo, read_run, require_own_folder, tidy
 
 _CATEGORIES = 15
 """Of a net without a run; its embeddings do not depend on it."""
@@ -56,6 +56,7 @@ def downstream(command: DownstreamCommand) -> None:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    require_own_folder(command.output, "results")
     run = read_run(command.run) if command.run is not None else None
     task = TASKS[command.task]
     frozen, origin = _encoders(command, run)
@@ -87,9 +88,9 @@ def downstream(command: DownstreamCommand) -> None:
         **table_json(patches, task, protocol, scores),
     }
     files = {
+        "topk.csv": top_k_csv(patches, scores).encode(),  # first: it shows whose folder this is
         LICENCES: licences_md(patches, trained=run is not None).encode(),
         **_figures(patches, features, protocol, scores),
-        "topk.csv": top_k_csv(patches, scores).encode(),
         "table1.csv": table_csv(patches, task, protocol, scores).encode(),
         "table1.md": written.encode(),
         "table1.json": (json.dumps(content, indent=1, allow_nan=False) + "\n").encode(),

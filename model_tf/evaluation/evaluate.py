@@ -21,7 +21,7 @@ from model_tf.evaluation.trained_net import load_net
 from model_tf.scores.plots import panel_figure, roc_figure, to_png
 from model_tf.scores.report import ScoreReport
 from model_tf.training.distributed import make_devices
-from model_tf.training.run_folder import RunInfo, read_run, tidy
+from model_tf.training.run_folder import RunInfo, read_run, require_own_folder, tidy
 
 _PACKAGES = ("keras", "matplotlib", "numpy", "tensorflow")
 _BACKEND_PACKAGES = {"tensorflow": (), "jax": ("jax",), "torch": ("torch",)}
@@ -40,6 +40,7 @@ def evaluate(command: EvaluateCommand) -> None:
     """
     if command.output == join(command.run, RESULTS_FOLDER):  # which nobody named
         require_own_folders(command.run, (RESULTS_FOLDER,))
+    require_own_folder(command.output, "scores")
     run = read_run(command.run)
     info = load_info(command.data)
     require_map(info.grid_name, info.folder)

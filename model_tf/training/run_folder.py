@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from beam_pipeline.records.categories import CategoryTable
 from beam_pipeline.records.description import BandMoments
+from beam_pipeline.records.folder_kinds import Kind, require_own_kind
 from beam_pipeline.records.statistics import BandStatistics
 from beam_pipeline.runtime.faults import Fault, InvalidInputError
 from beam_pipeline.runtime.files import TEMPORARY_FOLDER, aside_path, join
@@ -159,8 +160,23 @@ def claim(folder: str, run: RunInfo) -> bool:
     Raises:
         InvalidInputError: It holds another run, or something that is no run, or it cannot be written.
     """
+    require_own_folder(folder, "run")
     with _explained(folder):
         return _claim(folder, run)
+
+
+def require_own_folder(folder: str, kind: Kind) -> None:
+    """Refuses the folder of another command, as `records.folder_kinds` tells them.
+
+    Args:
+        folder: That of --output; it may be missing.
+        kind: Of what is to be written.
+
+    Raises:
+        InvalidInputError: It is such a folder, or cannot be read.
+    """
+    with _explained(folder):
+        require_own_kind(folder, kind, lambda name: size(join(folder, name)) is not None)
 
 
 def tidy(folder: str) -> None:

@@ -101,6 +101,21 @@ def test_killed_at_any_step_a_unit_is_whole_or_not_there(output):
     assert committed_summary(DatasetFolder(files, output), NAME, "ab") is not None
 
 
+def test_only_what_we_left_aside_is_deleted(output):
+    files = BeamFiles()
+    ours = (
+        f".{'a' * 32}.part",
+        f"plan/launch-ab.{'b' * 32}.part",
+        f"run.json.{'c' * 32}.part",
+        f"tmp/{'d' * 32}",
+    )
+    theirs = ("austria.osm.pbf.part", f"{'e' * 31}.part", "osm/wien.osm.pbf.part")
+    for name in (*ours, *theirs):
+        files.write_text(f"{output}/{name}", "x")
+    delete_leftovers(files, output)
+    assert [name for name in (*ours, *theirs) if files.exists(f"{output}/{name}")] == [*theirs]
+
+
 def test_a_failing_encoder_commits_nothing(output):
     def payloads():
         yield b"one"

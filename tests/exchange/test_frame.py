@@ -243,11 +243,6 @@ def test_other_settings_are_refused_by_name(dataset: Path, copy: Path, tmp_path:
         bind_output(folder, settings_of(dataset, tmp_path / "out", Ids()))
 
 
-def test_a_folder_of_a_dataset_is_no_output(dataset: Path, copy: Path) -> None:
-    with pytest.raises(InvalidInputError, match="--output holds a dataset"):
-        bind_output(DatasetFolder(Disk(), str(copy)), settings_of(dataset, copy, Ids()))
-
-
 def test_a_cell_in_two_shards_is_told(made: dict[str, list[list[CellYear]]], tmp_path: Path) -> None:
     first = made["training"][0]
     dataset = Path(write_dataset(tmp_path / "set", {"training": [first, first[:1]]}))

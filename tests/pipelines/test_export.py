@@ -138,7 +138,7 @@ def _output_around_the_source(source: Path, other: Path) -> tuple[list[str], str
 
 def _output_is_a_dataset(source: Path, other: Path) -> tuple[list[str], str]:
     shutil.copytree(source, other)
-    return [f"--output={other}"], "--output holds a dataset"
+    return [f"--output={other}"], "--output is the folder of a dataset"
 
 
 def _output_below_a_file(source: Path, other: Path) -> tuple[list[str], str]:

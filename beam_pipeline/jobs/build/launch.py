@@ -28,17 +28,16 @@ from beam_pipeline.jobs.extract.launch import begin
 from beam_pipeline.jobs.extract.settings import ExtractSettings
 from beam_pipeline.jobs.given_cells import check_cells_file, check_cells_flags, find_cells
 from beam_pipeline.jobs.given_files import naming, require_google_login
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.processes import use_processes
 from beam_pipeline.jobs.request_shares import request_shares
-from beam_pipeline.jobs.runners import require_job_server, runs_locally
+from beam_pipeline.jobs.runners import output_folder, require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import SELECTION_FILE
 from beam_pipeline.jobs.storage import BeamFiles, use_options
 from beam_pipeline.jobs.water import find_sea
 from beam_pipeline.jobs.worker_image import require_package_on_workers
 from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.progress import Progress
-
-_WRITABLE = "Give a folder that can be written, local or gs://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +124,7 @@ def prepare_build(given: Any, options: PipelineOptions) -> PreparedBuild:
     checked = check_build(given, options)
     with (
         Progress(None, "writing the plan"),
-        naming("--output", "used", checked.settings.output, _WRITABLE),
+        naming("--output", "used", checked.settings.output, WRITABLE),
     ):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
         if checked.map.filled is not None:
@@ -156,6 +155,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    require_own_output(output_folder(given.output), "dataset")
     sample: SampleCells | None = None
     if given.sample:
         given, sample = use_sample(given, runs_locally(options))
@@ -163,7 +163,7 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     with Progress(None, "finding the cells"):
         cells = sample.cells if sample else find_cells(given, settings.seed)
     folder = DatasetFolder(BeamFiles(), settings.output)
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         source = find_map(settings, cells, folder)
     settings = source.settings
     planned = make_units(cells, settings.cells_per_shard)
@@ -172,10 +172,10 @@ def check_build(given: Any, options: PipelineOptions) -> CheckedBuild:
     catalogue = check_hosts(settings)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
     settings = dataclasses.replace(settings, catalog=found)
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         check_images(settings, cells, folder)
     fingerprint = Fingerprint.of_build(settings, units, catalogue.identity, source.extracts, water)
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         check_begun(folder, fingerprint)
         source = with_store(source, cells)
     texts = {

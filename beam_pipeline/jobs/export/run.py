@@ -16,6 +16,7 @@ from beam_pipeline.exchange.table import export_table
 from beam_pipeline.jobs.engines import EngineError, run_job
 from beam_pipeline.jobs.export.graph import build_graph
 from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.processes import take_processes
 from beam_pipeline.jobs.progress import show_files
 from beam_pipeline.jobs.runners import make_pipeline, require_job_server
@@ -33,7 +34,6 @@ _PROCESS_MEMORY = 400_000_000
 """Bytes that a worker holds."""
 
 _READABLE = "Check path and access"
-_WRITABLE = "Give a folder that can be written, local or gs://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def export_dataset(given: Any, options: PipelineOptions) -> int:
             f"{checked.left:,} examples.\n--dry_run: nothing was launched and nothing written."
         )
         return 0
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         bind_output(checked.folder, settings)
     take_processes(options, _processes(given, checked))
     build_graph(pipeline, settings)
@@ -143,6 +143,7 @@ def check_export(given: Any) -> CheckedExport:
     """
     chosen = FORMATS[given.format].from_flags(given)
     require_apart(given.output, [("--dataset", given.dataset)])
+    require_own_output(given.output, "export", chosen.whole_files, tidies=False)
     with Progress(None, "reading the dataset's description"):
         with naming("--dataset", "read", given.dataset, _READABLE):
             source = open_source(DatasetFolder(BeamFiles(), given.dataset), given.splits)
@@ -155,7 +156,7 @@ def check_export(given: Any) -> CheckedExport:
             source_fingerprint=source.fingerprint,
         )
         folder = DatasetFolder(BeamFiles(), given.output)
-        with naming("--output", "used", given.output, _WRITABLE):
+        with naming("--output", "used", given.output, WRITABLE):
             check_output(folder, settings)
             recorded = {name.rpartition("/")[2].removesuffix(".json") for name in folder.names(RECORDS)}
     left = [shard.examples for shard in source.shards if shard.name not in recorded]

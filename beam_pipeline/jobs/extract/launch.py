@@ -34,6 +34,7 @@ from beam_pipeline.jobs.extract.sources import (
 )
 from beam_pipeline.jobs.given_cells import check_cells_file, check_cells_flags, find_cells
 from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.given_overpass import (
     OVERPASS,
     check_overpass,
@@ -51,8 +52,6 @@ from beam_pipeline.runtime.foreign_text import without_secrets
 from beam_pipeline.runtime.parsing import MalformedError
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.traffic import Share
-
-_WRITABLE = "Give a folder that can be written, local or gs://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ def write_store_plan(checked: CheckedStore) -> None:
         InvalidInputError: The folder cannot be used.
     """
     store = DatasetFolder(BeamFiles(), checked.settings.store)
-    with Progress(None, "writing the plan"), naming("--output", "used", store.path, _WRITABLE):
+    with Progress(None, "writing the plan"), naming("--output", "used", store.path, WRITABLE):
         for name, text in checked.texts.items():
             if not store.exists(name) or store.read_bytes(name) != text.encode():
                 store.write_text(name, text)
@@ -138,6 +137,7 @@ def check_extraction(given: Any) -> CheckedStore:
     """
     overpass = given.osm == (OVERPASS,)
     require_apart(given.output, _read(given))
+    require_own_output(given.output, "store")
     date = "" if given.osm_date is None else parse_osm_date(given.osm_date, overpass=overpass)
     ontology = Ontology.load(ontology_text(given.ontology))
     with Progress(None, "finding the cells"):
@@ -149,7 +149,7 @@ def check_extraction(given: Any) -> CheckedStore:
         asked = AskedOverpass(url, given.overpass_cache or "", date, given.allow_own_network)
         check_overpass(url, asked.cache, asked.own_network)
     else:
-        with naming("--output", "used", store.path, _WRITABLE):
+        with naming("--output", "used", store.path, WRITABLE):
             extracts = find_extracts(given.osm, store)
             begun = {it.identity for it in planned_extracts(store)}
         check_extracts(extracts, cells, lambda it: it.identity in begun)
@@ -164,7 +164,7 @@ def check_extraction(given: Any) -> CheckedStore:
         api=Share(),
         files=Share(),
     )
-    with naming("--output", "used", store.path, _WRITABLE):
+    with naming("--output", "used", store.path, WRITABLE):
         return check_store(settings, cells, ontology)
 
 

@@ -18,6 +18,7 @@ from beam_pipeline.exchange.published import CATEGORIES_FILE, IMAGERY_FOLDER, LA
 from beam_pipeline.exchange.published_folder import PublishedFolder, find_published
 from beam_pipeline.exchange.published_ontology import DEFAULT, REDUCED, Kind, published_ontology
 from beam_pipeline.jobs.given_files import naming, read_given_text, require_google_login, require_reachable
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.import_published.settings import ImportSettings
 from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.runners import require_job_server
@@ -97,8 +98,7 @@ def prepare_import(checked: CheckedImport, given: Any, options: PipelineOptions)
     Raises:
         InvalidInputError: The output folder cannot be used.
     """
-    advice = "Give a folder that can be written, local or gs://"
-    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, advice):
+    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, WRITABLE):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
     use_processes(
         *(given, options, checked.settings, checked.units, checked.folder, this_machine()),
@@ -119,6 +119,7 @@ def check_import(given: Any) -> CheckedImport:
         InvalidInputError: Something given cannot be used.
     """
     require_apart(given.output, [("--published", given.published)])
+    require_own_output(given.output, "dataset")
     files = BeamFiles()
     advice = f"Give the folder that holds {CELLS_FILE}, {LABELS_FOLDER} and {IMAGERY_FOLDER}"
     with (

@@ -16,6 +16,7 @@ from beam_pipeline.dataset.settings import PatchSettings
 from beam_pipeline.dataset.units import Unit, make_units, units_text
 from beam_pipeline.jobs.build.inputs import check_hosts, check_images, check_reach
 from beam_pipeline.jobs.given_files import naming, read_given_text, require_google_login, require_openable
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.patches.options import OWN_DATE, given_date, patch_settings
 from beam_pipeline.jobs.processes import use_processes
 from beam_pipeline.jobs.request_shares import request_shares
@@ -33,7 +34,6 @@ from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.foreign_text import shown
 from beam_pipeline.runtime.progress import Progress
 
-_WRITABLE = "Give a folder that can be written, local or gs://"
 _MOST_NAMED = 5
 
 
@@ -88,6 +88,7 @@ def check_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
     settings = patch_settings(given, options)
     folders = [("--eurosat", given.eurosat), ("--fmow", given.fmow)]
     require_apart(settings.output, [(flag, folder) for flag, folder in folders if folder is not None])
+    require_own_output(settings.output, "dataset")
     listed = _with_dates(_read_list(given), given)
     with Progress(None, "finding the places"):
         planned = plan_places(listed, settings.seed, with_dates=settings.nearest)
@@ -97,7 +98,7 @@ def check_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
     catalogue = check_hosts(settings)
     found = dataclasses.replace(settings.catalog, profile=catalogue.profile, footers=catalogue.footers)
     settings = dataclasses.replace(settings, catalog=found)
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         check_images(settings, planned.cells, folder)
     places = Places(
         source=listed.source,
@@ -107,7 +108,7 @@ def check_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
     )
     text = units_text(units)
     fingerprint = Fingerprint.of_build(settings, text, catalogue.identity, (), places=places)
-    with naming("--output", "used", settings.output, _WRITABLE):
+    with naming("--output", "used", settings.output, WRITABLE):
         check_begun(folder, fingerprint)
     texts = {
         UNITS_FILE: text,
@@ -133,7 +134,7 @@ def prepare_patches(given: Any, options: PipelineOptions) -> CheckedPatches:
         InvalidInputError: Something given cannot be used; nothing was launched or written.
     """
     checked = check_patches(given, options)
-    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, _WRITABLE):
+    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, WRITABLE):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
     use_processes(given, options, checked.settings, checked.units, checked.folder, this_machine())
     api, files = request_shares(given, options)  # anew: now the number of processes is known

@@ -23,6 +23,7 @@ from beam_pipeline.dataset.output_folder import write_plan
 from beam_pipeline.features.schema import STORE_FILE
 from beam_pipeline.jobs.dataset_flags import ontology_text
 from beam_pipeline.jobs.given_files import naming, require_google_login, require_reachable
+from beam_pipeline.jobs.given_output import WRITABLE, require_own_output
 from beam_pipeline.jobs.given_store import GivenStore, check_given_store, given_store
 from beam_pipeline.jobs.processes import PROCESS_CELL_YEARS, use_processes
 from beam_pipeline.jobs.relabel.settings import RelabelSettings
@@ -38,8 +39,6 @@ from beam_pipeline.runtime.cores import this_machine
 from beam_pipeline.runtime.faults import InvalidInputError
 from beam_pipeline.runtime.progress import Progress
 from beam_pipeline.runtime.traffic import Share
-
-_WRITABLE = "Give a folder that can be written, local or gs://"
 
 _PROCESS_CELL_YEARS = 10 * PROCESS_CELL_YEARS
 """Cell-years that pay for a process: each takes a tenth of what building it takes.
@@ -108,7 +107,7 @@ def prepare_relabelling(checked: CheckedRelabelling, given: Any, options: Pipeli
     Raises:
         InvalidInputError: The folder cannot be used, or holds another dataset.
     """
-    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, _WRITABLE):
+    with Progress(None, "writing the plan"), naming("--output", "used", checked.folder.path, WRITABLE):
         write_plan(checked.folder, checked.fingerprint, checked.texts)
     use_processes(
         given,
@@ -135,6 +134,7 @@ def check_relabelling(given: Any) -> CheckedRelabelling:
     Raises:
         InvalidInputError: Something given cannot be used.
     """
+    require_own_output(given.output, "dataset")
     ontology = ontology_text(given.ontology)
     source = find_source(given.dataset)
     store = _find_store(given, source)

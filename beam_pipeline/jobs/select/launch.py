@@ -12,6 +12,7 @@ from beam_pipeline.cells import grid
 from beam_pipeline.cells.region import bands_of, region_polygons
 from beam_pipeline.jobs.areas import read_area
 from beam_pipeline.jobs.given_files import expand_globs, require_google_login, require_reachable
+from beam_pipeline.jobs.given_output import require_own_output
 from beam_pipeline.jobs.runners import is_dataflow, output_folder, require_job_server, runs_locally
 from beam_pipeline.jobs.select.cell_list import PROBLEM_FILE
 from beam_pipeline.jobs.select.expand import default_folder, expanded
@@ -103,11 +104,12 @@ def check_selection_flags(given: Any, options: PipelineOptions) -> str | None:
     require_job_server(options)
     _require_reachable(given, options)
     require_package_on_workers(options)
-    output_folder(given.output)
+    output = output_folder(given.output)
     _require_place_for_expanded(given, options, given.night_lights)
     use_options(**options.get_all_options(drop_default=True))  # as the area may lie in a bucket
     region = None if given.area is None else read_area(given.area)
     require_google_login(options, [("--output", given.output), ("--expanded_dir", given.expanded_dir)])
+    require_own_output(output, "cells")
     return region
 
 
