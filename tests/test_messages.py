@@ -58,6 +58,7 @@ SPEAKS_OF: dict[str, tuple[str, ...]] = {
     "beam_pipeline/preview.py": ("preview",),
     "beam_pipeline/readers": (),
     "beam_pipeline/records": (),
+    "beam_pipeline/records/folder_kinds.py": (*BOTH_JOBS, *BOTH_OF_MODEL, "downstream"),
     "beam_pipeline/relabel.py": ("relabel",),
     "beam_pipeline/resample_patches.py": ("patches",),
     "beam_pipeline/records/info.py": ("build",),
@@ -177,6 +178,7 @@ NO_ADVICE = (
     ),
     "Images, labels, cells and splits are those of",
     "{} was deleted by another program",
+    "--output holds {}, and {}/ is deleted when",
     *("{} gives the same page again", "%s is damaged and", "%s was begun with", "{} goes on in epoch"),
 )
 """The beginnings of messages that only look like it."""

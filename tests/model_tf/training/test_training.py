@@ -306,7 +306,10 @@ def test_other_categories_are_refused(run, dataset_folder, tmp_path, capsys) -> 
 def test_a_folder_of_something_else_is_refused(dataset_folder, tmp_path, capsys) -> None:
     other = shutil.copytree(dataset_folder, tmp_path / "other")
     said = refusal(flags(dataset_folder, other), capsys)
-    assert "has no settings.json but dataset.json" in said
+    assert "--output is the folder of a dataset, as dataset.json in it shows" in said
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.txt").write_text("mine")
+    assert "has no settings.json but notes.txt" in refusal(flags(dataset_folder, tmp_path / "notes"), capsys)
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(begun, dataset_folder, capsys, monkeypatch) -> None:
