@@ -41,9 +41,6 @@ _SLOTS = ("earlier", "later")
 _MERCATOR_LATITUDE = 85.0
 """Web Mercator ends at 85.06 degrees."""
 
-WHOLE_FILES = (PARQUET_FILE, PACKAGE_FILE, COLLECTION_FILE, PROJECT_FILE)
-"""In the export's folder itself."""
-
 _PARQUET_TYPE, _PACKAGE_TYPE = "application/vnd.apache.parquet", "application/geopackage+sqlite3"
 
 
@@ -184,6 +181,9 @@ class _Box:
 
 
 _TRUE_COLOUR, _CELLS, _SCL = "true_colour", "cells", "scl"
+
+WHOLE_FILES = (PARQUET_FILE, PACKAGE_FILE, COLLECTION_FILE, PROJECT_FILE, f"{_CELLS}.qml")
+"""In the export's folder itself."""
 
 
 def _write_styles(channels: Sequence[LabelChannel], output: WholeOutput) -> dict[str, list[Element]]:

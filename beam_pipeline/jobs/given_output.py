@@ -43,7 +43,7 @@ def _names_aside(files: BeamFiles, output: str) -> list[str]:
     """Returns the names in the folder that is deleted; "" where it is a file."""
     folder = join(output, TEMPORARY_FOLDER)
     if not is_local(folder):
-        return [path.rpartition("/")[2] for path in files.glob(folder, "**")]
+        return [path.rpartition(f"/{TEMPORARY_FOLDER}/")[2] for path in files.glob(folder, "**")]
     try:
         return os.listdir(folder)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from beam_pipeline.dataset.folder import _FILES
 from beam_pipeline.records.folder_kinds import KINDS, Kind, kind_of, require_own_kind
 from beam_pipeline.runtime.faults import InvalidInputError
 
@@ -111,3 +112,5 @@ def test_names_are_those_of_the_writers() -> None:
         it for kind, files in KINDS.items() if kind not in OF_MODELS for it in (*files.marks, *files.others)
     }
     assert named == WRITERS.keys()
+    dataset = KINDS["dataset"]
+    assert {*_FILES} <= {*dataset.marks, *dataset.others}
