@@ -210,7 +210,7 @@ def _output_is_the_source(source: Path, other: Path) -> tuple[list[str], str]:
 
 
 def _output_is_the_store(source: Path, other: Path) -> tuple[list[str], str]:
-    return [f"--output={source}/features"], "--output is the folder of the store of features"
+    return [f"--output={source}/features"], "--output is the folder of a store of features"
 
 
 def _output_in_the_source(source: Path, other: Path) -> tuple[list[str], str]:
