@@ -172,7 +172,12 @@ def build_parser(prog: str = PROG, description: str = "") -> FlagParser:
         "image and patches, separated by commas (default: %(default)s)",
     )
     add("--grid", type=int, default=16, help="side to which a patch's embeddings are averaged for the head")
-    add("--at_once", type=int, default=32, help="images in a batch of the encoder (default: %(default)s)")
+    add(
+        "--at_once",
+        type=int,
+        default=32,
+        help="images in a batch of the encoder, 256 at the most (default: %(default)s)",
+    )
     return parser
 
 
