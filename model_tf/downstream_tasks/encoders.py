@@ -63,10 +63,11 @@ def _of_parts(net: keras.Model, name: str, key: str, width: int) -> Encoder:
     return Encoder(name, key, width, lambda images: net(images, training=False), net)
 
 
-def random_net(width: str, num_categories: int, seed: int) -> Encoder:
-    """Returns an encoder with fresh weights."""
-    net = build_hrnet(width, num_categories, seed)
-    return of_net(net, f"random weights ({width})", f"random {width} {seed} keras {keras.__version__}")
+def random_net(width: str, num_categories: int, seed: int, upsample_20m: bool = False) -> Encoder:
+    """Returns an encoder with fresh weights; its arguments are those of `build_hrnet`."""
+    net = build_hrnet(width, num_categories, seed, upsample_20m=upsample_20m)
+    kind = f"{width}, 20 m bands upsampled" if upsample_20m else width
+    return of_net(net, f"random weights ({kind})", f"random {kind} {seed} keras {keras.__version__}")
 
 
 def raw_reflectance() -> Encoder:

@@ -140,13 +140,14 @@ def _encoders(
     """Returns the frozen encoders, the trained one first, and where they are from."""
     frozen: list[encoders.Encoder] = []
     origin: dict[str, Any] = {}
-    width, num_categories = command.width, _CATEGORIES
+    width, num_categories, upsample_20m = command.width, _CATEGORIES, False
     if run is not None and command.run is not None:
         net = load_net(command.run, run, command.checkpoint)
         frozen.append(encoders.of_net(net.model, TRAINED, f"net {net.sha256}"))
         origin[TRAINED] = {"path": net.path, "sha256": net.sha256}
         width, num_categories = run.settings.width, len(run.categories)
-    frozen.append(encoders.random_net(width, num_categories, command.seed))
+        upsample_20m = run.settings.upsample_20m
+    frozen.append(encoders.random_net(width, num_categories, command.seed, upsample_20m))
     origin[frozen[-1].name] = {"seed": command.seed}
     return frozen, origin
 

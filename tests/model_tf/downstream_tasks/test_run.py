@@ -16,6 +16,7 @@ from model_tf.downstream_tasks.splits import Column
 from model_tf.evaluation import trained_net
 from model_tf.network import hrnet
 from model_tf.network.hrnet import Architecture
+from model_tf.training.run_folder import read_run
 from tests.model_tf.downstream_tasks.made_tiles import made_dn, write_tile, write_tiles
 from tests.model_tf.evaluation.test_evaluate import write_run
 from tests.shared_data import shared
@@ -61,6 +62,22 @@ def command(tiles: Path, output: Path, *more: str) -> list[str]:
     given = ["--task", "classes", "--columns", "2,6", "--seeds", "2", "--head_seeds", "1"]
     given += ["--grid", "4", "--width", "tiny"]
     return ["--patches", str(tiles), "--output", str(output), *given, *more]
+
+
+def test_random_weights_are_of_the_runs_own_net(dataset_folder, tmp_path):
+    folder = write_run(tmp_path / "run", dataset_folder)
+    content = json.loads((folder / "settings.json").read_text())
+    content["settings"]["upsample_20m"] = True
+    (folder / "settings.json").write_text(json.dumps(content))
+    hrnet.build_hrnet("tiny", len(content["categories"]["names"]), upsample_20m=True).save(
+        folder / "best.keras"
+    )
+    given = flags.parse_downstream_flags(
+        command(tmp_path / "tiles", tmp_path / "out", "--run", str(folder)), ""
+    )
+    frozen, origin = run._encoders(given, read_run(str(folder)))
+    assert [*origin] == ["trained encoder", "random weights (tiny, 20 m bands upsampled)"]
+    assert [one.net.get_layer("stem10_1_conv").kernel.shape[2] for one in frozen] == [10, 10]
 
 
 def no_figures(*_: object) -> dict[str, bytes]:
